@@ -1,0 +1,216 @@
+"""Noise schedules and every conversion between score, noise, clean estimate and velocity.
+
+A schedule is the Gaussian path from data (t = 0) to noise (t = 1)
+
+    x_t = alpha(t) x_0 + sigma(t) eps ,      eps ~ N(0, I)
+
+in the length unit of its owner (nm for native checkpoints). Of any x_t only y = x_t / alpha and the
+relative noise sigma_y = sigma / alpha matter: y is data plus noise of that width, whatever the schedule.
+
+    score = -eps_hat / sigma                        x_0_hat = (x_t - sigma eps_hat) / alpha
+    u = alpha' x_0_hat + sigma' eps_hat             eps_hat = (alpha u - alpha' x_t) / (alpha sigma' - alpha' sigma)
+
+u is the velocity of the probability flow dx/dt = u, written for increasing t (towards noise).
+
+Source: Song et al., arXiv:2011.13456 (variance exploding and preserving); Nichol and Dhariwal,
+arXiv:2102.09672, eq. 17 (cosine); Lipman et al., arXiv:2210.02747 (flow matching).
+"""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from tpsctl.errors import PriorError
+
+
+@dataclass(frozen=True)
+class NoiseSchedule(ABC):
+    """alpha(t), sigma(t) and their derivatives for a tensor of times in [0, 1]."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def alpha(self, t: Tensor) -> Tensor:
+        """Factor of the data, 1 at t = 0."""
+
+    @abstractmethod
+    def sigma(self, t: Tensor) -> Tensor:
+        """Standard deviation of the noise, in the owner's length unit."""
+
+    @abstractmethod
+    def alpha_dot(self, t: Tensor) -> Tensor:
+        """d alpha / dt."""
+
+    @abstractmethod
+    def sigma_dot(self, t: Tensor) -> Tensor:
+        """d sigma / dt."""
+
+    @abstractmethod
+    def time_of(self, relative_sigma: Tensor) -> Tensor:
+        """t at which sigma / alpha has this value, clamped to [0, 1]."""
+
+    def relative_sigma(self, t: Tensor) -> Tensor:
+        """sigma / alpha: width of the noise on y = x_t / alpha."""
+        return self.sigma(t) / self.alpha(t)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Name and parameters, for a checkpoint's metadata."""
+        return {"name": self.name, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class VarianceExploding(NoiseSchedule):
+    """alpha = 1, sigma geometric between two widths."""
+
+    sigma_min: float
+    sigma_max: float
+    name: ClassVar[str] = "variance_exploding"
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return torch.ones_like(t)
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return self.sigma_min * torch.exp(self._log_ratio * t)
+
+    def alpha_dot(self, t: Tensor) -> Tensor:
+        return torch.zeros_like(t)
+
+    def sigma_dot(self, t: Tensor) -> Tensor:
+        return self._log_ratio * self.sigma(t)
+
+    def time_of(self, relative_sigma: Tensor) -> Tensor:
+        return (torch.log(relative_sigma / self.sigma_min) / self._log_ratio).clamp(0, 1)
+
+    @property
+    def _log_ratio(self) -> float:
+        return math.log(self.sigma_max / self.sigma_min)
+
+
+@dataclass(frozen=True)
+class VariancePreserving(NoiseSchedule):
+    """alpha^2 + (sigma / scale)^2 = 1 with the cosine law alpha = cos(angle(t)) / cos(angle(0)).
+
+    Attributes:
+        scale: Width of the noise at t = 1 in the owner's length unit.
+        offset: s of the cosine law; keeps sigma from vanishing too fast at t = 0.
+        end: Largest fraction of the quarter turn; below 1 so that alpha stays positive.
+    """
+
+    scale: float = 1.0
+    offset: float = 0.008
+    end: float = 0.999
+    name: ClassVar[str] = "variance_preserving"
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return torch.cos(self._angle(t)) / math.cos(self._angle_0)
+
+    def sigma(self, t: Tensor) -> Tensor:
+        # 1 - alpha^2 as a product: exact for small t, where the difference would cancel.
+        angle, angle_0 = self._angle(t), self._angle_0
+        squared = torch.sin(angle - angle_0) * torch.sin(angle + angle_0)
+        return self.scale * squared.clamp_min(0).sqrt() / math.cos(angle_0)
+
+    def alpha_dot(self, t: Tensor) -> Tensor:
+        return -torch.sin(self._angle(t)) * self._angle_dot / math.cos(self._angle_0)
+
+    def sigma_dot(self, t: Tensor) -> Tensor:
+        return -self.scale**2 * self.alpha(t) * self.alpha_dot(t) / self.sigma(t)
+
+    def time_of(self, relative_sigma: Tensor) -> Tensor:
+        alpha = 1 / torch.sqrt(1 + (relative_sigma / self.scale) ** 2)
+        angle = torch.acos(alpha * math.cos(self._angle_0))
+        return ((angle - self._angle_0) / self._angle_dot).clamp(0, 1)
+
+    @property
+    def _angle_0(self) -> float:
+        return self.offset / (1 + self.offset) * math.pi / 2
+
+    @property
+    def _angle_dot(self) -> float:
+        return self.end / (1 + self.offset) * math.pi / 2
+
+    def _angle(self, t: Tensor) -> Tensor:
+        return self._angle_0 + self._angle_dot * t
+
+
+@dataclass(frozen=True)
+class Flow(NoiseSchedule):
+    """Straight interpolant of flow matching: alpha = 1 - t, sigma = scale * t.
+
+    Attributes:
+        scale: Width of the noise at t = 1 in the owner's length unit.
+    """
+
+    scale: float = 1.0
+    name: ClassVar[str] = "flow"
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return 1 - t
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return self.scale * t
+
+    def alpha_dot(self, t: Tensor) -> Tensor:
+        return -torch.ones_like(t)
+
+    def sigma_dot(self, t: Tensor) -> Tensor:
+        return torch.full_like(t, self.scale)
+
+    def time_of(self, relative_sigma: Tensor) -> Tensor:
+        return relative_sigma / (relative_sigma + self.scale)
+
+
+_SCHEDULES: dict[str, type[NoiseSchedule]] = {s.name: s for s in (VarianceExploding, VariancePreserving, Flow)}
+
+
+def schedule_from_dict(fields: dict[str, Any]) -> NoiseSchedule:
+    """Inverse of `NoiseSchedule.to_dict`.
+
+    Raises:
+        PriorError: Unknown name or parameters.
+    """
+    values = dict(fields)
+    name = values.pop("name", None)
+    if name not in _SCHEDULES:
+        raise PriorError(f"schedule: got {name!r}, expected one of {', '.join(_SCHEDULES)}.")
+    try:
+        return _SCHEDULES[name](**values)
+    except TypeError as error:
+        raise PriorError(f"schedule {name}: {error}.") from None
+
+
+def score_from_noise(noise: Tensor, sigma: Tensor) -> Tensor:
+    """score = -eps_hat / sigma."""
+    return -noise / sigma
+
+
+def noise_from_score(score: Tensor, sigma: Tensor) -> Tensor:
+    """eps_hat = -sigma score."""
+    return -sigma * score
+
+
+def clean_from_noise(x_t: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+    """x_0_hat = (x_t - sigma eps_hat) / alpha."""
+    return (x_t - sigma * noise) / alpha
+
+
+def noise_from_clean(x_t: Tensor, clean: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+    """eps_hat = (x_t - alpha x_0_hat) / sigma."""
+    return (x_t - alpha * clean) / sigma
+
+
+def velocity_from_noise(x_t: Tensor, noise: Tensor, schedule: NoiseSchedule, t: Tensor) -> Tensor:
+    """u = alpha' x_0_hat + sigma' eps_hat."""
+    clean = clean_from_noise(x_t, noise, schedule.alpha(t), schedule.sigma(t))
+    return schedule.alpha_dot(t) * clean + schedule.sigma_dot(t) * noise
+
+
+def noise_from_velocity(x_t: Tensor, velocity: Tensor, schedule: NoiseSchedule, t: Tensor) -> Tensor:
+    """eps_hat = (alpha u - alpha' x_t) / (alpha sigma' - alpha' sigma)."""
+    alpha, alpha_dot = schedule.alpha(t), schedule.alpha_dot(t)
+    determinant = alpha * schedule.sigma_dot(t) - alpha_dot * schedule.sigma(t)
+    return (alpha * velocity - alpha_dot * x_t) / determinant
