@@ -1,0 +1,53 @@
+# make sample     install, then find transition paths of alanine dipeptide with the embedded prior
+# make test       install, then run the tests
+# make check      what CI runs: lint, format, types, tests
+#
+# Everything is installed once, into .venv. On Linux without a CUDA GPU choose the small CPU build of
+# PyTorch (README.md, "Install"):  make sample TORCH="torch --index-url <the CPU index of pytorch.org>"
+
+PYTHON ?= python3
+TORCH  ?= torch==2.13.0
+PIP_INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help sample test lint format check bench reproduce-alanine clean
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+sample: .venv/installed
+	.venv/bin/tpsctl sample recipes/alanine_dipeptide.yaml
+
+test: .venv/installed-dev
+	.venv/bin/python -m pytest
+
+lint: .venv/installed-dev
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+
+format: .venv/installed-dev
+	.venv/bin/ruff check --fix
+	.venv/bin/ruff format
+
+check: lint test
+
+bench: .venv/installed-dev
+	.venv/bin/python -m benchmarks
+
+reproduce-alanine: .venv/installed
+	.venv/bin/tpsctl simulate recipes/alanine_dipeptide/simulate.yaml
+	.venv/bin/tpsctl train recipes/alanine_dipeptide/train.yaml
+
+clean:
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(PIP_INSTALL) $(TORCH)
+	$(PIP_INSTALL) --editable .
+	@touch $@
+
+.venv/installed-dev: .venv/installed
+	$(PIP_INSTALL) --editable ".[dev]"
+	@touch $@
