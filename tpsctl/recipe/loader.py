@@ -1,0 +1,89 @@
+"""From a recipe file to a validated recipe, or to one message per mistake.
+
+file:line: key: what was found, what is allowed, what was probably meant.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from tpsctl.errors import RecipeError
+from tpsctl.recipe.document import Document, KeyPath, read_document
+from tpsctl.recipe.messages import explain
+from tpsctl.recipe.schema import Walk, recipe_schema
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def load_recipe(path: Path, model: type[Model], assignments: Sequence[str] = ()) -> Model:
+    """Read, change by `--set`, validate; relative file names become absolute.
+
+    A file name in the recipe is relative to the recipe file, one in `--set` to the current directory.
+
+    Raises:
+        RecipeError: With one line per mistake.
+    """
+    document = read_document(path, assignments)
+    schema = recipe_schema(model)
+    resolved = _with_absolute_paths(document, Walk.start(schema, document.values), ())
+    try:
+        return model.model_validate_json(json.dumps(resolved))
+    except ValidationError as error:
+        raise RecipeError("\n".join(explain(document, schema, error.errors()))) from None
+
+
+def input_files(recipe: BaseModel) -> dict[str, Path]:
+    """Every input file a recipe names, by dotted key (output excluded)."""
+    return dict(_files(recipe.model_dump(exclude={"output"}), ()))
+
+
+def missing_files(document: Document, recipe: BaseModel) -> list[str]:
+    """One message per input file that does not exist."""
+    found = []
+    for key, file in input_files(recipe).items():
+        if not file.exists():
+            path = tuple(int(part) if part.isdecimal() else part for part in key.split("."))
+            found.append(f"{document.origin(path).where}: {key}: no such file: {file}")
+    return found
+
+
+def recipe_digest(recipe: BaseModel, hashes: dict[str, str]) -> str:
+    """SHA-256 of everything that decides the result: the recipe, with files by content, not by name.
+
+    Where the output goes is left out, so that a moved run directory is still recognized.
+    """
+    values = recipe.model_dump(mode="json")
+    values["output"].pop("directory")
+    for key, digest in hashes.items():
+        *parents, last = key.split(".")
+        target: Any = values
+        for part in parents:
+            target = target[int(part)] if isinstance(target, list) else target[part]
+        target[last] = f"sha256:{digest}"
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _files(values: Any, path: KeyPath) -> Iterator[tuple[str, Path]]:
+    if isinstance(values, Path):
+        yield ".".join(map(str, path)), values
+    elif isinstance(values, dict):
+        for key, value in values.items():
+            yield from _files(value, (*path, key))
+    elif isinstance(values, list | tuple):
+        for i, value in enumerate(values):
+            yield from _files(value, (*path, i))
+
+
+def _with_absolute_paths(document: Document, walk: Walk, path: KeyPath) -> Any:
+    value = walk.value
+    if isinstance(value, dict):
+        return {k: _with_absolute_paths(document, walk.into(k), (*path, k)) for k in value}
+    if isinstance(value, list):
+        return [_with_absolute_paths(document, walk.into(i), (*path, i)) for i in range(len(value))]
+    if isinstance(value, str) and value and walk.chosen().node.get("format") == "path":
+        return str(Path(document.origin(path).folder, value).resolve())
+    return value
