@@ -1,0 +1,22 @@
+"""Actions of paths: what is minimized."""
+
+from tpsctl.action.base import Action, ActionTerms, Dynamics, LeastSquaresAction
+from tpsctl.action.divergence import Divergence, ExactDivergence, HutchinsonDivergence
+from tpsctl.action.euler_maruyama import EulerMaruyamaAction
+from tpsctl.action.onsager_machlup import OnsagerMachlupAction
+from tpsctl.action.precision import ScoreInPrecision
+from tpsctl.action.truncated import TruncatedAction
+
+__all__ = [
+    "Action",
+    "ActionTerms",
+    "Divergence",
+    "Dynamics",
+    "EulerMaruyamaAction",
+    "ExactDivergence",
+    "HutchinsonDivergence",
+    "LeastSquaresAction",
+    "OnsagerMachlupAction",
+    "ScoreInPrecision",
+    "TruncatedAction",
+]

@@ -1,0 +1,238 @@
+"""Onsager-Machlup actions of batches of paths with fixed ends.
+
+A path is x_0 ... x_L with a physical step dt between images; it obeys overdamped Langevin dynamics
+with score s = grad log p and one diffusion coefficient D_a per bead a,
+
+    dx_a = D_a s_a(x) dtau + sqrt(2 D_a) dW_a ,      D_a = kT / (m_a gamma).
+
+-log of its probability, up to constants, is a sum of
+
+    kinetic     A = sum_i sum_a |x_{i+1,a} - x_{i,a}|^2 / (4 D_a dt)
+    drift       B = sum_i sum_a dt D_a |s_a(x_i)|^2 / 4
+    cross         = -1/2 sum_i sum_a (x_{i+1,a} - x_{i,a}) . s_a(x_i)
+    divergence  C = (dt/2) sum_i sum_a D_a div_a s_a(x_i)
+
+with i = 0 ... L-1 (left-point rule, O(dt)). Which of them an action has is what its subclass says.
+Value and gradient come from one evaluation of the score and one product with its transposed Jacobian
+per image; no graph ever spans the path, so images are worked on in chunks that fit a memory budget.
+
+Source: Raja et al., arXiv:2504.18506 (whose S is 2 D (A + B + C) for one D).
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tpsctl.action.memory import bytes_per_image
+from tpsctl.errors import PathError, TpsctlError
+from tpsctl.score import Score
+from tpsctl.units import diffusion_coefficient
+
+
+@dataclass(frozen=True)
+class Dynamics:
+    """Overdamped Langevin dynamics of the beads.
+
+    Attributes:
+        dt_ps: Physical step between images, ps, > 0.
+        diffusion: D_a of every bead, nm^2/ps, > 0, shape (bead,).
+    """
+
+    dt_ps: float
+    diffusion: Float[Tensor, " bead"]
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.dt_ps) and self.dt_ps > 0):
+            raise TpsctlError(f"action.dt_ps: got {self.dt_ps} ps, expected a finite value > 0 (ps).")
+        if not bool((self.diffusion > 0).all() and self.diffusion.isfinite().all()):
+            raise TpsctlError(f"diffusion: got {self.diffusion.min().item()} nm^2/ps, expected finite values > 0.")
+
+    @classmethod
+    def langevin(
+        cls, *, dt_ps: float, masses_amu: Sequence[float], friction_per_ps: float, temperature_k: float
+    ) -> "Dynamics":
+        """D_a = kT / (m_a gamma)."""
+        d = [diffusion_coefficient(m, friction_per_ps, temperature_k) for m in masses_amu]
+        return cls(dt_ps, torch.tensor(d, dtype=torch.float64))
+
+    @classmethod
+    def uniform(cls, *, dt_ps: float, diffusion_nm2_per_ps: float, n_beads: int) -> "Dynamics":
+        """One D, set by hand, for all beads."""
+        return cls(dt_ps, torch.full((n_beads,), diffusion_nm2_per_ps, dtype=torch.float64))
+
+    def with_dt(self, dt_ps: float) -> "Dynamics":
+        """The same dynamics seen at another step."""
+        return replace(self, dt_ps=dt_ps)
+
+    def diffusion_like(self, x: Tensor) -> Float[Tensor, "bead 1"]:
+        """D_a as a column that multiplies (..., bead, dim) in the precision and on the device of x."""
+        return self.diffusion.to(x).unsqueeze(-1)
+
+
+@dataclass(frozen=True)
+class ActionTerms:
+    """Terms of the action, dimensionless, one value per path; terms an action lacks are zero.
+
+    Attributes:
+        divergence_error: Standard error of a stochastic divergence; zero for an exact one.
+    """
+
+    kinetic: Float[Tensor, " path"]
+    drift: Float[Tensor, " path"]
+    cross: Float[Tensor, " path"]
+    divergence: Float[Tensor, " path"]
+    divergence_error: Float[Tensor, " path"]
+
+    @property
+    def total(self) -> Float[Tensor, " path"]:
+        return self.kinetic + self.drift + self.cross + self.divergence
+
+    def scatter_into(self, whole: "ActionTerms", paths: Tensor) -> None:
+        """Write these values into those of a larger batch, at the given path indices."""
+        for field in fields(self):
+            getattr(whole, field.name)[paths] = getattr(self, field.name).to(getattr(whole, field.name))
+
+    @classmethod
+    def empty(cls, n_paths: int, like: Tensor) -> "ActionTerms":
+        """NaN for every path: not evaluated yet."""
+        return cls(*(like.new_full((n_paths,), math.nan) for _ in fields(cls)))
+
+
+@dataclass(frozen=True)
+class ImageTerms:
+    """What each image x_i of a chunk adds to the action, and the derivatives of that.
+
+    Attributes:
+        drift: B of every image.
+        cross: Cross term of every image, or None.
+        divergence: C of every image by every probe (one column if exact), or None.
+        gradient: With respect to x_i at fixed dx_i = x_{i+1} - x_i, 1/nm.
+        gradient_dx: With respect to dx_i, 1/nm, or None.
+    """
+
+    drift: Float[Tensor, " image"]
+    cross: Float[Tensor, " image"] | None = None
+    divergence: Float[Tensor, "image probe"] | None = None
+    gradient: Float[Tensor, "image bead dim"] | None = None
+    gradient_dx: Float[Tensor, "image bead dim"] | None = None
+
+
+class Action(ABC):
+    """Action of paths (path, image, bead, dim) in nm.
+
+    Args:
+        score: Score at the diffusion time of this action.
+        dynamics: Step and diffusion coefficients.
+        memory_gb: Memory that the graphs of one chunk of images may take, GB.
+    """
+
+    functional: ClassVar[str]
+
+    def __init__(self, score: Score, dynamics: Dynamics, *, memory_gb: float = 1.0) -> None:
+        self.score = score
+        self.dynamics = dynamics
+        self._memory_gb = memory_gb
+        self._chunk: int | None = None
+
+    @abstractmethod
+    def _image_terms(self, x: Tensor, dx: Tensor, index: Tensor, *, gradient: bool) -> ImageTerms:
+        """Terms of images x (image, bead, dim) with steps dx that start there; index: position in the path."""
+
+    def terms(self, paths: Float[Tensor, "path image bead dim"]) -> ActionTerms:
+        """The terms of every path, without gradient."""
+        return self._evaluate(paths, gradient=False)[0]
+
+    def value_and_gradient(self, paths: Float[Tensor, "path image bead dim"]) -> tuple[ActionTerms, Tensor]:
+        """Terms and dS/dx, 1/nm, shaped like paths and zero at both ends."""
+        return self._evaluate(paths, gradient=True)
+
+    def chunks(self, x: Float[Tensor, "image bead dim"]) -> Iterator[slice]:
+        """Slices of a batch of images that keep within the memory budget."""
+        if self._chunk is None:
+            self._chunk = max(1, int(self._memory_gb * 1e9 / bytes_per_image(self.score, x)))
+        for start in range(0, len(x), self._chunk):
+            yield slice(start, start + self._chunk)
+
+    def _evaluate(self, paths: Tensor, *, gradient: bool) -> tuple[ActionTerms, Tensor]:
+        check_paths(paths, self.dynamics)
+        n_paths, n_steps = paths.shape[0], paths.shape[1] - 1
+        dx = paths.diff(dim=1)
+        weighted = dx / (2 * self.dynamics.diffusion_like(paths) * self.dynamics.dt_ps)
+        x, flat_dx = paths[:, :-1].flatten(0, 1), dx.flatten(0, 1)
+        index = torch.arange(n_steps, device=paths.device).repeat(n_paths)
+        parts = [self._image_terms(x[c], flat_dx[c], index[c], gradient=gradient) for c in self.chunks(x)]
+        terms = _sum_terms((weighted * dx).sum((1, 2, 3)) / 2, parts, n_paths)
+        return terms, _assemble_gradient(paths, weighted, parts) if gradient else torch.empty(0)
+
+
+class LeastSquaresAction(Action):
+    """An action that is half a sum of squared residuals; it gives the blocks of J^T J for Gauss-Newton.
+
+    In scaled coordinates z = x / sqrt(D) the Gauss-Newton matrix times 2 dt is dimensionless and
+    block-tridiagonal over the interior images 1 ... L-1, with blocks of n = bead * dim rows; K = dt sqrt(D) J sqrt(D)
+    is the Jacobian of the score in the same scale.
+    """
+
+    @abstractmethod
+    def normal_blocks(self, scaled_jacobian: Tensor) -> tuple[Tensor, Tensor]:
+        """Diagonal (path, L-1, n, n) and upper off-diagonal (path, L-2, n, n) blocks from K at images 1 ... L-1."""
+
+    @abstractmethod
+    def normal_product(self, paths: Tensor, v: Tensor) -> Tensor:
+        """The same matrix times v, both (path, L-1, bead, dim) in z, from products with the score's Jacobian."""
+
+    def scaled_jacobian(self, paths: Float[Tensor, "path image bead dim"]) -> Float[Tensor, "path interior n n"]:
+        """K = dt sqrt(D) J sqrt(D) at the interior images."""
+        x = paths[:, 1:-1].flatten(0, 1)
+        jacobian = torch.cat([self.score.jacobian(x[c]) for c in self.chunks(x)])
+        root = self.dynamics.diffusion_like(paths).sqrt().expand(x.shape[1:]).flatten()
+        scaled = jacobian.mul_(self.dynamics.dt_ps * root.unsqueeze(0) * root.unsqueeze(1))
+        return scaled.unflatten(0, (paths.shape[0], -1))
+
+
+def check_paths(paths: Tensor, dynamics: Dynamics) -> None:
+    """Refuse paths of a shape the dynamics cannot have.
+
+    Raises:
+        PathError: Not (path, image, bead, dim), fewer than 2 images, or another number of beads.
+    """
+    if paths.ndim != 4:
+        raise PathError(f"paths: got shape {tuple(paths.shape)}, expected (path, image, bead, dim).")
+    if paths.shape[1] < 2:
+        raise PathError(f"paths: got {paths.shape[1]} image(s), expected at least 2 (the two ends).")
+    if paths.shape[2] != len(dynamics.diffusion):
+        raise PathError(f"paths: got {paths.shape[2]} beads, the dynamics has {len(dynamics.diffusion)}.")
+
+
+def _sum_terms(kinetic: Tensor, parts: list[ImageTerms], n_paths: int) -> ActionTerms:
+    """Chunks of images summed into one value per path."""
+    zero = torch.zeros_like(kinetic)
+
+    def per_path(name: str) -> Tensor:
+        values = [getattr(part, name) for part in parts]
+        return zero if values[0] is None else torch.cat(values).unflatten(0, (n_paths, -1)).sum(1)
+
+    divergence, error = per_path("divergence"), zero
+    if divergence.ndim == 2:
+        n_probes = divergence.shape[1]
+        error = divergence.std(1) / math.sqrt(n_probes) if n_probes > 1 else zero
+        divergence = divergence.mean(1)
+    return ActionTerms(kinetic, per_path("drift"), per_path("cross"), divergence, error)
+
+
+def _assemble_gradient(paths: Tensor, weighted: Tensor, parts: list[ImageTerms]) -> Tensor:
+    """dS/dx with fixed ends from the kinetic part dx/(2 D dt) and the images' own derivatives."""
+    gradient = torch.zeros_like(paths)
+    along = weighted
+    own = torch.cat([part.gradient for part in parts if part.gradient is not None]).view_as(weighted)
+    if parts[0].gradient_dx is not None:
+        crossing = torch.cat([part.gradient_dx for part in parts if part.gradient_dx is not None])
+        along = weighted + crossing.view_as(weighted)
+    gradient[:, 1:-1] = own[:, 1:] + along[:, :-1] - along[:, 1:]
+    return gradient

@@ -1,0 +1,49 @@
+"""Exact transition-kernel likelihood of the Euler-Maruyama chain: A + B + cross, one perfect square.
+
+    S = sum_i sum_a |dx_a - D_a s_a(x_i) dt|^2 / (4 D_a dt)
+
+Needed when the score is not conservative: only then is the cross term no mere difference of end values.
+With K = dt sqrt(D) J sqrt(D) the residuals' Jacobian times sqrt(2 dt) is -(1 + K_i) at x_i and 1 at x_{i+1}.
+"""
+
+import torch
+from torch import Tensor
+
+from tpsctl.action.base import ImageTerms, LeastSquaresAction
+
+
+class EulerMaruyamaAction(LeastSquaresAction):
+    """Kinetic, drift and cross term."""
+
+    functional = "euler_maruyama"
+
+    def _image_terms(self, x: Tensor, dx: Tensor, index: Tensor, *, gradient: bool) -> ImageTerms:
+        scale = self.dynamics.dt_ps * self.dynamics.diffusion_like(x) / 4
+        if gradient:
+            score, vjp = self.score.with_vjp(x)
+        else:
+            score = self.score(x)
+        drift, cross = (scale * score.square()).sum((1, 2)), -(dx * score).sum((1, 2)) / 2
+        if not gradient:
+            return ImageTerms(drift, cross)
+        return ImageTerms(drift, cross, gradient=vjp(2 * scale * score - dx / 2), gradient_dx=-score / 2)
+
+    def normal_blocks(self, scaled_jacobian: Tensor) -> tuple[Tensor, Tensor]:
+        identity = torch.eye(scaled_jacobian.shape[-1]).to(scaled_jacobian)
+        forward = identity + scaled_jacobian
+        return forward.mT @ forward + identity, -forward[:, :-1].mT
+
+    def normal_product(self, paths: Tensor, v: Tensor) -> Tensor:
+        x, d = paths[:, 1:-1].flatten(0, 1), self.dynamics.diffusion_like(paths)
+        root, dt = d.sqrt(), self.dynamics.dt_ps
+        flat, after = v.flatten(0, 1), torch.zeros_like(v)
+        after[:, :-1] = v[:, 1:]
+        residual, back = after.flatten(0, 1) - flat, []
+        for c in self.chunks(x):
+            _, vjp = self.score.with_vjp(x[c])
+            residual[c] -= dt * root * self.score.jvp(x[c], root * flat[c])
+            back.append(-residual[c] - dt * root * vjp(root * residual[c]))
+        product = torch.cat(back).view_as(v)
+        product[:, 1:] += residual.view_as(v)[:, :-1]
+        product[:, 0] += v[:, 0]
+        return product

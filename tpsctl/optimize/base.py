@@ -1,0 +1,238 @@
+"""What every optimizer shares: when to stop, the record of each path, what is reported.
+
+A batch of paths is minimized together, but every path is its own problem: its own step lengths, its own
+convergence, its own failure. A path is converged when both hold:
+
+* its action fell by less than `action_tolerance` (relative) over the last `window` steps;
+* max |dS/dx| over its free coordinates is below `gradient_tolerance_per_nm`. dS/dx is a force over kT:
+  what pulls an image towards a more probable path.
+
+A finished path leaves the batch. A step that yields a non-finite action or gradient is not taken: the path
+goes back to the last state known to be good and, where the optimizer cannot try a shorter step, ends there.
+Images 0 and -1 are never written, so the ends stay bit-identical.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from tpsctl.action.base import Action, ActionTerms
+from tpsctl.errors import PathError
+
+
+class Status(StrEnum):
+    """How the optimization of one path ended."""
+
+    CONVERGED = "converged"
+    MAX_STEPS = "max_steps"
+    STALLED = "stalled"
+    NON_FINITE = "non_finite"
+    RUNNING = "running"
+
+
+_CODES = tuple(Status)
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """When a path is finished.
+
+    Attributes:
+        action_tolerance: Largest relative decrease of the action over the window.
+        gradient_tolerance_per_nm: Largest |dS/dx| of any free coordinate, 1/nm.
+        window: Steps over which the decrease is taken.
+    """
+
+    action_tolerance: float = 1e-4
+    gradient_tolerance_per_nm: float = 10.0
+    window: int = 5
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """Where the batch stands after a step, for live progress.
+
+    Attributes:
+        step: Steps taken so far in this call.
+        terms: Action terms of every path (of a finished path: its last).
+        gradient_max: max |dS/dx| of every path, 1/nm.
+        active: Paths still being optimized.
+        stage: Name of the stage, "" outside of stages.
+    """
+
+    step: int
+    terms: ActionTerms
+    gradient_max: Float[Tensor, " path"]
+    active: Bool[Tensor, " path"]
+    stage: str = ""
+
+
+StepCallback = Callable[[StepReport], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of every path.
+
+    Attributes:
+        status: Per path.
+        steps: Steps each path took.
+        terms: Final action terms.
+        gradient_max: Final max |dS/dx|, 1/nm.
+        remedy: Per path, what to do about it; "" where there is nothing to do.
+        evaluations: Score evaluations, products and Jacobians spent, in images.
+    """
+
+    status: tuple[Status, ...]
+    steps: tuple[int, ...]
+    terms: ActionTerms
+    gradient_max: Float[Tensor, " path"]
+    remedy: tuple[str, ...]
+
+    @property
+    def all_converged(self) -> bool:
+        return all(status is Status.CONVERGED for status in self.status)
+
+
+@dataclass
+class Record:
+    """Per-path state that every optimizer keeps: plain tensors, so that a run can be stored and continued.
+
+    Attributes:
+        good: Last paths with finite action and gradient.
+        terms: Their action terms.
+        gradient_max: Their max |dS/dx|, 1/nm.
+        history: Total action at the last window + 1 steps, NaN before there were any.
+        code: Status of every path as index into `Status`.
+        steps: Steps every path took.
+    """
+
+    good: Float[Tensor, "path image bead dim"]
+    terms: ActionTerms
+    gradient_max: Float[Tensor, " path"]
+    history: Float[Tensor, "path window"]
+    code: Int[Tensor, " path"]
+    steps: Int[Tensor, " path"]
+
+
+class Monitor:
+    """Keeps the record, decides who is finished, calls back after each step."""
+
+    def __init__(self, paths: Tensor, convergence: Convergence, on_step: StepCallback | None) -> None:
+        _require_finite(paths)
+        n = len(paths)
+        running = torch.full((n,), _CODES.index(Status.RUNNING), device=paths.device)
+        self.record = Record(
+            good=paths.clone(),
+            terms=ActionTerms.empty(n, paths),
+            gradient_max=paths.new_full((n,), torch.inf),
+            history=paths.new_full((n, convergence.window + 1), torch.nan),
+            code=running,
+            steps=torch.zeros_like(running),
+        )
+        self._convergence = convergence
+        self._on_step = on_step
+        self._calls = -1
+
+    @property
+    def active(self) -> Int[Tensor, " active"]:
+        """Indices of the paths still running."""
+        return (self.record.code == _CODES.index(Status.RUNNING)).nonzero().squeeze(1)
+
+    def update(self, index: Tensor, paths: Tensor, terms: ActionTerms, gradient: Tensor) -> None:
+        """Take note of a new state of the active paths `index`; the first call is step 0."""
+        self._calls += 1
+        record = self.record
+        finite = terms.total.isfinite() & gradient.flatten(1).isfinite().all(1)
+        self.finish(index[~finite], Status.NON_FINITE)
+        index, size = index[finite], gradient[finite].flatten(1).abs().amax(1)
+        record.good[index] = paths[finite]
+        _select(terms, finite).scatter_into(record.terms, index)
+        record.gradient_max[index] = size
+        record.history[index] = record.history[index].roll(-1, dims=1)
+        record.history[index, -1] = terms.total[finite]
+        record.steps[index] = self._calls
+        self.finish(index[self._converged(index)], Status.CONVERGED)
+        self._report()
+
+    def finish(self, index: Tensor, status: Status) -> None:
+        """These paths end like this."""
+        self.record.code[index] = _CODES.index(status)
+
+    def outcome(self) -> Outcome:
+        """The final verdict; whoever still runs has used up the steps."""
+        self.finish(self.active, Status.MAX_STEPS)
+        record = self.record
+        status = tuple(_CODES[code] for code in record.code.tolist())
+        remedy = tuple(self._remedy(i, s) for i, s in enumerate(status))
+        return Outcome(status, tuple(record.steps.tolist()), record.terms, record.gradient_max, remedy)
+
+    def _converged(self, index: Tensor) -> Tensor:
+        criterion, history = self._convergence, self.record.history[index]
+        change = (history[:, 0] - history[:, -1]).abs()  # NaN until the window is full: not converged
+        still = change <= criterion.action_tolerance * history[:, -1].abs()
+        flat = self.record.gradient_max[index] <= criterion.gradient_tolerance_per_nm
+        return flat & still
+
+    def _report(self) -> None:
+        if self._on_step is not None:
+            running = self.record.code == _CODES.index(Status.RUNNING)
+            self._on_step(StepReport(self._calls, self.record.terms, self.record.gradient_max, running))
+
+    def _remedy(self, i: int, status: Status) -> str:
+        slope = self.record.gradient_max[i].item()
+        limit = self._convergence.gradient_tolerance_per_nm
+        return {
+            Status.MAX_STEPS: f"not converged: max_steps reached with max |dS/dx| {slope:.3g} per nm "
+            f"(tolerance {limit:g} per nm). Raise optimize.max_steps, or loosen the tolerances.",
+            Status.STALLED: f"stalled: no shorter step lowers the action, max |dS/dx| {slope:.3g} per nm "
+            f"(tolerance {limit:g} per nm). Evaluate the score in float64, or start from smaller action.dt_ps.",
+            Status.NON_FINITE: "non-finite action or score: the last finite path was kept. Use smaller steps "
+            "(learning rate, action.dt_ps), a larger diffusion time, or a better guess.",
+        }.get(status, "")
+
+
+class Optimizer(ABC):
+    """Minimizes the action of a batch of paths with fixed ends.
+
+    Args:
+        max_steps: Most steps any path takes.
+        convergence: When a path is finished.
+    """
+
+    method: str
+
+    def __init__(self, *, max_steps: int, convergence: Convergence | None = None) -> None:
+        self.max_steps = max_steps
+        self.convergence = convergence or Convergence()
+
+    @abstractmethod
+    def minimize(
+        self,
+        action: Action,
+        paths: Float[Tensor, "path image bead dim"],
+        *,
+        on_step: StepCallback | None = None,
+    ) -> tuple[Tensor, Outcome]:
+        """Optimized paths (a new tensor; ends bit-identical to the given ones) and what became of them."""
+
+
+def _require_finite(paths: Tensor) -> None:
+    bad = (~paths.isfinite()).flatten(1).any(1).nonzero().squeeze(1).tolist()
+    if bad:
+        raise PathError(f"paths: path {bad[0]} has a non-finite coordinate before optimization. Redraw the guess.")
+
+
+def _select(terms: ActionTerms, keep: Tensor) -> ActionTerms:
+    return ActionTerms(
+        terms.kinetic[keep],
+        terms.drift[keep],
+        terms.cross[keep],
+        terms.divergence[keep],
+        terms.divergence_error[keep],
+    )

@@ -1,0 +1,47 @@
+"""Analytic model potentials: the double well and the Mueller-Brown surface.
+
+Energies in kJ/mol and lengths in nm (the numbers are the published, dimensionless ones read in these
+units), one bead per configuration, x (batch, 1, dim). Recipes and tests share them.
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+EnergyFn = Callable[[Tensor], Tensor]
+
+# Mueller-Brown as in the notebooks of arXiv:2504.18506: the usual surface, scaled to a box of 50 x 50.
+_AMPLITUDE = (-17.3, -8.7, -14.7, 1.3)
+_XX = (-0.0039, -0.0039, -0.0254, 0.00273)
+_XY = (0.0, 0.0, 0.0430, 0.0023)
+_YY = (-0.0391, -0.0391, -0.0254, 0.00273)
+_X0 = (48.0, 32.0, 24.0, 16.0)
+_Y0 = (8.0, 16.0, 32.0, 24.0)
+
+
+def mueller_brown(x: Float[Tensor, "batch 1 2"]) -> Float[Tensor, " batch"]:
+    """U = sum_k A_k exp(a_k (x - x_k)^2 + b_k (x - x_k)(y - y_k) + c_k (y - y_k)^2), kJ/mol.
+
+    Source: Mueller and Brown, Theor. Chim. Acta 53 (1979) 75; scaled as in arXiv:2504.18506.
+    """
+    amplitude, xx, xy, yy, x0, y0 = (x.new_tensor(c) for c in (_AMPLITUDE, _XX, _XY, _YY, _X0, _Y0))
+    dx, dy = x[:, 0, :1] - x0, x[:, 0, 1:] - y0
+    return (amplitude * torch.exp(xx * dx**2 + xy * dx * dy + yy * dy**2)).sum(-1)
+
+
+def double_well(
+    x: Float[Tensor, "batch bead dim"], *, barrier: float, half_distance_nm: float, stiffness: float
+) -> Float[Tensor, " batch"]:
+    """U = barrier ((x_1 / a)^2 - 1)^2 + stiffness/2 (x_2^2 + ...), kJ/mol.
+
+    Args:
+        x: Configurations, nm; the first coordinate crosses, the others are harmonic.
+        barrier: Height of the barrier at x_1 = 0 over the minima, kJ/mol.
+        half_distance_nm: a; the minima are at x_1 = -a and a, nm.
+        stiffness: Spring constant of the other coordinates, kJ/mol/nm^2.
+    """
+    flat = x.flatten(1)
+    across = barrier * ((flat[:, 0] / half_distance_nm) ** 2 - 1) ** 2
+    return across + stiffness / 2 * flat[:, 1:].square().sum(1)

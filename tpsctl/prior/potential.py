@@ -1,0 +1,50 @@
+"""Priors that are a potential energy: score = -grad U / kT, at no noise (t = 0) only."""
+
+from abc import abstractmethod
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tpsctl.errors import PriorError
+from tpsctl.prior.base import Prior
+from tpsctl.score import AutogradScore, Score
+from tpsctl.units import thermal_energy
+
+
+class PotentialPrior(Prior):
+    """A differentiable potential energy as a prior.
+
+    Args:
+        temperature_k: Temperature of the equilibrium, K.
+    """
+
+    temperature_k: float
+    conservative = True
+
+    def __init__(self, *, temperature_k: float) -> None:
+        self.temperature_k = temperature_k
+        self._kt = thermal_energy(temperature_k)
+
+    @abstractmethod
+    def energy(self, x: Float[Tensor, "batch bead dim"]) -> Float[Tensor, " batch"]:
+        """Potential energy, kJ/mol."""
+
+    def at(self, t: float) -> Score:
+        require_no_noise(self.kind, t)
+        return AutogradScore(self._score)
+
+    def _score(self, x: Tensor) -> Tensor:
+        with torch.enable_grad():
+            y = x if x.requires_grad else x.detach().requires_grad_(True)
+            return -torch.autograd.grad(self.energy(y).sum(), y, create_graph=True)[0] / self._kt
+
+
+def require_no_noise(kind: str, t: float) -> None:
+    """Refuse a diffusion time that a force field does not have.
+
+    Raises:
+        PriorError: t is not 0.
+    """
+    if t != 0:
+        raise PriorError(f'prior "{kind}" is a force field: got diffusion_time {t}, expected 0.')
