@@ -1,0 +1,60 @@
+"""The two ends of a path: matched, superposed, in the start's order."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tpsctl.endpoints.match import AtomMap, match
+from tpsctl.endpoints.structure import Structure
+from tpsctl.errors import EndpointError
+from tpsctl.geometry import rmsd, superpose
+from tpsctl.topology import Topology
+
+SAME_STRUCTURE_NM = 1e-4
+"""Two ends closer than this (the precision of a PDB file) are one structure."""
+
+
+@dataclass(frozen=True)
+class Ends:
+    """What the rest of a run needs to know about the endpoints.
+
+    Attributes:
+        topology: Beads and bonds in the start's order, with the start's names.
+        x: Positions (2, bead, 3) of start and superposed end, nm, float64.
+        atom_map: How the end's atoms were matched.
+        rmsd_nm: Least RMSD between the ends with the weights used for superposition.
+        notes: Everything worth telling the user.
+    """
+
+    topology: Topology
+    x: Float[Tensor, "2 bead 3"]
+    atom_map: AtomMap
+    rmsd_nm: float
+    notes: tuple[str, ...]
+
+
+def align(start: Structure, end: Structure, *, mass_weighted: bool = True) -> Ends:
+    """Match the end onto the start and superpose it.
+
+    Args:
+        start: The first structure; its position and order of atoms are kept.
+        end: The second structure.
+        mass_weighted: Superpose with masses as weights, which gives the least kinetic action when the
+            diffusion coefficients are kT/(m gamma); uniform weights otherwise.
+
+    Raises:
+        EndpointError: See `match`; also if both are the same structure.
+    """
+    atom_map = match(start, end)
+    weights = torch.tensor(start.topology.masses_amu, dtype=start.x.dtype) if mass_weighted else None
+    moved = superpose(end.x[list(atom_map.order)], start.x, weights)
+    distance = float(rmsd(moved, start.x, weights))
+    if distance < SAME_STRUCTURE_NM:
+        raise EndpointError(
+            f"endpoints {start.source} and {end.source} are the same structure (RMSD {distance:.1e} nm, expected at "
+            f"least {SAME_STRUCTURE_NM} nm). Give two different ones."
+        )
+    notes = tuple(dict.fromkeys((*start.notes, *end.notes, *atom_map.notes)))
+    return Ends(start.topology, torch.stack([start.x, moved]), atom_map, distance, notes)

@@ -1,0 +1,71 @@
+"""One structure in memory: its beads, bonds and positions, with what the user should know about it."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tpsctl.errors import EndpointError
+from tpsctl.topology import Topology
+
+LONGEST_BOND_NM = 0.35
+"""A covalent bond between atoms is never longer (I-I: 0.27 nm); a longer one means a molecule cut by a box."""
+
+LONGEST_BEAD_BOND_NM = 0.6
+"""The same for consecutive C-alpha beads (0.38 nm)."""
+
+
+@dataclass(frozen=True)
+class Structure:
+    """A molecule with positions.
+
+    Attributes:
+        topology: Beads and bonds, in file order.
+        x: Positions (bead, 3), nm, float64.
+        source: Where it came from, for messages, e.g. "c7eq.pdb" or "md.xtc frame 12".
+        notes: Things worth telling the user, e.g. residues without known bonds.
+    """
+
+    topology: Topology
+    x: Float[Tensor, "bead 3"]
+    source: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_alpha_carbons_only(self) -> bool:
+        return all(atom.name == "CA" and atom.element == "C" for atom in self.topology.atoms)
+
+    @property
+    def has_hydrogens(self) -> bool:
+        return any(atom.element == "H" for atom in self.topology.atoms)
+
+
+def require_sound(structure: Structure) -> Structure:
+    """The structure itself, if its positions are finite, apart, and no bond is absurdly long.
+
+    Raises:
+        EndpointError: A coordinate is NaN or infinite, two atoms coincide, or a bond spans a periodic box.
+    """
+    atoms, x, source = structure.topology.atoms, structure.x, structure.source
+    bad = (~torch.isfinite(x).all(-1)).nonzero().flatten().tolist()
+    if bad:
+        raise EndpointError(
+            f"{source}: {len(bad)} of {len(atoms)} atoms have no finite position (first: {atoms[bad[0]].label} at "
+            f"{tuple(round(v, 4) for v in x[bad[0]].tolist())} nm). Mend or re-export the file."
+        )
+    longest = LONGEST_BEAD_BOND_NM if structure.is_alpha_carbons_only else LONGEST_BOND_NM
+    for i, j in structure.topology.bonds:
+        length = float((x[i] - x[j]).norm())
+        if length > longest:
+            raise EndpointError(
+                f"{source}: bond {atoms[i].label} - {atoms[j].label} is {length:.3f} nm long, expected at most "
+                f"{longest} nm. The molecule is cut by a periodic box or has a wrong bond: make it whole "
+                "(e.g. `gmx trjconv -pbc whole`) or mend the CONECT records."
+            )
+        if length < 1e-3:
+            raise EndpointError(
+                f"{source}: atoms {atoms[i].label} and {atoms[j].label} are at the same place ({length:.4f} nm apart). "
+                "Mend the file, e.g. by rebuilding one of them."
+            )
+    return structure
