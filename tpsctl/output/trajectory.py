@@ -1,0 +1,113 @@
+"""Paths as trajectory files: DCD, and PDB (mmCIF where PDB cannot hold the names) with one model per image.
+
+Image i gets the time i * dt_ps, dt_ps being the step of the action: a parameter of the path, and no
+reaction time. Model systems of one or two dimensions are one dummy atom with the missing coordinates
+zero. Non-finite coordinates are refused. Every file is written to a temporary place, read again and
+compared, and only then put where it belongs.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tpsctl.errors import OutputError
+from tpsctl.output.atomic import atomic
+from tpsctl.output.dcd import read_dcd, write_dcd
+from tpsctl.output.pdb import fits_pdb, mmcif_text, pdb_text, read_mmcif, read_pdb
+from tpsctl.topology import Atom, Topology
+from tpsctl.units import NM_PER_ANGSTROM
+
+Format = Literal["dcd", "pdb"]
+
+_PDB_ROUNDING_ANGSTROM = 0.00051
+_FLOAT32_EPS = 1.2e-7
+
+
+def dummy_topology(n_beads: int) -> Topology:
+    """Stand-in atoms for a model system that is no molecule."""
+    return Topology(tuple(Atom(f"X{i + 1}", "", "MOD", 1, "A", 1.0) for i in range(n_beads)), ())
+
+
+def write_topology(directory: Path, topology: Topology, x: Float[Tensor, "bead dim"], *, name: str) -> Path:
+    """topology.pdb (or topology.cif) with one structure, usually end A; returns its path."""
+    return _write_structures(directory / "topology.pdb", topology, _angstrom(x[None], "topology"), title=name)
+
+
+def write_path(
+    directory: Path,
+    index: int,
+    path: Float[Tensor, "image bead dim"],
+    topology: Topology,
+    *,
+    dt_ps: float,
+    formats: Sequence[Format],
+) -> list[Path]:
+    """Write one path in each format; returns the files, e.g. [paths/path_0000.dcd, paths/path_0000.pdb].
+
+    Args:
+        directory: The run directory; files go to its folder `paths`.
+        index: Number of the path.
+        path: All images, nm.
+        topology: Its atoms or beads.
+        dt_ps: Step of the action, ps: time between frames.
+        formats: "dcd" and/or "pdb".
+
+    Raises:
+        OutputError: A coordinate is not finite, a file cannot be written, or does not read back as it should.
+    """
+    x = _angstrom(path, f"path {index}")
+    title = f"path {index}, {len(x)} images; time = image x {dt_ps:g} ps (step of the action, no reaction time)"
+    stem = directory / "paths" / f"path_{index:04d}"
+    writers = {
+        "dcd": lambda: _write_dcd(stem.with_suffix(".dcd"), x, dt_ps, title),
+        "pdb": lambda: _write_structures(stem.with_suffix(".pdb"), topology, x, title=title),
+    }
+    return [writers[name]() for name in formats]
+
+
+def _angstrom(path: Tensor, what: str) -> Float[np.ndarray, "frame atom 3"]:
+    """Positions in angstrom with three coordinates, float64."""
+    bad = (~path.isfinite()).flatten(1).any(1).nonzero().flatten().tolist()
+    if bad:
+        raise OutputError(
+            f"{what}: image {bad[0]} has a non-finite coordinate ({len(bad)} of {len(path)} images have); "
+            "a trajectory of it would mislead, so none is written. See the path's status in manifest.json."
+        )
+    x = path.detach().cpu().double()
+    missing = 3 - x.shape[-1]
+    return torch.nn.functional.pad(x, (0, missing)).numpy() / NM_PER_ANGSTROM
+
+
+def _write_dcd(file: Path, x: np.ndarray, dt_ps: float, title: str) -> Path:
+    with atomic(file) as temporary:
+        write_dcd(temporary, x, dt_ps=dt_ps, title=title)
+        _compare(file, read_dcd(temporary), x, 0.0)
+    return file
+
+
+def _write_structures(file: Path, topology: Topology, x: np.ndarray, *, title: str) -> Path:
+    if topology.n_atoms != x.shape[1]:
+        raise OutputError(f"{file}: the topology has {topology.n_atoms} atoms and the positions have {x.shape[1]}.")
+    as_pdb = fits_pdb(topology, x)
+    file = file if as_pdb else file.with_suffix(".cif")
+    text = pdb_text(topology, x, title=title) if as_pdb else mmcif_text(topology, x, title=title)
+    with atomic(file) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+        names, written = read_pdb(temporary) if as_pdb else read_mmcif(temporary)
+        if names != [atom.name for atom in topology.atoms]:
+            raise OutputError(f"{file}: atom names changed on reading the file back. Please report this.")
+        _compare(file, written, x, _PDB_ROUNDING_ANGSTROM)
+    return file
+
+
+def _compare(file: Path, written: np.ndarray, meant: np.ndarray, tolerance: float) -> None:
+    if written.shape != meant.shape:
+        raise OutputError(f"{file}: {meant.shape} (frames, atoms, 3) were written, {written.shape} read back.")
+    worst = float(np.abs(written - meant).max())
+    if not worst <= tolerance + _FLOAT32_EPS * float(np.abs(meant).max()):
+        raise OutputError(f"{file}: positions read back differ by {worst:.2g} angstrom. Check the disk.")
