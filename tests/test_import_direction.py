@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "tpsctl"
-LEAVES = {"errors", "forcefield", "geometry", "potentials", "schedule", "score", "topology", "units"}
+LEAVES = {"errors", "forcefield", "geometry", "potentials", "schedule", "score", "symmetry", "topology", "units"}
 ABOVE = {"training": {"prior", "data"}}  # trains priors on data
 STAGES = {"action", "data", "endpoints", "guess", "optimize", "output", "prior", "training", "validation"}
 FORBIDDEN_IN_ABOVE = {"training": {"prior", "data"}}  # trains priors on data

@@ -24,7 +24,7 @@ path: {paths: 2, images: 20, guess: {kind: latent, level: 0.1}}
 action: {functional: truncated, dt_ps: 0.001, friction_per_ps: 1, temperature_k: 300}
 optimize:
   - {method: lbfgs, max_steps: 50, diffusion_time: 0.02}
-  - {method: adam, max_steps: 10, learning_rate: 1e-3}
+  - {method: adam, max_steps: 10, learning_rate_nm: 1e-3}
 output: {directory: out}
 """
 
@@ -81,7 +81,7 @@ def test_file_names_are_relative_to_the_recipe_and_in_set_to_the_current_directo
             "max_steps: 50",
             "max_stpes: 50",
             'r.yaml:11: optimize.0.max_stpes: unknown key. Did you mean "max_steps"? '
-            "Allowed here: max_steps, dt_ps, images, diffusion_time, method.",
+            "Allowed here: max_steps, action_tolerance,",
         ),
         (
             "dt_ps: 0.001",

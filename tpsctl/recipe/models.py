@@ -112,11 +112,14 @@ class MuellerBrownPrior(Section):
 
 
 class DoubleWellPrior(Section):
-    """The one-dimensional double well U = barrier (x^2/minimum^2 - 1)^2."""
+    """A double well along the first coordinate, harmonic in the others; minima at -a and a."""
 
-    kind: Literal["double_well"] = key("A one-dimensional double well.")
-    barrier_kj_per_mol: float = key("Height of the barrier.", "kJ/mol", gt=0)
-    minimum_nm: float = key("Distance of each minimum from the barrier.", "nm", gt=0)
+    kind: Literal["double_well"] = key("A double well.")
+    barrier_kj_per_mol: float = key("Height of the barrier.", "kJ/mol", default=20.0, gt=0)
+    half_distance_nm: float = key("a, the distance of each minimum from the barrier.", "nm", default=0.1, gt=0)
+    stiffness_kj_per_mol_nm2: float = key(
+        "Spring constant of the other coordinates.", "kJ/mol/nm^2", default=1000.0, gt=0
+    )
     temperature_k: float = key("Temperature in score = force / kT.", "K", gt=0)
 
 
@@ -219,7 +222,7 @@ class HutchinsonDivergence(Section):
     """Trace estimated with random signs, with an error bar."""
 
     kind: Literal["hutchinson"] = key("Random probes.")
-    probes: int = key("Rademacher vectors per image.", "1", default=4, ge=2)
+    probes: int = key("Rademacher vectors per image.", "1", default=8, ge=2)
 
 
 class OnsagerMachlupAction(Action):
@@ -242,7 +245,16 @@ ActionSection = Annotated[
 class Stage(Section):
     """What all methods share. Several stages run one after another, each from the last one's paths."""
 
-    max_steps: int = key("Most iterations; reaching it counts as not converged.", "1", ge=1)
+    max_steps: int = key("Most iterations; reaching it in the last stage counts as not converged.", "1", ge=1)
+    action_tolerance: float = key(
+        "Converged if the action fell by less than this fraction over the last five steps, and",
+        "1",
+        default=1e-4,
+        gt=0,
+    )
+    gradient_tolerance_per_nm: float = key(
+        "no coordinate has a larger derivative of the action than this.", "1/nm", default=10.0, gt=0
+    )
     dt_ps: float | None = key("Physical step of this stage; default: action.dt_ps.", "ps", default=None, gt=0)
     diffusion_time: float | None = key(
         "Diffusion time of this stage; default: prior.diffusion_time.", "1", default=None, ge=0, le=1
@@ -266,14 +278,14 @@ class Adam(Stage):
     """Adam with a fixed learning rate."""
 
     method: Literal["adam"] = key("Adam.")
-    learning_rate: float = key("Learning rate: the length of an early step per coordinate.", "nm", gt=0)
+    learning_rate_nm: float = key("Learning rate: the length of an early step of each coordinate.", "nm", gt=0)
 
 
 class Sgd(Stage):
     """Gradient descent with momentum."""
 
     method: Literal["sgd"] = key("Gradient descent with momentum.")
-    learning_rate: float = key("Learning rate: step = rate x gradient.", "nm^2", gt=0)
+    learning_rate_nm2: float = key("Learning rate: step = rate x gradient.", "nm^2", gt=0)
     momentum: float = key("Momentum.", "1", default=0.9, ge=0, lt=1)
 
 

@@ -1,0 +1,5 @@
+"""`python -m tpsctl`."""
+
+from tpsctl.cli import main
+
+main()

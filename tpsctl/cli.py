@@ -1,0 +1,173 @@
+"""The command line: parse, call, print. No physics here, and nothing heavy at import.
+
+Exit codes: 0 complete; 1 failed; 2 usage or recipe; 3 ran, but not converged or not valid (the
+files are there); 130 interrupted.
+"""
+
+import json
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from tpsctl.errors import RecipeError, TpsctlError
+
+FAILED, USAGE, NOT_VALID, INTERRUPTED = 1, 2, 3, 130
+
+
+class _Commands(TyperGroup):
+    """Turns the errors a user can mend into one message and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except TpsctlError as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(USAGE if isinstance(error, RecipeError) else FAILED) from None
+        except KeyboardInterrupt:
+            typer.echo("interrupted: no result was written.", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+
+
+app = typer.Typer(
+    cls=_Commands,
+    name="tpsctl",
+    help="Molecular transition paths from two structures and a generative prior.",
+    epilog="Example: tpsctl sample recipes/alanine_dipeptide.yaml",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_show_locals=False,
+)
+
+
+class RecipeKind(StrEnum):
+    sample = "sample"
+    simulate = "simulate"
+    train = "train"
+
+
+class Shell(StrEnum):
+    bash = "bash"
+    zsh = "zsh"
+    fish = "fish"
+
+
+RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="Recipe file (YAML).", show_default=False)]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a recipe key, e.g. path.paths=4.")
+]
+OutOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Run directory instead of the recipe's.")]
+DeviceOption = Annotated[
+    str, typer.Option("--device", metavar="auto|cpu|cuda|cuda:N", help="Where the prior is evaluated.")
+]
+ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.  [default: all cores]")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Answer as JSON on stdout; all else goes to stderr.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in the same place.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from tpsctl import __version__
+
+        typer.echo(f"tpsctl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(epilog="Example: tpsctl sample recipes/alanine_dipeptide.yaml --set path.paths=4 --out runs/four")
+def sample(
+    recipe: RecipeArgument,
+    out: OutOption = None,
+    set_: SetOption = None,
+    overwrite: OverwriteOption = False,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Find transition paths: recipe in, validated paths out."""
+    from tpsctl import console, run, summary
+
+    settings = run.Settings(out=out, overwrite=overwrite, device=device, threads=threads)
+    manifest = run.run_recipe(recipe, set_ or [], settings, console.make_progress())
+    if json_:
+        typer.echo(json.dumps(summary.as_json(manifest), indent=2))
+    else:
+        summary.show(manifest)
+    raise typer.Exit(0 if manifest["outcome"] == "complete" else NOT_VALID)
+
+
+@app.command(epilog="Example: tpsctl check recipes/alanine_dipeptide.yaml")
+def check(
+    recipe: RecipeArgument,
+    out: OutOption = None,
+    set_: SetOption = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Find everything that can be wrong, before any optimization."""
+    from tpsctl import check as checks
+    from tpsctl import console, run
+
+    report = checks.check_recipe(recipe, set_ or [], run.Settings(out=out, device=device, threads=threads))
+    if json_:
+        typer.echo(json.dumps(report.as_json(), indent=2))
+    else:
+        console.print_table(*report.as_table(), notes=report.notes)
+    raise typer.Exit(0 if report.passed else FAILED)
+
+
+@app.command(epilog="Example: tpsctl schema > recipes/schema.json")
+def schema(
+    kind: Annotated[RecipeKind, typer.Argument(help="For which command's recipe.")] = RecipeKind.sample,
+) -> None:
+    """Print the JSON schema of recipes, for editors and scripts."""
+    from tpsctl.recipe import kinds
+    from tpsctl.recipe.schema import schema_text
+
+    typer.echo(schema_text(kinds.MODELS[kind.value]), nl=False)
+
+
+@app.command(epilog="Example: tpsctl doctor --json")
+def doctor(json_: JsonOption = False) -> None:
+    """Show versions, devices and platforms of this installation."""
+    from tpsctl import console
+    from tpsctl import doctor as facts
+
+    found = facts.examine()
+    if json_:
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        rows = [[name, facts.shown(value)] for name, value in found.items() if name != "problems"]
+        console.print_table("This installation", ["what", "found"], rows, notes=found["problems"])
+    raise typer.Exit(FAILED if found["problems"] else 0)
+
+
+@app.command(epilog="Example: tpsctl completion bash > ~/.local/share/bash-completion/completions/tpsctl")
+def completion(shell: Annotated[Shell, typer.Argument(help="Which shell.", show_default=False)]) -> None:
+    """Print the script that completes tpsctl's commands and options."""
+    from typer.completion import get_completion_script
+
+    typer.echo(get_completion_script(prog_name="tpsctl", complete_var="_TPSCTL_COMPLETE", shell=shell.value))
+
+
+def main() -> None:
+    """The console script."""
+    if "_TPSCTL_COMPLETE" in os.environ:
+        from typer.completion import completion_init
+
+        completion_init()
+    sys.exit(app(prog_name="tpsctl"))

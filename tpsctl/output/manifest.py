@@ -1,0 +1,64 @@
+"""The manifest: what was run, from what, with what, and what came out. One JSON file per run directory."""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tpsctl.errors import OutputError
+from tpsctl.output.atomic import write_text
+
+NAME = "manifest.json"
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's content; of a folder, of the names and contents of its files."""
+    digest = hashlib.sha256()
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    for file in files:
+        if file != path:
+            digest.update(file.relative_to(path).as_posix().encode() + b"\0")
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def write_manifest(folder: Path, values: dict[str, Any]) -> None:
+    """Write `manifest.json`, complete or not at all; NaN becomes null, so that any JSON reader takes it."""
+    write_text(folder / NAME, json.dumps(_plain(values), indent=2, allow_nan=False) + "\n")
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """The manifest of a run directory; None if there is none.
+
+    Raises:
+        OutputError: It is damaged.
+    """
+    try:
+        return json.loads((folder / NAME).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{folder / NAME}: cannot be read: {error}. Move the folder away.") from None
+
+
+def differences(before: Any, now: Any, key: str = "") -> Iterator[str]:
+    """Dotted keys at which two nested JSON values differ, with both values."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for name in dict.fromkeys((*before, *now)):
+            yield from differences(before.get(name), now.get(name), f"{key}.{name}".lstrip("."))
+    elif before != now:
+        yield f"{key}: {json.dumps(before)} there, {json.dumps(now)} now"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
