@@ -54,7 +54,7 @@ def test_help_is_fast_and_loads_nothing_heavy():
     code = (
         "import sys; from typer.testing import CliRunner; from tpsctl import cli; "
         "assert CliRunner().invoke(cli.app, ['sample', '--help']).exit_code == 0; "
-        "print([m for m in ('torch', 'numpy', 'openmm', 'mdtraj', 'pydantic', 'matplotlib', 'scipy') if m in sys.modules])"
+        "print([m for m in ('torch', 'numpy', 'openmm', 'mdtraj', 'matplotlib', 'rich', 'scipy') if m in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
@@ -101,7 +101,9 @@ def test_json_is_alone_on_stdout(fake_run):
     assert json.loads(result.stdout)["outcome"] == "complete"
 
 
-@pytest.mark.parametrize("arguments", [("nonsense",), ("sample",), ("sample", "r.yaml", "--threads", "0"), ("schema", "x")])
+@pytest.mark.parametrize(
+    "arguments", [("nonsense",), ("sample",), ("sample", "r.yaml", "--threads", "0"), ("schema", "x")]
+)
 def test_wrong_usage_is_exit_2(arguments):
     assert invoke(*arguments).exit_code == 2
 

@@ -48,10 +48,8 @@ def _place(schema: dict[str, Any], values: Any, error: Any) -> tuple[Walk, KeyPa
         part = parts.pop(0)
         walk, path = walk.into(part), (*path, part)
         while parts and walk.is_union:
-            parts.pop(0)
-            walk = walk.chosen()
-            if isinstance(walk.value, list):
-                break
+            parts.pop(0)  # the tag of the branch, which is nothing the author wrote
+            walk = walk.branch()
     return walk, path
 
 

@@ -151,12 +151,15 @@ class LatentGuess(Section):
 
     kind: Literal["latent"] = key("Interpolation in the prior's noise.")
     level: float = key("Diffusion time of the interpolation; larger gives more diverse paths.", "1", gt=0, le=1)
+    interpolation: Literal["linear", "spherical"] = key("How noised ends are joined.", default="spherical")
+    steps: int = key("Steps of the denoising.", "1", default=100, ge=1)
 
 
 class IdppGuess(Section):
     """Interpolated distances instead of coordinates (image dependent pair potential)."""
 
     kind: Literal["idpp"] = key("Interpolation of distances.")
+    spread_nm: float = key("Random displacement of the middle; 0 makes all paths equal.", "nm", default=0.05, ge=0)
 
 
 class TrajectoryGuess(Section):

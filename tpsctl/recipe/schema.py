@@ -81,9 +81,16 @@ class Walk:
         """The same place with references followed and unions decided by the value."""
         node = self._target(self.node)
         while "oneOf" in node or "anyOf" in node:
-            options = [self._target(option) for option in node.get("oneOf") or node["anyOf"]]
-            node = {**self._best(options), **({"unit": node["unit"]} if "unit" in node else {})}
+            node = self._decided(node)
         return Walk(self.schema, node, self.value)
+
+    def branch(self) -> "Walk":
+        """The same place with the outermost union decided."""
+        return Walk(self.schema, self._decided(self._target(self.node)), self.value)
+
+    def _decided(self, node: dict[str, Any]) -> dict[str, Any]:
+        best = self._best([self._target(option) for option in node.get("oneOf") or node["anyOf"]])
+        return {**best, **({"unit": node["unit"]} if "unit" in node else {})}
 
     def _target(self, node: dict[str, Any]) -> dict[str, Any]:
         while "$ref" in node:

@@ -1,0 +1,226 @@
+"""From the sections of a recipe to the objects that do the work; shared by `run` and `check`."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tpsctl.action.base import Action, Dynamics
+from tpsctl.action.divergence import Divergence, ExactDivergence, HutchinsonDivergence
+from tpsctl.action.euler_maruyama import EulerMaruyamaAction
+from tpsctl.action.onsager_machlup import OnsagerMachlupAction
+from tpsctl.action.precision import ScoreInPrecision
+from tpsctl.action.truncated import TruncatedAction
+from tpsctl.errors import PriorError, RecipeError
+from tpsctl.guess.base import Guess
+from tpsctl.guess.idpp import IdppGuess
+from tpsctl.guess.latent import LatentGuess
+from tpsctl.guess.linear import LinearGuess
+from tpsctl.guess.trajectory import TrajectoryGuess
+from tpsctl.optimize.base import Convergence, Optimizer
+from tpsctl.optimize.first_order import SGD, Adam
+from tpsctl.output.trajectory import dummy_topology
+from tpsctl.prior.base import Prior
+from tpsctl.recipe import models
+from tpsctl.topology import Topology
+
+
+@dataclass(frozen=True)
+class System:
+    """The two ends and what they are made of.
+
+    Attributes:
+        topology: Atoms or beads; dummy atoms for a model potential.
+        ends: Positions of both ends, nm, float64.
+        is_molecule: False for a point in a model potential.
+        notes: What a user should know about the ends, one sentence each.
+        atom_map: How the atoms of the ends were matched; None for a model potential.
+    """
+
+    topology: Topology
+    ends: Float[Tensor, "2 bead dim"]
+    is_molecule: bool
+    notes: tuple[str, ...] = ()
+    atom_map: Any = None
+
+
+def make_system(section: models.MoleculeEndpoints | models.ModelEndpoints) -> System:
+    """Both ends, matched and superposed."""
+    if isinstance(section, models.ModelEndpoints):
+        points = (section.start.position_nm, section.end.position_nm)
+        if len(points[0]) != len(points[1]):
+            raise RecipeError(
+                f"endpoints: start has {len(points[0])} coordinates, end has {len(points[1])}. Give equally many."
+            )
+        return System(dummy_topology(1), torch.tensor(points, dtype=torch.float64).unsqueeze(1), is_molecule=False)
+    from tpsctl.endpoints.ends import align
+    from tpsctl.endpoints.load import load_structure
+
+    def load(end: models.StructureEnd | models.TrajectoryEnd) -> Any:
+        if isinstance(end, models.TrajectoryEnd):
+            return load_structure(end.trajectory, frame=end.frame, topology=end.topology, select=section.select)
+        return load_structure(end.structure, frame=end.frame, select=section.select)
+
+    ends = align(load(section.start), load(section.end))
+    return System(ends.topology, ends.x, is_molecule=True, notes=ends.notes, atom_map=ends.atom_map)
+
+
+def make_prior(section: models.Prior, system: System) -> Prior:
+    """The prior, checked against the beads of the ends."""
+    prior = _prior(section, system)
+    shape = (prior.n_beads, prior.n_dims)
+    if system.ends.shape[1:] != shape:
+        raise PriorError(
+            f'prior "{section.kind}" is for {shape[0]} beads in {shape[1]} dimensions, the ends have '
+            f"{system.ends.shape[1]} in {system.ends.shape[2]}. Set endpoints.select, or take another prior."
+        )
+    if prior.topology is not None:
+        _require_same_beads(prior.topology, system.topology, "the checkpoint")
+    return prior
+
+
+def _prior(section: models.Prior, system: System) -> Prior:
+    match section:
+        case models.CheckpointPrior():
+            from tpsctl.prior.checkpoint import load_checkpoint
+
+            return load_checkpoint(section.checkpoint)
+        case models.OpenMMPrior():
+            from tpsctl.prior.openmm import OpenMMPrior
+
+            _require_molecule(section.kind, system)
+            return OpenMMPrior(system.topology, section.force_field, temperature_k=section.temperature_k)
+        case models.MuellerBrownPrior():
+            from tpsctl.prior.mueller_brown import MuellerBrownPrior
+
+            return MuellerBrownPrior(temperature_k=section.temperature_k)
+        case models.DoubleWellPrior():
+            from tpsctl.prior.double_well import DoubleWellPrior
+
+            return DoubleWellPrior(
+                temperature_k=section.temperature_k,
+                barrier=section.barrier_kj_per_mol,
+                half_distance_nm=section.half_distance_nm,
+                stiffness=section.stiffness_kj_per_mol_nm2,
+                n_dims=system.ends.shape[-1],
+            )
+        case models.GaussianPrior():
+            from tpsctl.prior.gaussian import GaussianPrior
+
+            return GaussianPrior(mean_nm=section.mean_nm, std_nm=section.std_nm)
+
+
+def _require_molecule(kind: str, system: System) -> None:
+    if not system.is_molecule:
+        raise RecipeError(f'prior.kind: "{kind}" needs structures; the endpoints are points of a model potential.')
+
+
+def _require_same_beads(other: Topology, ends: Topology, what: str) -> None:
+    """Another molecule's beads must be the ends' beads, in the same order."""
+    if other.n_atoms != ends.n_atoms:
+        raise PriorError(f"{what} has {other.n_atoms} beads, the ends have {ends.n_atoms}. Set endpoints.select.")
+    for i, (theirs, ours) in enumerate(zip(other.atoms, ends.atoms, strict=True)):
+        if (ours.name, ours.residue_name) != (theirs.name, theirs.residue_name):
+            raise PriorError(
+                f"{what} and the ends differ in atom {i + 1}: {what} has {theirs.label}, the ends have {ours.label}. "
+                "Bring the atoms into one order."
+            )
+
+
+def make_guess(recipe: models.Recipe, prior: Prior, system: System) -> Guess:
+    """The initial path's maker."""
+    section = recipe.path.guess
+    match section:
+        case models.LinearGuess():
+            return LinearGuess()
+        case models.LatentGuess():
+            _require_generative(prior, recipe.prior.kind)
+            return LatentGuess(prior, level=section.level, interpolation=section.interpolation, steps=section.steps)
+        case models.IdppGuess():
+            return IdppGuess(system.topology, spread_nm=section.spread_nm)
+        case models.TrajectoryGuess():
+            return _trajectory_guess(section, recipe.endpoints, system)
+
+
+def _require_generative(prior: Prior, kind: str) -> None:
+    if not prior.generative:
+        raise RecipeError(
+            f'path.guess.kind: "latent" needs a generative prior; "{kind}" is none. Use idpp, linear or trajectory.'
+        )
+
+
+def _trajectory_guess(
+    section: models.TrajectoryGuess, endpoints: models.MoleculeEndpoints | models.ModelEndpoints, system: System
+) -> Guess:
+    from tpsctl.endpoints.load import load_path
+
+    if isinstance(endpoints, models.ModelEndpoints):
+        raise RecipeError('path.guess.kind: "trajectory" needs structures; the endpoints are points of a potential.')
+    images = load_path(section.trajectory, topology=section.topology, select=endpoints.select)
+    _require_same_beads(images[0].topology, system.topology, "the guess")
+    return TrajectoryGuess([torch.stack([image.x for image in images])])
+
+
+def make_dynamics(section: models.TruncatedAction | models.Action, prior: Prior, topology: Topology) -> Dynamics:
+    """Step and diffusion coefficients of the beads."""
+    if section.diffusion_nm2_per_ps is not None:
+        return Dynamics.uniform(
+            dt_ps=section.dt_ps, diffusion_nm2_per_ps=section.diffusion_nm2_per_ps, n_beads=prior.n_beads
+        )
+    temperature_k = section.temperature_k or prior.temperature_k
+    if temperature_k is None:
+        raise RecipeError("action.temperature_k: missing, and this prior has no temperature of its own. Give it (K).")
+    assert section.friction_per_ps is not None  # the recipe has exactly one of the two
+    return Dynamics.langevin(
+        dt_ps=section.dt_ps,
+        masses_amu=topology.masses_amu,
+        friction_per_ps=section.friction_per_ps,
+        temperature_k=temperature_k,
+    )
+
+
+def make_action(
+    recipe: models.Recipe, stage: models.Stage, prior: Prior, dynamics: Dynamics, *, dtype: torch.dtype
+) -> Action:
+    """The action of one stage, at its own diffusion time and physical step."""
+    time = stage.diffusion_time if stage.diffusion_time is not None else diffusion_time(recipe)
+    score = ScoreInPrecision(prior.at(time), dtype)
+    dynamics = dynamics if stage.dt_ps is None else dynamics.with_dt(stage.dt_ps)
+    match recipe.action:
+        case models.TruncatedAction():
+            return TruncatedAction(score, dynamics)
+        case models.EulerMaruyamaAction():
+            return EulerMaruyamaAction(score, dynamics)
+        case models.OnsagerMachlupAction():
+            return OnsagerMachlupAction(score, dynamics, _divergence(recipe.action.divergence, recipe.seed))
+
+
+def diffusion_time(recipe: models.Recipe) -> float:
+    """The diffusion time of the final path; 0 for priors that are a force field."""
+    return getattr(recipe.prior, "diffusion_time", 0.0)
+
+
+def _divergence(section: models.ExactDivergence | models.HutchinsonDivergence, seed: int) -> Divergence:
+    if isinstance(section, models.HutchinsonDivergence):
+        return HutchinsonDivergence(probes=section.probes, seed=seed)
+    return ExactDivergence()
+
+
+def make_optimizer(stage: models.Method) -> Optimizer:
+    """The minimizer of one stage."""
+    convergence = Convergence(
+        action_tolerance=stage.action_tolerance, gradient_tolerance_per_nm=stage.gradient_tolerance_per_nm
+    )
+    match stage:
+        case models.Adam():
+            return Adam(learning_rate_nm=stage.learning_rate_nm, max_steps=stage.max_steps, convergence=convergence)
+        case models.Sgd():
+            return SGD(
+                learning_rate_nm2=stage.learning_rate_nm2,
+                momentum=stage.momentum,
+                max_steps=stage.max_steps,
+                convergence=convergence,
+            )
+    raise NotImplementedError

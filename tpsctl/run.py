@@ -1,0 +1,166 @@
+"""The main job: recipe -> ends -> prior -> guess -> action -> optimization -> verdict -> files."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tpsctl import assemble, results
+from tpsctl.doctor import default_threads
+from tpsctl.errors import RecipeError
+from tpsctl.judge import judge
+from tpsctl.optimize.base import Outcome, StepReport
+from tpsctl.output.directory import earlier_result, staged
+from tpsctl.output.manifest import file_sha256, write_manifest
+from tpsctl.prior.base import Prior
+from tpsctl.progress import Progress
+from tpsctl.recipe.loader import input_files, load_recipe, recipe_digest
+from tpsctl.recipe.models import Recipe
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where and how a run is done; nothing here changes the result.
+
+    Attributes:
+        out: Run directory instead of the recipe's.
+        overwrite: Whether an earlier result may be replaced.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        threads: CPU threads; None for all.
+    """
+
+    out: Path | None = None
+    overwrite: bool = False
+    device: str = "auto"
+    threads: int | None = None
+
+
+def run_recipe(path: Path, assignments: Sequence[str], settings: Settings, progress: Progress) -> dict[str, Any]:
+    """Run a recipe, or find that it was run already; the manifest of the result."""
+    recipe = load_recipe(path, Recipe, assignments)
+    directory = (settings.out or recipe.output.directory).resolve()
+    identity = identify(recipe)
+    earlier = earlier_result(directory, identity["digest"], identity, overwrite=settings.overwrite)
+    if earlier is not None:
+        progress.say(f"{directory}: this recipe was run here already; nothing to do (--overwrite runs it again).")
+        return earlier
+    clock = results.Clock()
+    device, threads = use_hardware(settings)
+    system = assemble.make_system(recipe.endpoints)
+    prior = assemble.make_prior(recipe.prior, system)
+    with staged(directory) as folder:
+        guesses = draw_guesses(recipe, prior, system, progress)
+        clock.lap("guess")
+        paths, outcome, trace = optimize(recipe, prior, system, guesses.to(device), progress)
+        clock.lap("optimize")
+        verdict = judge(recipe.validation, system, prior, paths, threads, progress)
+        clock.lap("validate")
+        finished = results.Finished(recipe, system, prior, paths, outcome, trace, verdict)
+        results.write_files(folder, finished)
+        clock.lap("write")
+        manifest = identity | results.describe(finished, clock, device=device, threads=threads)
+        write_manifest(folder, manifest | {"directory": directory})
+    return manifest | {"directory": str(directory)}
+
+
+def identify(recipe: Recipe) -> dict[str, Any]:
+    """Digest, resolved recipe and input hashes: what makes two runs the same run."""
+    files = input_files(recipe)
+    missing = [f"{key}: no such file: {file}" for key, file in files.items() if not file.exists()]
+    if missing:
+        raise RecipeError("\n".join(missing))
+    hashes = {key: file_sha256(file) for key, file in files.items()}
+    return {
+        "digest": recipe_digest(recipe, hashes),
+        "recipe": recipe.model_dump(mode="json"),
+        "inputs": {key: {"file": str(files[key]), "sha256": digest} for key, digest in hashes.items()},
+    }
+
+
+def use_hardware(settings: Settings) -> tuple[torch.device, int]:
+    """The device and the number of threads, set for torch."""
+    threads = settings.threads or default_threads()
+    torch.set_num_threads(threads)
+    name = settings.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise RecipeError(f"--device {name}: not usable here: {reason}. `tpsctl doctor` lists devices.") from None
+    return device, threads
+
+
+def path_seed(seed: int, path: int) -> int:
+    """Seed of one path: a function of the recipe's seed and the path's number only."""
+    return int(np.random.SeedSequence([seed, path]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def draw_guesses(recipe: Recipe, prior: Prior, system: assemble.System, progress: Progress) -> Tensor:
+    """Initial paths (path, image, bead, dim), each from its own random stream."""
+    guess = assemble.make_guess(recipe, prior, system)
+    count, drawn = recipe.path.paths, []
+    with progress.task("guess", count) as update:
+        for i in range(count):
+            generator = torch.Generator().manual_seed(path_seed(recipe.seed, i))
+            drawn.append(guess.draw(system.ends, recipe.path.images, [generator]))
+            update(i + 1, recipe.path.guess.kind)
+    return torch.cat(drawn)
+
+
+@dataclass
+class Trace:
+    """How the action went down: one entry per optimizer step, over all stages."""
+
+    started: float = field(default_factory=time.monotonic)
+    steps: list[int] = field(default_factory=list)
+    terms: list[dict[str, Tensor]] = field(default_factory=list)
+    stages: list[tuple[int, str]] = field(default_factory=list)
+    seconds: Tensor = field(default_factory=lambda: torch.empty(0))
+
+    def note(self, report: StepReport) -> None:
+        now = time.monotonic() - self.started
+        if len(self.seconds) != len(report.active):
+            self.seconds = torch.zeros(len(report.active))
+        self.seconds[report.active.cpu()] = now
+        self.steps.append(len(self.steps))
+        names = ("total", "kinetic", "drift", "cross", "divergence")
+        self.terms.append({name: getattr(report.terms, name).detach().cpu().clone() for name in names})
+
+
+def optimize(
+    recipe: Recipe, prior: Prior, system: assemble.System, paths: Tensor, progress: Progress
+) -> tuple[Tensor, Outcome, Trace]:
+    """All stages, each from the paths of the one before."""
+    dynamics, trace = assemble.make_dynamics(recipe.action, prior, system.topology), Trace()
+    for stage in recipe.stages:
+        action = assemble.make_action(recipe, stage, prior, dynamics, dtype=torch.float64)
+        trace.stages.append((len(trace.steps), stage.method))
+        with progress.task(stage.method, stage.max_steps) as update:
+
+            def on_step(report: StepReport) -> None:
+                trace.note(report)
+                update(report.step, describe_step(report))
+
+            paths, outcome = assemble.make_optimizer(stage).minimize(action, paths, on_step=on_step)
+    return paths.cpu(), outcome, trace
+
+
+def describe_step(report: StepReport) -> str:
+    """One line about a step: medians over the paths, and how many are still running."""
+
+    def median(values: Tensor) -> str:
+        return f"{values.median().item():.4g}"
+
+    terms = report.terms
+    parts = [f"{name} {median(getattr(terms, name))}" for name in ("kinetic", "drift", "cross", "divergence")]
+    shown = " + ".join(part for part in parts if not part.endswith(" 0"))
+    slope = f"max|dS/dx| {report.gradient_max.max().item():.3g}/nm"
+    return f"S {median(terms.total)} = {shown}  {slope}  {int(report.active.sum())} running"

@@ -1,0 +1,52 @@
+"""The end of a run as a person or a script wants it: a table, or a short JSON object."""
+
+from typing import Any
+
+from tpsctl.console import print_table
+
+
+def as_json(manifest: dict[str, Any]) -> dict[str, Any]:
+    """What `tpsctl sample --json` prints: outcome, counts, place, and one entry per path."""
+    names = ("outcome", "directory", "requested", "produced", "valid", "converged", "paths")
+    return {name: manifest.get(name) for name in names}
+
+
+def show(manifest: dict[str, Any]) -> None:
+    """Print the summary table of a finished run."""
+    kinds = [kind for kind in ("raw", "minimized") if kind in manifest["paths"][0]]
+    columns = ["path", "status", "gate", "steps", "action"]
+    for kind in kinds:
+        columns += [f"{kind}\nA->B", f"{kind}\nB->A"]
+    angles = list(manifest["paths"][0]["raw"]["dihedrals_deg"]) if kinds else []
+    shown = [name for name in angles if not name.startswith("omega")][:4]
+    columns += [f"{name}\nat top" for name in shown]
+    rows = [_row(entry, kinds, shown) for entry in manifest["paths"]]
+    print_table(f"{manifest['name']}: barriers in kJ/mol", columns, rows, notes=_notes(manifest))
+
+
+def _row(entry: dict[str, Any], kinds: list[str], angles: list[str]) -> list[str]:
+    cells = [str(entry["path"]), entry["status"], entry["gate"], str(entry["steps"]), f"{entry['action']['total']:.1f}"]
+    for kind in kinds:
+        cells += [_number(entry[kind][f"barrier_{way}_kj_per_mol"], ".1f") for way in ("forward", "backward")]
+    return cells + [_number(entry["raw"]["dihedrals_deg"][name], ".0f") for name in angles]
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None or value != value else format(value, form)
+
+
+def _notes(manifest: dict[str, Any]) -> list[str]:
+    counts = ", ".join(f"{manifest[name]} {name}" for name in ("requested", "produced", "converged", "valid"))
+    words = {
+        "complete": "complete",
+        "not_converged": "NOT CONVERGED: the files are there, the paths are no minima",
+        "not_valid": "NOT VALID: the files are there, see the gate column and images.csv",
+    }
+    lines = [f"paths: {counts}"]
+    field = manifest["energies"]
+    if field["force_field"]:
+        where = f" ({field['platform']})" if field["platform"] else ""
+        lines.append(f"energies: {' + '.join(field['force_field'])}{where}")
+    lines += sorted({entry["remedy"] for entry in manifest["paths"] if entry["remedy"]})[:3]
+    seconds = manifest["seconds"]["total"]
+    return [*lines, f"outcome: {words[manifest['outcome']]} ({seconds:.1f} s)", f"files: {manifest['directory']}"]
