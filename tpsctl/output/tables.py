@@ -24,23 +24,45 @@ Column = Sequence[str] | Tensor
 class EnergyProfile(Protocol):
     """Energies along paths, kJ/mol, as validation gives them."""
 
-    energy: Float[Tensor, "path image"]
-    above_start: Float[Tensor, "path image"]
-    above_end: Float[Tensor, "path image"]
-    highest_image: Int[Tensor, " path"]
-    barrier_forward: Float[Tensor, " path"]
-    barrier_backward: Float[Tensor, " path"]
+    @property
+    def energy(self) -> Float[Tensor, "path image"]: ...
+
+    @property
+    def above_start(self) -> Float[Tensor, "path image"]: ...
+
+    @property
+    def above_end(self) -> Float[Tensor, "path image"]: ...
+
+    @property
+    def highest_image(self) -> Int[Tensor, " path"]: ...
+
+    @property
+    def barrier_forward(self) -> Float[Tensor, " path"]: ...
+
+    @property
+    def barrier_backward(self) -> Float[Tensor, " path"]: ...
 
 
 class Terms(Protocol):
     """Terms of the action, dimensionless, as the action gives them."""
 
-    total: Float[Tensor, " path"]
-    kinetic: Float[Tensor, " path"]
-    drift: Float[Tensor, " path"]
-    cross: Float[Tensor, " path"]
-    divergence: Float[Tensor, " path"]
-    divergence_error: Float[Tensor, " path"]
+    @property
+    def total(self) -> Float[Tensor, " path"]: ...
+
+    @property
+    def kinetic(self) -> Float[Tensor, " path"]: ...
+
+    @property
+    def drift(self) -> Float[Tensor, " path"]: ...
+
+    @property
+    def cross(self) -> Float[Tensor, " path"]: ...
+
+    @property
+    def divergence(self) -> Float[Tensor, " path"]: ...
+
+    @property
+    def divergence_error(self) -> Float[Tensor, " path"]: ...
 
 
 def path_columns(
