@@ -1,0 +1,111 @@
+"""A trained prior: an energy network on noised structures with its schedule.
+
+Diffusion and flow matching differ in the schedule and in how training weighs noise widths; what both
+learn is the energy U(y; s) of y = x_t / alpha at relative width s = sigma / alpha, so one class serves both.
+"""
+
+import torch
+from torch import Tensor
+
+from tpsctl.errors import PriorError
+from tpsctl.prior.base import Prior
+from tpsctl.prior.network.internal_energy import InternalEnergy
+from tpsctl.prior.reverse_process import geometric_widths, reverse, standard_normal
+from tpsctl.schedule import NoiseSchedule
+from tpsctl.score import AutogradScore, Score
+from tpsctl.topology import Topology
+
+KINDS = ("diffusion", "flow_matching")
+_CHUNK = 1000
+"""Configurations per network call while sampling."""
+
+
+class GenerativePrior(Prior):
+    """Score, noise and samples from an `InternalEnergy`.
+
+    Args:
+        kind: "diffusion" or "flow_matching".
+        network: Energy in kT for positions and widths in nm.
+        schedule: Schedule in nm.
+        topology: The molecule.
+        temperature_k: Temperature of the training data, K.
+        smallest_width_nm: Smallest noise width trained on, nm; smaller ones are refused.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        network: InternalEnergy,
+        schedule: NoiseSchedule,
+        topology: Topology,
+        temperature_k: float,
+        smallest_width_nm: float,
+    ) -> None:
+        self.kind = kind
+        self.network = network.eval().requires_grad_(False)
+        self.schedule = schedule
+        self.topology = topology
+        self.n_beads, self.n_dims = topology.n_atoms, 3
+        self.temperature_k = temperature_k
+        self.conservative = True
+        self.smallest_width_nm = smallest_width_nm
+
+    def at(self, t: float) -> Score:
+        width = self.sigma_nm(t)
+        if width < self.smallest_width_nm * (1 - 1e-6):
+            smallest = self._time_of(self.smallest_width_nm)
+            raise PriorError(
+                f"diffusion_time: got {t:g}, noise of {width:.2g} nm; this prior was trained down to "
+                f"{self.smallest_width_nm:g} nm. Use diffusion_time >= {smallest:.3g}."
+            )
+        return AutogradScore(lambda x: self._score(x, width))
+
+    def sigma_nm(self, t: float) -> float:
+        if not 0 <= t <= 1:
+            raise PriorError(f"diffusion_time: got {t}, expected a value in [0, 1] (0 = data).")
+        return float(self.schedule.relative_sigma(torch.tensor(t, dtype=torch.float64)))
+
+    @property
+    def generative(self) -> bool:
+        return True
+
+    def noise(self, x: Tensor, t: float, generator: torch.Generator) -> Tensor:
+        time = torch.tensor(t, dtype=torch.float64)
+        alpha, sigma = float(self.schedule.alpha(time)), float(self.schedule.sigma(time))
+        return alpha * x + sigma * standard_normal(x, generator)
+
+    def denoise(self, x_t: Tensor, t: float, generator: torch.Generator, *, steps: int = 100) -> Tensor:
+        width = self.sigma_nm(t)
+        y = x_t / float(self.schedule.alpha(torch.tensor(t, dtype=torch.float64)))
+        if width <= self.smallest_width_nm:
+            return y
+        return self._reverse(y, width, generator, steps)
+
+    def sample(self, count: int, generator: torch.Generator, *, steps: int = 400) -> Tensor:
+        parameter = next(self.network.parameters())
+        shape = torch.empty(count, self.n_beads, self.n_dims, dtype=parameter.dtype, device=parameter.device)
+        # The ladder of widths that were trained on ends where the noise swamps the molecule.
+        width = float(self.network.linear.log_sigmas[-1].exp())
+        return self._reverse(width * standard_normal(shape, generator), width, generator, steps)
+
+    def to(self, *, device: torch.device | str, dtype: torch.dtype) -> "GenerativePrior":
+        self.network.to(device=device, dtype=dtype)
+        return self
+
+    def _reverse(self, y: Tensor, width: float, generator: torch.Generator, steps: int) -> Tensor:
+        widths = geometric_widths(width, self.smallest_width_nm, steps)
+        return torch.cat([reverse(self._detached_score, part, widths, generator) for part in y.split(_CHUNK)])
+
+    def _detached_score(self, y: Tensor, width: float) -> Tensor:
+        return self._score(y, width).detach()
+
+    def _score(self, y: Tensor, width: float) -> Tensor:
+        with torch.enable_grad():
+            create_graph = y.requires_grad
+            y = y if create_graph else y.detach().requires_grad_(True)
+            sigma = torch.full((len(y),), width, dtype=y.dtype, device=y.device)
+            (gradient,) = torch.autograd.grad(self.network(y, sigma).sum(), y, create_graph=create_graph)
+        return -gradient
+
+    def _time_of(self, width: float) -> float:
+        return float(self.schedule.time_of(torch.tensor(width, dtype=torch.float64)))

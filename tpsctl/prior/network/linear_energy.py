@@ -1,0 +1,80 @@
+"""Energy that is linear in its parameters: an exponential family over internal coordinates.
+
+    U(y; sigma) = sum_k c_k(sigma) phi_k(y; sigma)
+
+with phi the terms classical force fields are made of: z and z^2 of every distance and bond-angle cosine,
+powers 1, 6, 12 of a softened inverse distance between atoms three or more bonds apart, cosines and sines
+of one, two and three times every torsion, and handedness. Being linear, score matching has a closed-form
+solution at each noise width sigma (`tpsctl.training.linear_fit`); between widths the coefficients are
+interpolated in log sigma. It carries the stiff part of the score; the network carries the rest.
+
+Inverse distances are softened by the noise, r^2 -> r^2 + (3 sigma)^2, so that noised atoms on top of
+each other stay harmless.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from tpsctl.prior.network.internal_coordinates import InternalCoordinates
+
+_CONTACT_NM = 0.25
+"""Length that makes inverse distances dimensionless: a usual contact."""
+
+_POWERS = (1, 6, 12)
+
+
+class LinearEnergy(nn.Module):
+    """Coefficients on a ladder of noise widths.
+
+    Args:
+        coordinates: Feature tables of the molecule.
+        levels: Number of noise widths with coefficients.
+    """
+
+    log_sigmas: Tensor
+    coefficients: Tensor
+    center: Tensor
+    width: Tensor
+
+    def __init__(self, coordinates: InternalCoordinates, levels: int) -> None:
+        super().__init__()
+        self.coordinates = coordinates
+        n_quadratic = len(coordinates.pairs) + len(coordinates.angles)
+        self.register_buffer("log_sigmas", torch.zeros(levels))
+        self.register_buffer("center", torch.zeros(n_quadratic))
+        self.register_buffer("width", torch.ones(n_quadratic))
+        self.register_buffer("coefficients", torch.zeros(levels, self.n_terms))
+
+    @property
+    def n_terms(self) -> int:
+        c = self.coordinates
+        quadratic = 2 * (len(c.pairs) + len(c.angles))
+        return quadratic + len(_POWERS) * len(c.far) + 6 * len(c.torsions) + len(c.centroids)
+
+    def terms(self, y: Float[Tensor, "batch bead 3"], sigma: Float[Tensor, " batch"]) -> Float[Tensor, "batch term"]:
+        """phi_k(y; sigma), dimensionless; sigma in nm."""
+        c = self.coordinates
+        distances = c.distances(y)
+        z = (torch.cat((distances, c.cosines(y)), 1) - self.center) / self.width
+        soft = distances[:, c.far].square() + 9 * sigma.square().unsqueeze(1)
+        inverse = _CONTACT_NM * soft.rsqrt()
+        inverse6 = inverse**6
+        cos, sin = c.torsion_vectors(y)
+        cos2, sin2 = cos.square() - sin.square(), 2 * cos * sin
+        cos3, sin3 = cos * cos2 - sin * sin2, sin * cos2 + cos * sin2
+        angular = (cos, sin, cos2, sin2, cos3, sin3)
+        return torch.cat((z, z.square(), inverse, inverse6, inverse6.square(), *angular, c.handedness(y)), 1)
+
+    def forward(self, y: Float[Tensor, "batch bead 3"], sigma: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+        """U in kT."""
+        return (interpolate(self.log_sigmas, self.coefficients, sigma) * self.terms(y, sigma)).sum(1)
+
+
+def interpolate(log_sigmas: Tensor, table: Tensor, sigma: Tensor) -> Tensor:
+    """Rows of a (level, ...) table at each sigma, linear in log sigma, constant beyond the ends."""
+    position = (sigma.log() - log_sigmas[0]) / (log_sigmas[1] - log_sigmas[0])
+    position = position.clamp(0, len(log_sigmas) - 1)
+    lower = position.floor().long().clamp(max=len(log_sigmas) - 2)
+    weight = (position - lower).unsqueeze(1)
+    return torch.lerp(table[lower], table[lower + 1], weight)

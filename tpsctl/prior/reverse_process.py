@@ -1,0 +1,52 @@
+"""The reverse process from noise to data, for every schedule at once.
+
+In y = x_t / alpha with noise width s = sigma / alpha every schedule is a variance-exploding one, and one
+ancestral step from width s_i to s_{i+1} < s_i is
+
+    y <- y + (s_i^2 - s_{i+1}^2) score(y, s_i) + churn s_{i+1} sqrt(1 - s_{i+1}^2 / s_i^2) z
+
+with churn = 1 (the exact posterior for a point mass). The last step is Tweedie's mean y + s^2 score.
+Noise lives in the subspace of zero mean position.
+
+Source: Song et al., arXiv:2011.13456, eq. 46 (ancestral sampling for variance exploding).
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from tpsctl.geometry import center
+
+
+def reverse(
+    score: Callable[[Tensor, float], Tensor],
+    y: Tensor,
+    widths: list[float],
+    generator: torch.Generator,
+) -> Tensor:
+    """Clean configurations from noised ones.
+
+    Args:
+        score: Score of y (batch, bead, dim) at a noise width in nm, 1/nm.
+        y: Configurations with noise of width `widths[0]`, nm.
+        widths: Descending noise widths, nm.
+        generator: Randomness of the steps (CPU).
+
+    Returns:
+        Configurations (batch, bead, dim), nm, centered.
+    """
+    for here, there in zip(widths[:-1], widths[1:], strict=True):
+        y = y + (here**2 - there**2) * score(y, here)
+        y = center(y + there * (1 - there**2 / here**2) ** 0.5 * standard_normal(y, generator))
+    return center(y + widths[-1] ** 2 * score(y, widths[-1]))
+
+
+def geometric_widths(largest: float, smallest: float, steps: int) -> list[float]:
+    """`steps` + 1 widths from largest to smallest with a constant ratio."""
+    return [largest * (smallest / largest) ** (n / steps) for n in range(steps + 1)]
+
+
+def standard_normal(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Centered normal numbers shaped like a tensor, drawn on the CPU so that every device sees the same."""
+    return center(torch.randn(like.shape, generator=generator, dtype=torch.float64)).to(like)

@@ -1,0 +1,204 @@
+"""Regression targets for the score at every noise width, with as little noise as can be had.
+
+For y = x_0 + sigma eps two random vectors have the score as their mean over x_0 given y:
+
+    denoising      d = -(y - x_0) / sigma^2                      (Vincent, Neural Comput. 23 (2011) 1661)
+    target score   f = F(x_0) / kT                               (De Bortoli et al., arXiv:2402.08667)
+
+so d + C (f - d) has it too for every matrix C(y). Noise vanishes for Gaussian data with Hessian H when
+C = (I + sigma^2 H)^-1. H(y) = J^T P J + h I, with P the precision matrix of the distances q up to three
+bonds apart and J = dq/dy; the floor h is chosen for each sigma so that the targets' second moment, hence
+their noise, is least. Stiff directions are then denoised, soft ones take the physical force.
+
+Data sampled under a known bias V(cv) are corrected exactly, not approximately: with w = exp(V(x_0) / kT),
+a loss weighted by w(x_0) / c(y) has the unbiased score as its minimum for any positive c. The mean of w
+given (cv(y), sigma), from a histogram, makes the weights close to one wherever the training set reaches,
+barriers included. Half of each batch is drawn with probability w instead, and has weight one.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tpsctl.geometry import center, dihedral
+from tpsctl.topology import Topology
+
+_FLOORS_PER_NM2 = (30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 1e5, 1e6, 1e8)
+"""Candidates for h; with the last one the target is denoising alone."""
+
+_SMALLEST_SPREAD_NM = 1e-3
+"""Floor of the spread of any combination of distances, where they are redundant."""
+
+_CALIBRATION_SIZE = 400
+_LARGEST_WEIGHT = 10.0
+_HISTOGRAM_BINS = 30
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Noised structures y (batch, bead, 3) in nm, sigma (batch,) in nm, score targets in 1/nm, loss weights."""
+
+    y: Tensor
+    sigma: Tensor
+    target: Tensor
+    weight: Tensor
+
+
+@dataclass(frozen=True)
+class KnownBias:
+    """The bias that data were sampled under.
+
+    Attributes:
+        log_weights: V(x_0) / kT of every frame, (frame,).
+        quadruples: Atoms of the one or two dihedrals that the bias is a function of, (cv, 4).
+    """
+
+    log_weights: Tensor
+    quadruples: Tensor
+
+
+class TargetSource:
+    """Draws batches of noised frames with targets.
+
+    Args:
+        topology: Molecule with bonds.
+        positions: Clean frames (frame, bead, 3), nm.
+        scores: Physical force over kT (frame, bead, 3), 1/nm, or None to denoise only.
+        bias: The bias the frames were sampled under, or None.
+        log_sigmas: Ladder of noise widths for the table of mean weights.
+        generator: Source of all random numbers here.
+    """
+
+    def __init__(
+        self,
+        topology: Topology,
+        positions: Tensor,
+        scores: Tensor | None,
+        bias: KnownBias | None,
+        log_sigmas: Tensor,
+        generator: torch.Generator,
+    ) -> None:
+        self._positions = center(positions)
+        self._scores = scores
+        self._bias = bias
+        self._generator = generator
+        near = {*topology.bonds, *((i, k) for i, _, k in topology.angles), *((i, m) for i, _, _, m in topology.torsions)}
+        self._near = torch.tensor(sorted({(min(pair), max(pair)) for pair in near}))
+        lengths = (positions[:, self._near[:, 0]] - positions[:, self._near[:, 1]]).norm(dim=-1)
+        covariance = torch.cov(lengths.T.double()) + _SMALLEST_SPREAD_NM**2 * torch.eye(len(self._near))
+        self._precision_root = torch.linalg.cholesky(torch.linalg.inv(covariance)).T.to(positions.dtype)
+        self._log_sigmas = log_sigmas
+        self._rotations = internal_rotations(topology)
+        if bias is not None:
+            self._cumulative = torch.cumsum(torch.softmax(bias.log_weights.double(), 0), 0)
+            self._mean_weight = self._tabulate_mean_weight(bias)
+        self._floors = torch.full((len(log_sigmas),), _FLOORS_PER_NM2[-1], dtype=positions.dtype)
+        if scores is not None:
+            self._calibrate()
+
+    def draw(self, sigma: Tensor) -> Batch:
+        """One batch; `sigma` (batch,) gives each structure its noise width in nm."""
+        count = len(sigma)
+        n_weighted = count // 2 if self._bias is not None else 0
+        # Interleaved, so that both halves see all widths however sigma is ordered.
+        frames = torch.randint(len(self._positions), (count,), generator=self._generator)
+        weighted = torch.arange(count) % 2 < (1 if n_weighted else 0)
+        if self._bias is not None:
+            u = torch.rand(count, generator=self._generator, dtype=torch.float64)
+            by_weight = torch.searchsorted(self._cumulative, u * self._cumulative[-1]).clamp_max(
+                len(self._positions) - 1
+            )
+            frames = torch.where(weighted, by_weight, frames)
+        x_0 = self._positions[frames]
+        y = center(x_0 + sigma.reshape(-1, 1, 1) * self._normal(x_0))
+        weight = torch.where(weighted, torch.ones_like(sigma), self._weights(frames, y, sigma))
+        return Batch(y, sigma, self._targets(frames, x_0, y, sigma), weight)
+
+    def _normal(self, like: Tensor) -> Tensor:
+        return torch.randn(like.shape, generator=self._generator, dtype=like.dtype)
+
+    def _targets(self, frames: Tensor, x_0: Tensor, y: Tensor, sigma: Tensor) -> Tensor:
+        denoising = (x_0 - y) / sigma.square().reshape(-1, 1, 1)
+        if self._scores is None:
+            return denoising
+        floor = self._floors[self._level(sigma)]
+        target = denoising.clone()
+        mixed = torch.nonzero(floor < _FLOORS_PER_NM2[-1]).squeeze(1)
+        difference = (self._scores[frames[mixed]] - denoising[mixed]).flatten(1)
+        target[mixed] += self._solve(y[mixed], sigma[mixed], floor[mixed], difference).reshape(-1, *y.shape[1:])
+        return target
+
+    def _solve(self, y: Tensor, sigma: Tensor, floor: Tensor, right: Tensor) -> Tensor:
+        """(I + sigma^2 H(y))^-1 right."""
+        unit = torch.nn.functional.normalize(y[:, self._near[:, 0]] - y[:, self._near[:, 1]], dim=-1)
+        jacobian = torch.zeros(len(y), len(self._near), y.shape[1], 3, dtype=y.dtype)
+        index = torch.arange(len(self._near))
+        jacobian[:, index, self._near[:, 0]] = unit
+        jacobian[:, index, self._near[:, 1]] = -unit
+        rows = (self._precision_root @ jacobian.flatten(2)) * sigma.reshape(-1, 1, 1)
+        matrix = rows.transpose(1, 2) @ rows
+        matrix.diagonal(dim1=1, dim2=2).add_((1 + floor * sigma.square()).unsqueeze(1))
+        return torch.cholesky_solve(right.unsqueeze(2), torch.linalg.cholesky(matrix)).squeeze(2)
+
+    def _calibrate(self) -> None:
+        """Choose the floor at every width: least product of the targets' second moments, Cartesian and torsional."""
+        for level, log_sigma in enumerate(self._log_sigmas):
+            sigma = log_sigma.exp().to(self._positions.dtype).expand(_CALIBRATION_SIZE)
+            frames = torch.randint(len(self._positions), (_CALIBRATION_SIZE,), generator=self._generator)
+            x_0 = self._positions[frames]
+            y = center(x_0 + sigma.reshape(-1, 1, 1) * self._normal(x_0))
+            twists = self._rotations(y)
+            noise = []
+            for floor in _FLOORS_PER_NM2:
+                self._floors[level] = floor
+                target = self._targets(frames, x_0, y, sigma)
+                torque = (twists * target.unsqueeze(1)).sum((2, 3))
+                noise.append(float(target.square().mean().log() + torque.square().mean(0).log().mean()))
+            self._floors[level] = _FLOORS_PER_NM2[noise.index(min(noise))]
+
+    def _weights(self, frames: Tensor, y: Tensor, sigma: Tensor) -> Tensor:
+        if self._bias is None:
+            return torch.ones_like(sigma)
+        expected = self._mean_weight[self._cell(y, sigma, self._bias)]
+        return (self._bias.log_weights[frames] - expected).exp().clamp_max(_LARGEST_WEIGHT).to(sigma.dtype)
+
+    def _cell(self, y: Tensor, sigma: Tensor, bias: KnownBias) -> tuple[Tensor, ...]:
+        angles = dihedral(y, bias.quadruples)
+        bins = ((angles / (2 * torch.pi) + 0.5) * _HISTOGRAM_BINS).long().clamp(0, _HISTOGRAM_BINS - 1)
+        return (self._level(sigma), *bins.unbind(1))
+
+    def _level(self, sigma: Tensor) -> Tensor:
+        step = self._log_sigmas[1] - self._log_sigmas[0]
+        return ((sigma.log() - self._log_sigmas[0]) / step).round().long().clamp(0, len(self._log_sigmas) - 1)
+
+    def _tabulate_mean_weight(self, bias: KnownBias) -> Tensor:
+        """log of the mean of w in each cell (level, cv bin, ...), shrunk towards the level's mean where data are few."""
+        shape = (len(self._log_sigmas), *[_HISTOGRAM_BINS] * len(bias.quadruples))
+        total, count = torch.zeros(shape, dtype=torch.float64), torch.zeros(shape, dtype=torch.float64)
+        weights = bias.log_weights.double().exp()
+        overall = weights.mean()
+        for level, log_sigma in enumerate(self._log_sigmas):
+            sigma = log_sigma.exp().to(self._positions.dtype).expand(len(self._positions))
+            y = self._positions + sigma.reshape(-1, 1, 1) * self._normal(self._positions)
+            cell = self._cell(y, sigma, bias)
+            total.index_put_(cell, weights, accumulate=True)
+            count.index_put_(cell, torch.ones_like(weights), accumulate=True)
+        return ((total + 1e-6 * overall) / (count + 1e-6)).log()
+
+
+def internal_rotations(topology: Topology) -> Callable[[Tensor], Tensor]:
+    """The map from y (batch, bead, 3) to unit rotations about every rotatable bond, (batch, bond, bead, 3), nm/rad."""
+    bonds = torch.tensor(topology.rotatable_bonds).reshape(-1, 2)
+    moved = torch.zeros(len(bonds), topology.n_atoms)
+    for n, (j, k) in enumerate(topology.rotatable_bonds):
+        moved[n, sorted(topology.branch(k, without=j))] = 1
+
+    def rotations(y: Tensor) -> Tensor:
+        origin = y[:, bonds[:, 0]]
+        axis = torch.nn.functional.normalize(y[:, bonds[:, 1]] - origin, dim=-1)
+        arms = y.unsqueeze(1) - origin.unsqueeze(2)
+        return torch.linalg.cross(axis.unsqueeze(2).expand_as(arms), arms) * moved.to(y).reshape(1, *moved.shape, 1)
+
+    return rotations

@@ -1,0 +1,267 @@
+"""Train an `InternalEnergy` on molecular dynamics frames.
+
+Three parts: tables of feature means and spreads over noise widths; the closed-form fit of the linear
+energy; stochastic gradient descent of the network on what the linear energy leaves over, with loss
+
+    w(y) [ |r - s_net|^2 / R(sigma) + a mean_b (v_b . (r - s_net))^2 / R_b(sigma) ] ,    r = T - s_linear ,
+
+v_b the unit rotations about rotatable bonds (the torsional part, which decides barriers and would be
+lost among the bonds), R and R_b the mean squares of r and of its torques, so that every width and bond
+counts alike. The targets T are those of `tpsctl.training.targets`.
+
+Diffusion draws widths uniformly in log sigma; flow matching draws half of them uniformly in its own time,
+as its velocity loss does.
+"""
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from tpsctl.errors import DataError
+from tpsctl.prior.network.internal_energy import InternalEnergy, InternalEnergySizes
+from tpsctl.prior.network.linear_energy import interpolate
+from tpsctl.schedule import NoiseSchedule
+from tpsctl.topology import Topology
+from tpsctl.training.linear_fit import fit_linear_energy, set_reference
+from tpsctl.training.targets import Batch, KnownBias, TargetSource, internal_rotations
+
+_SMALLEST_FEATURE_SPREAD = 1e-3
+_TABLE_SAMPLES = 3000
+_MOMENT_BATCHES = 4
+_WARM_UP_STEPS = 200
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What a training run does.
+
+    Attributes:
+        smallest_width_nm: Smallest noise width, nm.
+        largest_width_nm: Largest noise width, nm; several times the molecule.
+        steps: Optimizer steps.
+        batch: Structures per step.
+        learning_rate: Peak of Adam's learning rate (cosine decay to 1 %).
+        torsion_weight: Weight a of the torsional part of the loss.
+        average: Decay of the running mean of the parameters per step.
+        linear_samples: Structures per width in the linear fit.
+        uniform_time: Fraction of widths drawn uniformly in the schedule's time, not in log sigma.
+        seed: Seed of everything random.
+    """
+
+    smallest_width_nm: float = 0.001
+    largest_width_nm: float = 1.0
+    steps: int = 20000
+    batch: int = 256
+    learning_rate: float = 1e-3
+    torsion_weight: float = 1.0
+    average: float = 0.999
+    linear_samples: int = 8000
+    uniform_time: float = 0.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class TrainingFrames:
+    """Clean frames: positions (frame, bead, 3) nm, scores F/kT in 1/nm or None, and the bias if there was one."""
+
+    positions: Tensor
+    scores: Tensor | None
+    bias: KnownBias | None
+
+
+class Trainer:
+    """One training run; its state can be saved and continued exactly.
+
+    Args:
+        topology: The molecule.
+        frames: Training frames, float32.
+        sizes: Shapes of the network.
+        schedule: Schedule in nm; only used for `uniform_time`.
+        settings: See `TrainingSettings`.
+    """
+
+    def __init__(
+        self,
+        topology: Topology,
+        frames: TrainingFrames,
+        sizes: InternalEnergySizes,
+        schedule: NoiseSchedule,
+        settings: TrainingSettings,
+    ) -> None:
+        self._settings = settings
+        self._schedule = schedule
+        self._frames = frames
+        self._generator = torch.Generator().manual_seed(settings.seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            self.network = InternalEnergy(topology, sizes)
+        ends = math.log(settings.smallest_width_nm), math.log(settings.largest_width_nm)
+        self._log_sigmas = torch.linspace(*ends, sizes.levels)
+        self.network.linear.log_sigmas.copy_(self._log_sigmas)
+        self._rotations = internal_rotations(topology)
+        self._source = TargetSource(
+            topology, frames.positions, frames.scores, frames.bias, self._log_sigmas, self._generator
+        )
+        self._parameters = dict(self.network.net.named_parameters())
+        self._averages = {k: p.detach().clone() for k, p in self._parameters.items()}
+        self._adam = torch.optim.Adam(self._parameters.values(), lr=settings.learning_rate, betas=(0.9, 0.99))
+        self._moments = torch.ones(sizes.levels, 1 + len(topology.rotatable_bonds))
+        self.step = 0
+
+    def prepare(self, on_level: Callable[[int, int, list[float]], None] | None = None) -> None:
+        """Tables and linear fit; called once before the first step of a new run."""
+        set_reference(self.network.linear, self._frames.positions)
+        levels = len(self._log_sigmas)
+        for level, log_sigma in enumerate(self._log_sigmas):
+            y = self._source.draw(log_sigma.exp().expand(_TABLE_SAMPLES)).y
+            features = self.network.features(y)
+            self.network.mean[level] = features.mean(0)
+            self.network.std[level] = features.std(0).clamp_min(_SMALLEST_FEATURE_SPREAD)
+
+        def report(level: int, explained: list[float]) -> None:
+            if on_level is not None:
+                on_level(level, levels, explained)
+
+        samples = self._settings.linear_samples
+        fit_linear_energy(
+            self.network.linear, self._source, self._rotations, self._generator, samples=samples, on_level=report
+        )
+        self._tabulate_moments()
+
+    def run(self, *, until: int | None = None) -> Iterator[tuple[int, float]]:
+        """Steps up to `until` (default: all), yielding (steps done, loss) after each."""
+        last = self._settings.steps if until is None else min(until, self._settings.steps)
+        while self.step < last:
+            yield self.step + 1, self._one_step()
+
+    def averaged_network(self) -> InternalEnergy:
+        """The network with its running-mean parameters (shared with `network`; call at the end)."""
+        with torch.no_grad():
+            for name, parameter in self._parameters.items():
+                parameter.copy_(self._averages[name])
+        return self.network
+
+    def save(self, path: Path) -> None:
+        """Write the whole state atomically as safetensors."""
+        from safetensors.torch import save
+
+        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self._averages.items()}
+        for name, parameter in self._parameters.items():
+            for key, value in self._adam.state[parameter].items():
+                tensors[f"adam.{name}.{key}"] = value
+        tensors |= {"generator": self._generator.get_state(), "moments": self._moments}
+        header = {"step": str(self.step), "digest": self.digest}
+        temporary = path.with_name(path.name + ".tmp")
+        with open(temporary, "wb") as file:
+            file.write(save({k: v.detach().clone().contiguous() for k, v in tensors.items()}, metadata=header))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+
+    def load(self, path: Path) -> None:
+        """Continue from a state written by `save` of a run with the same settings and data.
+
+        Raises:
+            DataError: The state is damaged or belongs to another run.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(str(path), framework="pt") as file:
+                header = file.metadata() or {}
+                tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (not a dict)
+        except (SafetensorError, OSError) as error:
+            raise DataError(f"{path}: not a readable training state ({error}). Delete it to start again.") from error
+        if header.get("digest") != self.digest:
+            raise DataError(f"{path}: state of a run with other settings or data. Use another output, or delete it.")
+        self.network.load_state_dict({k[8:]: v for k, v in tensors.items() if k.startswith("network.")})
+        for name, parameter in self._parameters.items():
+            self._averages[name] = tensors[f"average.{name}"]
+            prefix = f"adam.{name}."
+            self._adam.state[parameter] = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+        self._moments = tensors["moments"]
+        self._generator.set_state(tensors["generator"])
+        self.step = int(header["step"])
+
+    @property
+    def digest(self) -> str:
+        """Hash of settings, shapes and data that a continued run must share."""
+        shapes = {k: list(v.shape) for k, v in self.network.state_dict().items()}
+        facts = [asdict(self._settings), self._schedule.to_dict(), shapes, self._frames.scores is None]
+        digest = hashlib.sha256(json.dumps(facts).encode())
+        digest.update(self._frames.positions.numpy().tobytes())
+        return digest.hexdigest()
+
+    def _one_step(self) -> float:
+        settings = self._settings
+        progress = self.step / settings.steps
+        rate = settings.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+        self._adam.param_groups[0]["lr"] = rate * min(1.0, (self.step + 1) / _WARM_UP_STEPS)
+        self._adam.zero_grad(set_to_none=True)
+        loss = self._loss(self._source.draw(self._widths()))
+        loss.backward(inputs=list(self._parameters.values()))
+        torch.nn.utils.clip_grad_norm_(self._parameters.values(), 1.0)
+        self._adam.step()
+        decay = min(settings.average, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for name, parameter in self._parameters.items():
+                self._averages[name].lerp_(parameter, 1 - decay)
+        self.step += 1
+        return float(loss.detach())
+
+    def _widths(self) -> Tensor:
+        """Stratified noise widths for one batch, nm."""
+        settings = self._settings
+        shift = torch.rand((), generator=self._generator)
+        u = (torch.arange(settings.batch) + shift) / settings.batch
+        u = u[torch.randperm(settings.batch, generator=self._generator)]
+        low, high = math.log(settings.smallest_width_nm), math.log(settings.largest_width_nm)
+        widths = torch.exp(low + (high - low) * u)
+        if settings.uniform_time:
+            in_time = self._schedule.relative_sigma(u.double().clamp_max(1 - 1e-6)).float()
+            chosen = torch.rand(settings.batch, generator=self._generator) < settings.uniform_time
+            widths = torch.where(chosen, in_time, widths)
+        return widths.clamp(settings.smallest_width_nm, settings.largest_width_nm)
+
+    def _residual(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """(r, v): what the linear energy leaves of the target, and the unit rotations."""
+        y = batch.y.detach().requires_grad_(True)
+        (gradient,) = torch.autograd.grad(self.network.linear(y, batch.sigma).sum(), y)
+        return batch.target + gradient, self._rotations(batch.y)
+
+    def _loss(self, batch: Batch) -> Tensor:
+        residual, rotations = self._residual(batch)
+        y = batch.y.detach().requires_grad_(True)
+        (gradient,) = torch.autograd.grad(self.network.residual(y, batch.sigma).sum(), y, create_graph=True)
+        error = residual + gradient
+        torque = (rotations * error.unsqueeze(1)).sum((2, 3))
+        scale = interpolate(self._log_sigmas, self._moments, batch.sigma)
+        cartesian = error.square().mean((1, 2)) / scale[:, 0]
+        torsional = (torque.square() / scale[:, 1:]).mean(1)
+        return (batch.weight * (cartesian + self._settings.torsion_weight * torsional)).mean()
+
+    def _tabulate_moments(self) -> None:
+        """Mean squares of the residual and of its torques at every width, with a floor from the target's own."""
+        for level, log_sigma in enumerate(self._log_sigmas):
+            squares = torch.zeros(self._moments.shape[1])
+            for _ in range(_MOMENT_BATCHES):
+                batch = self._source.draw(log_sigma.exp().expand(500))
+                residual, rotations = self._residual(batch)
+                squares += self._squares(batch, residual, rotations)
+                squares += 0.02 * self._squares(batch, batch.target, rotations)
+            self._moments[level] = squares / _MOMENT_BATCHES
+
+    @staticmethod
+    def _squares(batch: Batch, vectors: Tensor, rotations: Tensor) -> Tensor:
+        torque = (rotations * vectors.unsqueeze(1)).sum((2, 3))
+        weight = batch.weight.unsqueeze(1)
+        mean = (batch.weight * vectors.square().mean((1, 2))).mean().reshape(1)
+        return torch.cat((mean, (weight * torque.square()).mean(0)))
