@@ -148,15 +148,15 @@ def ramachandran(
 
 def contour(
     stem: Path,
-    paths: Float[Tensor, "path image 2"],
-    energy_fn: Callable[[Float[Tensor, "point 2"]], Float[Tensor, " point"]],
+    paths: Float[Tensor, "path image 1 2"],
+    energy_fn: Callable[[Float[Tensor, "point 1 2"]], Float[Tensor, " point"]],
     *,
     title: str,
     unit: str = "kJ/mol",
 ) -> list[Path]:
     """Paths of a two-dimensional model system on the contours of its potential."""
-    x, y = _numpy(paths[..., 0]), _numpy(paths[..., 1])
-    energy = _numpy(energy_fn(paths.reshape(-1, 2)).reshape(paths.shape[:2]))
+    x, y = _numpy(paths[..., 0, 0]), _numpy(paths[..., 0, 1])
+    energy = _numpy(energy_fn(paths.flatten(0, 1)).reshape(paths.shape[:2]))
     with _figure(stem, 6.0, 4.6) as (figure, files):
         axes = figure.subplots()
         axes.grid(visible=False)
@@ -316,7 +316,7 @@ def _draw_potential(
 ) -> None:
     """Filled contours around the paths, up to somewhat more than the paths' highest energy."""
     grid_x, grid_y = (np.linspace(*_margin(values), 160) for values in (x, y))
-    points = torch.from_numpy(np.stack(np.meshgrid(grid_x, grid_y), -1).reshape(-1, 2))
+    points = torch.from_numpy(np.stack(np.meshgrid(grid_x, grid_y), -1).reshape(-1, 1, 2))
     with torch.no_grad():
         potential = _numpy(energy_fn(points)).reshape(160, 160)
     low = float(potential.min())
