@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -127,6 +128,11 @@ def _require_same_beads(other: Topology, ends: Topology, what: str) -> None:
                 f"{what} and the ends differ in atom {i + 1}: {what} has {theirs.label}, the ends have {ours.label}. "
                 "Bring the atoms into one order."
             )
+
+
+def path_seed(seed: int, path: int) -> int:
+    """Seed of one path: a function of the recipe's seed and the path's number only."""
+    return int(np.random.SeedSequence([seed, path]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def make_guess(recipe: models.Recipe, prior: Prior, system: System) -> Guess:

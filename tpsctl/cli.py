@@ -130,6 +130,26 @@ def check(
     raise typer.Exit(0 if report.passed else FAILED)
 
 
+@app.command(epilog="Example: tpsctl simulate recipes/alanine_dipeptide/simulate.yaml")
+def simulate(
+    recipe: RecipeArgument,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Data set file instead of the recipe's.")
+    ] = None,
+    set_: SetOption = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Processes at once.  [default: all cores]")
+    ] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Make a data set by molecular dynamics; run it again to go on after a kill."""
+    from tpsctl import console
+    from tpsctl import simulate as flow
+
+    facts = flow.simulate_recipe(recipe, set_ or [], out=out, workers=workers, progress=console.make_progress())
+    _answer(facts, as_json=json_, title="Data set")
+
+
 @app.command(epilog="Example: tpsctl schema > recipes/schema.json")
 def schema(
     kind: Annotated[RecipeKind, typer.Argument(help="For which command's recipe.")] = RecipeKind.sample,
@@ -162,6 +182,15 @@ def completion(shell: Annotated[Shell, typer.Argument(help="Which shell.", show_
     from typer.completion import get_completion_script
 
     typer.echo(get_completion_script(prog_name="tpsctl", complete_var="_TPSCTL_COMPLETE", shell=shell.value))
+
+
+def _answer(facts: dict[str, Any], *, as_json: bool, title: str) -> None:
+    from tpsctl import console
+
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+    else:
+        console.print_table(title, ["what", "value"], [[name, str(value)] for name, value in facts.items()])
 
 
 def main() -> None:

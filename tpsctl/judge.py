@@ -1,6 +1,5 @@
 """The verdict on finished paths: gate and energies of every image, dihedrals, what is highest."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -80,12 +79,3 @@ def _energies(
     progress.say(f"energies of {paths.shape[0]} x {paths.shape[1]} images ...")
     model = EnergyModel(system.topology, section.energy.force_field, system.ends[0], threads=threads)
     return path_energies(model, paths, Restraint() if section.energy.minimize else None)
-
-
-def value_at(values: Tensor, image: Tensor) -> list[float]:
-    """values (path, image) at one image per path."""
-    return values.gather(1, image.unsqueeze(1)).squeeze(1).tolist()
-
-
-def degrees(values: list[float]) -> list[float]:
-    return [math.degrees(v) for v in values]

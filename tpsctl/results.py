@@ -5,16 +5,15 @@ import os
 import platform
 import socket
 import time
-from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from tpsctl.assemble import System
+from tpsctl.assemble import System, path_seed
 from tpsctl.doctor import versions
 from tpsctl.judge import Verdict
 from tpsctl.optimize.base import Outcome, Status
@@ -23,9 +22,7 @@ from tpsctl.output.trajectory import write_path, write_topology
 from tpsctl.prior.base import Prior
 from tpsctl.prior.potential import PotentialPrior
 from tpsctl.recipe.models import Recipe
-
-if TYPE_CHECKING:
-    from tpsctl.run import Trace
+from tpsctl.trace import TERMS, Trace
 
 
 class Clock:
@@ -51,7 +48,7 @@ class Finished:
     prior: Prior
     paths: Tensor
     outcome: Outcome
-    trace: "Trace"
+    trace: Trace
     verdict: Verdict
 
 
@@ -108,13 +105,7 @@ def _draw(folder: Path, run: Finished) -> None:
                 above_start=above.get("raw"),
             )
     if isinstance(run.prior, PotentialPrior) and run.paths.shape[2:] == (1, 2):
-        potential = run.prior
-        figures.contour(
-            folder / "contour",
-            run.paths[:, :, 0],
-            lambda points: potential.energy(points.unsqueeze(1)),
-            title=name,
-        )
+        figures.contour(folder / "contour", run.paths, run.prior.energy, title=name)
 
 
 def describe(run: Finished, clock: Clock, *, device: torch.device, threads: int) -> dict[str, Any]:
@@ -152,8 +143,6 @@ def outcome(paths: list[dict[str, Any]]) -> str:
 
 
 def _path_entry(run: Finished, i: int) -> dict[str, Any]:
-    from tpsctl.run import path_seed
-
     outcome, verdict = run.outcome, run.verdict
     entry: dict[str, Any] = {
         "path": i,
@@ -162,10 +151,7 @@ def _path_entry(run: Finished, i: int) -> dict[str, Any]:
         "remedy": outcome.remedy[i],
         "gate": verdict.gate[i],
         "steps": outcome.steps[i],
-        "action": {
-            name: getattr(outcome.terms, name)[i].item()
-            for name in ("total", "kinetic", "drift", "cross", "divergence", "divergence_error")
-        },
+        "action": {name: getattr(outcome.terms, name)[i].item() for name in ("total", *TERMS, "divergence_error")},
         "gradient_max_per_nm": outcome.gradient_max[i].item(),
         "largest_over_mean_gap": (verdict.gap_nm[i].max() / verdict.gap_nm[i].mean()).item(),
     }
@@ -179,8 +165,3 @@ def _path_entry(run: Finished, i: int) -> dict[str, Any]:
             "dihedrals_deg": {name: math.degrees(angle[i, top]) for name, angle in verdict.dihedrals.items()},
         }
     return entry
-
-
-def count(entries: list[dict[str, Any]], key: str) -> str:
-    """How often each value occurs, e.g. "14 converged, 2 max_steps"."""
-    return ", ".join(f"{n} {value}" for value, n in Counter(entry[key] for entry in entries).most_common())

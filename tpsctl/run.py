@@ -1,12 +1,10 @@
 """The main job: recipe -> ends -> prior -> guess -> action -> optimization -> verdict -> files."""
 
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,8 +17,9 @@ from tpsctl.output.directory import earlier_result, staged
 from tpsctl.output.manifest import file_sha256, write_manifest
 from tpsctl.prior.base import Prior
 from tpsctl.progress import Progress
-from tpsctl.recipe.loader import input_files, load_recipe, recipe_digest
+from tpsctl.recipe.loader import load_recipe, recipe_digest, require_files
 from tpsctl.recipe.models import Recipe
+from tpsctl.trace import Trace, describe_step
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ def run_recipe(path: Path, assignments: Sequence[str], settings: Settings, progr
     earlier = earlier_result(directory, identity["digest"], identity, overwrite=settings.overwrite)
     if earlier is not None:
         progress.say(f"{directory}: this recipe was run here already; nothing to do (--overwrite runs it again).")
-        return earlier
+        return earlier | {"directory": str(directory)}
     clock = results.Clock()
     device, threads = use_hardware(settings)
     system = assemble.make_system(recipe.endpoints)
@@ -70,10 +69,7 @@ def run_recipe(path: Path, assignments: Sequence[str], settings: Settings, progr
 
 def identify(recipe: Recipe) -> dict[str, Any]:
     """Digest, resolved recipe and input hashes: what makes two runs the same run."""
-    files = input_files(recipe)
-    missing = [f"{key}: no such file: {file}" for key, file in files.items() if not file.exists()]
-    if missing:
-        raise RecipeError("\n".join(missing))
+    files = require_files(recipe)
     hashes = {key: file_sha256(file) for key, file in files.items()}
     return {
         "digest": recipe_digest(recipe, hashes),
@@ -98,41 +94,16 @@ def use_hardware(settings: Settings) -> tuple[torch.device, int]:
     return device, threads
 
 
-def path_seed(seed: int, path: int) -> int:
-    """Seed of one path: a function of the recipe's seed and the path's number only."""
-    return int(np.random.SeedSequence([seed, path]).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
 def draw_guesses(recipe: Recipe, prior: Prior, system: assemble.System, progress: Progress) -> Tensor:
     """Initial paths (path, image, bead, dim), each from its own random stream."""
     guess = assemble.make_guess(recipe, prior, system)
     count, drawn = recipe.path.paths, []
     with progress.task("guess", count) as update:
         for i in range(count):
-            generator = torch.Generator().manual_seed(path_seed(recipe.seed, i))
+            generator = torch.Generator().manual_seed(assemble.path_seed(recipe.seed, i))
             drawn.append(guess.draw(system.ends, recipe.path.images, [generator]))
             update(i + 1, recipe.path.guess.kind)
     return torch.cat(drawn)
-
-
-@dataclass
-class Trace:
-    """How the action went down: one entry per optimizer step, over all stages."""
-
-    started: float = field(default_factory=time.monotonic)
-    steps: list[int] = field(default_factory=list)
-    terms: list[dict[str, Tensor]] = field(default_factory=list)
-    stages: list[tuple[int, str]] = field(default_factory=list)
-    seconds: Tensor = field(default_factory=lambda: torch.empty(0))
-
-    def note(self, report: StepReport) -> None:
-        now = time.monotonic() - self.started
-        if len(self.seconds) != len(report.active):
-            self.seconds = torch.zeros(len(report.active))
-        self.seconds[report.active.cpu()] = now
-        self.steps.append(len(self.steps))
-        names = ("total", "kinetic", "drift", "cross", "divergence")
-        self.terms.append({name: getattr(report.terms, name).detach().cpu().clone() for name in names})
 
 
 def optimize(
@@ -151,16 +122,3 @@ def optimize(
 
             paths, outcome = assemble.make_optimizer(stage).minimize(action, paths, on_step=on_step)
     return paths.cpu(), outcome, trace
-
-
-def describe_step(report: StepReport) -> str:
-    """One line about a step: medians over the paths, and how many are still running."""
-
-    def median(values: Tensor) -> str:
-        return f"{values.median().item():.4g}"
-
-    terms = report.terms
-    parts = [f"{name} {median(getattr(terms, name))}" for name in ("kinetic", "drift", "cross", "divergence")]
-    shown = " + ".join(part for part in parts if not part.endswith(" 0"))
-    slope = f"max|dS/dx| {report.gradient_max.max().item():.3g}/nm"
-    return f"S {median(terms.total)} = {shown}  {slope}  {int(report.active.sum())} running"

@@ -55,9 +55,13 @@ def test_overwriting_replaces_the_whole_folder(finished):
 
 
 def test_a_failed_run_leaves_nothing_behind_and_the_old_result_alone(finished):
-    with pytest.raises(ZeroDivisionError), staged(finished) as folder:
-        (folder / "half.txt").write_text("x")
-        raise ZeroDivisionError
+    def fail() -> None:
+        with staged(finished) as folder:
+            (folder / "half.txt").write_text("x")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert [p.name for p in finished.parent.iterdir()] == ["run"]
     assert read_manifest(finished)["digest"] == "aa"
 

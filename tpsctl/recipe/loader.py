@@ -41,14 +41,17 @@ def input_files(recipe: BaseModel) -> dict[str, Path]:
     return dict(_files(recipe.model_dump(exclude={"output"}), ()))
 
 
-def missing_files(document: Document, recipe: BaseModel) -> list[str]:
-    """One message per input file that does not exist."""
-    found = []
-    for key, file in input_files(recipe).items():
-        if not file.exists():
-            path = tuple(int(part) if part.isdecimal() else part for part in key.split("."))
-            found.append(f"{document.origin(path).where}: {key}: no such file: {file}")
-    return found
+def require_files(recipe: BaseModel) -> dict[str, Path]:
+    """`input_files`, all of which exist.
+
+    Raises:
+        RecipeError: With one line per file that does not.
+    """
+    files = input_files(recipe)
+    missing = [f"{key}: no such file: {file}" for key, file in files.items() if not file.exists()]
+    if missing:
+        raise RecipeError("\n".join(missing))
+    return files
 
 
 def recipe_digest(recipe: BaseModel, hashes: dict[str, str]) -> str:

@@ -1,0 +1,74 @@
+"""`tpsctl simulate`: recipe -> molecular dynamics -> data set; a killed run goes on where it was."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from tpsctl.data.simulate import (
+    MetadynamicsSampling,
+    PlainSampling,
+    SimulationProgress,
+    SimulationSettings,
+    run_simulation,
+)
+from tpsctl.errors import RecipeError
+from tpsctl.progress import Progress, Update
+from tpsctl.recipe import simulate_models as models
+from tpsctl.recipe.loader import load_recipe, require_files
+
+
+def simulate_recipe(
+    path: Path, assignments: Sequence[str], *, out: Path | None, workers: int | None, progress: Progress
+) -> dict[str, Any]:
+    """Make the data set of a recipe; facts about it."""
+    recipe = load_recipe(path, models.SimulateRecipe, assignments)
+    require_files(recipe)
+    file = (out or recipe.output.data).resolve()
+    if file.suffix != ".npz":
+        raise RecipeError(f"output.data: got {file.name}, expected a file that ends in .npz.")
+    with ExitStack() as stack:
+        tasks: dict[str, Update] = {}
+
+        def on_progress(report: SimulationProgress) -> None:
+            if report.stage not in tasks:
+                stack.close()
+                tasks[report.stage] = stack.enter_context(progress.task(report.stage, round(report.total_ps)))
+            tasks[report.stage](round(report.done_ps), "ps")
+
+        dataset = run_simulation(simulation_settings(recipe), file, workers=workers, on_progress=on_progress)
+    return {
+        "name": recipe.name,
+        "file": str(file),
+        "atoms": dataset.topology.n_atoms,
+        "frames": len(dataset),
+        "trajectories": recipe.production.trajectories,
+        "temperature_k": dataset.temperature_k,
+        "biased": dataset.bias is not None,
+    }
+
+
+def simulation_settings(recipe: models.SimulateRecipe) -> SimulationSettings:
+    """The recipe in the words of `tpsctl.data`."""
+    molecule, dynamics, production = recipe.molecule, recipe.dynamics, recipe.production
+    return SimulationSettings(
+        structure=str(molecule.structure) if isinstance(molecule, models.MoleculeFile) else molecule.kind,
+        force_field=dynamics.force_field,
+        sampling=_sampling(recipe.sampling),
+        trajectories=production.trajectories,
+        duration_ps=production.duration_ps,
+        equilibration_ps=production.equilibration_ps,
+        frame_interval_ps=production.frame_interval_ps,
+        chunk_ps=production.chunk_ps,
+        dt_ps=dynamics.dt_ps,
+        friction_per_ps=dynamics.friction_per_ps,
+        temperature_k=dynamics.temperature_k,
+        seed=recipe.seed,
+        platform=dynamics.platform,
+    )
+
+
+def _sampling(section: models.PlainSampling | models.MetadynamicsSampling) -> PlainSampling | MetadynamicsSampling:
+    if isinstance(section, models.PlainSampling):
+        return PlainSampling()
+    return MetadynamicsSampling(**section.model_dump(exclude={"kind"}))
