@@ -64,11 +64,11 @@ def energy_profile(
     with _figure(stem, 4.2 * len(kinds) + 0.6, 3.4) as (figure, files):
         panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
         for axes, (name, energy) in zip(panels, kinds.items(), strict=True):
-            _profiles(axes, energy, ceiling, _KIND_COLORS.get(name, _BLUE), unit)
-            axes.set(title=name, xlabel="fraction of the path", xlim=(0, 1))
+            _profiles(axes, name, energy, ceiling, unit)
+            axes.set(xlabel="fraction of the path", xlim=(0, 1))
         panels[0].set_ylabel(f"E − E(A)  ({unit})")
         lowest = min(float(np.nanmin(values, initial=0.0)) for values in kinds.values())
-        panels[0].set_ylim(lowest - 0.05 * ceiling, 1.12 * ceiling)
+        panels[0].set_ylim(lowest - 0.05 * ceiling, 1.05 * ceiling)
         figure.suptitle(title)
     return files
 
@@ -95,7 +95,7 @@ def action_history(
         left, right = figure.subplots(1, 2)
         total = values.pop("total")
         left.plot(steps, total, color=_BLUE, linewidth=0.8, alpha=0.6)
-        left.set(title=f"total, {total.shape[1]} path{'s' * (total.shape[1] > 1)}", ylabel="action")
+        left.set(title=f"total action, {_count(total.shape[1], 'path')}", ylabel="action (dimensionless)")
         for name, value in values.items():
             color = _TERM_COLORS.get(name, _GRAY)
             right.plot(steps, np.nanmedian(value, 1), color=color, linewidth=1.6, label=name)
@@ -189,22 +189,36 @@ def _figure(stem: Path, width: float, height: float) -> Iterator[tuple["Figure",
                 figure.savefig(temporary, dpi=180, metadata=metadata)
 
 
-def _profiles(axes: "Axes", energy: np.ndarray, ceiling: float, color: str, unit: str) -> None:
-    """Lines of one panel, highest images dotted, the median barrier in words."""
+def _profiles(axes: "Axes", name: str, energy: np.ndarray, ceiling: float, unit: str) -> None:
+    """Lines of one panel with their highest images dotted; what they amount to above it, in words."""
+    color = _KIND_COLORS.get(name, _BLUE)
     fraction = np.linspace(0, 1, energy.shape[1])
     axes.plot(fraction, energy.T, color=color, linewidth=0.9, alpha=0.55)
     tops = _tops(energy)
     known = np.isfinite(tops)
-    where = fraction[np.nanargmax(np.where(np.isfinite(energy), energy, -np.inf), axis=1)]
+    where = fraction[_highest(energy)]
     axes.plot(where[known], tops[known], "o", color=color, markersize=3.5, markeredgecolor="white", markeredgewidth=0.4)
-    lines = [f"{len(energy)} paths" if len(energy) > 1 else "1 path"]
+    lines = [f"{name}, {_count(len(energy), 'path')}"]
     if known.any():
-        lines.append(f"highest: median {np.median(tops[known]):.1f}, worst {tops[known].max():.1f} {unit}")
+        lines.append(f"highest: median {_short(np.median(tops[known]))}, worst {_short(tops[known].max())} {unit}")
     if beyond := int((tops[known] > ceiling).sum()):
-        lines.append(f"{beyond} beyond this axis")
+        lines.append(f"{_count(beyond, 'path')} beyond this axis")
     if unknown := int((~known).sum()):
-        lines.append(f"{unknown} with images without an energy")
-    axes.text(0.5, 0.99, "\n".join(lines), transform=axes.transAxes, va="top", ha="center", fontsize=8)
+        lines.append(f"{_count(unknown, 'path')} with images without an energy")
+    axes.set_title("\n".join(lines), loc="left")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _short(value: float) -> str:
+    return f"{value:.1f}" if abs(value) < 1e4 else f"{value:.1e}"
+
+
+def _highest(energy: np.ndarray) -> np.ndarray:
+    """Index of the highest image of each path among those with an energy."""
+    return np.where(np.isfinite(energy), energy, -np.inf).argmax(1)
 
 
 def _tops(energy: np.ndarray) -> np.ndarray:
@@ -233,7 +247,16 @@ def _scale(shown: Sequence[np.ndarray]) -> str:
 def _mark_stages(axes: "Axes", stages: Sequence[tuple[int, str]]) -> None:
     for step, name in stages:
         axes.axvline(step, color=_GRAY, linewidth=0.7, linestyle=":")
-        axes.annotate(name, (step, 0.02), xycoords=("data", "axes fraction"), rotation=90, fontsize=7, color=_GRAY)
+        axes.annotate(
+            name,
+            (step, 0),
+            xycoords=("data", "axes fraction"),
+            xytext=(2, 2),
+            textcoords="offset points",
+            rotation=90,
+            fontsize=7,
+            color=_GRAY,
+        )
 
 
 def _unwrapped_pieces(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -257,7 +280,7 @@ def _nearest(difference: float) -> float:
 def _draw_background(figure: "Figure", axes: "Axes", background: Background) -> None:
     shown = np.ma.masked_invalid(background.values.T)
     mesh = axes.pcolormesh(
-        background.phi_edges_deg, background.psi_edges_deg, shown, cmap="Greys_r", vmin=0, rasterized=True, alpha=0.75
+        background.phi_edges_deg, background.psi_edges_deg, shown, cmap="Greys_r", vmin=0, rasterized=True, alpha=0.6
     )
     axes.grid(visible=False)
     figure.colorbar(mesh, ax=axes, label="free energy (kJ/mol)", shrink=0.75)
@@ -273,8 +296,7 @@ def _draw_images(figure: "Figure", axes: "Axes", x: np.ndarray, y: np.ndarray, e
 
 
 def _cross_highest(axes: "Axes", x: np.ndarray, y: np.ndarray, energy: np.ndarray) -> None:
-    highest = np.where(np.isfinite(energy), energy, -np.inf).argmax(1)
-    paths = np.arange(len(x))
+    paths, highest = np.arange(len(x)), _highest(energy)
     axes.plot(
         x[paths, highest],
         y[paths, highest],
@@ -315,14 +337,19 @@ def _draw_potential(
     unit: str,
 ) -> None:
     """Filled contours around the paths, up to somewhat more than the paths' highest energy."""
+    from matplotlib.ticker import MaxNLocator
+
     grid_x, grid_y = (np.linspace(*_margin(values), 160) for values in (x, y))
     points = torch.from_numpy(np.stack(np.meshgrid(grid_x, grid_y), -1).reshape(-1, 1, 2))
     with torch.no_grad():
         potential = _numpy(energy_fn(points)).reshape(160, 160)
     low = float(potential.min())
-    levels = np.linspace(low, float(np.nanmax(energy)) + 0.5 * (float(np.nanmax(energy)) - low), 24)
+    top = float(np.nanmax(energy))
+    levels = MaxNLocator(24).tick_values(low, top + 0.5 * (top - low))
     filled = axes.contourf(grid_x, grid_y, potential, levels=levels, cmap="viridis", extend="max")
-    axes.contour(grid_x, grid_y, potential, levels=levels, colors="white", linewidths=0.3, alpha=0.6)
+    axes.contour(
+        grid_x, grid_y, potential, levels=levels, colors="white", linewidths=0.3, alpha=0.6, linestyles="solid"
+    )
     figure.colorbar(filled, ax=axes, label=f"potential energy ({unit})")
 
 
