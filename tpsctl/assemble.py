@@ -22,6 +22,7 @@ from tpsctl.guess.linear import LinearGuess
 from tpsctl.guess.trajectory import TrajectoryGuess
 from tpsctl.optimize.base import Convergence, Optimizer
 from tpsctl.optimize.first_order import SGD, Adam
+from tpsctl.optimize.levenberg_marquardt import LevenbergMarquardt
 from tpsctl.output.trajectory import dummy_topology
 from tpsctl.prior.base import Prior
 from tpsctl.recipe import models
@@ -68,9 +69,9 @@ def make_system(section: models.MoleculeEndpoints | models.ModelEndpoints) -> Sy
     return System(ends.topology, ends.x, is_molecule=True, notes=ends.notes, atom_map=ends.atom_map)
 
 
-def make_prior(section: models.Prior, system: System) -> Prior:
-    """The prior, checked against the beads of the ends."""
-    prior = _prior(section, system)
+def make_prior(section: models.Prior, system: System, device: torch.device) -> Prior:
+    """The prior on its device, checked against the beads of the ends."""
+    prior = _prior(section, system).to(device=device, dtype=_precision(section))
     shape = (prior.n_beads, prior.n_dims)
     if system.ends.shape[1:] != shape:
         raise PriorError(
@@ -111,6 +112,11 @@ def _prior(section: models.Prior, system: System) -> Prior:
             from tpsctl.prior.gaussian import GaussianPrior
 
             return GaussianPrior(mean_nm=section.mean_nm, std_nm=section.std_nm)
+
+
+def _precision(section: models.Prior) -> torch.dtype:
+    """Networks compute in float32, formulas and force fields in float64; paths are always float64."""
+    return torch.float32 if isinstance(section, models.CheckpointPrior) else torch.float64
 
 
 def _require_molecule(kind: str, system: System) -> None:
@@ -187,12 +193,10 @@ def make_dynamics(section: models.TruncatedAction | models.Action, prior: Prior,
     )
 
 
-def make_action(
-    recipe: models.Recipe, stage: models.Stage, prior: Prior, dynamics: Dynamics, *, dtype: torch.dtype
-) -> Action:
+def make_action(recipe: models.Recipe, stage: models.Stage, prior: Prior, dynamics: Dynamics) -> Action:
     """The action of one stage, at its own diffusion time and physical step."""
     time = stage.diffusion_time if stage.diffusion_time is not None else diffusion_time(recipe)
-    score = ScoreInPrecision(prior.at(time), dtype)
+    score = ScoreInPrecision(prior.at(time), _precision(recipe.prior))
     dynamics = dynamics if stage.dt_ps is None else dynamics.with_dt(stage.dt_ps)
     match recipe.action:
         case models.TruncatedAction():
@@ -220,6 +224,8 @@ def make_optimizer(stage: models.Method) -> Optimizer:
         action_tolerance=stage.action_tolerance, gradient_tolerance_per_nm=stage.gradient_tolerance_per_nm
     )
     match stage:
+        case models.LevenbergMarquardt():
+            return LevenbergMarquardt(max_steps=stage.max_steps, convergence=convergence)
         case models.Adam():
             return Adam(learning_rate_nm=stage.learning_rate_nm, max_steps=stage.max_steps, convergence=convergence)
         case models.Sgd():

@@ -120,13 +120,13 @@ def check(
 ) -> None:
     """Find everything that can be wrong, before any optimization."""
     from tpsctl import check as checks
-    from tpsctl import console, run
+    from tpsctl import run, summary
 
     report = checks.check_recipe(recipe, set_ or [], run.Settings(out=out, device=device, threads=threads))
     if json_:
         typer.echo(json.dumps(report.as_json(), indent=2))
     else:
-        console.print_table(*report.as_table(), notes=report.notes)
+        summary.show_report(report)
     raise typer.Exit(0 if report.passed else FAILED)
 
 

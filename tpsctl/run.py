@@ -51,7 +51,7 @@ def run_recipe(path: Path, assignments: Sequence[str], settings: Settings, progr
     clock = results.Clock()
     device, threads = use_hardware(settings)
     system = assemble.make_system(recipe.endpoints)
-    prior = assemble.make_prior(recipe.prior, system)
+    prior = assemble.make_prior(recipe.prior, system, device)
     with staged(directory) as folder:
         guesses = draw_guesses(recipe, prior, system, progress)
         clock.lap("guess")
@@ -101,7 +101,7 @@ def draw_guesses(recipe: Recipe, prior: Prior, system: assemble.System, progress
     with progress.task("guess", count) as update:
         for i in range(count):
             generator = torch.Generator().manual_seed(assemble.path_seed(recipe.seed, i))
-            drawn.append(guess.draw(system.ends, recipe.path.images, [generator]))
+            drawn.append(guess.draw(system.ends, recipe.path.images, [generator], [i]))
             update(i + 1, recipe.path.guess.kind)
     return torch.cat(drawn)
 
@@ -112,7 +112,7 @@ def optimize(
     """All stages, each from the paths of the one before."""
     dynamics, trace = assemble.make_dynamics(recipe.action, prior, system.topology), Trace()
     for stage in recipe.stages:
-        action = assemble.make_action(recipe, stage, prior, dynamics, dtype=torch.float64)
+        action = assemble.make_action(recipe, stage, prior, dynamics)
         trace.stages.append((len(trace.steps), stage.method))
         with progress.task(stage.method, stage.max_steps) as update:
 

@@ -1,8 +1,11 @@
-"""The end of a run as a person or a script wants it: a table, or a short JSON object."""
+"""The end of a run or a check as a person or a script wants it: a table, or a short JSON object."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tpsctl.console import print_table
+
+if TYPE_CHECKING:
+    from tpsctl.check import Report
 
 
 def as_json(manifest: dict[str, Any]) -> dict[str, Any]:
@@ -50,3 +53,11 @@ def _notes(manifest: dict[str, Any]) -> list[str]:
     lines += sorted({entry["remedy"] for entry in manifest["paths"] if entry["remedy"]})[:3]
     seconds = manifest["seconds"]["total"]
     return [*lines, f"outcome: {words[manifest['outcome']]} ({seconds:.1f} s)", f"files: {manifest['directory']}"]
+
+
+def show_report(report: "Report") -> None:
+    """Print what `tpsctl check` found."""
+    rows = [[finding.what, finding.verdict, finding.text] for finding in report.findings]
+    failures = sum(finding.verdict == "FAIL" for finding in report.findings)
+    verdict = f"{failures} of {len(rows)} checks failed" if failures else "ready to run"
+    print_table(report.recipe, ["what", "verdict", "found"], rows, notes=[f"{verdict} ({report.seconds:.1f} s)"])

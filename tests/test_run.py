@@ -1,0 +1,165 @@
+"""The main job on model potentials, from the recipe to the files, and the promises of the run directory."""
+
+import csv
+import json
+
+import mdtraj
+import pytest
+from typer.testing import CliRunner
+
+from tpsctl.check import check_recipe
+from tpsctl.cli import app
+from tpsctl.errors import RecipeError
+from tpsctl.progress import Progress
+from tpsctl.run import Settings, run_recipe
+
+DOUBLE_WELL = """\
+version: 1
+name: well
+seed: 3
+endpoints: {start: {position_nm: [-0.1, 0.0]}, end: {position_nm: [0.1, 0.02]}}
+prior: {kind: double_well, temperature_k: 300}
+path: {paths: 2, images: 12, guess: {kind: linear}}
+action: {functional: truncated, dt_ps: 0.01, diffusion_nm2_per_ps: 0.001}
+optimize: {method: levenberg_marquardt, max_steps: 60}
+output: {directory: out, trajectories: [dcd, pdb], figures: false}
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    path = tmp_path / "well.yaml"
+    path.write_text(DOUBLE_WELL)
+    return path
+
+
+def run(recipe, *assignments, **settings):
+    return run_recipe(recipe, assignments, Settings(threads=1, **settings), Progress())
+
+
+def test_a_run_leaves_everything_the_manifest_promises(recipe, tmp_path):
+    manifest = run(recipe)
+    out = tmp_path / "out"
+    assert manifest["outcome"] == "complete"
+    assert json.loads((out / "manifest.json").read_text())["digest"] == manifest["digest"]
+    assert sorted(p.name for p in out.iterdir()) == [
+        "images.csv",
+        "manifest.json",
+        "paths",
+        "paths.csv",
+        "topology.pdb",
+    ]
+    for i in range(2):
+        path = mdtraj.load_dcd(str(out / "paths" / f"path_{i:04d}.dcd"), top=str(out / "topology.pdb"))
+        assert path.n_frames == 12
+    rows = list(csv.DictReader((out / "paths.csv").open()))
+    assert [row["status"] for row in rows] == ["converged", "converged"]
+    assert len(list(csv.DictReader((out / "images.csv").open()))) == 24
+
+
+def test_barrier_of_the_double_well(recipe):
+    entry = run(recipe, "path.images=41", "optimize.max_steps=200")["paths"][0]
+    # the path must climb the barrier of 20 kJ/mol; the nearest of 41 images may miss its very top
+    assert entry["raw"]["barrier_forward_kj_per_mol"] == pytest.approx(20, abs=0.5)
+
+
+def test_the_same_recipe_is_not_run_twice(recipe):
+    first = run(recipe)
+    assert run(recipe)["started"] == first["started"]
+
+
+def test_another_recipe_is_refused_unless_overwriting(recipe):
+    run(recipe)
+    with pytest.raises(RecipeError, match=r"recipe\.seed: 3 there, 4 now"):
+        run(recipe, "seed=4")
+    assert run(recipe, "seed=4", overwrite=True)["recipe"]["seed"] == 4
+
+
+def test_too_few_steps_end_as_not_converged_with_a_remedy(recipe):
+    manifest = run(recipe, "optimize.max_steps=1")
+    assert manifest["outcome"] == "not_converged"
+    assert "Raise optimize.max_steps" in manifest["paths"][0]["remedy"]
+    assert manifest["produced"] == 2
+
+
+@pytest.mark.parametrize(
+    "assignments",
+    [
+        ["action.functional=euler_maruyama"],
+        ["action.functional=onsager_machlup", "optimize={method: adam, max_steps: 3, learning_rate_nm: 1e-4}"],
+        [
+            "action.functional=onsager_machlup",
+            "action.divergence={kind: hutchinson, probes: 2}",
+            "optimize={method: sgd, max_steps: 3, learning_rate_nm2: 1e-9}",
+        ],
+        [
+            "optimize=[{method: levenberg_marquardt, max_steps: 5, dt_ps: 1e-3}, "
+            "{method: adam, max_steps: 2, learning_rate_nm: 1e-4}]"
+        ],
+    ],
+)
+def test_functionals_and_methods_run(recipe, assignments):
+    assert run(recipe, *assignments)["produced"] == 2
+
+
+def test_seeds_belong_to_paths_not_to_their_number(recipe, tmp_path):
+    two, one = run(recipe), run(recipe, "path.paths=1", out=tmp_path / "one")
+    assert two["paths"][0]["seed"] == one["paths"][0]["seed"]
+    assert two["paths"][0]["seed"] != two["paths"][1]["seed"]
+
+
+def test_nothing_is_left_after_a_failure(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr("tpsctl.run.judge", lambda *arguments: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run(recipe)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["well.yaml"]
+
+
+def test_command_line_prints_the_table_and_json(recipe):
+    result = CliRunner().invoke(app, ["sample", str(recipe), "--threads", "1"])
+    assert result.exit_code == 0
+    assert "2 requested, 2 produced, 2 converged, 2 valid" in result.stdout
+    again = CliRunner().invoke(app, ["sample", str(recipe), "--json"])
+    assert json.loads(again.stdout)["converged"] == 2
+    assert "nothing to do" in again.stderr
+
+
+def test_check_finds_nothing_wrong_with_a_good_recipe(recipe):
+    report = check_recipe(recipe, [], Settings(threads=1))
+    assert report.passed, report.findings
+    assert {"recipe", "output", "ends", "prior", "guess", "action", "cost"} <= {f.what for f in report.findings}
+
+
+END = "endpoints.end.position_nm=[2]"
+
+
+@pytest.mark.parametrize(
+    ("assignments", "what", "text"),
+    [
+        (["endpoints.end.position_nm=[1]"], "ends", "start has 2 coordinates, end has 1"),
+        (
+            ["prior={kind: mueller_brown, temperature_k: 1}", "endpoints.start.position_nm=[1]", END],
+            "prior",
+            "in 2 dimensions",
+        ),
+        (["prior={kind: openmm, force_field: [amber14-all.xml], temperature_k: 300}"], "prior", "needs structures"),
+        (["path.guess={kind: latent, level: 0.1}"], "guess", "needs a generative prior"),
+    ],
+)  # fmt: skip
+def test_check_names_what_is_wrong(recipe, assignments, what, text):
+    report = check_recipe(recipe, assignments, Settings(threads=1))
+    assert not report.passed
+    assert any(f.what == what and f.verdict == "FAIL" and text in f.text for f in report.findings), report.findings
+
+
+def test_check_warns_of_equal_paths_and_sees_an_earlier_result(recipe):
+    run(recipe)
+    found = {f.text: f.verdict for f in check_recipe(recipe, [], Settings(threads=1)).findings}
+    assert any("all 2 paths will be equal" in text and verdict == "warn" for text, verdict in found.items())
+    assert any("holds this very run already" in text for text in found)
+    assert not check_recipe(recipe, ["seed=9"], Settings(threads=1)).passed
+
+
+def test_an_unusable_device_is_a_usage_error(recipe):
+    with pytest.raises(RecipeError, match="--device nonsense: not usable here"):
+        run(recipe, device="nonsense")

@@ -1,0 +1,222 @@
+"""`tpsctl check`: everything that can be wrong, found before any optimization.
+
+Each check is a function that yields findings; an error that a user can mend becomes a failed finding,
+and what depends on it is left out. Nothing is written.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor
+
+from tpsctl import assemble
+from tpsctl.action.base import Action
+from tpsctl.action.memory import bytes_per_image
+from tpsctl.errors import RecipeError, TpsctlError
+from tpsctl.output.directory import earlier_result
+from tpsctl.prior.base import Prior
+from tpsctl.progress import Progress
+from tpsctl.recipe.loader import load_recipe
+from tpsctl.recipe.models import Recipe
+from tpsctl.run import Settings, draw_guesses, identify, use_hardware
+from tpsctl.units import thermal_energy
+from tpsctl.validation.energy import EnergyModel
+
+Verdict = Literal["ok", "note", "warn", "FAIL"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report."""
+
+    what: str
+    verdict: Verdict
+    text: str
+
+
+@dataclass
+class Report:
+    """All findings of a check."""
+
+    recipe: str
+    findings: list[Finding] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def passed(self) -> bool:
+        return all(finding.verdict != "FAIL" for finding in self.findings)
+
+    def as_json(self) -> dict[str, Any]:
+        return {"recipe": self.recipe, "passed": self.passed, "findings": [asdict(f) for f in self.findings]}
+
+
+def check_recipe(path: Path, assignments: Sequence[str], settings: Settings) -> Report:
+    """Check a recipe and everything it names.
+
+    Raises:
+        RecipeError: The recipe itself is wrong; then nothing further can be checked.
+    """
+    started = time.monotonic()
+    subject = _Subject(load_recipe(path, Recipe, assignments), settings)
+    report = Report(str(path))
+    for name, check in _CHECKS.items():
+        try:
+            report.findings += check(subject)
+        except TpsctlError as error:
+            report.findings.append(Finding(name, "FAIL", str(error)))
+            if name in _FATAL:
+                break
+    report.seconds = time.monotonic() - started
+    return report
+
+
+class _Subject:
+    """The parts of a run, each made when it is first asked for."""
+
+    def __init__(self, recipe: Recipe, settings: Settings) -> None:
+        self.recipe, self.settings = recipe, settings
+        self.device, self.threads = use_hardware(settings)
+
+    @cached_property
+    def system(self) -> assemble.System:
+        return assemble.make_system(self.recipe.endpoints)
+
+    @cached_property
+    def prior(self) -> Prior:
+        return assemble.make_prior(self.recipe.prior, self.system, self.device)
+
+    @cached_property
+    def energy_model(self) -> EnergyModel | None:
+        section = self.recipe.validation.energy
+        if section is None or not self.system.is_molecule:
+            return None
+        return EnergyModel(self.system.topology, section.force_field, self.system.ends[0], threads=self.threads)
+
+    @cached_property
+    def actions(self) -> list[Action]:
+        dynamics = assemble.make_dynamics(self.recipe.action, self.prior, self.system.topology)
+        return [assemble.make_action(self.recipe, stage, self.prior, dynamics) for stage in self.recipe.stages]
+
+    @cached_property
+    def guess(self) -> Tensor:
+        one = self.recipe.path.model_copy(update={"paths": 1})
+        recipe = self.recipe.model_copy(update={"path": one})
+        return draw_guesses(recipe, self.prior, self.system, Progress()).to(self.device)
+
+
+def _files(subject: _Subject) -> Iterator[Finding]:
+    identity = identify(subject.recipe)
+    yield Finding("recipe", "ok", f"digest {identity['digest'][:12]}, {len(identity['inputs'])} input files")
+    directory = (subject.settings.out or subject.recipe.output.directory).resolve()
+    try:
+        earlier = earlier_result(directory, identity["digest"], identity, overwrite=False)
+    except RecipeError as error:
+        yield Finding("output", "FAIL", str(error))
+        return
+    done = "holds this very run already; `sample` will show it" if earlier else "free"
+    yield Finding("output", "note" if earlier else "ok", f"{directory}: {done}")
+
+
+def _ends(subject: _Subject) -> Iterator[Finding]:
+    system = subject.system
+    distance = (system.ends[1] - system.ends[0]).square().sum(-1).mean().sqrt().item()
+    beads = f"{system.topology.n_atoms} atoms" if system.is_molecule else "model potential"
+    yield Finding("ends", "ok", f"{beads}; {distance:.4g} nm apart (root mean square per bead)")
+    if system.atom_map is not None:
+        matched = system.atom_map
+        pairs = ", ".join(f"{a} = {b}" for a, b in matched.renamed) or "none"
+        text = f"atoms matched by {matched.method}; relabeled: {pairs}; handedness of all centers agrees"
+        yield Finding("atom map", "ok", text)
+    for note in system.notes:
+        yield Finding("ends", "note", note)
+
+
+def _prior(subject: _Subject) -> Iterator[Finding]:
+    recipe, prior = subject.recipe, subject.prior
+    kelvin = "any temperature" if prior.temperature_k is None else f"{prior.temperature_k:g} K"
+    yield Finding("prior", "ok", f"{prior.kind}, {prior.n_beads} beads, {kelvin}")
+    wanted = recipe.action.temperature_k
+    if wanted is not None and prior.temperature_k is not None and abs(wanted - prior.temperature_k) > 0.5:
+        text = f"action.temperature_k is {wanted:g} K, the prior belongs to {prior.temperature_k:g} K"
+        yield Finding("prior", "warn", text)
+    score = subject.actions[-1].score(subject.system.ends.to(subject.device)).cpu()
+    if not bool(score.isfinite().all()):
+        raise TpsctlError("the prior's score at the ends is not finite. Check the structures and the checkpoint.")
+    largest = score.flatten(1).abs().amax(1).tolist()
+    yield Finding("score", "ok", f"largest component {largest[0]:.3g} at A, {largest[1]:.3g} at B (1/nm)")
+    model = subject.energy_model
+    if model is not None and prior.temperature_k is not None:
+        yield _agreement(model.forces(subject.system.ends) / thermal_energy(prior.temperature_k), score)
+
+
+def _agreement(physical: Tensor, score: Tensor) -> Finding:
+    error = (score - physical).flatten(1).square().mean(1).sqrt()
+    size = physical.flatten(1).square().mean(1).sqrt()
+    a, b = (f"{e:.3g} of {s:.3g}" for e, s in zip(error.tolist(), size.tolist(), strict=True))
+    return Finding("score", "note", f"rms deviation from the force field's force/kT: {a} at A, {b} at B (1/nm)")
+
+
+def _energies(subject: _Subject) -> Iterator[Finding]:
+    model = subject.energy_model
+    if model is None:
+        if subject.system.is_molecule:
+            yield Finding("energies", "warn", "no validation.energy in the recipe: paths will have no energies")
+        return
+    a, b = model.energies(subject.system.ends).tolist()
+    files = " + ".join(model.force_field)
+    yield Finding("energies", "ok", f"{files} ({model.platform}): A {a:.2f}, B {b:.2f}, B - A {b - a:+.2f} kJ/mol")
+
+
+def _guess(subject: _Subject) -> Iterator[Finding]:
+    recipe = subject.recipe
+    started = time.monotonic()
+    guess = subject.guess
+    seconds = time.monotonic() - started
+    gaps = guess.diff(dim=1).square().sum((2, 3)).sqrt()
+    text = f"{recipe.path.guess.kind}: one path in {seconds:.2f} s, largest/mean gap {gaps.max() / gaps.mean():.2f}"
+    yield Finding("guess", "ok", text)
+    if recipe.path.paths > 1 and recipe.path.guess.kind == "linear":
+        yield Finding("guess", "warn", f"a linear guess has no randomness: all {recipe.path.paths} paths will be equal")
+
+
+def _cost(subject: _Subject) -> Iterator[Finding]:
+    recipe, total = subject.recipe, 0.0
+    for stage, action in zip(recipe.stages, subject.actions, strict=True):
+        action.value_and_gradient(subject.guess)
+        started = time.monotonic()
+        terms, _ = action.value_and_gradient(subject.guess)
+        total += (time.monotonic() - started) * stage.max_steps * recipe.path.paths
+        text = f"{stage.method}: action of the guess {terms.total[0].item():.4g} = "
+        text += f"kinetic {terms.kinetic[0].item():.4g} + drift {terms.drift[0].item():.4g}"
+        yield Finding("action", "ok", text)
+    images = subject.guess[0]
+    megabytes = bytes_per_image(subject.actions[-1].score, images) * len(images) * recipe.path.paths / 1e6
+    budget = "within" if megabytes < 1000 else "worked on in chunks of"
+    yield Finding(
+        "cost", "ok", f"gradients of all steps: at most {_duration(total)}; {megabytes:.0f} MB, {budget} 1 GB"
+    )
+
+
+def _duration(seconds: float) -> str:
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 120
+        else f"{seconds / 60:.0f} min"
+        if seconds < 7200
+        else f"{seconds / 3600:.1f} h"
+    )
+
+
+_CHECKS: dict[str, Callable[[_Subject], Iterator[Finding]]] = {
+    "recipe": _files,
+    "ends": _ends,
+    "prior": _prior,
+    "energies": _energies,
+    "guess": _guess,
+    "cost": _cost,
+}
+_FATAL = ("recipe", "ends", "prior")
