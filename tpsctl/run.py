@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel
 from torch import Tensor
 
 from tpsctl import assemble, results
@@ -67,7 +68,7 @@ def run_recipe(path: Path, assignments: Sequence[str], settings: Settings, progr
     return manifest | {"directory": str(directory)}
 
 
-def identify(recipe: Recipe) -> dict[str, Any]:
+def identify(recipe: BaseModel) -> dict[str, Any]:
     """Digest, resolved recipe and input hashes: what makes two runs the same run."""
     files = require_files(recipe)
     hashes = {key: file_sha256(file) for key, file in files.items()}

@@ -57,10 +57,11 @@ def require_files(recipe: BaseModel) -> dict[str, Path]:
 def recipe_digest(recipe: BaseModel, hashes: dict[str, str]) -> str:
     """SHA-256 of everything that decides the result: the recipe, with files by content, not by name.
 
-    Where the output goes is left out, so that a moved run directory is still recognized.
+    Where the output goes is left out, so that a moved result is still recognized.
     """
     values = recipe.model_dump(mode="json")
-    values["output"].pop("directory")
+    for place in ("directory", "checkpoint"):
+        values["output"].pop(place, None)
     for key, digest in hashes.items():
         *parents, last = key.split(".")
         target: Any = values
