@@ -148,7 +148,7 @@ def read_mmcif(file: Path) -> tuple[list[str], Frames]:
     """Atom names and positions, angstrom, as MDTraj reads them."""
     import mdtraj
 
-    read = mdtraj.load_pdbx(str(file))
+    read = mdtraj.load(str(file))
     return [atom.name for atom in read.topology.atoms], read.xyz / NM_PER_ANGSTROM
 
 
