@@ -1,11 +1,14 @@
 """Load one end of a path, or a whole trajectory, as the beads the user selected."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import mdtraj
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from tpsctl.endpoints.reading import RawStructure, read_frames, read_structure_file
 from tpsctl.endpoints.structure import Structure, require_sound
@@ -47,6 +50,36 @@ def load_path(path: str | Path, *, topology: str | Path | None = None, select: s
     first = Structure(molecule, torch.from_numpy(frames[0][beads]), str(path), notes)
     images = (replace(first, x=torch.from_numpy(f[beads]), source=f"{path} frame {i}") for i, f in enumerate(frames))
     return [require_sound(image) for image in images]
+
+
+def load_ensemble(
+    paths: Sequence[str | Path], *, topology: str | Path, select: str = "all"
+) -> tuple[Topology, list[Float[Tensor, "frame bead 3"]]]:
+    """All frames of several trajectories of one molecule, for statistics: positions in nm, float64.
+
+    Raises:
+        EndpointError: As `load_structure`, for the worst frame of each trajectory; also if one has no frames.
+    """
+    raw = read_structure_file(Path(topology))
+    beads, molecule, _ = _selected(raw, select, str(topology))
+    trajectories = []
+    for path in paths:
+        x = torch.from_numpy(read_frames(Path(path), raw, Path(topology))[:, beads])
+        if not len(x):
+            raise EndpointError(f"{path}: holds no frames. Give a trajectory with at least one.")
+        worst = _most_suspicious_frame(x, molecule)
+        require_sound(Structure(molecule, x[worst], f"{path} frame {worst}"))
+        trajectories.append(x)
+    return molecule, trajectories
+
+
+def _most_suspicious_frame(x: Float[Tensor, "frame bead 3"], molecule: Topology) -> int:
+    """The frame with a position that is not finite, or else the one with the longest bond."""
+    finite = torch.isfinite(x).all(-1).all(-1)
+    if not finite.all() or not molecule.bonds:
+        return int(finite.long().argmin())
+    i, j = torch.tensor(molecule.bonds).unbind(1)
+    return int((x[:, i] - x[:, j]).norm(dim=-1).amax(1).argmax())
 
 
 def _read(path: Path, topology: Path | None) -> tuple[RawStructure, np.ndarray]:
