@@ -22,7 +22,7 @@ from torch import Tensor
 
 from tpsctl.endpoints.structure import Structure
 from tpsctl.errors import EndpointError
-from tpsctl.geometry import rmsd, superpose
+from tpsctl.geometry import dihedral, rmsd, superpose
 from tpsctl.symmetry import StereoCenters, refine, stereo_centers
 from tpsctl.topology import Atom, Topology
 
@@ -37,6 +37,9 @@ AMBIGUOUS_NM = 1e-3
 
 GAIN_NM = 1e-4
 """A relabeling of equivalent atoms must lower the RMSD by more than this to replace the names in the file."""
+
+TURN_TIE = 0.02
+"""Two relabelings turn torsions equally if their sums of 1 - cos(change) differ by less than this."""
 
 Order = tuple[int, ...]
 
@@ -244,7 +247,7 @@ class _Unit:
 
 
 def _best_relabeling(start: Structure, end: Structure, base: Order, *, by_graph: bool) -> Order:
-    """The allowed relabeling of `base` with the least RMSD."""
+    """The allowed relabeling of `base` that turns torsions least."""
     x_end = end.x[list(base)]
     centers = stereo_centers(start.topology, torch.stack([start.x, x_end]))
     wanted = centers.handedness(start.x)
@@ -261,7 +264,7 @@ def _best_relabeling(start: Structure, end: Structure, base: Order, *, by_graph:
     if math.prod(len(unit.options) for unit in units) <= MAX_COMBINATIONS:
         relabeling = _best_combination(start, end, x_end, units, by_graph=by_graph)
     else:
-        relabeling = _descend(start.x, x_end, units)
+        relabeling = _descend(start, x_end, units)
     return tuple(base[i] for i in relabeling)
 
 
@@ -347,7 +350,9 @@ def _best_combination(
             for atom, other in zip(unit.atoms, option, strict=True):
                 relabeling[atom] = other
         candidates.append(relabeling)
+    turns = _turns(start, x_end, candidates, {atom for unit in units for atom in unit.atoms})
     deviations = rmsd(x_end[torch.tensor(candidates)], start.x.expand(len(candidates), -1, -1))
+    deviations[turns > turns.min() + TURN_TIE] = math.inf
     best = int(deviations.argmin())
     if by_graph:
         _refuse_ambiguity(start, end, candidates, deviations, best)
@@ -370,26 +375,55 @@ def _refuse_ambiguity(
             )
 
 
-def _descend(x_start: Tensor, x_end: Tensor, units: list[_Unit]) -> list[int]:
-    """Improve one unit after the other at the current superposition until nothing changes."""
+def _descend(start: Structure, x_end: Tensor, units: list[_Unit]) -> list[int]:
+    """Improve one unit after the other until nothing changes."""
     relabeling = list(range(len(x_end)))
     for _ in range(50):
-        moved = superpose(x_end[relabeling], x_start)
-        at = {atom: k for k, atom in enumerate(relabeling)}  # row of `moved` that holds an atom of the end
         changed = False
         for unit in units:
-            rows = torch.tensor([[at[atom] for atom in option] for option in unit.options])
-            costs = (moved[rows] - x_start[list(unit.atoms)]).square().sum((-1, -2))
-            best = unit.options[int(costs.argmin())]
-            now = tuple(relabeling[atom] for atom in unit.atoms)
-            known = unit.options.index(now) if now in unit.options else None
-            if best != now and (known is None or costs[known] - costs.min() > len(unit.atoms) * GAIN_NM**2):
-                changed = True
-                for atom, other in zip(unit.atoms, best, strict=True):
-                    relabeling[atom] = other
+            trials = [_relabeled(relabeling, unit, option) for option in unit.options]
+            best = _best_trial(start, x_end, trials, unit, relabeling)
+            changed |= best != relabeling
+            relabeling = best
         if not changed:
             break
     return relabeling
+
+
+def _relabeled(relabeling: list[int], unit: _Unit, option: tuple[int, ...]) -> list[int]:
+    changed = list(relabeling)
+    for atom, other in zip(unit.atoms, option, strict=True):
+        changed[atom] = other
+    return changed
+
+
+def _best_trial(start: Structure, x_end: Tensor, trials: list[list[int]], unit: _Unit, now: list[int]) -> list[int]:
+    """The trial that turns torsions least, then the closest at the present superposition; `now` wins ties, if allowed."""
+    moved = superpose(x_end[now], start.x)
+    at = {atom: row for row, atom in enumerate(now)}  # row of `moved` that holds an atom of the end
+    rows = torch.tensor([[at[trial[atom]] for atom in unit.atoms] for trial in trials])
+    costs = (moved[rows] - start.x[list(unit.atoms)]).square().sum((-1, -2))
+    turns = _turns(start, x_end, trials, set(unit.atoms))
+    costs[turns > turns.min() + TURN_TIE] = math.inf
+    best = int(costs.argmin())
+    if now in trials and costs[trials.index(now)] <= costs[best] + len(unit.atoms) * GAIN_NM**2:
+        return now
+    return trials[best]
+
+
+def _turns(start: Structure, x_end: Tensor, relabelings: list[list[int]], atoms: set[int]) -> Tensor:
+    """How far torsions that contain one of `atoms` turn from start to end: sum of 1 - cos(change), per relabeling."""
+    touched = [torsion for torsion in start.topology.torsions if atoms & set(torsion)]
+    if not touched:
+        return torch.zeros(len(relabelings), dtype=x_end.dtype)
+    torsions = torch.tensor(touched)
+    in_order = torch.arange(torsions.numel()).reshape(-1, 4)
+    at_start = dihedral(start.x, torsions)
+    turns = []
+    for chunk in torch.tensor(relabelings).split(256):
+        at_end = dihedral(x_end[chunk[:, torsions.flatten()]], in_order)
+        turns.append((1 - torch.cos(at_end - at_start)).sum(-1))
+    return torch.cat(turns)
 
 
 # --- chirality ---------------------------------------------------------------------------------------------
