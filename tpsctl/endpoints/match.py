@@ -398,7 +398,7 @@ def _relabeled(relabeling: list[int], unit: _Unit, option: tuple[int, ...]) -> l
 
 
 def _best_trial(start: Structure, x_end: Tensor, trials: list[list[int]], unit: _Unit, now: list[int]) -> list[int]:
-    """The trial that turns torsions least, then the closest at the present superposition; `now` wins ties, if allowed."""
+    """The trial that turns torsions least, then the closest at the present superposition; `now` wins ties."""
     moved = superpose(x_end[now], start.x)
     at = {atom: row for row, atom in enumerate(now)}  # row of `moved` that holds an atom of the end
     rows = torch.tensor([[at[trial[atom]] for atom in unit.atoms] for trial in trials])
