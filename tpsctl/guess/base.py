@@ -1,0 +1,73 @@
+"""What an initial path is: images between two fixed ends, one draw per random generator."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tpsctl.errors import PathError
+from tpsctl.geometry import superpose
+
+
+class Guess(ABC):
+    """A way to draw initial paths. One generator per path: a path never depends on the others drawn with it."""
+
+    def draw(
+        self,
+        ends: Float[Tensor, "2 bead dim"],
+        images: int,
+        generators: Sequence[torch.Generator],
+        indices: Sequence[int] | None = None,
+    ) -> Float[Tensor, "path image bead dim"]:
+        """One path per generator; first and last image are the ends, bit for bit.
+
+        Args:
+            ends: Start and superposed end, nm.
+            images: Images per path, both ends included, at least 3.
+            generators: Source of randomness of each path, on the CPU; advanced by the draw.
+            indices: Number of each path in the run; 0, 1, 2, ... if left out.
+
+        Raises:
+            PathError: Fewer than 3 images, or ends that are no pair of finite configurations.
+        """
+        if images < 3:
+            raise PathError(f"path.images: got {images}, expected at least 3 (both ends and one between).")
+        if ends.ndim != 3 or len(ends) != 2 or not bool(torch.isfinite(ends).all()):
+            raise PathError(f"ends: got shape {tuple(ends.shape)}, expected two finite configurations (2, bead, dim).")
+        numbers = range(len(generators)) if indices is None else indices
+        paths = [self.draw_one(ends, images, g, index) for g, index in zip(generators, numbers, strict=True)]
+        return torch.stack([torch.cat([ends[:1], path[1:-1].to(ends), ends[1:]]) for path in paths])
+
+    @abstractmethod
+    def draw_one(
+        self, ends: Float[Tensor, "2 bead dim"], images: int, generator: torch.Generator, index: int
+    ) -> Float[Tensor, "image bead dim"]:
+        """Path number `index`; `draw` pins its ends."""
+
+
+def straight_line(ends: Float[Tensor, "2 bead dim"], images: int) -> Float[Tensor, "image bead dim"]:
+    """Images equally spaced on straight lines between the ends."""
+    s = fractions(ends, images).reshape(-1, 1, 1)
+    return (1 - s) * ends[0] + s * ends[1]
+
+
+def fractions(ends: Tensor, images: int) -> Float[Tensor, " image"]:
+    """Progress of every image, from 0 to 1."""
+    return torch.linspace(0, 1, images, dtype=ends.dtype, device=ends.device)
+
+
+def fix_gauge(path: Float[Tensor, "image bead dim"], ends: Float[Tensor, "2 bead dim"]) -> Tensor:
+    """Every image superposed on the straight line between the ends, which leaves no drift and no jump at the ends.
+
+    Model systems (fewer than 3 dimensions or 3 beads) live in a fixed potential and stay as they are.
+    """
+    if path.shape[-1] != 3 or path.shape[-2] < 3:
+        return path
+    return superpose(path, straight_line(ends, len(path)))
+
+
+def normal(shape: Sequence[int], generator: torch.Generator, like: Tensor) -> Tensor:
+    """Standard normal numbers, drawn in float64 on the CPU so that device and precision do not change the draw."""
+    return torch.randn(*shape, generator=generator, dtype=torch.float64).to(like)
