@@ -26,12 +26,17 @@ def fake_run(monkeypatch):
 
     calls = {"outcome": "complete", "error": None}
 
-    def fake(recipe, assignments, settings, progress):
-        calls.update(recipe=recipe, assignments=assignments, settings=settings)
+    def fake_load(path, model, assignments):
+        calls.update(assignments=assignments)
+        return path
+
+    def fake(recipe, settings, progress):
+        calls.update(recipe=recipe, settings=settings)
         if calls["error"]:
             raise calls["error"]
         return {"outcome": calls["outcome"], "directory": "runs/x", "paths": [], "requested": 0}
 
+    monkeypatch.setattr("tpsctl.recipe.loader.load_recipe", fake_load)
     monkeypatch.setattr(run, "run_recipe", fake)
     monkeypatch.setattr("tpsctl.summary.show", lambda manifest: None)
     return calls
@@ -79,7 +84,7 @@ def test_exit_codes_of_sample(fake_run, outcome, error, code):
     result = invoke("sample", "r.yaml")
     assert result.exit_code == code
     if error and str(error):
-        assert result.stderr.strip() == str(error)
+        assert result.stderr.splitlines()[-1] == str(error)
         assert result.stdout == ""
 
 
@@ -99,6 +104,16 @@ def test_options_of_sample_reach_the_run(fake_run):
 def test_json_is_alone_on_stdout(fake_run):
     result = invoke("sample", "r.yaml", "--json")
     assert json.loads(result.stdout)["outcome"] == "complete"
+
+
+def test_a_mistake_in_the_recipe_shows_before_torch_is_loaded(tmp_path):
+    (tmp_path / "r.yaml").write_text("version: 1\n")
+    code = (
+        "import sys; from typer.testing import CliRunner; from tpsctl import cli; "
+        f"result = CliRunner().invoke(cli.app, ['sample', {str(tmp_path / 'r.yaml')!r}]); "
+        "assert result.exit_code == 2, result.output; assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize(

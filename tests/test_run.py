@@ -11,6 +11,8 @@ from tpsctl.check import check_recipe
 from tpsctl.cli import app
 from tpsctl.errors import RecipeError
 from tpsctl.progress import Progress
+from tpsctl.recipe.loader import load_recipe
+from tpsctl.recipe.models import Recipe
 from tpsctl.run import Settings, run_recipe
 
 DOUBLE_WELL = """\
@@ -34,7 +36,11 @@ def recipe(tmp_path):
 
 
 def run(recipe, *assignments, **settings):
-    return run_recipe(recipe, assignments, Settings(threads=1, **settings), Progress())
+    return run_recipe(load_recipe(recipe, Recipe, assignments), Settings(threads=1, **settings), Progress())
+
+
+def check(recipe, *assignments):
+    return check_recipe(load_recipe(recipe, Recipe, assignments), Settings(threads=1))
 
 
 def test_a_run_leaves_everything_the_manifest_promises(recipe, tmp_path):
@@ -125,7 +131,7 @@ def test_command_line_prints_the_table_and_json(recipe):
 
 
 def test_check_finds_nothing_wrong_with_a_good_recipe(recipe):
-    report = check_recipe(recipe, [], Settings(threads=1))
+    report = check(recipe)
     assert report.passed, report.findings
     assert {"recipe", "output", "ends", "prior", "guess", "action", "cost"} <= {f.what for f in report.findings}
 
@@ -147,17 +153,17 @@ END = "endpoints.end.position_nm=[2]"
     ],
 )  # fmt: skip
 def test_check_names_what_is_wrong(recipe, assignments, what, text):
-    report = check_recipe(recipe, assignments, Settings(threads=1))
+    report = check(recipe, *assignments)
     assert not report.passed
     assert any(f.what == what and f.verdict == "FAIL" and text in f.text for f in report.findings), report.findings
 
 
 def test_check_warns_of_equal_paths_and_sees_an_earlier_result(recipe):
     run(recipe)
-    found = {f.text: f.verdict for f in check_recipe(recipe, [], Settings(threads=1)).findings}
+    found = {f.text: f.verdict for f in check(recipe).findings}
     assert any("all 2 paths will be equal" in text and verdict == "warn" for text, verdict in found.items())
     assert any("holds this very run already" in text for text in found)
-    assert not check_recipe(recipe, ["seed=9"], Settings(threads=1)).passed
+    assert not check(recipe, "seed=9").passed
 
 
 def test_an_unusable_device_is_a_usage_error(recipe):

@@ -5,10 +5,9 @@ and what depends on it is left out. Nothing is written.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor
@@ -20,7 +19,6 @@ from tpsctl.errors import RecipeError, TpsctlError
 from tpsctl.output.directory import earlier_result
 from tpsctl.prior.base import Prior
 from tpsctl.progress import Progress
-from tpsctl.recipe.loader import load_recipe
 from tpsctl.recipe.models import Recipe
 from tpsctl.run import Settings, draw_guesses, identify, use_hardware
 from tpsctl.units import thermal_energy
@@ -54,15 +52,11 @@ class Report:
         return {"recipe": self.recipe, "passed": self.passed, "findings": [asdict(f) for f in self.findings]}
 
 
-def check_recipe(path: Path, assignments: Sequence[str], settings: Settings) -> Report:
-    """Check a recipe and everything it names.
-
-    Raises:
-        RecipeError: The recipe itself is wrong; then nothing further can be checked.
-    """
+def check_recipe(recipe: Recipe, settings: Settings) -> Report:
+    """Check everything a valid recipe names."""
     started = time.monotonic()
-    subject = _Subject(load_recipe(path, Recipe, assignments), settings)
-    report = Report(str(path))
+    subject = _Subject(recipe, settings)
+    report = Report(recipe.name)
     for name, check in _CHECKS.items():
         try:
             report.findings += check(subject)

@@ -9,12 +9,15 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from tpsctl.errors import RecipeError, TpsctlError
+
+if TYPE_CHECKING:
+    from tpsctl.progress import Progress
 
 FAILED, USAGE, NOT_VALID, INTERRUPTED = 1, 2, 3, 130
 
@@ -98,10 +101,11 @@ def sample(
     json_: JsonOption = False,
 ) -> None:
     """Find transition paths: recipe in, validated paths out."""
-    from tpsctl import console, run, summary
+    loaded, progress = _load(recipe, "sample", set_)
+    from tpsctl import run, summary
 
     settings = run.Settings(out=out, overwrite=overwrite, device=device, threads=threads)
-    manifest = run.run_recipe(recipe, set_ or [], settings, console.make_progress())
+    manifest = run.run_recipe(loaded, settings, progress)
     if json_:
         typer.echo(json.dumps(summary.as_json(manifest), indent=2))
     else:
@@ -119,10 +123,11 @@ def check(
     json_: JsonOption = False,
 ) -> None:
     """Find everything that can be wrong, before any optimization."""
+    loaded, _ = _load(recipe, "sample", set_)
     from tpsctl import check as checks
     from tpsctl import run, summary
 
-    report = checks.check_recipe(recipe, set_ or [], run.Settings(out=out, device=device, threads=threads))
+    report = checks.check_recipe(loaded, run.Settings(out=out, device=device, threads=threads))
     if json_:
         typer.echo(json.dumps(report.as_json(), indent=2))
     else:
@@ -143,10 +148,10 @@ def simulate(
     json_: JsonOption = False,
 ) -> None:
     """Make a data set by molecular dynamics; run it again to go on after a kill."""
-    from tpsctl import console
+    loaded, progress = _load(recipe, "simulate", set_)
     from tpsctl import simulate as flow
 
-    facts = flow.simulate_recipe(recipe, set_ or [], out=out, workers=workers, progress=console.make_progress())
+    facts = flow.simulate_recipe(loaded, out=out, workers=workers, progress=progress)
     _answer(facts, as_json=json_, title="Data set")
 
 
@@ -182,6 +187,17 @@ def completion(shell: Annotated[Shell, typer.Argument(help="Which shell.", show_
     from typer.completion import get_completion_script
 
     typer.echo(get_completion_script(prog_name="tpsctl", complete_var="_TPSCTL_COMPLETE", shell=shell.value))
+
+
+def _load(path: Path, kind: str, assignments: list[str] | None) -> tuple[Any, "Progress"]:
+    """A valid recipe and the progress to report to; called before torch is imported, so mistakes show at once."""
+    from tpsctl import __version__, console
+    from tpsctl.recipe import kinds
+    from tpsctl.recipe.loader import load_recipe
+
+    loaded, progress = load_recipe(path, kinds.MODELS[kind], assignments or []), console.make_progress()
+    progress.say(f"tpsctl {__version__}: {kind} {path}")
+    return loaded, progress
 
 
 def _answer(facts: dict[str, Any], *, as_json: bool, title: str) -> None:

@@ -1,12 +1,10 @@
 """The main job: recipe -> ends -> prior -> guess -> action -> optimization -> verdict -> files."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel
 from torch import Tensor
 
 from tpsctl import assemble, results
@@ -18,7 +16,7 @@ from tpsctl.output.directory import earlier_result, staged
 from tpsctl.output.manifest import file_sha256, write_manifest
 from tpsctl.prior.base import Prior
 from tpsctl.progress import Progress
-from tpsctl.recipe.loader import load_recipe, recipe_digest, require_files
+from tpsctl.recipe.loader import recipe_digest, require_files
 from tpsctl.recipe.models import Recipe
 from tpsctl.trace import Trace, describe_step
 
@@ -40,9 +38,8 @@ class Settings:
     threads: int | None = None
 
 
-def run_recipe(path: Path, assignments: Sequence[str], settings: Settings, progress: Progress) -> dict[str, Any]:
+def run_recipe(recipe: Recipe, settings: Settings, progress: Progress) -> dict[str, Any]:
     """Run a recipe, or find that it was run already; the manifest of the result."""
-    recipe = load_recipe(path, Recipe, assignments)
     directory = (settings.out or recipe.output.directory).resolve()
     identity = identify(recipe)
     earlier = earlier_result(directory, identity["digest"], identity, overwrite=settings.overwrite)
@@ -68,7 +65,7 @@ def run_recipe(path: Path, assignments: Sequence[str], settings: Settings, progr
     return manifest | {"directory": str(directory)}
 
 
-def identify(recipe: BaseModel) -> dict[str, Any]:
+def identify(recipe: Recipe) -> dict[str, Any]:
     """Digest, resolved recipe and input hashes: what makes two runs the same run."""
     files = require_files(recipe)
     hashes = {key: file_sha256(file) for key, file in files.items()}

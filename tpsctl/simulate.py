@@ -1,6 +1,5 @@
 """`tpsctl simulate`: recipe -> molecular dynamics -> data set; a killed run goes on where it was."""
 
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,13 @@ from tpsctl.data.simulate import (
 from tpsctl.errors import RecipeError
 from tpsctl.progress import Progress, Update
 from tpsctl.recipe import simulate_models as models
-from tpsctl.recipe.loader import load_recipe, require_files
+from tpsctl.recipe.loader import require_files
 
 
 def simulate_recipe(
-    path: Path, assignments: Sequence[str], *, out: Path | None, workers: int | None, progress: Progress
+    recipe: models.SimulateRecipe, *, out: Path | None, workers: int | None, progress: Progress
 ) -> dict[str, Any]:
     """Make the data set of a recipe; facts about it."""
-    recipe = load_recipe(path, models.SimulateRecipe, assignments)
     require_files(recipe)
     file = (out or recipe.output.data).resolve()
     if file.suffix != ".npz":
