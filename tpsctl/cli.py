@@ -155,6 +155,29 @@ def simulate(
     _answer(facts, as_json=json_, title="Data set")
 
 
+@app.command(epilog="Example: tpsctl train recipes/alanine_dipeptide/train_diffusion.yaml")
+def train(
+    recipe: RecipeArgument,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Checkpoint instead of the recipe's.")
+    ] = None,
+    set_: SetOption = None,
+    overwrite: OverwriteOption = False,
+    threads: ThreadsOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Train a prior on dynamics, simulated or your own; run it again to go on after a kill."""
+    from tpsctl import console
+    from tpsctl import train as flow
+
+    settings = flow.Settings(out=out, overwrite=overwrite, threads=threads)
+    card = flow.train_recipe(recipe, set_ or [], settings, console.make_progress())
+    if json_:
+        typer.echo(json.dumps(card, indent=2))
+    else:
+        flow.show(card)
+
+
 @app.command(epilog="Example: tpsctl schema > recipes/schema.json")
 def schema(
     kind: Annotated[RecipeKind, typer.Argument(help="For which command's recipe.")] = RecipeKind.sample,

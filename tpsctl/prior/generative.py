@@ -53,7 +53,7 @@ class GenerativePrior(Prior):
     def at(self, t: float) -> Score:
         width = self.sigma_nm(t)
         if width < self.smallest_width_nm * (1 - 1e-6):
-            smallest = self._time_of(self.smallest_width_nm)
+            smallest = self.time_of(self.smallest_width_nm)
             raise PriorError(
                 f"diffusion_time: got {t:g}, noise of {width:.2g} nm; this prior was trained down to "
                 f"{self.smallest_width_nm:g} nm. Use diffusion_time >= {smallest:.3g}."
@@ -64,6 +64,10 @@ class GenerativePrior(Prior):
         if not 0 <= t <= 1:
             raise PriorError(f"diffusion_time: got {t}, expected a value in [0, 1] (0 = data).")
         return float(self.schedule.relative_sigma(torch.tensor(t, dtype=torch.float64)))
+
+    def time_of(self, width_nm: float) -> float:
+        """Diffusion time at which the noise relative to clean positions has this width, nm."""
+        return float(self.schedule.time_of(torch.tensor(width_nm, dtype=torch.float64)))
 
     @property
     def generative(self) -> bool:
@@ -106,6 +110,3 @@ class GenerativePrior(Prior):
             sigma = torch.full((len(y),), width, dtype=y.dtype, device=y.device)
             (gradient,) = torch.autograd.grad(self.network(y, sigma).sum(), y, create_graph=create_graph)
         return -gradient
-
-    def _time_of(self, width: float) -> float:
-        return float(self.schedule.time_of(torch.tensor(width, dtype=torch.float64)))

@@ -95,7 +95,8 @@ class Trainer:
         schedule: NoiseSchedule,
         settings: TrainingSettings,
     ) -> None:
-        self._settings = settings
+        self.settings = settings
+        self.sizes = sizes
         self._schedule = schedule
         self._frames = frames
         self._generator = torch.Generator().manual_seed(settings.seed)
@@ -129,7 +130,7 @@ class Trainer:
             if on_level is not None:
                 on_level(level, levels, explained)
 
-        samples = self._settings.linear_samples
+        samples = self.settings.linear_samples
         fit_linear_energy(
             self.network.linear, self._source, self._rotations, self._generator, samples=samples, on_level=report
         )
@@ -137,7 +138,7 @@ class Trainer:
 
     def run(self, *, until: int | None = None) -> Iterator[tuple[int, float]]:
         """Steps up to `until` (default: all), yielding (steps done, loss) after each."""
-        last = self._settings.steps if until is None else min(until, self._settings.steps)
+        last = self.settings.steps if until is None else min(until, self.settings.steps)
         while self.step < last:
             yield self.step + 1, self._one_step()
 
@@ -195,13 +196,13 @@ class Trainer:
     def digest(self) -> str:
         """Hash of settings, shapes and data that a continued run must share."""
         shapes = {k: list(v.shape) for k, v in self.network.state_dict().items()}
-        facts = [asdict(self._settings), self._schedule.to_dict(), shapes, self._frames.scores is None]
+        facts = [asdict(self.settings), self._schedule.to_dict(), shapes, self._frames.scores is None]
         digest = hashlib.sha256(json.dumps(facts).encode())
         digest.update(self._frames.positions.numpy().tobytes())
         return digest.hexdigest()
 
     def _one_step(self) -> float:
-        settings = self._settings
+        settings = self.settings
         progress = self.step / settings.steps
         rate = settings.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
         self._adam.param_groups[0]["lr"] = rate * min(1.0, (self.step + 1) / _WARM_UP_STEPS)
@@ -219,7 +220,7 @@ class Trainer:
 
     def _widths(self) -> Tensor:
         """Stratified noise widths for one batch, nm."""
-        settings = self._settings
+        settings = self.settings
         shift = torch.rand((), generator=self._generator)
         u = (torch.arange(settings.batch) + shift) / settings.batch
         u = u[torch.randperm(settings.batch, generator=self._generator)]
@@ -246,7 +247,7 @@ class Trainer:
         scale = interpolate(self._log_sigmas, self._moments, batch.sigma)
         cartesian = error.square().mean((1, 2)) / scale[:, 0]
         torsional = (torque.square() / scale[:, 1:]).mean(1)
-        return (batch.weight * (cartesian + self._settings.torsion_weight * torsional)).mean()
+        return (batch.weight * (cartesian + self.settings.torsion_weight * torsional)).mean()
 
     def _tabulate_moments(self) -> None:
         """Mean squares of the residual and of its torques at every width, with a floor from the target's own."""

@@ -99,11 +99,12 @@ class ConditionedPerceptron(nn.Module):
         self.register_buffer("knots", torch.linspace(0, 1, embedding), persistent=False)
         widths = [n_inputs] + [hidden] * layers
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
-        self.films = nn.ModuleList(nn.Linear(embedding, 2 * b) for b in widths[1:])
+        films = [nn.Linear(embedding, 2 * b) for b in widths[1:]]
+        self.films = nn.ModuleList(films)
         self.output = nn.Linear(embedding, hidden)
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)
-        for film in self.films:
+        for film in films:
             nn.init.normal_(film.weight, std=0.1)
             nn.init.zeros_(film.bias)
 

@@ -1,0 +1,69 @@
+"""How good a prior is, judged alone: torques on held-out frames and statistics of its samples."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from tpsctl.geometry import dihedral, signed_volume
+from tpsctl.topology import Topology
+from tpsctl.training.targets import internal_rotations
+
+_RAMACHANDRAN_BINS = 36
+
+
+def torque_r2(topology: Topology, positions: Tensor, scores: Tensor, reference: Tensor) -> dict[str, float]:
+    """Coefficient of determination of the torque about every rotatable bond.
+
+    Args:
+        topology: The molecule.
+        positions: Frames (frame, bead, 3), nm.
+        scores: Model scores at these frames, 1/nm.
+        reference: Physical forces over kT at these frames, 1/nm.
+
+    Returns:
+        1 - mean squared error / variance, by the names of the bond's two atoms.
+    """
+    rotations = internal_rotations(topology)(positions)
+    model = (rotations * scores.unsqueeze(1)).sum((2, 3))
+    truth = (rotations * reference.unsqueeze(1)).sum((2, 3))
+    r2 = 1 - (model - truth).square().mean(0) / truth.var(0)
+    names = [f"{topology.atoms[j].label}-{topology.atoms[k].label}" for j, k in topology.rotatable_bonds]
+    return dict(zip(names, r2.tolist(), strict=True))
+
+
+def handedness_agreement(topology: Topology, samples: Tensor, reference: Tensor) -> dict[str, float]:
+    """Fraction of samples with the reference's handedness at every four-coordinated center.
+
+    At a center with four different branches this is chirality, at a methyl the winding of its hydrogens.
+    `reference` is one structure (bead, 3), nm.
+    """
+    centers = [i for i, around in enumerate(topology.neighbors) if len(around) == 4]
+    rows = torch.tensor([[i, *topology.neighbors[i][:3]] for i in centers])
+    signs = torch.sign(signed_volume(samples, rows))
+    agreement = (signs == torch.sign(signed_volume(reference.unsqueeze(0), rows))).double().mean(0)
+    return dict(zip([topology.atoms[i].label for i in centers], agreement.tolist(), strict=True))
+
+
+def dihedral_histogram(angles: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Normalized histogram of one or two periodic angles (frame, axis) in rad, 10-degree bins."""
+    bins = ((angles / (2 * torch.pi) + 0.5) * _RAMACHANDRAN_BINS).long().clamp(0, _RAMACHANDRAN_BINS - 1)
+    histogram = torch.zeros([_RAMACHANDRAN_BINS] * angles.shape[1], dtype=torch.float64)
+    w = torch.ones(len(angles), dtype=torch.float64) if weights is None else weights.double()
+    histogram.index_put_(tuple(bins.unbind(1)), w, accumulate=True)
+    return histogram / histogram.sum()
+
+
+def jensen_shannon_distance(p: Tensor, q: Tensor) -> float:
+    """Square root of the Jensen-Shannon divergence in nats (as in scipy); 0 to sqrt(ln 2)."""
+    middle = (p + q) / 2
+
+    def divergence(a: Tensor) -> Tensor:
+        return torch.where(a > 0, a * (a / middle.clamp_min(1e-300)).log(), torch.zeros_like(a)).sum()
+
+    return float(((divergence(p) + divergence(q)) / 2).clamp_min(0).sqrt())
+
+
+def ramachandran_angles(x: Tensor, quadruples: Sequence[Sequence[int]]) -> Tensor:
+    """(phi, psi) of configurations, (frame, 2), rad."""
+    return dihedral(x, torch.tensor([list(q) for q in quadruples]))
