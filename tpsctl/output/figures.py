@@ -36,6 +36,7 @@ _STYLE: Any = {
     "legend.frameon": False,
     "svg.hashsalt": "tpsctl",  # equal figures are equal files
 }
+_DPI = 180
 _CLIP_FACTOR = 2.5
 """A path whose top is this many times the median top is drawn out of the axis."""
 
@@ -98,8 +99,9 @@ def action_history(
         left.set(title=f"total action, {_count(total.shape[1], 'path')}", ylabel="action (dimensionless)")
         for name, value in values.items():
             color = _TERM_COLORS.get(name, _GRAY)
-            right.plot(steps, np.nanmedian(value, 1), color=color, linewidth=1.6, label=name)
-            right.fill_between(steps, np.nanmin(value, 1), np.nanmax(value, 1), color=color, alpha=0.18, linewidth=0)
+            known = np.ma.masked_invalid(value)
+            right.plot(steps, np.ma.median(known, 1), color=color, linewidth=1.6, label=name)
+            right.fill_between(steps, known.min(1), known.max(1), color=color, alpha=0.18, linewidth=0)
         right.set(title="terms, median and range over paths")
         right.legend()
         for axes, shown in ((left, [total]), (right, list(values.values()))):
@@ -186,7 +188,7 @@ def _figure(stem: Path, width: float, height: float) -> Iterator[tuple["Figure",
         for file in files:
             with atomic(file) as temporary:
                 metadata: dict[str, Any] = {"Date": None} if file.suffix == ".svg" else {}
-                figure.savefig(temporary, dpi=180, metadata=metadata)
+                figure.savefig(temporary, dpi=_DPI, metadata=metadata)
 
 
 def _profiles(axes: "Axes", name: str, energy: np.ndarray, ceiling: float, unit: str) -> None:
