@@ -19,6 +19,7 @@ from tpsctl.guess.base import Guess
 from tpsctl.guess.idpp import IdppGuess
 from tpsctl.guess.latent import LatentGuess
 from tpsctl.guess.linear import LinearGuess
+from tpsctl.guess.torsion import TorsionGuess, Waypoint
 from tpsctl.guess.trajectory import TrajectoryGuess
 from tpsctl.optimize.base import Convergence, Optimizer
 from tpsctl.optimize.first_order import SGD, Adam
@@ -152,6 +153,11 @@ def make_guess(recipe: models.Recipe, prior: Prior, system: System) -> Guess:
             return LatentGuess(prior, level=section.level, interpolation=section.interpolation, steps=section.steps)
         case models.IdppGuess():
             return IdppGuess(system.topology, spread_nm=section.spread_nm)
+        case models.TorsionGuess():
+            waypoints = [Waypoint(point.fraction, point.torsions_deg) for point in section.waypoints]
+            return TorsionGuess(
+                system.topology, spread_deg=section.spread_deg, long_way=section.long_way, waypoints=waypoints
+            )
         case models.TrajectoryGuess():
             return _trajectory_guess(section, recipe.endpoints, system)
 
@@ -166,13 +172,13 @@ def _require_generative(prior: Prior, kind: str) -> None:
 def _trajectory_guess(
     section: models.TrajectoryGuess, endpoints: models.MoleculeEndpoints | models.ModelEndpoints, system: System
 ) -> Guess:
-    from tpsctl.endpoints.load import load_path
+    from tpsctl.endpoints.load import load_ensemble
 
     if isinstance(endpoints, models.ModelEndpoints):
         raise RecipeError('path.guess.kind: "trajectory" needs structures; the endpoints are points of a potential.')
-    images = load_path(section.trajectory, topology=section.topology, select=endpoints.select)
-    _require_same_beads(images[0].topology, system.topology, "the guess")
-    return TrajectoryGuess([torch.stack([image.x for image in images])])
+    topology, trajectories = load_ensemble(section.trajectories, topology=section.topology, select=endpoints.select)
+    _require_same_beads(topology, system.topology, "the guess")
+    return TrajectoryGuess(trajectories)
 
 
 def make_dynamics(section: models.TruncatedAction | models.Action, prior: Prior, topology: Topology) -> Dynamics:
