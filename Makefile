@@ -1,6 +1,7 @@
 # make sample     install, then find transition paths of alanine dipeptide with the embedded prior
 # make test       install, then run the tests
 # make check      what CI runs: lint, format, types, tests
+# make reproduce-alanine   simulate alanine dipeptide and train its priors anew, into runs/alanine_dipeptide
 #
 # Everything is installed once, into .venv. On Linux without a CUDA GPU choose the small CPU build of
 # PyTorch (README.md, "Install"):  make sample TORCH="torch --index-url <the CPU index of pytorch.org>"
@@ -37,7 +38,8 @@ bench: .venv/installed-dev
 
 reproduce-alanine: .venv/installed
 	.venv/bin/tpsctl simulate recipes/alanine_dipeptide/simulate.yaml
-	.venv/bin/tpsctl train recipes/alanine_dipeptide/train.yaml
+	.venv/bin/tpsctl train recipes/alanine_dipeptide/train_diffusion.yaml
+	.venv/bin/tpsctl train recipes/alanine_dipeptide/train_flow.yaml
 
 clean:
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache

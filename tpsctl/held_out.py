@@ -19,8 +19,8 @@ from tpsctl.training.targets import TargetSource
 FRAMES = 2000
 """Held-out frames that are looked at."""
 
-_FORCE_MULTIPLES = (1, 1.5, 2, 4, 10)
-_DENOISING_MULTIPLES = (5, 10, 30, 100)
+_FORCE_MULTIPLES = (1, 2, 4, 8, 16)
+_DENOISING_MULTIPLES = (20, 40, 100, 400)
 """Noise widths, in units of the smallest one."""
 
 _CHUNK = 500
