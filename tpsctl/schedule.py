@@ -33,6 +33,11 @@ class NoiseSchedule(ABC):
 
     name: ClassVar[str]
 
+    def __post_init__(self) -> None:
+        for parameter, value in asdict(self).items():
+            if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
+                raise PriorError(f"schedule {self.name}: {parameter}: got {value!r}, expected a finite number > 0.")
+
     @abstractmethod
     def alpha(self, t: Tensor) -> Tensor:
         """Factor of the data, 1 at t = 0."""
@@ -118,7 +123,7 @@ class VariancePreserving(NoiseSchedule):
         return -torch.sin(self._angle(t)) * self._angle_dot / math.cos(self._angle_0)
 
     def sigma_dot(self, t: Tensor) -> Tensor:
-        return -self.scale**2 * self.alpha(t) * self.alpha_dot(t) / self.sigma(t)
+        return -(self.scale**2) * self.alpha(t) * self.alpha_dot(t) / self.sigma(t)
 
     def time_of(self, relative_sigma: Tensor) -> Tensor:
         alpha = 1 / torch.sqrt(1 + (relative_sigma / self.scale) ** 2)
