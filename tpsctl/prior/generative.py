@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tpsctl.errors import PriorError
 from tpsctl.prior.base import Prior
+from tpsctl.prior.network.hessian import hessian
 from tpsctl.prior.network.internal_energy import InternalEnergy
 from tpsctl.prior.reverse_process import geometric_widths, reverse, standard_normal
 from tpsctl.schedule import NoiseSchedule
@@ -18,6 +19,9 @@ from tpsctl.topology import Topology
 KINDS = ("diffusion", "flow_matching")
 _CHUNK = 1000
 """Configurations per network call while sampling."""
+
+_JACOBIAN_CHUNK = 100
+"""Configurations whose Hessians are computed together; their intermediates take about 1 MB each."""
 
 
 class GenerativePrior(Prior):
@@ -58,7 +62,7 @@ class GenerativePrior(Prior):
                 f"diffusion_time: got {t:g}, noise of {width:.2g} nm; this prior was trained down to "
                 f"{self.smallest_width_nm:g} nm. Use diffusion_time >= {smallest:.3g}."
             )
-        return AutogradScore(lambda x: self._score(x, width))
+        return _NetworkScore(self, width)
 
     def sigma_nm(self, t: float) -> float:
         if not 0 <= t <= 1:
@@ -96,17 +100,30 @@ class GenerativePrior(Prior):
         self.network.to(device=device, dtype=dtype)
         return self
 
-    def _reverse(self, y: Tensor, width: float, generator: torch.Generator, steps: int) -> Tensor:
-        widths = geometric_widths(width, self.smallest_width_nm, steps)
-        return torch.cat([reverse(self._detached_score, part, widths, generator) for part in y.split(_CHUNK)])
-
-    def _detached_score(self, y: Tensor, width: float) -> Tensor:
-        return self._score(y, width).detach()
-
-    def _score(self, y: Tensor, width: float) -> Tensor:
+    def score_at_width(self, y: Tensor, width: float) -> Tensor:
+        """Score of y with noise of this width (nm), 1/nm; differentiable where y requires a gradient."""
         with torch.enable_grad():
             create_graph = y.requires_grad
             y = y if create_graph else y.detach().requires_grad_(True)
             sigma = torch.full((len(y),), width, dtype=y.dtype, device=y.device)
             (gradient,) = torch.autograd.grad(self.network(y, sigma).sum(), y, create_graph=create_graph)
         return -gradient
+
+    def _reverse(self, y: Tensor, width: float, generator: torch.Generator, steps: int) -> Tensor:
+        widths = geometric_widths(width, self.smallest_width_nm, steps)
+        return torch.cat([reverse(self._detached_score, part, widths, generator) for part in y.split(_CHUNK)])
+
+    def _detached_score(self, y: Tensor, width: float) -> Tensor:
+        return self.score_at_width(y, width).detach()
+
+
+class _NetworkScore(AutogradScore):
+    """Score of a network at one width, with its dense Jacobian from `hessian`."""
+
+    def __init__(self, prior: GenerativePrior, width: float) -> None:
+        super().__init__(lambda x: prior.score_at_width(x, width))
+        self._network, self._width = prior.network, width
+
+    def jacobian(self, x: Tensor) -> Tensor:
+        parts = x.detach().split(_JACOBIAN_CHUNK)
+        return torch.cat([-hessian(self._network, part, self._width).detach() for part in parts])

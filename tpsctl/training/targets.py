@@ -84,7 +84,11 @@ class TargetSource:
         self._scores = scores
         self._bias = bias
         self._generator = generator
-        near = {*topology.bonds, *((i, k) for i, _, k in topology.angles), *((i, m) for i, _, _, m in topology.torsions)}
+        near = {
+            *topology.bonds,
+            *((i, k) for i, _, k in topology.angles),
+            *((i, m) for i, _, _, m in topology.torsions),
+        }
         self._near = torch.tensor(sorted({(min(pair), max(pair)) for pair in near}))
         lengths = (positions[:, self._near[:, 0]] - positions[:, self._near[:, 1]]).norm(dim=-1)
         covariance = torch.cov(lengths.T.double()) + _SMALLEST_SPREAD_NM**2 * torch.eye(len(self._near))
@@ -97,6 +101,10 @@ class TargetSource:
         self._floors = torch.full((len(log_sigmas),), _FLOORS_PER_NM2[-1], dtype=positions.dtype)
         if scores is not None:
             self._calibrate()
+
+    @property
+    def knows_forces(self) -> bool:
+        return self._scores is not None
 
     def draw(self, sigma: Tensor) -> Batch:
         """One batch; `sigma` (batch,) gives each structure its noise width in nm."""

@@ -9,8 +9,8 @@ v_b the unit rotations about rotatable bonds (the torsional part, which decides 
 lost among the bonds), R and R_b the mean squares of r and of its torques, so that every width and bond
 counts alike. The targets T are those of `tpsctl.training.targets`.
 
-Diffusion draws widths uniformly in log sigma; flow matching draws half of them uniformly in its own time,
-as its velocity loss does.
+Diffusion draws widths uniformly in log sigma, fewer of the small ones for which the linear energy suffices;
+flow matching draws half of them uniformly in its own time, as its velocity loss does.
 """
 
 import hashlib
@@ -36,6 +36,9 @@ _SMALLEST_FEATURE_SPREAD = 1e-3
 _TABLE_SAMPLES = 3000
 _MOMENT_BATCHES = 4
 _WARM_UP_STEPS = 200
+_MOMENT_FLOOR = 0.1
+_LINEAR_SUFFICES_BELOW_NM = 0.003
+_FINE_FRACTION = 0.2
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class TrainingSettings:
         seed: Seed of everything random.
     """
 
-    smallest_width_nm: float = 0.001
+    smallest_width_nm: float = 0.00025
     largest_width_nm: float = 1.0
     steps: int = 20000
     batch: int = 256
@@ -122,7 +125,7 @@ class Trainer:
         levels = len(self._log_sigmas)
         for level, log_sigma in enumerate(self._log_sigmas):
             y = self._source.draw(log_sigma.exp().expand(_TABLE_SAMPLES)).y
-            features = self.network.features(y)
+            features = self.network.features(self.network.coordinates(y))
             self.network.mean[level] = features.mean(0)
             self.network.std[level] = features.std(0).clamp_min(_SMALLEST_FEATURE_SPREAD)
 
@@ -225,7 +228,13 @@ class Trainer:
         u = (torch.arange(settings.batch) + shift) / settings.batch
         u = u[torch.randperm(settings.batch, generator=self._generator)]
         low, high = math.log(settings.smallest_width_nm), math.log(settings.largest_width_nm)
-        widths = torch.exp(low + (high - low) * u)
+        middle = math.log(max(settings.smallest_width_nm, _LINEAR_SUFFICES_BELOW_NM))
+        fine = u < _FINE_FRACTION
+        widths = torch.where(
+            fine,
+            torch.exp(low + (high - low) * u / _FINE_FRACTION),
+            torch.exp(middle + (high - middle) * (u - _FINE_FRACTION) / (1 - _FINE_FRACTION)),
+        )
         if settings.uniform_time:
             in_time = self._schedule.relative_sigma(u.double().clamp_max(1 - 1e-6)).float()
             chosen = torch.rand(settings.batch, generator=self._generator) < settings.uniform_time
@@ -235,13 +244,15 @@ class Trainer:
     def _residual(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """(r, v): what the linear energy leaves of the target, and the unit rotations."""
         y = batch.y.detach().requires_grad_(True)
-        (gradient,) = torch.autograd.grad(self.network.linear(y, batch.sigma).sum(), y)
+        (gradient,) = torch.autograd.grad(self.network.linear(self.network.coordinates(y), batch.sigma).sum(), y)
         return batch.target + gradient, self._rotations(batch.y)
 
     def _loss(self, batch: Batch) -> Tensor:
         residual, rotations = self._residual(batch)
         y = batch.y.detach().requires_grad_(True)
-        (gradient,) = torch.autograd.grad(self.network.residual(y, batch.sigma).sum(), y, create_graph=True)
+        (gradient,) = torch.autograd.grad(
+            self.network.residual(self.network.coordinates(y), batch.sigma).sum(), y, create_graph=True
+        )
         error = residual + gradient
         torque = (rotations * error.unsqueeze(1)).sum((2, 3))
         scale = interpolate(self._log_sigmas, self._moments, batch.sigma)
@@ -257,7 +268,7 @@ class Trainer:
                 batch = self._source.draw(log_sigma.exp().expand(500))
                 residual, rotations = self._residual(batch)
                 squares += self._squares(batch, residual, rotations)
-                squares += 0.02 * self._squares(batch, batch.target, rotations)
+                squares += _MOMENT_FLOOR * self._squares(batch, batch.target, rotations)
             self._moments[level] = squares / _MOMENT_BATCHES
 
     @staticmethod

@@ -7,9 +7,10 @@ branch centroids u (means over all atoms within `depth` bonds of a branch, minus
 
     h = det(u_1, u_2, u_3) / sqrt( prod_k (|u_k|^2 + 0.05 nm^2) ) .
 
-`InternalCoordinates` holds index tables only; it has nothing to learn.
+`InternalCoordinates` holds tables only; it has nothing to learn.
 """
 
+from dataclasses import dataclass
 from itertools import combinations
 
 import torch
@@ -22,66 +23,137 @@ BRANCH_DEPTHS = (0, 1, 3)
 """Bonds to which a branch centroid reaches."""
 
 _SOFT_LENGTH_SQUARED_NM2 = 0.05
+_STRAIGHT_NM4 = 1e-8
+"""Keeps the gradient of a straight angle finite; |u x v|^2 of a usual angle is 4e-4 nm^4."""
+
 _COLLINEAR_NM4 = 1e-7
 """Keeps torsions finite when three atoms are in line; |b0 x b1|^2 of a usual torsion is 2e-4 nm^4."""
 
 
+@dataclass(frozen=True)
+class Invariants:
+    """Values of all features of a batch.
+
+    Attributes:
+        distances: All pair distances, nm.
+        angles: Every bond angle, rad.
+        cos: Cosine of every proper torsion, then of every improper one.
+        sin: The sines.
+        handedness: Softened triple products, in (-1, 1).
+    """
+
+    distances: Float[Tensor, "batch pair"]
+    angles: Float[Tensor, "batch angle"]
+    cos: Float[Tensor, "batch torsion"]
+    sin: Float[Tensor, "batch torsion"]
+    handedness: Float[Tensor, "batch triple"]
+
+
 class InternalCoordinates(nn.Module):
-    """Index tables for the features of one topology.
+    """Features of one topology: positions -> a few vectors each -> values.
+
+    Every feature is a function of one to three vectors that are linear in the positions (bond vectors, branch
+    centroids), so `vectors` is one matrix product, and each feature touches its own rows of it alone.
 
     Args:
         topology: Molecule with bonds; at least 4 atoms.
+
+    Attributes:
+        maps: By group (pairs, angles, torsions, handedness) the map from positions to vectors, (item, vector, atom).
+        far: Indices of the pairs that are three or more bonds apart.
+        n_proper: Number of proper torsions; they come first.
     """
 
-    pairs: Tensor
     far: Tensor
-    angles: Tensor
-    torsions: Tensor
-    n_proper: int
-    centroids: Tensor
+    stacked: Tensor
 
     def __init__(self, topology: Topology) -> None:
         super().__init__()
         pairs = list(combinations(range(topology.n_atoms), 2))
-        near = {tuple(sorted(bond)) for bond in topology.bonds} | {
-            (min(i, k), max(i, k)) for i, _, k in topology.angles
-        }
+        near = {tuple(sorted(bond)) for bond in topology.bonds} | {tuple(sorted((i, k))) for i, _, k in topology.angles}
         torsions = [*topology.torsions, *_impropers(topology)]
+        unit = torch.eye(topology.n_atoms)
+        groups = {
+            "pairs": [[unit[i] - unit[j]] for i, j in pairs],
+            "angles": [[unit[i] - unit[o], unit[k] - unit[o]] for i, o, k in topology.angles],
+            "torsions": [[unit[j] - unit[i], unit[k] - unit[j], unit[m] - unit[k]] for i, j, k, m in torsions],
+            "handedness": _handedness_triples(topology),
+        }
+        self._shapes = {name: (len(items), len(items[0])) for name, items in groups.items()}
+        rows = [torch.stack(item) for items in groups.values() for item in items]
         self.n_proper = len(topology.torsions)
-        self.register_buffer("pairs", torch.tensor(pairs), persistent=False)
-        self.register_buffer(
-            "far", torch.tensor([n for n, pair in enumerate(pairs) if pair not in near]), persistent=False
-        )
-        self.register_buffer("angles", torch.tensor(topology.angles), persistent=False)
-        self.register_buffer("torsions", torch.tensor(torsions), persistent=False)
-        self.register_buffer("centroids", _handedness_triples(topology), persistent=False)
+        self.register_buffer("stacked", torch.cat(rows), persistent=False)
+        far = torch.tensor([n for n, pair in enumerate(pairs) if pair not in near])
+        self.register_buffer("far", far, persistent=False)
 
-    def distances(self, x: Float[Tensor, "batch bead 3"]) -> Float[Tensor, "batch pair"]:
-        """All pair distances, nm."""
-        difference = x[:, self.pairs[:, 0]] - x[:, self.pairs[:, 1]]
-        return difference.square().sum(-1).clamp_min(1e-12).sqrt()
+    @property
+    def n_pairs(self) -> int:
+        return self._shapes["pairs"][0]
 
-    def cosines(self, x: Float[Tensor, "batch bead 3"]) -> Float[Tensor, "batch angle"]:
-        """Cosine of every bond angle."""
-        a, o, b = (x[:, self.angles[:, k]] for k in range(3))
-        u, v = a - o, b - o
-        return (u * v).sum(-1) / (u.square().sum(-1) * v.square().sum(-1)).clamp_min(1e-12).sqrt()
+    @property
+    def n_angles(self) -> int:
+        return self._shapes["angles"][0]
 
-    def torsion_vectors(self, x: Float[Tensor, "batch bead 3"]) -> tuple[Tensor, Tensor]:
-        """(cos, sin) of every proper torsion, then of every improper one, each (batch, torsion)."""
-        p0, p1, p2, p3 = (x[:, self.torsions[:, k]] for k in range(4))
-        b0, b1, b2 = p1 - p0, p2 - p1, p3 - p2
-        n0, n1 = torch.linalg.cross(b0, b1), torch.linalg.cross(b1, b2)
-        norm = ((n0.square().sum(-1) + _COLLINEAR_NM4) * (n1.square().sum(-1) + _COLLINEAR_NM4)).sqrt()
-        sine = (b0 * n1).sum(-1) * b1.square().sum(-1).clamp_min(1e-12).sqrt()
-        return (n0 * n1).sum(-1) / norm, sine / norm
+    @property
+    def n_torsions(self) -> int:
+        return self._shapes["torsions"][0]
 
-    def handedness(self, x: Float[Tensor, "batch bead 3"]) -> Float[Tensor, "batch triple"]:
-        """Softened triple products of branch centroids, in (-1, 1)."""
-        flat = self.centroids.to(x.dtype).flatten(0, 1) @ x.transpose(0, 1).flatten(1)  # one product, not one per batch
-        u = flat.reshape(*self.centroids.shape[:2], len(x), 3).permute(2, 0, 1, 3)
-        volume = (u[:, :, 0] * torch.linalg.cross(u[:, :, 1], u[:, :, 2])).sum(-1)
-        return volume / (u.square().sum(-1) + _SOFT_LENGTH_SQUARED_NM2).prod(-1).sqrt()
+    @property
+    def n_handedness(self) -> int:
+        return self._shapes["handedness"][0]
+
+    @property
+    def maps(self) -> dict[str, Tensor]:
+        return {name: part.squeeze(0) for name, part in self.by_group(self.stacked.unsqueeze(0)).items()}
+
+    def by_group(self, rows: Float[Tensor, "batch row last"]) -> dict[str, Float[Tensor, "batch item vector last"]]:
+        """Rows of all groups, taken apart."""
+        parts = rows.split([items * vectors for items, vectors in self._shapes.values()], dim=1)
+        return {
+            name: part.reshape(len(rows), *shape, rows.shape[2])
+            for (name, shape), part in zip(self._shapes.items(), parts, strict=True)
+        }
+
+    def vectors(self, x: Float[Tensor, "batch bead 3"]) -> Float[Tensor, "batch row 3"]:
+        """The vectors of all groups, nm."""
+        flat = self.stacked.to(x.dtype) @ x.transpose(0, 1).flatten(1)  # one product, not one per structure
+        return flat.reshape(-1, len(x), 3).transpose(0, 1)
+
+    def forward(self, x: Float[Tensor, "batch bead 3"]) -> Invariants:
+        return self.invariants(self.vectors(x))
+
+    def invariants(self, vectors: Float[Tensor, "batch row 3"]) -> Invariants:
+        """Features from the vectors."""
+        v = self.by_group(vectors)
+        distances = v["pairs"][:, :, 0].square().sum(-1).clamp_min(1e-12).sqrt()
+        cos, sin = _torsion(v["torsions"])
+        return Invariants(distances, _angle(v["angles"]), cos, sin, _handedness(v["handedness"]))
+
+
+def _angle(v: Float[Tensor, "batch item 2 3"]) -> Float[Tensor, "batch item"]:
+    a, b = v.unbind(2)
+    cosine = (a * b).sum(-1)
+    sine_squared = a.square().sum(-1) * b.square().sum(-1) - cosine.square()
+    return torch.atan2((sine_squared.clamp_min(0) + _STRAIGHT_NM4).sqrt(), cosine)
+
+
+def _torsion(v: Float[Tensor, "batch item 3 3"]) -> tuple[Tensor, Tensor]:
+    b0, b1, b2 = v.unbind(2)
+    n0, n1 = _cross(b0, b1), _cross(b1, b2)
+    norm = ((n0.square().sum(-1) + _COLLINEAR_NM4) * (n1.square().sum(-1) + _COLLINEAR_NM4)).sqrt()
+    sine = (b0 * n1).sum(-1) * b1.square().sum(-1).clamp_min(1e-12).sqrt()
+    return (n0 * n1).sum(-1) / norm, sine / norm
+
+
+def _handedness(v: Float[Tensor, "batch item 3 3"]) -> Float[Tensor, "batch item"]:
+    a, b, c = v.unbind(2)
+    return (a * _cross(b, c)).sum(-1) / (v.square().sum(-1) + _SOFT_LENGTH_SQUARED_NM2).prod(-1).sqrt()
+
+
+def _cross(a: Tensor, b: Tensor) -> Tensor:
+    """Cross product by components; several times faster than torch.linalg.cross on small last dimensions."""
+    (ax, ay, az), (bx, by, bz) = a.unbind(-1), b.unbind(-1)
+    return torch.stack((ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx), -1)
 
 
 def _impropers(topology: Topology) -> list[tuple[int, int, int, int]]:
@@ -94,8 +166,8 @@ def _impropers(topology: Topology) -> list[tuple[int, int, int, int]]:
     return found
 
 
-def _handedness_triples(topology: Topology) -> Tensor:
-    """Linear maps (triple, 3, atom) from positions to the three vectors of every triple product.
+def _handedness_triples(topology: Topology) -> list[list[Tensor]]:
+    """Rows that map positions to the three vectors of every triple product.
 
     Around a four-coordinated center: any three of its branches. Across a torsion i-j-k-l: the branches at
     both ends and the axis between them.
@@ -105,13 +177,12 @@ def _handedness_triples(topology: Topology) -> Tensor:
         if len(around) == 4:
             for depth in BRANCH_DEPTHS:
                 branches = [_branch_vector(topology, center, start, depth) for start in around]
-                triples += [torch.stack(three) for three in combinations(branches, 3)]
+                triples += [list(three) for three in combinations(branches, 3)]
     for i, j, k, m in topology.torsions:
         axis = _unit(topology, k) - _unit(topology, j)
         for depth in BRANCH_DEPTHS[1:]:
-            ends = _branch_vector(topology, j, i, depth), _branch_vector(topology, k, m, depth)
-            triples.append(torch.stack((ends[0], axis, ends[1])))
-    return torch.stack(triples)
+            triples.append([_branch_vector(topology, j, i, depth), axis, _branch_vector(topology, k, m, depth)])
+    return triples
 
 
 def _branch_vector(topology: Topology, root: int, start: int, depth: int) -> Tensor:

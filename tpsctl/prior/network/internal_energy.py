@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tpsctl.prior.network.internal_coordinates import InternalCoordinates
+from tpsctl.prior.network.internal_coordinates import InternalCoordinates, Invariants
 from tpsctl.prior.network.linear_energy import LinearEnergy, interpolate
 from tpsctl.topology import Topology
 
@@ -57,30 +57,30 @@ class InternalEnergy(nn.Module):
         self.coordinates = InternalCoordinates(topology)
         self.linear = LinearEnergy(self.coordinates, sizes.levels)
         c = self.coordinates
-        n_features = len(c.pairs) + 2 * c.n_proper + len(c.centroids)
+        n_features = c.n_pairs + 2 * c.n_proper + c.n_handedness
         self.register_buffer("mean", torch.zeros(sizes.levels, n_features))
         self.register_buffer("std", torch.ones(sizes.levels, n_features))
         self.net = ConditionedPerceptron(n_features, sizes.hidden, sizes.layers, sizes.embedding)
 
-    def features(self, y: Float[Tensor, "batch bead 3"]) -> Float[Tensor, "batch feature"]:
+    def features(self, values: Invariants) -> Float[Tensor, "batch feature"]:
         """Inputs of the network before normalization."""
-        c = self.coordinates
-        cos, sin = c.torsion_vectors(y)
-        return torch.cat((c.distances(y), cos[:, : c.n_proper], sin[:, : c.n_proper], c.handedness(y)), 1)
+        proper = slice(self.coordinates.n_proper)
+        return torch.cat((values.distances, values.cos[:, proper], values.sin[:, proper], values.handedness), 1)
 
     def normalized(self, features: Tensor, sigma: Tensor) -> Tensor:
         """Features of order one at every sigma."""
         levels = self.linear.log_sigmas
         return (features - interpolate(levels, self.mean, sigma)) / interpolate(levels, self.std, sigma)
 
-    def residual(self, y: Float[Tensor, "batch bead 3"], sigma: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+    def residual(self, values: Invariants, sigma: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
         """The network's part of U."""
-        return self.net(self.normalized(self.features(y), sigma), self._level(sigma))
+        return self.net(self.normalized(self.features(values), sigma), self.level(sigma))
 
     def forward(self, y: Float[Tensor, "batch bead 3"], sigma: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-        return self.linear(y, sigma) + self.residual(y, sigma)
+        values = self.coordinates(y)
+        return self.linear(values, sigma) + self.residual(values, sigma)
 
-    def _level(self, sigma: Tensor) -> Tensor:
+    def level(self, sigma: Tensor) -> Tensor:
         """log sigma mapped to [0, 1] over the ladder of widths."""
         levels = self.linear.log_sigmas
         return ((sigma.log() - levels[0]) / (levels[-1] - levels[0])).clamp(0, 1)
@@ -108,8 +108,12 @@ class ConditionedPerceptron(nn.Module):
             nn.init.normal_(film.weight, std=0.1)
             nn.init.zeros_(film.bias)
 
+    def radial(self, level: Float[Tensor, " batch"]) -> Float[Tensor, "batch knot"]:
+        """Embedding of the level."""
+        return torch.exp(-0.5 * ((level.unsqueeze(1) - self.knots) * (len(self.knots) - 1)).square())
+
     def forward(self, z: Float[Tensor, "batch feature"], level: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-        radial = torch.exp(-0.5 * ((level.unsqueeze(1) - self.knots) * (len(self.knots) - 1)).square())
+        radial = self.radial(level)
         h = z
         for layer, film in zip(self.layers, self.films, strict=True):
             scale, shift = film(radial).chunk(2, 1)

@@ -2,7 +2,7 @@
 
     U(y; sigma) = sum_k c_k(sigma) phi_k(y; sigma)
 
-with phi the terms classical force fields are made of: z and z^2 of every distance and bond-angle cosine,
+with phi the terms classical force fields are made of: z and z^2 of every distance and bond angle,
 powers 1, 6, 12 of a softened inverse distance between atoms three or more bonds apart, cosines and sines
 of one, two and three times every torsion, and handedness. Being linear, score matching has a closed-form
 solution at each noise width sigma (`tpsctl.training.linear_fit`); between widths the coefficients are
@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tpsctl.prior.network.internal_coordinates import InternalCoordinates
+from tpsctl.prior.network.internal_coordinates import InternalCoordinates, Invariants
 
 _CONTACT_NM = 0.25
 """Length that makes inverse distances dimensionless: a usual contact."""
@@ -40,7 +40,7 @@ class LinearEnergy(nn.Module):
     def __init__(self, coordinates: InternalCoordinates, levels: int) -> None:
         super().__init__()
         self.coordinates = coordinates
-        n_quadratic = len(coordinates.pairs) + len(coordinates.angles)
+        n_quadratic = coordinates.n_pairs + coordinates.n_angles
         self.register_buffer("log_sigmas", torch.zeros(levels))
         self.register_buffer("center", torch.zeros(n_quadratic))
         self.register_buffer("width", torch.ones(n_quadratic))
@@ -49,26 +49,24 @@ class LinearEnergy(nn.Module):
     @property
     def n_terms(self) -> int:
         c = self.coordinates
-        quadratic = 2 * (len(c.pairs) + len(c.angles))
-        return quadratic + len(_POWERS) * len(c.far) + 6 * len(c.torsions) + len(c.centroids)
+        inverse = len(_POWERS) * len(c.far)
+        return 2 * (c.n_pairs + c.n_angles) + inverse + 6 * c.n_torsions + c.n_handedness
 
-    def terms(self, y: Float[Tensor, "batch bead 3"], sigma: Float[Tensor, " batch"]) -> Float[Tensor, "batch term"]:
-        """phi_k(y; sigma), dimensionless; sigma in nm."""
-        c = self.coordinates
-        distances = c.distances(y)
-        z = (torch.cat((distances, c.cosines(y)), 1) - self.center) / self.width
-        soft = distances[:, c.far].square() + 9 * sigma.square().unsqueeze(1)
+    def terms(self, values: Invariants, sigma: Float[Tensor, " batch"]) -> Float[Tensor, "batch term"]:
+        """phi_k, dimensionless; sigma in nm."""
+        z = (torch.cat((values.distances, values.angles), 1) - self.center) / self.width
+        soft = values.distances[:, self.coordinates.far].square() + 9 * sigma.square().unsqueeze(1)
         inverse = _CONTACT_NM * soft.rsqrt()
         inverse6 = inverse**6
-        cos, sin = c.torsion_vectors(y)
+        cos, sin = values.cos, values.sin
         cos2, sin2 = cos.square() - sin.square(), 2 * cos * sin
         cos3, sin3 = cos * cos2 - sin * sin2, sin * cos2 + cos * sin2
         angular = (cos, sin, cos2, sin2, cos3, sin3)
-        return torch.cat((z, z.square(), inverse, inverse6, inverse6.square(), *angular, c.handedness(y)), 1)
+        return torch.cat((z, z.square(), inverse, inverse6, inverse6.square(), *angular, values.handedness), 1)
 
-    def forward(self, y: Float[Tensor, "batch bead 3"], sigma: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+    def forward(self, values: Invariants, sigma: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
         """U in kT."""
-        return (interpolate(self.log_sigmas, self.coefficients, sigma) * self.terms(y, sigma)).sum(1)
+        return (interpolate(self.log_sigmas, self.coefficients, sigma) * self.terms(values, sigma)).sum(1)
 
 
 def interpolate(log_sigmas: Tensor, table: Tensor, sigma: Tensor) -> Tensor:
