@@ -60,7 +60,7 @@ def test_schedules_survive_a_checkpoint(schedule):
         ({"name": "cosine"}, "got 'cosine', expected one of variance_exploding, variance_preserving, flow"),
         ({}, "got None"),
         ({"name": "flow", "speed": 1.0}, "schedule flow: .*speed"),
-        ({"name": "flow", "scale": "wide"}, "scale: got 'wide', expected a finite number > 0"),
+        ({"name": "flow", "scale": -0.3}, "schedule flow: scale: got -0.3, expected a finite number > 0"),
         ({"name": "variance_exploding", "sigma_min": 0.0, "sigma_max": 1.0}, "sigma_min: got 0.0"),
         ({"name": "variance_exploding", "sigma_min": 0.1, "sigma_max": math.nan}, "sigma_max: got nan"),
     ],
