@@ -10,7 +10,9 @@ value of bead j as bead i sees them, a tensor [batch, bead, bead, heads x head_d
 Terms of q_i . e_ij that do not depend on j drop out of the softmax over j, and sums over j act on g_ij alone:
 
     logits   q_i . [k_j + W_r x_j + w_s |x_j|^2]  -  2 (q_i . w_s) x_i . x_j
-    values   sum_j A_ij [v_j + W_r x_j + w_s |x_j|^2]  +  b - W_r x_i + w_s (|x_i|^2 - 2 x_i . m_i) ,   m_i = sum_j A_ij x_j
+    values   sum_j A_ij [v_j + W_r x_j + w_s |x_j|^2]  +  b - W_r x_i + w_s (|x_i|^2 - 2 x_i . m_i)
+
+with m_i = sum_j A_ij x_j.
 
 So keys and values grow by three numbers per head, and [batch, heads, bead, bead] is the largest tensor. Exact.
 
@@ -65,8 +67,9 @@ class GraphTransformerSizes:
     @classmethod
     def from_dict(cls, fields: dict[str, int]) -> "GraphTransformerSizes":
         """Inverse of `to_dict`; raises TypeError or KeyError for other keys."""
-        flags = {key: bool(fields[key]) for key in ("positions", "displacements", "distances")}
-        return cls(**{key: int(value) for key, value in (fields | flags).items()} | flags)
+        numbers = {key: int(value) for key, value in fields.items()}
+        flags = {key: bool(numbers.pop(key)) for key in ("positions", "displacements", "distances")}
+        return cls(**numbers, **flags)  # type: ignore[arg-type]
 
     @property
     def pair_features(self) -> int:
