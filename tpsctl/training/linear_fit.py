@@ -4,13 +4,13 @@ With score(y) = -sum_k c_k grad phi_k(y), the least-squares fit to targets T alo
 
     sum over (y, v) of w(y) [ v . T + sum_k c_k (v . grad phi_k) ]^2  +  penalty * sum_k (c_k - c_k')^2 A_kk / n ,
 
-A = sum w (v . grad phi)(v . grad phi)^T over n equations and c' the solution at the next smaller width, has a unique minimum. Directions are isotropic random ones and
-random combinations of rotations about rotatable bonds, each of unit length. Torsional targets are small
-and nearly free of noise, those of the bonds large and noisy: each sort is weighted by the inverse variance
-of its residuals, found by solving twice. At small widths the penalty ties each width to the one before,
-beginning with the forces of noiseless frames: coefficients change with the noise only as far as the targets
-demand, and the noise of the targets does not add up in the many directions that they hardly determine. At
-larger widths c' = 0 (a ridge).
+A = sum w (v . grad phi)(v . grad phi)^T over n equations, has a unique minimum. Directions are isotropic
+random ones and random combinations of rotations about rotatable bonds, each of unit length. Torsional
+targets are small and nearly free of noise, those of the bonds large and noisy: each sort is weighted by the
+inverse variance of its residuals, found by solving twice. At small widths c' is the solution at the width
+before, beginning with the forces of noiseless frames: coefficients change with the noise only as far as the
+targets demand, and the noise of the targets does not add up in the many directions that they hardly
+determine. At larger widths c' = 0 (a ridge).
 """
 
 from collections.abc import Callable
@@ -141,7 +141,7 @@ def _equations(energy: LinearEnergy, batch: Batch, basis: Tensor, generator: tor
         mix = torch.randn(basis.shape[:2], generator=generator, dtype=basis.dtype)
         v = torch.einsum("bt,btad->bad", mix, basis)
         v = v / v.flatten(1).norm(dim=1).reshape(-1, 1, 1)
-        _, row = torch.func.jvp(lambda y: energy.terms(energy.coordinates(y), batch.sigma), (batch.y,), (v,))
+        row = torch.func.jvp(lambda y: energy.terms(energy.coordinates(y), batch.sigma), (batch.y,), (v,))[1]
         rows.append(row * scale.unsqueeze(1))
         values.append(-(v * batch.target).sum((1, 2)) * scale)
     return torch.cat(rows), torch.cat(values)

@@ -182,12 +182,12 @@ class TargetSource:
         return ((sigma.log() - self._log_sigmas[0]) / step).round().long().clamp(0, len(self._log_sigmas) - 1)
 
     def _tabulate_mean_weight(self, bias: KnownBias) -> Tensor:
-        """log of the mean of w in each cell (level, cv bin, ...), shrunk towards the level's mean where data are few."""
+        """log of the mean of w in each cell (level, cv bin, ...); empty cells get the mean over all frames."""
         shape = (len(self._log_sigmas), *[_HISTOGRAM_BINS] * len(bias.quadruples))
         total, count = torch.zeros(shape, dtype=torch.float64), torch.zeros(shape, dtype=torch.float64)
         weights = bias.log_weights.double().exp()
         overall = weights.mean()
-        for level, log_sigma in enumerate(self._log_sigmas):
+        for log_sigma in self._log_sigmas:
             sigma = log_sigma.exp().to(self._positions.dtype).expand(len(self._positions))
             y = self._positions + sigma.reshape(-1, 1, 1) * self._normal(self._positions)
             cell = self._cell(y, sigma, bias)

@@ -47,7 +47,8 @@ def _perceptron_curvature(
         weights.append(layer.weight * (1 + scale).transpose(0, 1))
         activations.append(a)
         h = silu(a)
-    slopes, delta = [], net.output(radial).expand(batch, -1)
+    slopes: list[Tensor] = []
+    delta = net.output(radial).expand(batch, -1)
     for weight, a in zip(reversed(weights), reversed(activations), strict=True):
         slopes.insert(0, delta)
         delta = (delta * _silu_1(a)) @ weight
