@@ -2,25 +2,35 @@
 
 Tensors are the network's parameters and tables; the metadata entry "tpsctl" is a JSON object: format
 version, kind, network and sizes, schedule (nm), temperature (K), atoms and bonds, whether the score is
-conservative, smallest noise width (nm), training data and settings, licence, metrics.
+conservative, smallest noise width (nm), training data and settings, licence, metrics, and the SHA-256 of
+the card and all tensors, which finds damage that still parses.
+
+A card is believed only as far as the tensors bear it out, before anything is built from it, so a
+hostile one can neither exhaust memory nor hang.
 """
 
+import hashlib
 import json
+import math
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from tpsctl.errors import PriorError
 from tpsctl.prior.generative import KINDS, GenerativePrior
 from tpsctl.prior.network.internal_energy import InternalEnergy, InternalEnergySizes
-from tpsctl.schedule import schedule_from_dict
+from tpsctl.schedule import NoiseSchedule, schedule_from_dict
 from tpsctl.topology import Atom, Topology
 
 FORMAT_VERSION = 1
 _METADATA_KEY = "tpsctl"
 _NETWORK = "internal_energy"
+_MOST_BONDS = 12
+"""Of one atom or bead."""
 
 
 def save_checkpoint(path: Path, prior: GenerativePrior, sizes: InternalEnergySizes, card: dict[str, Any]) -> None:
@@ -49,7 +59,9 @@ def save_checkpoint(path: Path, prior: GenerativePrior, sizes: InternalEnergySiz
         "bonds": [list(bond) for bond in topology.bonds],
         **card,
     }
+    header = json.loads(json.dumps(header))  # as it will be read
     tensors = {k: v.detach().cpu().float().contiguous() for k, v in prior.network.state_dict().items()}
+    header["sha256"] = _digest(header, tensors)
     temporary = path.with_name(path.name + ".tmp")
     with open(temporary, "wb") as file:
         file.write(save(tensors, metadata={_METADATA_KEY: json.dumps(header)}))
@@ -86,31 +98,104 @@ def read_card(path: Path) -> dict[str, Any]:
 
 
 def load_checkpoint(path: Path) -> GenerativePrior:
-    """Prior of a native checkpoint, float32 on the CPU.
+    """Prior of a native checkpoint, on the CPU.
 
     Raises:
-        PriorError: The file or its card is unusable, tensors are missing or have wrong shapes, or are not finite.
+        PriorError: The file or its card is unusable or damaged, tensors are missing, do not fit or are not finite.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     card = read_card(path)
     try:
-        sizes = {k: int(v) for k, v in card["network"].items() if k != "name"}
-        atoms = tuple(Atom(str(n), str(e), str(r), int(i), str(c), float(m)) for n, e, r, i, c, m in card["atoms"])
-        topology = Topology(atoms, tuple((int(i), int(j)) for i, j in card["bonds"]))
-        kind, name = card["kind"], card["network"]["name"]
-        temperature, smallest = float(card["temperature_k"]), float(card["smallest_width_nm"])
-        schedule = schedule_from_dict(card["schedule"])
-    except (KeyError, TypeError, ValueError) as error:
+        described = _read_description(card)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise PriorError(f"{path}: its model card is incomplete or damaged ({error!r}).") from error
-    if kind not in KINDS or name != _NETWORK:
-        raise PriorError(f"{path}: kind {kind!r} with network {name!r}; this tpsctl knows {KINDS} with {_NETWORK!r}.")
+    except PriorError as error:
+        raise PriorError(f"{path}: {error}") from None
     try:
-        network = InternalEnergy(topology, InternalEnergySizes(**sizes))
-        network.load_state_dict(load_file(str(path)))
-    except (RuntimeError, TypeError, ValueError) as error:
+        tensors = load_file(str(path))
+    except (SafetensorError, OSError) as error:
+        raise PriorError(f"{path}: not a readable safetensors file ({error}).") from error
+    if "sha256" in card and card["sha256"] != _digest(card, tensors):
+        raise PriorError(f"{path}: its content does not match its own SHA-256. The file is damaged: fetch it again.")
+    _require_shapes(path, described, tensors)
+    try:
+        network = InternalEnergy(described.topology, described.sizes)
+        network.load_state_dict(tensors)
+    except (RuntimeError, IndexError) as error:
         raise PriorError(f"{path}: tensors do not fit the model card ({error}).") from error
-    bad = [name for name, tensor in network.state_dict().items() if not torch.isfinite(tensor).all()]
+    bad = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
     if bad:
         raise PriorError(f"{path}: tensor {bad[0]} has values that are not finite. The file is damaged.")
-    return GenerativePrior(kind, network, schedule, topology, temperature, smallest)
+    return GenerativePrior(
+        described.kind,
+        network,
+        described.schedule,
+        described.topology,
+        described.temperature_k,
+        described.smallest_width_nm,
+    )
+
+
+@dataclass(frozen=True)
+class _Description:
+    """What a card says about the prior."""
+
+    kind: str
+    sizes: InternalEnergySizes
+    schedule: NoiseSchedule
+    topology: Topology
+    temperature_k: float
+    smallest_width_nm: float
+
+
+def _read_description(card: dict[str, Any]) -> _Description:
+    kind, name = card["kind"], card["network"]["name"]
+    if kind not in KINDS or name != _NETWORK:
+        raise PriorError(f"kind {kind!r} with network {name!r}; this tpsctl knows {KINDS} with {_NETWORK!r}.")
+    sizes = {k: int(v) for k, v in card["network"].items() if k != "name"}
+    atoms = tuple(Atom(str(n), str(e), str(r), int(i), str(c), float(m)) for n, e, r, i, c, m in card["atoms"])
+    bonds = tuple((int(i), int(j)) for i, j in card["bonds"])
+    described = _Description(
+        kind=kind,
+        sizes=InternalEnergySizes(**sizes),
+        schedule=schedule_from_dict(card["schedule"]),
+        topology=Topology(atoms, bonds),
+        temperature_k=float(card["temperature_k"]),
+        smallest_width_nm=float(card["smallest_width_nm"]),
+    )
+    masses = [atom.mass_amu for atom in atoms]
+    positive = (described.temperature_k, described.smallest_width_nm, *masses, *sizes.values())
+    if not all(math.isfinite(value) and value > 0 for value in positive):
+        raise ValueError("a size, mass, temperature or width is not a finite number > 0")
+    if sizes["levels"] < 2:
+        raise ValueError("fewer than 2 levels")
+    if len(atoms) < 4 or not all(0 <= i < j < len(atoms) for i, j in bonds) or len(set(bonds)) < len(bonds):
+        raise ValueError("bonds are no sorted pairs of at least 4 atoms")
+    if max(len(around) for around in described.topology.neighbors) > _MOST_BONDS:
+        raise ValueError(f"an atom has more than {_MOST_BONDS} bonds")
+    return described
+
+
+def _require_shapes(path: Path, described: _Description, tensors: dict[str, Tensor]) -> None:
+    """Refuse sizes that the tensors do not have, before memory is taken for them."""
+    sizes, n_atoms = described.sizes, described.topology.n_atoms
+    empty = torch.empty(0, 0)
+    table, output = tensors.get("mean", empty), tensors.get("net.output.weight", empty)
+    layers = sum(name.startswith("net.layers.") and name.endswith(".weight") for name in tensors)
+    found = (*table.shape[:1], *output.shape, layers)
+    stated = (sizes.levels, sizes.hidden, sizes.embedding, sizes.layers)
+    if found != stated or table.dim() != 2 or table.shape[1] < n_atoms * (n_atoms - 1) // 2:
+        raise PriorError(
+            f"{path}: tensors do not fit the model card: levels, hidden, embedding, layers are {stated} in the card "
+            f"and {found} in the tensors, for {n_atoms} atoms."
+        )
+
+
+def _digest(card: dict[str, Any], tensors: dict[str, Tensor]) -> str:
+    """SHA-256 of the card without its own "sha256", and of every tensor."""
+    digest = hashlib.sha256(json.dumps({k: v for k, v in card.items() if k != "sha256"}, sort_keys=True).encode())
+    for name in sorted(tensors):
+        digest.update(name.encode() + b"\0" + tensors[name].flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
