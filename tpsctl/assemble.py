@@ -19,6 +19,7 @@ from tpsctl.guess.base import Guess
 from tpsctl.guess.idpp import IdppGuess
 from tpsctl.guess.latent import LatentGuess
 from tpsctl.guess.linear import LinearGuess
+from tpsctl.guess.screen import FaultsOf, all_of, energy_below
 from tpsctl.guess.torsion import TorsionGuess, Waypoint
 from tpsctl.guess.trajectory import TrajectoryGuess
 from tpsctl.optimize.base import Convergence, Optimizer
@@ -28,6 +29,8 @@ from tpsctl.output.trajectory import dummy_topology
 from tpsctl.prior.base import Prior
 from tpsctl.recipe import models
 from tpsctl.topology import Topology
+from tpsctl.validation.energy import EnergyModel
+from tpsctl.validation.geometry import GeometryGate
 
 
 @dataclass(frozen=True)
@@ -179,6 +182,32 @@ def _trajectory_guess(
     topology, trajectories = load_ensemble(section.trajectories, topology=section.topology, select=endpoints.select)
     _require_same_beads(topology, system.topology, "the guess")
     return TrajectoryGuess(trajectories)
+
+
+def make_gate(system: System) -> GeometryGate:
+    """The geometry gate of a molecule; of a model potential, finite positions and jumps only."""
+    return GeometryGate(system.topology if system.is_molecule else None, system.ends)
+
+
+def make_energy_model(section: models.ValidationSection, system: System, threads: int) -> EnergyModel | None:
+    """The force field that judges the paths; None if the recipe names none, or there is no molecule."""
+    if section.energy is None or not system.is_molecule:
+        return None
+    return EnergyModel(system.topology, section.energy.force_field, system.ends[0], threads=threads)
+
+
+def make_faults(recipe: models.Recipe, gate: GeometryGate, energy_model: EnergyModel | None) -> FaultsOf:
+    """What a guess is screened for: the gate, and the energy if the recipe sets a limit."""
+
+    def gate_faults(paths: Tensor) -> list[str]:
+        return list(gate.check(paths).faults)
+
+    limit = recipe.path.screen.max_energy_kj_per_mol
+    if limit is None:
+        return gate_faults
+    if energy_model is None:
+        raise RecipeError("path.screen.max_energy_kj_per_mol: needs validation.energy, whose force field it is in.")
+    return all_of(gate_faults, energy_below(energy_model.energies, limit))
 
 
 def make_dynamics(section: models.TruncatedAction | models.Action, prior: Prior, topology: Topology) -> Dynamics:

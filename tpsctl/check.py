@@ -16,6 +16,7 @@ from tpsctl import assemble
 from tpsctl.action.base import Action
 from tpsctl.action.memory import bytes_per_image
 from tpsctl.errors import RecipeError, TpsctlError
+from tpsctl.guess.screen import Screening
 from tpsctl.output.directory import earlier_result
 from tpsctl.prior.base import Prior
 from tpsctl.progress import Progress
@@ -23,6 +24,7 @@ from tpsctl.recipe.models import Recipe
 from tpsctl.run import Settings, draw_guesses, identify, use_hardware
 from tpsctl.units import thermal_energy
 from tpsctl.validation.energy import EnergyModel
+from tpsctl.validation.geometry import GeometryGate
 
 Verdict = Literal["ok", "note", "warn", "FAIL"]
 
@@ -84,11 +86,12 @@ class _Subject:
         return assemble.make_prior(self.recipe.prior, self.system, self.device)
 
     @cached_property
+    def gate(self) -> GeometryGate:
+        return assemble.make_gate(self.system)
+
+    @cached_property
     def energy_model(self) -> EnergyModel | None:
-        section = self.recipe.validation.energy
-        if section is None or not self.system.is_molecule:
-            return None
-        return EnergyModel(self.system.topology, section.force_field, self.system.ends[0], threads=self.threads)
+        return assemble.make_energy_model(self.recipe.validation, self.system, self.threads)
 
     @cached_property
     def actions(self) -> list[Action]:
@@ -96,10 +99,11 @@ class _Subject:
         return [assemble.make_action(self.recipe, stage, self.prior, dynamics) for stage in self.recipe.stages]
 
     @cached_property
-    def guess(self) -> Tensor:
+    def guess(self) -> tuple[Tensor, Screening]:
         one = self.recipe.path.model_copy(update={"paths": 1})
         recipe = self.recipe.model_copy(update={"path": one})
-        return draw_guesses(recipe, self.prior, self.system, Progress()).to(self.device)
+        faults_of = assemble.make_faults(recipe, self.gate, self.energy_model)
+        return draw_guesses(recipe, self.prior, self.system, faults_of, Progress())
 
 
 def _files(subject: _Subject) -> Iterator[Finding]:
@@ -168,26 +172,27 @@ def _energies(subject: _Subject) -> Iterator[Finding]:
 def _guess(subject: _Subject) -> Iterator[Finding]:
     recipe = subject.recipe
     started = time.monotonic()
-    guess = subject.guess
+    guess, screening = subject.guess
     seconds = time.monotonic() - started
     gaps = guess.diff(dim=1).square().sum((2, 3)).sqrt()
     text = f"{recipe.path.guess.kind}: one path in {seconds:.2f} s, largest/mean gap {gaps.max() / gaps.mean():.2f}"
-    yield Finding("guess", "ok", text)
+    yield Finding("guess", "warn" if screening.failing else "ok", f"{text}; {screening.summary()}")
     if recipe.path.paths > 1 and recipe.path.guess.kind == "linear":
         yield Finding("guess", "warn", f"a linear guess has no randomness: all {recipe.path.paths} paths will be equal")
 
 
 def _cost(subject: _Subject) -> Iterator[Finding]:
     recipe, total = subject.recipe, 0.0
+    guess = subject.guess[0].to(subject.device)
     for stage, action in zip(recipe.stages, subject.actions, strict=True):
-        action.value_and_gradient(subject.guess)
+        action.value_and_gradient(guess)
         started = time.monotonic()
-        terms, _ = action.value_and_gradient(subject.guess)
+        terms, _ = action.value_and_gradient(guess)
         total += (time.monotonic() - started) * stage.max_steps * recipe.path.paths
         text = f"{stage.method}: action of the guess {terms.total[0].item():.4g} = "
         text += f"kinetic {terms.kinetic[0].item():.4g} + drift {terms.drift[0].item():.4g}"
         yield Finding("action", "ok", text)
-    images = subject.guess[0]
+    images = guess[0]
     megabytes = bytes_per_image(subject.actions[-1].score, images) * len(images) * recipe.path.paths / 1e6
     budget = "within" if megabytes < 1000 else "worked on in chunks of"
     yield Finding(

@@ -5,7 +5,7 @@ import os
 import platform
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from tpsctl.assemble import System, path_seed
 from tpsctl.doctor import versions
+from tpsctl.guess.screen import Screening
 from tpsctl.judge import Verdict
 from tpsctl.optimize.base import Outcome, Status
 from tpsctl.output import figures, tables
@@ -23,6 +24,7 @@ from tpsctl.prior.base import Prior
 from tpsctl.prior.potential import PotentialPrior
 from tpsctl.recipe.models import Recipe
 from tpsctl.trace import TERMS, Trace
+from tpsctl.validation.energy import PathEnergies
 
 
 class Clock:
@@ -46,6 +48,7 @@ class Finished:
     recipe: Recipe
     system: System
     prior: Prior
+    screening: Screening
     paths: Tensor
     outcome: Outcome
     trace: Trace
@@ -67,7 +70,7 @@ def write_files(folder: Path, run: Finished) -> None:
             gradient_max=run.outcome.gradient_max,
             profiles=verdict.profiles,
             dihedrals=verdict.dihedrals,
-            valid=verdict.gate,
+            valid=verdict.gate.verdicts,
             seconds=run.trace.seconds,
         ),
     )
@@ -75,10 +78,10 @@ def write_files(folder: Path, run: Finished) -> None:
         folder / "images.csv",
         tables.image_columns(
             profiles=verdict.profiles,
-            displacement_nm=verdict.displacement_nm,
+            displacement_nm=None if verdict.energies is None else verdict.energies.displacement_nm,
             gap_nm=verdict.gap_nm,
             dihedrals=verdict.dihedrals,
-            gate=verdict.gate_columns,
+            gate=verdict.gate.columns,
         ),
     )
     if recipe.output.figures:
@@ -119,7 +122,8 @@ def describe(run: Finished, clock: Clock, *, device: torch.device, threads: int)
         "valid": sum(entry["gate"] == "valid" for entry in paths),
         "converged": sum(entry["status"] == Status.CONVERGED for entry in paths),
         "paths": paths,
-        "energies": {"force_field": run.verdict.force_field, "platform": run.verdict.platform},
+        "guesses": asdict(run.screening),
+        "energies": _protocol(run.verdict.energies),
         "notes": run.system.notes,
         "started": clock.started.isoformat(timespec="seconds"),
         "seconds": clock.seconds | {"total": round(sum(clock.seconds.values()), 3)},
@@ -133,6 +137,14 @@ def describe(run: Finished, clock: Clock, *, device: torch.device, threads: int)
             "cores": os.cpu_count(),
         },
     }
+
+
+def _protocol(energies: PathEnergies | None) -> dict[str, Any] | None:
+    """How energies were computed."""
+    if energies is None:
+        return None
+    restraint = None if energies.restraint is None else asdict(energies.restraint)
+    return {"force_field": energies.force_field, "platform": energies.platform, "restraint": restraint}
 
 
 def outcome(paths: list[dict[str, Any]]) -> str:
@@ -149,7 +161,7 @@ def _path_entry(run: Finished, i: int) -> dict[str, Any]:
         "seed": path_seed(run.recipe.seed, i),
         "status": outcome.status[i].value,
         "remedy": outcome.remedy[i],
-        "gate": verdict.gate[i],
+        "gate": verdict.gate.verdicts[i],
         "steps": outcome.steps[i],
         "action": {name: getattr(outcome.terms, name)[i].item() for name in ("total", *TERMS, "divergence_error")},
         "gradient_max_per_nm": outcome.gradient_max[i].item(),

@@ -10,6 +10,7 @@ from torch import Tensor
 from tpsctl import assemble, results
 from tpsctl.doctor import default_threads
 from tpsctl.errors import RecipeError
+from tpsctl.guess.screen import FaultsOf, Screening, screened
 from tpsctl.judge import judge
 from tpsctl.optimize.base import Outcome, StepReport
 from tpsctl.output.directory import earlier_result, staged
@@ -50,14 +51,19 @@ def run_recipe(recipe: Recipe, settings: Settings, progress: Progress) -> dict[s
     device, threads = use_hardware(settings)
     system = assemble.make_system(recipe.endpoints)
     prior = assemble.make_prior(recipe.prior, system, device)
+    gate = assemble.make_gate(system)
+    energy_model = assemble.make_energy_model(recipe.validation, system, threads)
     with staged(directory) as folder:
-        guesses = draw_guesses(recipe, prior, system, progress)
+        clock.lap("prepare")
+        faults_of = assemble.make_faults(recipe, gate, energy_model)
+        guesses, screening = draw_guesses(recipe, prior, system, faults_of, progress)
         clock.lap("guess")
         paths, outcome, trace = optimize(recipe, prior, system, guesses.to(device), progress)
         clock.lap("optimize")
-        verdict = judge(recipe.validation, system, prior, paths, threads, progress)
+        progress.say(f"validating {len(paths)} x {paths.shape[1]} images ...")
+        verdict = judge(recipe.validation, system, prior, paths, gate, energy_model)
         clock.lap("validate")
-        finished = results.Finished(recipe, system, prior, paths, outcome, trace, verdict)
+        finished = results.Finished(recipe, system, prior, screening, paths, outcome, trace, verdict)
         results.write_files(folder, finished)
         clock.lap("write")
         manifest = identity | results.describe(finished, clock, device=device, threads=threads)
@@ -92,16 +98,30 @@ def use_hardware(settings: Settings) -> tuple[torch.device, int]:
     return device, threads
 
 
-def draw_guesses(recipe: Recipe, prior: Prior, system: assemble.System, progress: Progress) -> Tensor:
-    """Initial paths (path, image, bead, dim), each from its own random stream."""
-    guess = assemble.make_guess(recipe, prior, system)
-    count, drawn = recipe.path.paths, []
-    with progress.task("guess", count) as update:
+def draw_guesses(
+    recipe: Recipe, prior: Prior, system: assemble.System, faults_of: FaultsOf, progress: Progress
+) -> tuple[Tensor, Screening]:
+    """Initial paths (path, image, bead, dim), each from its own random stream, redrawn while it is faulty."""
+    guess, count = assemble.make_guess(recipe, prior, system), recipe.path.paths
+    drawn, screenings = [], []
+    with progress.task(f"{recipe.path.guess.kind} guess", count) as update:
         for i in range(count):
             generator = torch.Generator().manual_seed(assemble.path_seed(recipe.seed, i))
-            drawn.append(guess.draw(system.ends, recipe.path.images, [generator], [i]))
-            update(i + 1, recipe.path.guess.kind)
-    return torch.cat(drawn)
+            path, screening = screened(
+                guess,
+                system.ends,
+                recipe.path.images,
+                [generator],
+                faults_of=faults_of,
+                max_draws=recipe.path.screen.max_draws,
+                indices=[i],
+            )
+            drawn.append(path)
+            screenings.append(screening)
+            update(i + 1, f"{sum(s.drawn for s in screenings)} drawn")
+    whole = Screening.joined(screenings)
+    progress.say(whole.summary())
+    return torch.cat(drawn), whole
 
 
 def optimize(

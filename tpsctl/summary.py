@@ -28,7 +28,8 @@ def show(manifest: dict[str, Any]) -> None:
 
 
 def _row(entry: dict[str, Any], kinds: list[str], angles: list[str]) -> list[str]:
-    cells = [str(entry["path"]), entry["status"], entry["gate"], str(entry["steps"]), f"{entry['action']['total']:.1f}"]
+    gate = entry["gate"].partition(" ")[0].rstrip(":")
+    cells = [str(entry["path"]), entry["status"], gate, str(entry["steps"]), f"{entry['action']['total']:.1f}"]
     for kind in kinds:
         cells += [_number(entry[kind][f"barrier_{way}_kj_per_mol"], ".1f") for way in ("forward", "backward")]
     return cells + [_number(entry["raw"]["dihedrals_deg"][name], ".0f") for name in angles]
@@ -46,13 +47,22 @@ def _notes(manifest: dict[str, Any]) -> list[str]:
         "not_valid": "NOT VALID: the files are there, see the gate column and images.csv",
     }
     lines = [f"paths: {counts}"]
-    field = manifest["energies"]
-    if field["force_field"]:
-        where = f" ({field['platform']})" if field["platform"] else ""
-        lines.append(f"energies: {' + '.join(field['force_field'])}{where}")
-    lines += sorted({entry["remedy"] for entry in manifest["paths"] if entry["remedy"]})[:3]
+    protocol = manifest["energies"]
+    if protocol is not None:
+        where = f" ({protocol['platform']})" if protocol["platform"] else ""
+        lines.append(f"energies: {' + '.join(protocol['force_field'])}{where}")
+    lines += _remedies(manifest["paths"])
     seconds = manifest["seconds"]["total"]
     return [*lines, f"outcome: {words[manifest['outcome']]} ({seconds:.1f} s)", f"files: {manifest['directory']}"]
+
+
+def _remedies(entries: list[dict[str, Any]]) -> list[str]:
+    """What to do about paths that did not converge: once for each way they ended, with the first path's numbers."""
+    remedies: dict[str, list[str]] = {}
+    for entry in entries:
+        if entry["remedy"]:
+            remedies.setdefault(entry["status"], []).append(f"path {entry['path']} {entry['remedy']}")
+    return [texts[0] + (f" (and {len(texts) - 1} more)" if texts[1:] else "") for texts in remedies.values()]
 
 
 def show_report(report: "Report") -> None:

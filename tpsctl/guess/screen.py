@@ -40,6 +40,20 @@ class Screening:
     rejected: dict[str, int]
     faults: tuple[str, ...]
 
+    @classmethod
+    def joined(cls, parts: "Sequence[Screening]") -> "Screening":
+        """Several screenings as one."""
+        rejected = Counter[str]()
+        for part in parts:
+            rejected.update(part.rejected)
+        return cls(
+            requested=sum(part.requested for part in parts),
+            drawn=sum(part.drawn for part in parts),
+            repaired=sum(part.repaired for part in parts),
+            rejected=dict(rejected),
+            faults=tuple(fault for part in parts for fault in part.faults),
+        )
+
     @property
     def failing(self) -> int:
         """Returned paths that did not pass."""
