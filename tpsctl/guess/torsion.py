@@ -27,7 +27,8 @@ from tpsctl.guess.untangle import untangled
 from tpsctl.topology import Topology
 
 PLANAR_DEG = 25.0
-"""A torsion within this of 0 or 180 degrees in both ends, between atoms of fewer than four neighbors, is stiff (amides)."""
+"""A torsion within this of 0 or 180 degrees in both ends, between atoms of fewer than four neighbors, is stiff
+(amides)."""
 
 LARGE_TURN_DEG = 60.0
 """Only torsions that change by more than this may go the long way round."""

@@ -1,0 +1,232 @@
+"""The checks of the geometry gate that look at one image alone, each against the two ends.
+
+The limits leave room for thermal motion. Measured by OpenMM Langevin dynamics, amber99sbildn in vacuum,
+300 K, no constraints (6000 frames of ACE-ALA-NME, 800 of ACE-VAL-PHE-ASP-LYS-NME, 400 of a ten-residue
+peptide): bonds 0.89 to 1.12 of a minimized structure, determinants of stereo centers at least 0.39,
+omega at most 48 degrees from planar, contacts at least 0.67 of the van der Waals distance, with polar
+hydrogens 0.56.
+"""
+
+from abc import ABC, abstractmethod
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from tpsctl.geometry import dihedral
+from tpsctl.symmetry import StereoCenters
+from tpsctl.topology import Topology
+
+BOND_TOLERANCE = 0.2
+"""Relative deviation of a bond from the range of both ends; thermal 0.12. 20 % of a C-C bond costs 120 kJ/mol."""
+
+CLASH_FRACTION = 0.6
+"""Closest contact as a fraction of the sum of van der Waals radii; thermal 0.74 and more."""
+
+POLAR_CLASH_FRACTION = 0.5
+"""The same where a hydrogen on N, O or S takes part (hydrogen bonds); thermal 0.56 and more."""
+
+END_FRACTION = 0.9
+"""Where an end has a contact below the limit, the path may come this much closer still."""
+
+BEAD_BOND_NM = 0.25
+"""Median bond length above which beads are no atoms."""
+
+BEAD_CLASH_FRACTION = 0.75
+"""Closest contact of beads as a fraction of their median bond: 0.285 nm for C-alpha, which stay beyond 0.36 nm."""
+
+HANDEDNESS_LIMIT = 0.2
+"""Least determinant of unit vectors at a stereo center (tetrahedron 0.77, thermal 0.39 and more, planar 0)."""
+
+OMEGA_LIMIT_DEG = 60.0
+"""Largest turn of a peptide bond away from planar, or from the isomer of both ends; thermal 48 and less."""
+
+RADIUS_NM = {
+    "H": 0.120, "C": 0.170, "N": 0.155, "O": 0.152, "F": 0.147, "P": 0.180, "S": 0.180, "Cl": 0.175, "Br": 0.185,
+    "I": 0.198, "Si": 0.210, "Se": 0.190,
+}  # fmt: skip
+"""Van der Waals radii. Bondi, J. Phys. Chem. 68 (1964) 441."""
+
+OTHER_RADIUS_NM = 0.12
+"""Radius of other elements: metal ions sit closer to their ligands than van der Waals contact."""
+
+CHUNK_ELEMENTS = 4_000_000
+"""Pair distances held at once (32 MB in float64)."""
+
+
+class Check(ABC):
+    """One quantity per image with a limit.
+
+    Attributes:
+        name: Name of the check, first word of its faults.
+        column: Name of the measured quantity in tables.
+    """
+
+    name: str
+    column: str
+
+    @abstractmethod
+    def measure(self, x: Float[Tensor, "frame bead 3"]) -> tuple[Float[Tensor, " frame"], Int[Tensor, " frame"]]:
+        """The worst value in every frame, and which bond, pair, center or torsion has it."""
+
+    @abstractmethod
+    def passes(self, value: Float[Tensor, " frame"]) -> Bool[Tensor, " frame"]:
+        """Whether these values are within the limit."""
+
+    @abstractmethod
+    def describe(self, which: int, value: float) -> str:
+        """What is wrong, in words: found and expected."""
+
+
+class BondCheck(Check):
+    """Bond lengths against the range they span in both ends."""
+
+    name, column = "bonds", "bond_deviation"
+
+    def __init__(self, topology: Topology, ends: Float[Tensor, "2 bead 3"]) -> None:
+        self._topology = topology
+        lengths = bond_lengths(ends, topology)
+        self._shortest, self._longest = lengths.amin(0), lengths.amax(0)
+
+    def measure(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        lengths = bond_lengths(x, self._topology)
+        excess = torch.maximum(lengths / self._longest - 1, 1 - lengths / self._shortest).clamp_min(0)
+        return tuple(excess.max(-1))
+
+    def passes(self, value: Tensor) -> Tensor:
+        return value <= BOND_TOLERANCE
+
+    def describe(self, which: int, value: float) -> str:
+        i, j = self._topology.bonds[which]
+        return (
+            f"{_labels(self._topology, i, j)} deviates {100 * value:.0f} % from both ends, "
+            f"expected at most {100 * BOND_TOLERANCE:.0f} %"
+        )
+
+
+class ClashCheck(Check):
+    """Distances of pairs more than two bonds apart against what elements and both ends allow."""
+
+    name, column = "clashes", "closest_contact"
+
+    def __init__(self, topology: Topology, ends: Float[Tensor, "2 bead 3"]) -> None:
+        self._topology = topology
+        n = topology.n_atoms
+        apart = torch.ones(n, n, dtype=torch.bool).triu(1)
+        for i, j in (*topology.bonds, *((i, k) for i, _, k in topology.angles)):
+            apart[min(i, j), max(i, j)] = False
+        limit = _bead_limits(topology, ends) if are_beads(topology, ends) else _atom_limits(topology)
+        in_ends = torch.cdist(ends, ends).amin(0)
+        self._limit = torch.minimum(limit, END_FRACTION * in_ends).masked_fill(~apart, 0)
+        self._inverse = torch.where(apart, 1 / self._limit, torch.inf)
+
+    def measure(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        n = x.shape[1]
+        parts = x.split(max(1, CHUNK_ELEMENTS // (n * n)))
+        found = [(_distances(part) * self._inverse).nan_to_num(nan=torch.inf).flatten(1).min(-1) for part in parts]
+        return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
+
+    def passes(self, value: Tensor) -> Tensor:
+        return value >= 1
+
+    def describe(self, which: int, value: float) -> str:
+        i, j = divmod(which, self._topology.n_atoms)
+        limit = float(self._limit[i, j])
+        return f"{_labels(self._topology, i, j)} are {value * limit:.3f} nm apart, expected at least {limit:.3f} nm"
+
+
+class CenterCheck(Check):
+    """Handedness of stereo centers against the ends."""
+
+    def __init__(
+        self, name: str, column: str, topology: Topology, centers: StereoCenters, ends: Float[Tensor, "2 bead 3"]
+    ) -> None:
+        self.name, self.column = name, column
+        self._topology = topology
+        self._centers = centers
+        self._wanted = centers.handedness(ends[0])
+
+    def measure(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return tuple((self._centers.determinants(x) * self._wanted.unsqueeze(-1)).amin(-1).min(-1))
+
+    def passes(self, value: Tensor) -> Tensor:
+        return value >= HANDEDNESS_LIMIT
+
+    def describe(self, which: int, value: float) -> str:
+        label = self._topology.atoms[self._centers.atoms[which]].label
+        state = "is inverted" if value < 0 else "is nearly planar"
+        return f"center {label} {state} (determinant {value:.2f}, expected at least {HANDEDNESS_LIMIT})"
+
+
+class OmegaCheck(Check):
+    """Peptide bonds: planar, and cis or trans as in both ends; if the ends differ, the bond may turn."""
+
+    name, column = "omega", "omega_deviation_deg"
+
+    def __init__(self, topology: Topology, ends: Float[Tensor, "2 bead 3"]) -> None:
+        named = omegas(topology)
+        is_cis = dihedral(ends, torch.tensor([q for _, q in named])).cos() > 0
+        kept = (is_cis[0] == is_cis[1]).nonzero().flatten().tolist()
+        self._names = [named[k][0] for k in kept]
+        self._quadruples = torch.tensor([named[k][1] for k in kept], dtype=torch.long).reshape(-1, 4)
+        self._is_cis = is_cis[0, kept]
+
+    @property
+    def applies(self) -> bool:
+        return bool(self._names)
+
+    def measure(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        angle = dihedral(x, self._quadruples).abs().rad2deg()
+        return tuple(torch.where(self._is_cis, angle, 180 - angle).max(-1))
+
+    def passes(self, value: Tensor) -> Tensor:
+        return value <= OMEGA_LIMIT_DEG
+
+    def describe(self, which: int, value: float) -> str:
+        isomer = "cis" if bool(self._is_cis[which]) else "trans"
+        return (
+            f"{self._names[which]} is {value:.0f} degrees away from {isomer}, expected at most {OMEGA_LIMIT_DEG:.0f} "
+            "degrees (both ends agree)"
+        )
+
+
+def omegas(topology: Topology) -> list[tuple[str, tuple[int, int, int, int]]]:
+    """Peptide bonds of the molecule by name."""
+    return [(name, atoms) for name, atoms in topology.backbone_dihedrals if name.startswith("omega ")]
+
+
+def bond_lengths(x: Float[Tensor, "*batch bead 3"], topology: Topology) -> Float[Tensor, "*batch bond"]:
+    """Lengths of all bonds, nm."""
+    i, j = torch.tensor(topology.bonds, dtype=torch.long).reshape(-1, 2).unbind(1)
+    return (x[..., i, :] - x[..., j, :]).norm(dim=-1)
+
+
+def are_beads(topology: Topology, ends: Float[Tensor, "2 bead 3"]) -> bool:
+    """Whether bonds are too long for atoms, as in C-alpha chains."""
+    return bool(topology.bonds) and float(bond_lengths(ends, topology).median()) > BEAD_BOND_NM
+
+
+def _distances(x: Float[Tensor, "frame bead 3"]) -> Float[Tensor, "frame bead bead"]:
+    return torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def _atom_limits(topology: Topology) -> Float[Tensor, "bead bead"]:
+    """Least distance of every pair, nm, from its elements."""
+    radius = torch.tensor([RADIUS_NM.get(a.element, OTHER_RADIUS_NM) for a in topology.atoms], dtype=torch.float64)
+    polar = torch.tensor([_is_polar_hydrogen(topology, i) for i in range(topology.n_atoms)])
+    fraction = torch.where(polar.unsqueeze(0) | polar.unsqueeze(1), POLAR_CLASH_FRACTION, CLASH_FRACTION)
+    return fraction * (radius.unsqueeze(0) + radius.unsqueeze(1))
+
+
+def _is_polar_hydrogen(topology: Topology, index: int) -> bool:
+    bonded = {topology.atoms[j].element for j in topology.neighbors[index]}
+    return topology.atoms[index].element == "H" and bool(bonded & {"N", "O", "S"})
+
+
+def _bead_limits(topology: Topology, ends: Float[Tensor, "2 bead 3"]) -> Float[Tensor, "bead bead"]:
+    limit = BEAD_CLASH_FRACTION * float(bond_lengths(ends, topology).median())
+    return torch.full((topology.n_atoms, topology.n_atoms), limit, dtype=torch.float64)
+
+
+def _labels(topology: Topology, i: int, j: int) -> str:
+    return f"{topology.atoms[i].label} - {topology.atoms[j].label}"
