@@ -12,6 +12,7 @@ from tpsctl.geometry import dihedral
 from tpsctl.prior.base import Prior
 from tpsctl.prior.potential import PotentialPrior
 from tpsctl.recipe.models import ValidationSection
+from tpsctl.validation.channels import find_channels
 from tpsctl.validation.energy import EnergyModel, PathEnergies, Profile, Restraint, path_energies
 from tpsctl.validation.geometry import GateReport, GeometryGate
 
@@ -25,12 +26,14 @@ class Verdict:
         energies: Energies with their protocol; None if there are none.
         dihedrals: Backbone dihedrals by label, rad.
         gap_nm: Root-mean-square distance per bead from each image to the next.
+        channels: Number of each path's route, 0 the lowest; empty where there are no phi and psi or no energies.
     """
 
     gate: GateReport
     energies: PathEnergies | None
     dihedrals: Mapping[str, Float[Tensor, "path image"]]
     gap_nm: Float[Tensor, "path gap"]
+    channels: tuple[int, ...]
 
     @property
     def profiles(self) -> dict[str, Profile]:
@@ -50,12 +53,24 @@ def judge(
     energy_model: EnergyModel | None,
 ) -> Verdict:
     """Gate first, then energies: a minimizer would hide what the gate finds."""
+    report = gate.check(paths)
+    energies, dihedrals = _energies(section, prior, paths, energy_model), _dihedrals(system, paths)
     return Verdict(
-        gate=gate.check(paths),
-        energies=_energies(section, prior, paths, energy_model),
-        dihedrals=_dihedrals(system, paths),
+        gate=report,
+        energies=energies,
+        dihedrals=dihedrals,
         gap_nm=paths.diff(dim=1).square().sum((2, 3)).div(paths.shape[2]).sqrt(),
+        channels=_channels(energies, dihedrals),
     )
+
+
+def _channels(energies: PathEnergies | None, dihedrals: Mapping[str, Tensor]) -> tuple[int, ...]:
+    angles = [angle for name, angle in dihedrals.items() if not name.startswith("omega")]
+    if energies is None or not angles:
+        return ()
+    top = energies.raw.highest_image.unsqueeze(1)
+    at_top = torch.cat([angle.gather(1, top) for angle in angles], dim=1)
+    return tuple(find_channels(at_top, energies.raw.barrier_forward))
 
 
 def _energies(

@@ -61,19 +61,17 @@ def write_files(folder: Path, run: Finished) -> None:
     write_topology(folder, run.system.topology, run.system.ends[0], name=recipe.name)
     for i, path in enumerate(run.paths):
         write_path(folder, i, path, run.system.topology, dt_ps=recipe.action.dt_ps, formats=recipe.output.trajectories)
-    tables.write_table(
-        folder / "paths.csv",
-        tables.path_columns(
-            status=run.outcome.status,
-            terms=run.outcome.terms,
-            steps=run.outcome.steps,
-            gradient_max=run.outcome.gradient_max,
-            profiles=verdict.profiles,
-            dihedrals=verdict.dihedrals,
-            valid=verdict.gate.verdicts,
-            seconds=run.trace.seconds,
-        ),
-    )
+    columns = tables.path_columns(
+        status=run.outcome.status,
+        terms=run.outcome.terms,
+        steps=run.outcome.steps,
+        gradient_max=run.outcome.gradient_max,
+        profiles=verdict.profiles,
+        dihedrals=verdict.dihedrals,
+        valid=verdict.gate.verdicts,
+        seconds=run.trace.seconds,
+    ) | ({"channel": list(map(str, verdict.channels))} if verdict.channels else {})
+    tables.write_table(folder / "paths.csv", columns)
     tables.write_table(
         folder / "images.csv",
         tables.image_columns(
@@ -158,6 +156,7 @@ def _path_entry(run: Finished, i: int) -> dict[str, Any]:
     outcome, verdict = run.outcome, run.verdict
     entry: dict[str, Any] = {
         "path": i,
+        "channel": verdict.channels[i] if verdict.channels else None,
         "seed": path_seed(run.recipe.seed, i),
         "status": outcome.status[i].value,
         "remedy": outcome.remedy[i],

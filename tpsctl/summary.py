@@ -22,7 +22,7 @@ def show(manifest: dict[str, Any]) -> None:
         columns += [f"{kind}\nA->B", f"{kind}\nB->A"]
     angles = list(manifest["paths"][0]["raw"]["dihedrals_deg"]) if kinds else []
     shown = [name for name in angles if not name.startswith("omega")][:4]
-    columns += [f"{name}\nat top" for name in shown]
+    columns += [f"{name}\nat top" for name in shown] + (["channel"] if shown else [])
     rows = [_row(entry, kinds, shown) for entry in manifest["paths"]]
     print_table(f"{manifest['name']}: barriers in kJ/mol", columns, rows, notes=_notes(manifest))
 
@@ -32,7 +32,8 @@ def _row(entry: dict[str, Any], kinds: list[str], angles: list[str]) -> list[str
     cells = [str(entry["path"]), entry["status"], gate, str(entry["steps"]), f"{entry['action']['total']:.1f}"]
     for kind in kinds:
         cells += [_number(entry[kind][f"barrier_{way}_kj_per_mol"], ".1f") for way in ("forward", "backward")]
-    return cells + [_number(entry["raw"]["dihedrals_deg"][name], ".0f") for name in angles]
+    cells += [_number(entry["raw"]["dihedrals_deg"][name], ".0f") for name in angles]
+    return cells + ([str(entry["channel"])] if angles else [])
 
 
 def _number(value: float | None, form: str) -> str:
