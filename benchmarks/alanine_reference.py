@@ -27,7 +27,8 @@ import torch
 from openmm import app, unit
 
 from tpsctl.data.dataset import write_arrays
-from tpsctl.data.molecule import CAPPED_ALANINE, Molecule, load_molecule, make_system
+from tpsctl.data.molecule import CAPPED_ALANINE, Molecule, load_molecule
+from tpsctl.forcefield import create_system, openmm_topology
 from tpsctl.geometry import dihedral, superpose
 
 FORCE_FIELD = ("amber99sbildn.xml",)
@@ -52,10 +53,10 @@ class Surface:
     """Energy, forces and Hessian of the molecule in double precision (OpenMM Reference platform)."""
 
     def __init__(self, molecule: Molecule) -> None:
-        self.topology = molecule.tpsctl_topology()
+        self.topology = molecule.topology
         named = dict(self.topology.backbone_dihedrals)
         self.phi_psi = torch.tensor([named["phi ALA2"], named["psi ALA2"]])
-        system = make_system(molecule, FORCE_FIELD)
+        system = create_system(molecule.topology, FORCE_FIELD)
         for force in system.getForces():
             force.setForceGroup(0)
         self._restraint = openmm.CustomTorsionForce("k*(1-cos(theta-theta0))")
@@ -204,9 +205,10 @@ def _superposed(x: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 def write_pdb(path: Path, molecule: Molecule, x: np.ndarray) -> None:
     """One structure as PDB (Angstrom to three decimals, so forces of up to 70 kJ/mol/nm are left), without a date."""
+    topology = openmm_topology(molecule.topology)
     with path.open("w") as file:
-        app.PDBFile.writeModel(molecule.topology, x * unit.nanometer, file, keepIds=True)
-        app.PDBFile.writeFooter(molecule.topology, file)
+        app.PDBFile.writeModel(topology, x * unit.nanometer, file, keepIds=True)
+        app.PDBFile.writeFooter(topology, file)
 
 
 def write_path(surface: Surface, file: Path, path: np.ndarray, saddle: Stationary, lowest: float) -> None:
@@ -250,7 +252,7 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
 
     started = time.perf_counter()
-    molecule = load_molecule(CAPPED_ALANINE, FORCE_FIELD)
+    molecule = load_molecule(CAPPED_ALANINE)
     surface = Surface(molecule)
     found, path = find_all(surface, molecule.x)
     lowest = found["C7eq"].energy

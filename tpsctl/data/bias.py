@@ -22,6 +22,7 @@ from torch import Tensor
 
 from tpsctl.errors import DataError
 from tpsctl.geometry import dihedral
+from tpsctl.topology import Topology
 
 if TYPE_CHECKING:
     import openmm
@@ -125,3 +126,33 @@ class BiasGrid:
 
         kind = openmm.Continuous2DFunction if self.values.ndim == 2 else openmm.Continuous1DFunction
         return kind(*self._table_parameters(), True)
+
+
+def find_dihedrals(topology: Topology, wanted: tuple[str | tuple[str, str, str, str], ...]) -> tuple[Quadruple, ...]:
+    """Atom indices of dihedrals named by label ("phi ALA2") or by four atom labels ("ALA2:N" or "A:ALA2:N").
+
+    Raises:
+        DataError: There is no such dihedral or atom.
+    """
+    named = dict(topology.backbone_dihedrals)
+    labels = _atom_labels(topology)
+    found = []
+    for name in wanted:
+        if isinstance(name, str):
+            if name not in named:
+                raise DataError(f'no dihedral "{name}"; this molecule has: {", ".join(named) or "none by name"}.')
+            found.append(named[name])
+        else:
+            unknown = [atom for atom in name if atom not in labels]
+            if unknown:
+                raise DataError(f"dihedral {name}: no atom {unknown[0]}; atoms are named like {next(iter(labels))}.")
+            i, j, k, m = (labels[atom] for atom in name)
+            found.append((i, j, k, m))
+    return tuple(found)
+
+
+def _atom_labels(topology: Topology) -> dict[str, int]:
+    """Index of every atom by its label, and by its label without chain where that is unique."""
+    short = [atom.label.split(":", atom.label.count(":") - 1)[-1] for atom in topology.atoms]
+    unique = {label: i for i, label in enumerate(short) if short.count(label) == 1}
+    return unique | {atom.label: i for i, atom in enumerate(topology.atoms)}

@@ -138,11 +138,12 @@ class Dataset:
             raise DataError(f"{path}: no tpsctl data set ({type(error).__name__}: {error}).") from error
         bias = None
         if "bias_grid" in arrays:
-            bias = BiasGrid(arrays["bias_grid"], tuple(tuple(map(int, q)) for q in arrays["bias_dihedrals"]))
+            dihedrals = tuple((int(i), int(j), int(k), int(m)) for i, j, k, m in arrays["bias_dihedrals"])
+            bias = BiasGrid(arrays["bias_grid"], dihedrals)
         return cls(topology, metadata["temperature_k"], bias=bias, settings=metadata["settings"], **tensors)
 
 
-def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+def write_arrays(path: Path, arrays: dict[str, Any]) -> None:
     """Write an .npz file atomically (temporary file, fsync, rename)."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -65,9 +65,10 @@ class Engine:
         self, system_xml: str, bias: BiasGrid | None, thermostat: Thermostat, *, seed: int, platform: str = "auto"
     ) -> None:
         system = openmm.XmlSerializer.deserialize(system_xml)
+        _remove_center_of_mass_control(system)
         for force in system.getForces():
             force.setForceGroup(PHYSICAL_GROUP)
-        self._bias_force = None
+        self._bias_force: openmm.CustomCompoundBondForce | None = None
         if bias is not None:
             self._bias_force = bias.openmm_force()
             self._bias_force.setForceGroup(BIAS_GROUP)
@@ -78,10 +79,15 @@ class Engine:
             thermostat.temperature_k, thermostat.friction_per_ps, thermostat.dt_ps
         )
         self._integrator.setRandomNumberSeed(seed)
-        self.context = openmm.Context(system, self._integrator, _platform(platform, system.getNumParticles()))
+        found = _platform(platform, system.getNumParticles())
+        # One process per core is faster than several threads for one small molecule.
+        properties = {"Threads": "1"} if found.getName() == "CPU" else {}
+        self.context = openmm.Context(system, self._integrator, found, properties)
 
     def set_bias(self, bias: BiasGrid) -> None:
-        """Replace the values of the bias."""
+        """Replace the values of the bias that the engine was made with."""
+        if self._bias_force is None:
+            raise ValueError("this engine was made without a bias")
         bias.set_table(self._bias_force, self.context)
 
     def set_state(self, state: PhaseState) -> None:
@@ -89,7 +95,7 @@ class Engine:
         self.context.setPositions(state.x)
         self.context.setVelocities(state.v)
 
-    def start(self, x: np.ndarray, *, minimize: bool) -> None:
+    def start(self, x: np.ndarray, *, minimize: bool = False) -> None:
         """Start from positions in nm with new Maxwell-Boltzmann velocities, minimized first if asked."""
         self.context.setPositions(x)
         if minimize:
@@ -131,6 +137,13 @@ class Engine:
             raise DataError("the simulation gave non-finite coordinates or energies; use a smaller dt_ps.")
         times = time_ps + self._thermostat.dt_ps * interval * np.arange(1, frames + 1)
         return Frames(x, force, energy, bias, times)
+
+
+def _remove_center_of_mass_control(system: openmm.System) -> None:
+    """Langevin dynamics thermalizes the center of mass too; holding it would take its kinetic energy away."""
+    for i in reversed(range(system.getNumForces())):
+        if isinstance(system.getForce(i), openmm.CMMotionRemover):
+            system.removeForce(i)
 
 
 def platform_name(platform: str, n_atoms: int) -> str:

@@ -1,8 +1,8 @@
-"""The molecule that is simulated: OpenMM topology and coordinates, from a file or from nothing.
+"""The molecule that is simulated: from a structure file, or alanine dipeptide from nothing.
 
-`build_capped_alanine` makes ACE-ALA-NME (alanine dipeptide, 22 atoms) from bond lengths, angles and
-dihedrals alone, so that the shipped example depends on no file. Every other molecule comes from a
-structure file with all its atoms.
+`build_capped_alanine` makes ACE-ALA-NME (22 atoms) from bond lengths, angles and dihedrals alone, so that
+the shipped example depends on no file. Its atom order, its L chirality and the winding of its methyl
+hydrogens are always the same: a model trained on one such data set fits the next, and the shipped ends.
 """
 
 import math
@@ -16,64 +16,55 @@ from tpsctl.errors import DataError
 from tpsctl.topology import Atom, Topology
 
 if TYPE_CHECKING:
-    import openmm
     from openmm import app
 
 CAPPED_ALANINE = "capped_alanine"
 """Name that stands for the built-in molecule where a structure file could be given."""
 
-# atom, residue, element, placed from (bond, angle, dihedral partners), nm, degrees; textbook peptide geometry.
-# CB follows the carbonyl C by +120 degrees about N-CA: the L hand (CORN rule).
-_HEAVY_ATOMS = (
-    ("CH3", "ACE", "C", None),
-    ("C", "ACE", "C", None),
-    ("O", "ACE", "O", None),
-    ("N", "ALA", "N", (("ACE", "C"), ("ACE", "CH3"), ("ACE", "O"), 0.1335, 116.6, 180.0)),
-    ("CA", "ALA", "C", (("ALA", "N"), ("ACE", "C"), ("ACE", "CH3"), 0.1449, 121.9, 180.0)),
-    ("C", "ALA", "C", (("ALA", "CA"), ("ALA", "N"), ("ACE", "C"), 0.1522, 110.1, -80.0)),
-    ("CB", "ALA", "C", (("ALA", "CA"), ("ALA", "N"), ("ACE", "C"), 0.1526, 109.7, 160.0)),
-    ("O", "ALA", "O", (("ALA", "C"), ("ALA", "CA"), ("ALA", "N"), 0.1229, 120.4, -110.0)),
-    ("N", "NME", "N", (("ALA", "C"), ("ALA", "CA"), ("ALA", "N"), 0.1335, 116.6, 70.0)),
-    ("C", "NME", "C", (("NME", "N"), ("ALA", "C"), ("ALA", "CA"), 0.1449, 121.9, 180.0)),
+# residue, name, element, then how it is placed: bonded to, angle to, dihedral to (row numbers), nm, degrees, degrees.
+# Textbook peptide geometry at (phi, psi) = (-80, 70) degrees. CB follows C by -120 degrees about N-CA: the L hand.
+_CAPPED_ALANINE = (
+    ("ACE", "CH3", "C", None),
+    ("ACE", "H1", "H", (0, 0, 0, 0.1090, 0.0, 0.0)),
+    ("ACE", "H2", "H", (0, 1, 0, 0.1090, 109.5, 0.0)),
+    ("ACE", "H3", "H", (0, 1, 2, 0.1090, 109.5, -120.0)),
+    ("ACE", "C", "C", (0, 1, 2, 0.1522, 109.5, 120.0)),
+    ("ACE", "O", "O", (4, 0, 1, 0.1229, 120.4, 0.0)),
+    ("ALA", "N", "N", (4, 0, 5, 0.1335, 116.6, 180.0)),
+    ("ALA", "H", "H", (6, 4, 0, 0.1010, 119.8, 0.0)),
+    ("ALA", "CA", "C", (6, 4, 0, 0.1449, 121.9, 180.0)),
+    ("ALA", "HA", "H", (8, 6, 4, 0.1090, 109.5, 40.0)),
+    ("ALA", "C", "C", (8, 6, 4, 0.1522, 110.1, -80.0)),
+    ("ALA", "CB", "C", (8, 6, 4, 0.1526, 109.7, 160.0)),
+    ("ALA", "HB1", "H", (11, 8, 6, 0.1090, 109.5, 180.0)),
+    ("ALA", "HB2", "H", (11, 8, 6, 0.1090, 109.5, -60.0)),
+    ("ALA", "HB3", "H", (11, 8, 6, 0.1090, 109.5, 60.0)),
+    ("ALA", "O", "O", (10, 8, 6, 0.1229, 120.4, -110.0)),
+    ("NME", "N", "N", (10, 8, 6, 0.1335, 116.6, 70.0)),
+    ("NME", "H", "H", (16, 10, 8, 0.1010, 119.8, 0.0)),
+    ("NME", "C", "C", (16, 10, 8, 0.1449, 121.9, 180.0)),
+    ("NME", "H1", "H", (18, 16, 10, 0.1090, 109.5, 180.0)),
+    ("NME", "H2", "H", (18, 16, 10, 0.1090, 109.5, 60.0)),
+    ("NME", "H3", "H", (18, 16, 10, 0.1090, 109.5, -60.0)),
 )
-_FIRST_THREE_NM = ((0.0, 0.0, 0.0), (0.1522, 0.0, 0.0), (0.2144, 0.1060, 0.0))
-_BONDS = ((0, 1), (1, 2), (1, 3), (3, 4), (4, 5), (4, 6), (5, 7), (5, 8), (8, 9))
 
 
 @dataclass(frozen=True)
 class Molecule:
-    """An OpenMM topology with coordinates (atom, 3) in nm."""
+    """A topology with coordinates (atom, 3) in nm."""
 
-    topology: "app.Topology"
+    topology: Topology
     x: np.ndarray
 
-    def tpsctl_topology(self) -> Topology:
-        """The molecule as the rest of tpsctl sees it."""
-        from openmm import unit
 
-        atoms = tuple(
-            Atom(
-                name=atom.name,
-                element=atom.element.symbol if atom.element is not None else "",
-                residue_name=atom.residue.name,
-                residue_id=int(atom.residue.id),
-                chain_id=atom.residue.chain.id,
-                mass_amu=float(atom.element.mass.value_in_unit(unit.dalton)) if atom.element is not None else 0.0,
-            )
-            for atom in self.topology.atoms()
-        )
-        bonds = sorted(tuple(sorted((a.index, b.index))) for a, b in self.topology.bonds())
-        return Topology(atoms, tuple((i, j) for i, j in bonds))
-
-
-def load_molecule(structure: str | Path, force_field: tuple[str, ...]) -> Molecule:
-    """The built-in molecule, or a PDB or mmCIF file with all atoms that the force field wants.
+def load_molecule(structure: str | Path) -> Molecule:
+    """The built-in molecule, or a PDB or mmCIF file with all its atoms.
 
     Raises:
         DataError: The file is missing, of another kind, or cannot be read.
     """
     if str(structure) == CAPPED_ALANINE:
-        return build_capped_alanine(force_field)
+        return build_capped_alanine()
     from openmm import app, unit
 
     path = Path(structure)
@@ -87,75 +78,62 @@ def load_molecule(structure: str | Path, force_field: tuple[str, ...]) -> Molecu
         loaded = reader(str(path))
     except Exception as error:
         raise DataError(f"{path}: OpenMM cannot read this structure ({error}).") from error
-    return Molecule(loaded.topology, np.array(loaded.getPositions().value_in_unit(unit.nanometer), dtype=float))
+    x = np.array(loaded.getPositions().value_in_unit(unit.nanometer), dtype=np.float64)
+    if not np.isfinite(x).all():
+        raise DataError(f"{path}: non-finite coordinates.")
+    return Molecule(_topology(loaded.topology, path), x)
 
 
-def make_system(molecule: Molecule, force_field: tuple[str, ...]) -> "openmm.System":
-    """OpenMM System of the isolated molecule: no cutoff, every bond flexible.
-
-    Flexible, because a model of the score must learn the stiff directions too: with constrained
-    bonds the density has no score along them.
-
-    Raises:
-        DataError: A force field file is unknown, or has no template for a residue.
-    """
-    from openmm import app
-
-    field = load_force_field(force_field)
-    try:
-        return field.createSystem(
-            molecule.topology, nonbondedMethod=app.NoCutoff, constraints=None, rigidWater=False, removeCMMotion=False
-        )
-    except ValueError as error:
-        raise DataError(f"force field {', '.join(force_field)} does not fit the structure: {error}") from error
-
-
-def load_force_field(force_field: tuple[str, ...]) -> "app.ForceField":
-    """The OpenMM force field of these XML files (own files or ones that OpenMM ships)."""
-    from openmm import app
-
-    try:
-        return app.ForceField(*force_field)
-    except ValueError as error:
-        raise DataError(f"force field {', '.join(force_field)}: {error}") from error
-
-
-def build_capped_alanine(force_field: tuple[str, ...]) -> Molecule:
-    """ACE-ALA-NME with L chirality near (phi, psi) = (-80, 70) degrees, hydrogens added by OpenMM; not minimized."""
-    import openmm
+def build_capped_alanine() -> Molecule:
+    """ACE-ALA-NME, L, near (phi, psi) = (-80, 70) degrees; ideal geometry, not minimized."""
     from openmm import app, unit
 
-    topology = app.Topology()
-    chain = topology.addChain("A")
-    residues = {name: topology.addResidue(name, chain) for name in ("ACE", "ALA", "NME")}
-    placed: dict[tuple[str, str], np.ndarray] = {}
-    atoms = []
-    for name, residue, element, recipe in _HEAVY_ATOMS:
-        atoms.append(topology.addAtom(name, app.Element.getBySymbol(element), residues[residue]))
-        placed[residue, name] = np.array(_FIRST_THREE_NM[len(placed)]) if recipe is None else _place(placed, *recipe)
-    for i, j in _BONDS:
-        topology.addBond(atoms[i], atoms[j])
-    modeller = app.Modeller(topology, np.array(list(placed.values())) * unit.nanometer)
-    # A fixed platform and a fixed seed for the hydrogens' random start: the same molecule every time.
-    modeller.addHydrogens(load_force_field(force_field), platform=openmm.Platform.getPlatformByName("Reference"))
-    x = np.array(modeller.positions.value_in_unit(unit.nanometer), dtype=float)
-    return Molecule(modeller.topology, x)
+    x: list[np.ndarray] = []
+    atoms, bonds = [], []
+    for i, (residue, name, symbol, placing) in enumerate(_CAPPED_ALANINE):
+        mass = app.Element.getBySymbol(symbol).mass.value_in_unit(unit.dalton)
+        number = ("ACE", "ALA", "NME").index(residue) + 1
+        atoms.append(Atom(name, symbol, residue, number, "A", mass))
+        if placing is not None:
+            bonds.append((placing[0], i))
+        x.append(_place(x, placing))
+    return Molecule(Topology(tuple(atoms), tuple(sorted(bonds))), np.array(x))
 
 
-def _place(
-    placed: dict[tuple[str, str], np.ndarray],
-    bonded: tuple[str, str],
-    angled: tuple[str, str],
-    twisted: tuple[str, str],
-    bond_nm: float,
-    angle_deg: float,
-    dihedral_deg: float,
-) -> np.ndarray:
-    """Position with given bond length, angle and dihedral to three placed atoms (natural extension)."""
-    c, b, a = placed[bonded], placed[angled], placed[twisted]
-    bc = (c - b) / np.linalg.norm(c - b)
-    normal = np.cross(b - a, bc)
-    normal /= np.linalg.norm(normal)
+def _place(x: list[np.ndarray], placing: tuple[int, int, int, float, float, float] | None) -> np.ndarray:
+    """Position with given bond length, angle and dihedral to placed atoms (the first three span a plane)."""
+    if placing is None:
+        return np.zeros(3)
+    bonded, angled, twisted, bond_nm, angle_deg, dihedral_deg = placing
     angle, turn = math.radians(angle_deg), math.radians(dihedral_deg)
+    if len(x) == 1:
+        return np.array([bond_nm, 0.0, 0.0])
+    if len(x) == 2:
+        return bond_nm * np.array([math.cos(angle), math.sin(angle), 0.0])
+    c, b, a = x[bonded], x[angled], x[twisted]
+    forward = (c - b) / np.linalg.norm(c - b)
+    normal = np.cross(b - a, forward)
+    normal /= np.linalg.norm(normal)
     along, across, up = -math.cos(angle), math.sin(angle) * math.cos(turn), math.sin(angle) * math.sin(turn)
-    return c + bond_nm * (along * bc + across * np.cross(normal, bc) + up * normal)
+    return c + bond_nm * (along * forward + across * np.cross(normal, forward) + up * normal)
+
+
+def _topology(loaded: "app.Topology", path: Path) -> Topology:
+    from openmm import unit
+
+    nameless = [atom.name for atom in loaded.atoms() if atom.element is None]
+    if nameless:
+        raise DataError(f"{path}: atom {nameless[0]} has no element; all-atom dynamics needs one for every atom.")
+    atoms = tuple(
+        Atom(
+            name=atom.name,
+            element=atom.element.symbol,
+            residue_name=atom.residue.name,
+            residue_id=int(atom.residue.id),
+            chain_id=atom.residue.chain.id,
+            mass_amu=float(atom.element.mass.value_in_unit(unit.dalton)),
+        )
+        for atom in loaded.atoms()
+    )
+    pairs = {(min(a.index, b.index), max(a.index, b.index)) for a, b in loaded.bonds()}
+    return Topology(atoms, tuple(sorted(pairs)))

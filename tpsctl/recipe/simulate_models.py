@@ -40,15 +40,15 @@ class MetadynamicsSampling(Section):
     walkers: int = key("Walkers that share one bias.", "1", default=2, ge=1)
     duration_ps: float = key("Metadynamics of each walker.", "ps", default=1500.0, gt=0)
     round_ps: float = key("Time after which walkers exchange their hills.", "ps", default=50.0, gt=0)
-    hill_height_kj_per_mol: float = key("Height of the first hill.", "kJ/mol", default=2.0, gt=0)
+    hill_height_kj_per_mol: float = key("Height of the first hill.", "kJ/mol", default=3.0, gt=0)
     hill_width_rad: float = key("Standard deviation of a hill.", "rad", default=0.3, gt=0)
-    hill_interval_ps: float = key("Time between two hills of one walker.", "ps", default=0.25, gt=0)
+    hill_interval_ps: float = key("Time between two hills of one walker.", "ps", default=0.5, gt=0)
     bias_factor: float = key("Production sees the free energy divided by this.", "1", default=10.0, gt=1)
     cap_kj_per_mol: float = key(
         "Free energy above the minimum up to which the bias compensates.", "kJ/mol", default=75.0, gt=0
     )
     cap_width_kj_per_mol: float = key("Range of energy over which the cap sets in.", "kJ/mol", default=4.0, gt=0)
-    grid_points: int = key("Grid points per dihedral.", "1", default=60, ge=10)
+    grid_points: int = key("Grid points per dihedral.", "1", default=48, ge=10)
 
 
 class DynamicsSection(Section):
@@ -67,8 +67,8 @@ class ProductionSection(Section):
     trajectories: int = key("Independent trajectories; training and test data are split by them.", "1", ge=1)
     duration_ps: float = key("Length of each trajectory.", "ps", gt=0)
     equilibration_ps: float = key("Discarded at the start of each trajectory.", "ps", default=20.0, ge=0)
-    frame_interval_ps: float = key("Time between two stored frames.", "ps", default=0.15, gt=0)
-    chunk_ps: float = key("Production per file: what a kill can cost.", "ps", default=150.0, gt=0)
+    frame_interval_ps: float = key("Time between two stored frames.", "ps", default=0.2, gt=0)
+    chunk_ps: float = key("Production per file: what a kill can cost.", "ps", default=200.0, gt=0)
 
 
 class DataOutput(Section):
