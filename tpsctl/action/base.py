@@ -31,7 +31,7 @@ from torch import Tensor
 
 from tpsctl.action.memory import bytes_per_image
 from tpsctl.errors import PathError, TpsctlError
-from tpsctl.score import Score
+from tpsctl.score import Score, VectorProduct
 from tpsctl.units import diffusion_coefficient
 
 
@@ -92,6 +92,10 @@ class ActionTerms:
     @property
     def total(self) -> Float[Tensor, " path"]:
         return self.kinetic + self.drift + self.cross + self.divergence
+
+    def select(self, keep: Tensor) -> "ActionTerms":
+        """Those of some paths, by mask or index."""
+        return ActionTerms(*(getattr(self, field.name)[keep] for field in fields(self)))
 
     def scatter_into(self, whole: "ActionTerms", paths: Tensor) -> None:
         """Write these values into those of a larger batch, at the given path indices."""
@@ -181,11 +185,43 @@ class LeastSquaresAction(Action):
 
     @abstractmethod
     def normal_blocks(self, scaled_jacobian: Tensor) -> tuple[Tensor, Tensor]:
-        """Diagonal (path, L-1, n, n) and upper off-diagonal (path, L-2, n, n) blocks from K at images 1 ... L-1."""
+        """Blocks of the matrix from K (path, L-1, n, n) at images 1 ... L-1.
+
+        Returns:
+            Diagonal blocks (path, L-1, n, n), and upper off-diagonal ones (path, L-2, n, n), or (1, 1, n, n) if
+            they are all the same.
+        """
 
     @abstractmethod
-    def normal_product(self, paths: Tensor, v: Tensor) -> Tensor:
-        """The same matrix times v, both (path, L-1, bead, dim) in z, from products with the score's Jacobian."""
+    def normal_product(self, v: Tensor, k: VectorProduct, k_transposed: VectorProduct) -> Tensor:
+        """The same matrix times v (path, L-1, n), from products with K and K^T."""
+
+    @abstractmethod
+    def project(self, change: Tensor, k_transposed: VectorProduct) -> Tensor:
+        """Residuals' Jacobian, transposed, times the residuals' change that a change of dt sqrt(D) s makes."""
+
+    def scaled_drift(self, paths: Float[Tensor, "path image bead dim"]) -> Float[Tensor, "path interior n"]:
+        """dt sqrt(D) s at the interior images: what the score moves an image by in one step, in z."""
+        x = paths[:, 1:-1].flatten(0, 1)
+        score = torch.cat([self.score(x[c]) for c in self.chunks(x)])
+        scaled = self.dynamics.dt_ps * self.dynamics.diffusion_like(x).sqrt() * score
+        return scaled.flatten(1).unflatten(0, (paths.shape[0], -1))
+
+    def scaled_products(self, paths: Float[Tensor, "path image bead dim"]) -> tuple[VectorProduct, VectorProduct]:
+        """v -> K v and v -> K^T v at the interior images, without a matrix; v (path, L-1, n)."""
+        x = paths[:, 1:-1].flatten(0, 1)
+        root, dt = self.dynamics.diffusion_like(paths).sqrt(), self.dynamics.dt_ps
+
+        def forward(v: Tensor) -> Tensor:
+            w = root * v.reshape(x.shape)
+            return (dt * root * torch.cat([self.score.jvp(x[c], w[c]) for c in self.chunks(x)])).view_as(v)
+
+        def backward(v: Tensor) -> Tensor:
+            w = root * v.reshape(x.shape)
+            products = [self.score.with_vjp(x[c])[1](w[c]) for c in self.chunks(x)]
+            return (dt * root * torch.cat(products)).view_as(v)
+
+        return forward, backward
 
     def scaled_jacobian(self, paths: Float[Tensor, "path image bead dim"]) -> Float[Tensor, "path interior n n"]:
         """K = dt sqrt(D) J sqrt(D) at the interior images."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tpsctl.action.base import ImageTerms, LeastSquaresAction
+from tpsctl.score import VectorProduct
 
 
 class EulerMaruyamaAction(LeastSquaresAction):
@@ -33,17 +34,15 @@ class EulerMaruyamaAction(LeastSquaresAction):
         forward = identity + scaled_jacobian
         return forward.mT @ forward + identity, -forward[:, :-1].mT
 
-    def normal_product(self, paths: Tensor, v: Tensor) -> Tensor:
-        x, d = paths[:, 1:-1].flatten(0, 1), self.dynamics.diffusion_like(paths)
-        root, dt = d.sqrt(), self.dynamics.dt_ps
-        flat, after = v.flatten(0, 1), torch.zeros_like(v)
-        after[:, :-1] = v[:, 1:]
-        residual, back = after.flatten(0, 1) - flat, []
-        for c in self.chunks(x):
-            _, vjp = self.score.with_vjp(x[c])
-            residual[c] -= dt * root * self.score.jvp(x[c], root * flat[c])
-            back.append(-residual[c] - dt * root * vjp(root * residual[c]))
-        product = torch.cat(back).view_as(v)
-        product[:, 1:] += residual.view_as(v)[:, :-1]
+    def normal_product(self, v: Tensor, k: VectorProduct, k_transposed: VectorProduct) -> Tensor:
+        residual = -v - k(v)
+        residual[:, :-1] += v[:, 1:]
+        product = -residual - k_transposed(residual)
+        product[:, 1:] += residual[:, :-1]
         product[:, 0] += v[:, 0]
         return product
+
+    def project(self, change: Tensor, k_transposed: VectorProduct) -> Tensor:
+        projected = change + k_transposed(change)
+        projected[:, 1:] -= change[:, :-1]
+        return projected

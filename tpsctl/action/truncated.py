@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tpsctl.action.base import ImageTerms, LeastSquaresAction
+from tpsctl.score import VectorProduct
 
 
 class TruncatedAction(LeastSquaresAction):
@@ -25,16 +26,13 @@ class TruncatedAction(LeastSquaresAction):
     def normal_blocks(self, scaled_jacobian: Tensor) -> tuple[Tensor, Tensor]:
         identity = torch.eye(scaled_jacobian.shape[-1]).to(scaled_jacobian)
         diagonal = scaled_jacobian.mT @ scaled_jacobian + 2 * identity
-        n_paths, n_images = scaled_jacobian.shape[:2]
-        return diagonal, (-identity).expand(n_paths, n_images - 1, -1, -1)
+        return diagonal, -identity.view(1, 1, *identity.shape)
 
-    def normal_product(self, paths: Tensor, v: Tensor) -> Tensor:
-        x, d = paths[:, 1:-1].flatten(0, 1), self.dynamics.diffusion_like(paths)
-        flat, parts = v.flatten(0, 1) * d.sqrt(), []
-        for c in self.chunks(x):
-            _, vjp = self.score.with_vjp(x[c])
-            parts.append(vjp(d * self.score.jvp(x[c], flat[c])))
-        product = 2 * v + self.dynamics.dt_ps**2 * d.sqrt() * torch.cat(parts).view_as(v)
+    def normal_product(self, v: Tensor, k: VectorProduct, k_transposed: VectorProduct) -> Tensor:
+        product = 2 * v + k_transposed(k(v))
         product[:, 1:] -= v[:, :-1]
         product[:, :-1] -= v[:, 1:]
         return product
+
+    def project(self, change: Tensor, k_transposed: VectorProduct) -> Tensor:
+        return k_transposed(change)

@@ -2,5 +2,22 @@
 
 from tpsctl.optimize.base import Convergence, Optimizer, Outcome, Status, StepCallback, StepReport
 from tpsctl.optimize.first_order import SGD, Adam
+from tpsctl.optimize.lbfgs import LBFGS
+from tpsctl.optimize.levenberg_marquardt import LevenbergMarquardt
+from tpsctl.optimize.stages import Stage, interpolated, run_stages
 
-__all__ = ["SGD", "Adam", "Convergence", "Optimizer", "Outcome", "Status", "StepCallback", "StepReport"]
+__all__ = [
+    "LBFGS",
+    "SGD",
+    "Adam",
+    "Convergence",
+    "LevenbergMarquardt",
+    "Optimizer",
+    "Outcome",
+    "Stage",
+    "Status",
+    "StepCallback",
+    "StepReport",
+    "interpolated",
+    "run_stages",
+]

@@ -85,7 +85,6 @@ class Outcome:
         terms: Final action terms.
         gradient_max: Final max |dS/dx|, 1/nm.
         remedy: Per path, what to do about it; "" where there is nothing to do.
-        evaluations: Score evaluations, products and Jacobians spent, in images.
     """
 
     status: tuple[Status, ...]
@@ -137,28 +136,38 @@ class Monitor:
         )
         self._convergence = convergence
         self._on_step = on_step
-        self._calls = -1
+        self._step = -1
 
     @property
     def active(self) -> Int[Tensor, " active"]:
         """Indices of the paths still running."""
         return (self.record.code == _CODES.index(Status.RUNNING)).nonzero().squeeze(1)
 
-    def update(self, index: Tensor, paths: Tensor, terms: ActionTerms, gradient: Tensor) -> None:
-        """Take note of a new state of the active paths `index`; the first call is step 0."""
-        self._calls += 1
+    def begin_step(self) -> Int[Tensor, " active"]:
+        """Count a step of every active path and return their indices; the first call is step 0."""
+        self._step += 1
+        index = self.active
+        self.record.steps[index] = self._step
+        return index
+
+    def accept(self, index: Tensor, paths: Tensor, terms: ActionTerms, gradient: Tensor) -> None:
+        """Take note of a new state of the paths `index`; one that is not finite ends its path."""
         record = self.record
         finite = terms.total.isfinite() & gradient.flatten(1).isfinite().all(1)
         self.finish(index[~finite], Status.NON_FINITE)
         index, size = index[finite], gradient[finite].flatten(1).abs().amax(1)
         record.good[index] = paths[finite]
-        _select(terms, finite).scatter_into(record.terms, index)
+        terms.select(finite).scatter_into(record.terms, index)
         record.gradient_max[index] = size
         record.history[index] = record.history[index].roll(-1, dims=1)
         record.history[index, -1] = terms.total[finite]
-        record.steps[index] = self._calls
         self.finish(index[self._converged(index)], Status.CONVERGED)
-        self._report()
+
+    def report(self) -> None:
+        """Tell whoever watches."""
+        if self._on_step is not None:
+            running = self.record.code == _CODES.index(Status.RUNNING)
+            self._on_step(StepReport(self._step, self.record.terms, self.record.gradient_max, running))
 
     def finish(self, index: Tensor, status: Status) -> None:
         """These paths end like this."""
@@ -178,11 +187,6 @@ class Monitor:
         still = change <= criterion.action_tolerance * history[:, -1].abs()
         flat = self.record.gradient_max[index] <= criterion.gradient_tolerance_per_nm
         return flat & still
-
-    def _report(self) -> None:
-        if self._on_step is not None:
-            running = self.record.code == _CODES.index(Status.RUNNING)
-            self._on_step(StepReport(self._calls, self.record.terms, self.record.gradient_max, running))
 
     def _remedy(self, i: int, status: Status) -> str:
         slope = self.record.gradient_max[i].item()
@@ -226,13 +230,3 @@ def _require_finite(paths: Tensor) -> None:
     bad = (~paths.isfinite()).flatten(1).any(1).nonzero().squeeze(1).tolist()
     if bad:
         raise PathError(f"paths: path {bad[0]} has a non-finite coordinate before optimization. Redraw the guess.")
-
-
-def _select(terms: ActionTerms, keep: Tensor) -> ActionTerms:
-    return ActionTerms(
-        terms.kinetic[keep],
-        terms.drift[keep],
-        terms.cross[keep],
-        terms.divergence[keep],
-        terms.divergence_error[keep],
-    )

@@ -39,11 +39,12 @@ class FirstOrder(Optimizer):
         state = FirstOrderState(0, torch.zeros_like(paths), torch.zeros_like(paths))
         current = paths.clone()
         for _ in range(self.max_steps + 1):
-            index = monitor.active
+            index = monitor.begin_step()
             if len(index) == 0:
                 break
             terms, gradient = action.value_and_gradient(current[index])
-            monitor.update(index, current[index], terms, gradient)
+            monitor.accept(index, current[index], terms, gradient)
+            monitor.report()
             state.step += 1
             step = self._step(state, index, gradient)
             current[index, 1:-1] -= step[:, 1:-1]

@@ -1,0 +1,163 @@
+"""Damped Gauss-Newton systems (M + lambda) p = b of a batch of paths, in scaled coordinates.
+
+M is block-tridiagonal over the interior images (`LeastSquaresAction`). `BlockSystem` factors it exactly,
+
+    C_1 = chol(A_1 + lambda),   W_i = C_i^-1 U_i,   C_{i+1} = chol(A_{i+1} + lambda - W_i^T W_i) ,
+
+all paths at once, O(images n^3); `ProductSystem` stores no matrix and solves by conjugate gradients on products with
+the score's Jacobian, for molecules whose blocks do not fit into memory. Both remember the paths they
+were made at, so that a system can be used for several steps.
+"""
+
+from abc import ABC, abstractmethod
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from tpsctl.action.base import LeastSquaresAction
+from tpsctl.optimize.scaling import laplacian_inverse
+
+
+class GaussNewtonSystem(ABC):
+    """One damped system per path, refreshed and solved for any subset of the batch."""
+
+    @abstractmethod
+    def refresh(self, index: Int[Tensor, " active"], paths: Tensor) -> None:
+        """Take the Jacobian anew at `paths`, the present states of the batch members `index`."""
+
+    @abstractmethod
+    def damp(self, index: Int[Tensor, " active"], damping: Float[Tensor, " active"]) -> None:
+        """Set lambda of the batch members `index`."""
+
+    @abstractmethod
+    def curvature(
+        self, index: Int[Tensor, " active"], ahead: Tensor, step: Float[Tensor, "active interior n"]
+    ) -> Tensor:
+        """J^T of what the residuals at `ahead` differ from their linear prediction for `step`."""
+
+    @abstractmethod
+    def solve(self, index: Int[Tensor, " active"], b: Float[Tensor, "active interior n"]) -> Tensor:
+        """(M + lambda)^-1 b; not finite where the system has no solution."""
+
+
+class BlockSystem(GaussNewtonSystem):
+    """Dense blocks and their block-Cholesky factors."""
+
+    def __init__(self, action: LeastSquaresAction, paths: Float[Tensor, "path image bead dim"]) -> None:
+        self._action = action
+        n_paths, m, n = paths.shape[0], paths.shape[1] - 2, paths[0, 0].numel()
+        self._diagonal = paths.new_zeros(n_paths, m, n, n)
+        self._jacobian = paths.new_zeros(n_paths, m, n, n)
+        self._drift = paths.new_zeros(n_paths, m, n)
+        self._upper = paths.new_zeros(0)
+        self._factor = paths.new_zeros(m, n_paths, n, n)
+        self._coupling = paths.new_zeros(max(m - 1, 0), n_paths, n, n)
+
+    def refresh(self, index: Tensor, paths: Tensor) -> None:
+        jacobian = self._action.scaled_jacobian(paths)
+        diagonal, upper = self._action.normal_blocks(jacobian)
+        self._diagonal[index], self._jacobian[index] = diagonal, jacobian
+        self._drift[index] = self._action.scaled_drift(paths)
+        if upper.shape[:2] == (1, 1):
+            self._upper = upper  # one block shared by all
+            return
+        if self._upper.numel() == 0:
+            self._upper = upper.new_zeros(len(self._diagonal), *upper.shape[1:])
+        self._upper[index] = upper
+
+    def curvature(self, index: Tensor, ahead: Tensor, step: Tensor) -> Tensor:
+        jacobian = self._jacobian[index]
+        bent = self._action.scaled_drift(ahead) - self._drift[index] - _times(jacobian, step)
+        return self._action.project(bent, lambda v: _times(jacobian.mT, v))
+
+    def damp(self, index: Tensor, damping: Tensor) -> None:
+        diagonal = self._diagonal[index]
+        diagonal.diagonal(dim1=-2, dim2=-1).add_(damping.view(-1, 1, 1))
+        m = diagonal.shape[1]
+        shared = self._upper.shape[1] == 1
+        pivot = diagonal[:, 0]
+        for i in range(m):
+            factor, failed = torch.linalg.cholesky_ex(pivot)
+            factor[failed > 0] = torch.nan
+            self._factor[i, index] = factor
+            if i + 1 < m:
+                upper = self._upper.expand(len(index), -1, -1, -1)[:, 0] if shared else self._upper[index, i]
+                coupling = torch.linalg.solve_triangular(factor, upper, upper=False)
+                self._coupling[i, index] = coupling
+                pivot = diagonal[:, i + 1] - coupling.mT @ coupling
+
+    def solve(self, index: Tensor, b: Tensor) -> Tensor:
+        whole = len(index) == self._factor.shape[1]
+        factor = self._factor if whole else self._factor[:, index]
+        coupling = self._coupling if whole else self._coupling[:, index]
+        column, m = b.unsqueeze(-1), b.shape[1]
+        forward: list[Tensor] = []
+        for i in range(m):
+            right = column[:, i] - coupling[i - 1].mT @ forward[-1] if i else column[:, 0]
+            forward.append(torch.linalg.solve_triangular(factor[i], right, upper=False))
+        for i in reversed(range(m)):
+            right = forward[i] - coupling[i] @ forward[i + 1] if i + 1 < m else forward[i]
+            forward[i] = torch.linalg.solve_triangular(factor[i].mT, right, upper=True)
+        return torch.stack(forward, dim=1).squeeze(-1)
+
+
+class ProductSystem(GaussNewtonSystem):
+    """No matrix: preconditioned conjugate gradients, preconditioner the damped path Laplacian.
+
+    Args:
+        action: Gives the products.
+        paths: The batch.
+        tolerance: Residual at which a solution is good enough, relative to b.
+        max_products: Most products per solution.
+    """
+
+    def __init__(
+        self, action: LeastSquaresAction, paths: Tensor, *, tolerance: float = 1e-2, max_products: int = 100
+    ) -> None:
+        self._action, self._paths = action, paths.clone()
+        self._tolerance, self._max_products = tolerance, max_products
+        self._damping = paths.new_zeros(len(paths))
+        m = paths.shape[1] - 2
+        self._values, self._modes = torch.linalg.eigh(torch.linalg.inv(laplacian_inverse(m, paths)))
+
+    def refresh(self, index: Tensor, paths: Tensor) -> None:
+        self._paths[index] = paths
+
+    def damp(self, index: Tensor, damping: Tensor) -> None:
+        self._damping[index] = damping
+
+    def curvature(self, index: Tensor, ahead: Tensor, step: Tensor) -> Tensor:
+        forward, backward = self._action.scaled_products(self._paths[index])
+        base = self._action.scaled_drift(self._paths[index])
+        return self._action.project(self._action.scaled_drift(ahead) - base - forward(step), backward)
+
+    def solve(self, index: Tensor, b: Tensor) -> Tensor:
+        damping = self._damping[index].view(-1, 1, 1)
+        forward, backward = self._action.scaled_products(self._paths[index])
+        x, r = torch.zeros_like(b), b.clone()
+        z = self._precondition(r, damping)
+        p, rz = z, _dot(r, z)
+        goal = self._tolerance**2 * _dot(b, b)
+        for _ in range(self._max_products):
+            if bool((_dot(r, r) <= goal).all()):
+                break
+            mp = self._action.normal_product(p, forward, backward) + damping * p
+            step = rz / _dot(p, mp).clamp_min(torch.finfo(b.dtype).tiny)
+            x, r = x + step * p, r - step * mp
+            z = self._precondition(r, damping)
+            rz, before = _dot(r, z), rz
+            p = z + rz / before.clamp_min(torch.finfo(b.dtype).tiny) * p
+        return x
+
+    def _precondition(self, r: Tensor, damping: Tensor) -> Tensor:
+        spectral = torch.einsum("ik,pin->pkn", self._modes, r) / (self._values.view(1, -1, 1) + damping)
+        return torch.einsum("ik,pkn->pin", self._modes, spectral)
+
+
+def _times(matrix: Float[Tensor, "... n n"], v: Float[Tensor, "... n"]) -> Tensor:
+    return (matrix @ v.unsqueeze(-1)).squeeze(-1)
+
+
+def _dot(a: Tensor, b: Tensor) -> Float[Tensor, "path 1 1"]:
+    return (a * b).sum((1, 2), keepdim=True)

@@ -1,0 +1,74 @@
+"""Several minimizations in a row: "repair, then converge", continuation and refinement.
+
+A stage is an optimizer with an action of its own, so it may differ from the one before in the physical step
+(continuation from small to large dt), in the diffusion time of its score (annealing from large to small), in the
+method, and in the number of images: paths are then interpolated, with their ends bit-identical.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tpsctl.action.base import Action
+from tpsctl.optimize.base import Optimizer, Outcome, StepReport
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One minimization of several.
+
+    Attributes:
+        name: Shown in progress reports.
+        optimizer: The method with its limits.
+        action: What it minimizes.
+        images: Images of every path in this stage; None for as many as before.
+    """
+
+    name: str
+    optimizer: Optimizer
+    action: Action
+    images: int | None = None
+
+
+def run_stages(
+    stages: Sequence[Stage],
+    paths: Float[Tensor, "path image bead dim"],
+    *,
+    on_step: Callable[[StepReport], None] | None = None,
+) -> tuple[Tensor, tuple[Outcome, ...]]:
+    """All stages, each from the paths of the one before; the last outcome is that of the whole."""
+    outcomes = []
+    for stage in stages:
+        if stage.images is not None:
+            paths = interpolated(paths, stage.images)
+        paths, outcome = stage.optimizer.minimize(stage.action, paths, on_step=_named(on_step, stage.name))
+        outcomes.append(outcome)
+    return paths, tuple(outcomes)
+
+
+def interpolated(paths: Float[Tensor, "path image bead dim"], images: int) -> Float[Tensor, "path image2 bead dim"]:
+    """The same paths with another number of images, at equal steps of the old image number.
+
+    Cubic (Catmull-Rom), so that a bond that turns from image to image keeps its length to second order.
+    """
+    old = paths.shape[1]
+    if images == old:
+        return paths
+    place = torch.linspace(0, old - 1, images, dtype=paths.dtype, device=paths.device)
+    left = place.long().clamp_max(old - 2)
+    u = (place - left).view(1, -1, 1, 1)
+    slope = torch.cat([paths[:, 1:2] - paths[:, :1], paths[:, 2:] - paths[:, :-2], paths[:, -1:] - paths[:, -2:-1]], 1)
+    slope[:, 1:-1] /= 2
+    a, b, da, db = paths[:, left], paths[:, left + 1], slope[:, left], slope[:, left + 1]
+    new = a + u * da + u**2 * (3 * (b - a) - 2 * da - db) + u**3 * (2 * (a - b) + da + db)
+    new[:, 0], new[:, -1] = paths[:, 0], paths[:, -1]
+    return new
+
+
+def _named(on_step: Callable[[StepReport], None] | None, name: str) -> Callable[[StepReport], None] | None:
+    if on_step is None:
+        return None
+    return lambda report: on_step(replace(report, stage=name))

@@ -1,0 +1,69 @@
+"""A Gaussian as a prior: the harmonic oscillator, exactly solvable at every diffusion time.
+
+Data N(mu, s^2) noised to x_t = alpha x_0 + sigma eps and read as y = x_t / alpha are N(mu, s^2 + (sigma/alpha)^2), so
+
+    score(y, t) = -(y - mu) / (s^2 + (sigma(t)/alpha(t))^2) .
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from tpsctl.prior.base import Prior
+from tpsctl.schedule import NoiseSchedule, VariancePreserving
+from tpsctl.score import AutogradScore, Score
+
+
+class GaussianPrior(Prior):
+    """One bead around a center.
+
+    Args:
+        mean_nm: mu, one coordinate per dimension, nm.
+        std_nm: s, nm.
+        schedule: Noise schedule in nm; variance preserving with the data's width by default.
+    """
+
+    kind = "gaussian"
+    n_beads = 1
+    conservative = True
+    temperature_k = None
+
+    def __init__(self, *, mean_nm: Sequence[float], std_nm: float, schedule: NoiseSchedule | None = None) -> None:
+        self.n_dims = len(mean_nm)
+        self._mean = torch.tensor([list(mean_nm)], dtype=torch.float64)
+        self._std_nm = std_nm
+        self._schedule = schedule or VariancePreserving(scale=std_nm)
+
+    def at(self, t: float) -> Score:
+        variance = self._std_nm**2 + self.sigma_nm(t) ** 2
+        return AutogradScore(lambda x: -(x - self._mean.to(x)) / variance)
+
+    def sigma_nm(self, t: float) -> float:
+        return float(self._schedule.relative_sigma(torch.tensor(t, dtype=torch.float64)))
+
+    @property
+    def generative(self) -> bool:
+        return True
+
+    def noise(self, x: Tensor, t: float, generator: torch.Generator) -> Tensor:
+        alpha, sigma = self._coefficients(t)
+        return alpha * x + sigma * torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x)
+
+    def denoise(self, x_t: Tensor, t: float, generator: torch.Generator, *, steps: int = 100) -> Tensor:
+        """A draw from p(x_0 | x_t), in one exact step: it is Gaussian."""
+        alpha, sigma = self._coefficients(t)
+        precision = 1 / self._std_nm**2 + alpha**2 / sigma**2 if sigma > 0 else float("inf")
+        if precision == float("inf"):
+            return x_t / alpha
+        center = (self._mean.to(x_t) / self._std_nm**2 + alpha * x_t / sigma**2) / precision
+        return center + torch.randn(x_t.shape, generator=generator, dtype=x_t.dtype).to(x_t) / precision**0.5
+
+    def sample(self, count: int, generator: torch.Generator, *, steps: int = 400) -> Tensor:
+        """Exact samples."""
+        noise = torch.randn(count, 1, self.n_dims, generator=generator, dtype=torch.float64)
+        return self._mean + self._std_nm * noise
+
+    def _coefficients(self, t: float) -> tuple[float, float]:
+        time = torch.tensor(t, dtype=torch.float64)
+        return float(self._schedule.alpha(time)), float(self._schedule.sigma(time))
