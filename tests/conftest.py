@@ -92,3 +92,42 @@ def alanine():
     )
     bonds = tuple(sorted((min(a.index, b.index), max(a.index, b.index)) for a, b in whole.topology.bonds()))
     return Topology(atoms, bonds), x
+
+
+@pytest.fixture(scope="session")
+def peroxide():
+    """H-O-O-H, the smallest molecule with a torsion: topology, and frames with scores of a simple energy.
+
+    `frames(count)` gives positions (count, 4, 3) in nm and scores -grad U/kT in 1/nm for harmonic 1-2 and 1-3
+    distances and 2 cos(5 phi) + cos(phi): the fivefold term is more than a force field's usual torsions can do.
+    """
+    from types import SimpleNamespace
+
+    from tpsctl.geometry import center, dihedral
+    from tpsctl.topology import Atom, Topology
+
+    names = ("H1", "O1", "O2", "H2")
+    atoms = tuple(Atom(n, n[0], "PER", 1, "A", 15.999 if n[0] == "O" else 1.008) for n in names)
+    topology = Topology(atoms, ((0, 1), (1, 2), (2, 3)))
+    pairs, lengths = (
+        torch.tensor([[0, 1], [1, 2], [2, 3], [0, 2], [1, 3]]),
+        torch.tensor([0.10, 0.15, 0.10, 0.19, 0.19]),
+    )
+
+    def energy(x):
+        d = (x[:, pairs[:, 0]] - x[:, pairs[:, 1]]).norm(dim=-1)
+        phi = dihedral(x, torch.tensor([[0, 1, 2, 3]]))[:, 0]
+        return 2e4 * (d - lengths.to(x)).square().sum(1) + 2 * (5 * phi).cos() + phi.cos()
+
+    def frames(count, seed=0):
+        g = torch.Generator().manual_seed(seed)
+        phi = 2 * torch.pi * torch.rand(count, generator=g, dtype=torch.float64)
+        x = torch.zeros(count, 4, 3, dtype=torch.float64)
+        x[:, 2, 2] = 0.15
+        x[:, 0] = torch.tensor([0.0925, 0.0, -0.038])
+        x[:, 3] = torch.stack((0.0925 * phi.cos(), 0.0925 * phi.sin(), torch.full_like(phi, 0.188)), 1)
+        x = center(x + 0.003 * torch.randn(x.shape, generator=g, dtype=torch.float64)).requires_grad_(True)
+        (gradient,) = torch.autograd.grad(energy(x).sum(), x)
+        return x.detach(), -gradient
+
+    return SimpleNamespace(topology=topology, frames=frames, energy=energy)

@@ -53,7 +53,7 @@ class Model(Section):
     """What all models share: the noise widths they know and the size of the network."""
 
     smallest_width_nm: float = key(
-        "Smallest noise width: how close to the data the score is known.", "nm", default=0.001, gt=0
+        "Smallest noise width: how close to the data the score is known.", "nm", default=0.00025, gt=0
     )
     largest_width_nm: float = key(
         "Largest noise width: several times the molecule, so that noise hides it.", "nm", default=1.0, gt=0
