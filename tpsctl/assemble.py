@@ -24,7 +24,9 @@ from tpsctl.guess.torsion import TorsionGuess, Waypoint
 from tpsctl.guess.trajectory import TrajectoryGuess
 from tpsctl.optimize.base import Convergence, Optimizer
 from tpsctl.optimize.first_order import SGD, Adam
+from tpsctl.optimize.lbfgs import LBFGS
 from tpsctl.optimize.levenberg_marquardt import LevenbergMarquardt
+from tpsctl.optimize.stages import Stage
 from tpsctl.output.trajectory import dummy_topology
 from tpsctl.prior.base import Prior
 from tpsctl.recipe import models
@@ -97,7 +99,12 @@ def _prior(section: models.Prior, system: System) -> Prior:
             from tpsctl.prior.openmm import OpenMMPrior
 
             _require_molecule(section.kind, system)
-            return OpenMMPrior(system.topology, section.force_field, temperature_k=section.temperature_k)
+            return OpenMMPrior(
+                system.topology,
+                section.force_field,
+                temperature_k=section.temperature_k,
+                threads=torch.get_num_threads(),
+            )
         case models.MuellerBrownPrior():
             from tpsctl.prior.mueller_brown import MuellerBrownPrior
 
@@ -242,6 +249,25 @@ def make_action(recipe: models.Recipe, stage: models.Stage, prior: Prior, dynami
             return OnsagerMachlupAction(score, dynamics, _divergence(recipe.action.divergence, recipe.seed))
 
 
+def make_stages(recipe: models.Recipe, prior: Prior, system: System) -> list[Stage]:
+    """The stages of the optimization; the last must have the recipe's number of images."""
+    if recipe.stages[-1].images not in (None, recipe.path.images):
+        raise RecipeError(
+            f"optimize: the last stage has {recipe.stages[-1].images} images, path.images is {recipe.path.images}. "
+            "Leave images out of the last stage."
+        )
+    dynamics = make_dynamics(recipe.action, prior, system.topology)
+    return [
+        Stage(
+            name=f"{number}. {stage.method}",
+            optimizer=make_optimizer(stage),
+            action=make_action(recipe, stage, prior, dynamics),
+            images=stage.images or recipe.path.images,
+        )
+        for number, stage in enumerate(recipe.stages, start=1)
+    ]
+
+
 def diffusion_time(recipe: models.Recipe) -> float:
     """The diffusion time of the final path; 0 for priors that are a force field."""
     return getattr(recipe.prior, "diffusion_time", 0.0)
@@ -261,6 +287,10 @@ def make_optimizer(stage: models.Method) -> Optimizer:
     match stage:
         case models.LevenbergMarquardt():
             return LevenbergMarquardt(max_steps=stage.max_steps, convergence=convergence)
+        case models.Lbfgs():
+            return LBFGS(
+                max_steps=stage.max_steps, convergence=convergence, max_displacement_nm=stage.max_displacement_nm
+            )
         case models.Adam():
             return Adam(learning_rate_nm=stage.learning_rate_nm, max_steps=stage.max_steps, convergence=convergence)
         case models.Sgd():
@@ -270,4 +300,3 @@ def make_optimizer(stage: models.Method) -> Optimizer:
                 max_steps=stage.max_steps,
                 convergence=convergence,
             )
-    raise NotImplementedError

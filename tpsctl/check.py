@@ -13,10 +13,10 @@ from typing import Any, Literal
 from torch import Tensor
 
 from tpsctl import assemble
-from tpsctl.action.base import Action
 from tpsctl.action.memory import bytes_per_image
 from tpsctl.errors import RecipeError, TpsctlError
 from tpsctl.guess.screen import Screening
+from tpsctl.optimize.stages import Stage, interpolated
 from tpsctl.output.directory import earlier_result
 from tpsctl.prior.base import Prior
 from tpsctl.progress import Progress
@@ -94,9 +94,8 @@ class _Subject:
         return assemble.make_energy_model(self.recipe.validation, self.system, self.threads)
 
     @cached_property
-    def actions(self) -> list[Action]:
-        dynamics = assemble.make_dynamics(self.recipe.action, self.prior, self.system.topology)
-        return [assemble.make_action(self.recipe, stage, self.prior, dynamics) for stage in self.recipe.stages]
+    def stages(self) -> list[Stage]:
+        return assemble.make_stages(self.recipe, self.prior, self.system)
 
     @cached_property
     def guess(self) -> tuple[Tensor, Screening]:
@@ -141,7 +140,7 @@ def _prior(subject: _Subject) -> Iterator[Finding]:
     if wanted is not None and prior.temperature_k is not None and abs(wanted - prior.temperature_k) > 0.5:
         text = f"action.temperature_k is {wanted:g} K, the prior belongs to {prior.temperature_k:g} K"
         yield Finding("prior", "warn", text)
-    score = subject.actions[-1].score(subject.system.ends.to(subject.device)).cpu()
+    score = subject.stages[-1].action.score(subject.system.ends.to(subject.device)).cpu()
     if not bool(score.isfinite().all()):
         raise TpsctlError("the prior's score at the ends is not finite. Check the structures and the checkpoint.")
     largest = score.flatten(1).abs().amax(1).tolist()
@@ -184,16 +183,17 @@ def _guess(subject: _Subject) -> Iterator[Finding]:
 def _cost(subject: _Subject) -> Iterator[Finding]:
     recipe, total = subject.recipe, 0.0
     guess = subject.guess[0].to(subject.device)
-    for stage, action in zip(recipe.stages, subject.actions, strict=True):
-        action.value_and_gradient(guess)
+    for stage in subject.stages:
+        paths = interpolated(guess, stage.images or guess.shape[1])
+        stage.action.value_and_gradient(paths)
         started = time.monotonic()
-        terms, _ = action.value_and_gradient(guess)
-        total += (time.monotonic() - started) * stage.max_steps * recipe.path.paths
-        text = f"{stage.method}: action of the guess {terms.total[0].item():.4g} = "
+        terms, _ = stage.action.value_and_gradient(paths)
+        total += (time.monotonic() - started) * stage.optimizer.max_steps * recipe.path.paths
+        text = f"{stage.name}: action of the guess {terms.total[0].item():.4g} = "
         text += f"kinetic {terms.kinetic[0].item():.4g} + drift {terms.drift[0].item():.4g}"
         yield Finding("action", "ok", text)
     images = guess[0]
-    megabytes = bytes_per_image(subject.actions[-1].score, images) * len(images) * recipe.path.paths / 1e6
+    megabytes = bytes_per_image(subject.stages[-1].action.score, images) * len(images) * recipe.path.paths / 1e6
     budget = "within" if megabytes < 1000 else "worked on in chunks of"
     yield Finding(
         "cost", "ok", f"gradients of all steps: at most {_duration(total)}; {megabytes:.0f} MB, {budget} 1 GB"

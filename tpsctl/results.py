@@ -5,6 +5,7 @@ import os
 import platform
 import socket
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,9 +51,14 @@ class Finished:
     prior: Prior
     screening: Screening
     paths: Tensor
-    outcome: Outcome
+    stages: tuple[Outcome, ...]
     trace: Trace
     verdict: Verdict
+
+    @property
+    def outcome(self) -> Outcome:
+        """That of the last stage."""
+        return self.stages[-1]
 
 
 def write_files(folder: Path, run: Finished) -> None:
@@ -121,6 +127,9 @@ def describe(run: Finished, clock: Clock, *, device: torch.device, threads: int)
         "converged": sum(entry["status"] == Status.CONVERGED for entry in paths),
         "paths": paths,
         "guesses": asdict(run.screening),
+        "stages": [
+            _stage_entry(stage, outcome) for (_, stage), outcome in zip(run.trace.stages, run.stages, strict=True)
+        ],
         "energies": _protocol(run.verdict.energies),
         "notes": run.system.notes,
         "started": clock.started.isoformat(timespec="seconds"),
@@ -135,6 +144,11 @@ def describe(run: Finished, clock: Clock, *, device: torch.device, threads: int)
             "cores": os.cpu_count(),
         },
     }
+
+
+def _stage_entry(name: str, outcome: Outcome) -> dict[str, Any]:
+    """How many paths a stage left in which state."""
+    return {"stage": name, "steps": max(outcome.steps), "status": dict(Counter(s.value for s in outcome.status))}
 
 
 def _protocol(energies: PathEnergies | None) -> dict[str, Any] | None:

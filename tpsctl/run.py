@@ -1,5 +1,6 @@
 """The main job: recipe -> ends -> prior -> guess -> action -> optimization -> verdict -> files."""
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ from tpsctl.errors import RecipeError
 from tpsctl.guess.screen import FaultsOf, Screening, screened
 from tpsctl.judge import judge
 from tpsctl.optimize.base import Outcome, StepReport
+from tpsctl.optimize.stages import run_stages
 from tpsctl.output.directory import earlier_result, staged
 from tpsctl.output.manifest import file_sha256, write_manifest
 from tpsctl.prior.base import Prior
-from tpsctl.progress import Progress
+from tpsctl.progress import Progress, Update
 from tpsctl.recipe.loader import recipe_digest, require_files
 from tpsctl.recipe.models import Recipe
 from tpsctl.trace import Trace, describe_step
@@ -58,12 +60,12 @@ def run_recipe(recipe: Recipe, settings: Settings, progress: Progress) -> dict[s
         faults_of = assemble.make_faults(recipe, gate, energy_model)
         guesses, screening = draw_guesses(recipe, prior, system, faults_of, progress)
         clock.lap("guess")
-        paths, outcome, trace = optimize(recipe, prior, system, guesses.to(device), progress)
+        paths, outcomes, trace = optimize(recipe, prior, system, guesses.to(device), progress)
         clock.lap("optimize")
         progress.say(f"validating {len(paths)} x {paths.shape[1]} images ...")
         verdict = judge(recipe.validation, system, prior, paths, gate, energy_model)
         clock.lap("validate")
-        finished = results.Finished(recipe, system, prior, screening, paths, outcome, trace, verdict)
+        finished = results.Finished(recipe, system, prior, screening, paths, outcomes, trace, verdict)
         results.write_files(folder, finished)
         clock.lap("write")
         manifest = identity | results.describe(finished, clock, device=device, threads=threads)
@@ -103,6 +105,7 @@ def draw_guesses(
 ) -> tuple[Tensor, Screening]:
     """Initial paths (path, image, bead, dim), each from its own random stream, redrawn while it is faulty."""
     guess, count = assemble.make_guess(recipe, prior, system), recipe.path.paths
+    images = recipe.stages[0].images or recipe.path.images
     drawn, screenings = [], []
     with progress.task(f"{recipe.path.guess.kind} guess", count) as update:
         for i in range(count):
@@ -110,7 +113,7 @@ def draw_guesses(
             path, screening = screened(
                 guess,
                 system.ends,
-                recipe.path.images,
+                images,
                 [generator],
                 faults_of=faults_of,
                 max_draws=recipe.path.screen.max_draws,
@@ -126,17 +129,19 @@ def draw_guesses(
 
 def optimize(
     recipe: Recipe, prior: Prior, system: assemble.System, paths: Tensor, progress: Progress
-) -> tuple[Tensor, Outcome, Trace]:
-    """All stages, each from the paths of the one before."""
-    dynamics, trace = assemble.make_dynamics(recipe.action, prior, system.topology), Trace()
-    for stage in recipe.stages:
-        action = assemble.make_action(recipe, stage, prior, dynamics)
-        trace.stages.append((len(trace.steps), stage.method))
-        with progress.task(stage.method, stage.max_steps) as update:
+) -> tuple[Tensor, tuple[Outcome, ...], Trace]:
+    """All stages, each from the paths of the one before; the last outcome is that of the whole."""
+    stages, trace = assemble.make_stages(recipe, prior, system), Trace()
+    limits = {stage.name: stage.optimizer.max_steps for stage in stages}
+    with ExitStack() as stack:
+        tasks: dict[str, Update] = {}
 
-            def on_step(report: StepReport) -> None:
-                trace.note(report)
-                update(report.step, describe_step(report))
+        def on_step(report: StepReport) -> None:
+            if report.stage not in tasks:
+                stack.close()
+                tasks[report.stage] = stack.enter_context(progress.task(report.stage, limits[report.stage]))
+            tasks[report.stage](report.step, describe_step(report))
+            trace.note(report)
 
-            paths, outcome = assemble.make_optimizer(stage).minimize(action, paths, on_step=on_step)
-    return paths.cpu(), outcome, trace
+        paths, outcomes = run_stages(stages, paths, on_step=on_step)
+    return paths.cpu(), outcomes, trace

@@ -26,6 +26,8 @@ class Trace:
         if len(self.seconds) != len(report.active):
             self.seconds = torch.zeros(len(report.active))
         self.seconds[report.active.cpu()] = now
+        if not self.stages or self.stages[-1][1] != report.stage:
+            self.stages.append((len(self.steps), report.stage))
         self.steps.append(len(self.steps))
         names = ("total", *TERMS)
         self.terms.append({name: getattr(report.terms, name).detach().cpu().clone() for name in names})

@@ -311,6 +311,7 @@ class Lbfgs(Stage):
     """L-BFGS with the path's Laplacian as the initial Hessian."""
 
     method: Literal["lbfgs"] = key("L-BFGS.")
+    max_displacement_nm: float = key("Longest move of any bead in one step.", "nm", default=0.02, gt=0)
 
 
 class Adam(Stage):
