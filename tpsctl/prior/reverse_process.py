@@ -6,7 +6,8 @@ ancestral step from width s_i to s_{i+1} < s_i is
     y <- y + (s_i^2 - s_{i+1}^2) score(y, s_i) + churn s_{i+1} sqrt(1 - s_{i+1}^2 / s_i^2) z
 
 with churn = 1 (the exact posterior for a point mass). The last step is Tweedie's mean y + s^2 score.
-Noise lives in the subspace of zero mean position.
+Noise lives in the subspace of zero mean position. s^2 |score| of a bead is its distance from the posterior
+mean, of order s; where a model asks for more than six s, it is cut to that.
 
 Source: Song et al., arXiv:2011.13456, eq. 46 (ancestral sampling for variance exploding).
 """
@@ -17,6 +18,9 @@ import torch
 from torch import Tensor
 
 from tpsctl.geometry import center
+
+_FARTHEST = 6.0
+"""Largest distance of a bead from its posterior mean, in noise widths."""
 
 
 def reverse(
@@ -37,9 +41,14 @@ def reverse(
         Configurations (batch, bead, dim), nm, centered.
     """
     for here, there in zip(widths[:-1], widths[1:], strict=True):
-        y = y + (here**2 - there**2) * score(y, here)
+        y = y + (here**2 - there**2) * _bounded(score(y, here), here)
         y = center(y + there * (1 - there**2 / here**2) ** 0.5 * standard_normal(y, generator))
-    return center(y + widths[-1] ** 2 * score(y, widths[-1]))
+    return center(y + widths[-1] ** 2 * _bounded(score(y, widths[-1]), widths[-1]))
+
+
+def _bounded(score: Tensor, width: float) -> Tensor:
+    norm = score.norm(dim=-1, keepdim=True)
+    return score * (_FARTHEST / width / norm.clamp_min(1e-12)).clamp_max(1.0)
 
 
 def geometric_widths(largest: float, smallest: float, steps: int) -> list[float]:

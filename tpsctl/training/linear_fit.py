@@ -25,7 +25,8 @@ _DIRECTIONS = 6
 """Of each sort, per structure."""
 
 _CHUNK = 500
-_RIDGE = 1.0
+_RIDGE = 10.0
+_NOISELESS_RIDGE = 0.1
 _CONTINUITY = 300.0
 _FORCES_KNOWN_BELOW_NM = 0.005
 _LEAD_IN = (0.01, 0.25, 0.5)
@@ -34,7 +35,7 @@ _LEAD_IN = (0.01, 0.25, 0.5)
 
 def set_reference(energy: LinearEnergy, positions: Tensor, *, smallest_width: float = 2e-3) -> None:
     """Center and scale of the quadratic terms from clean frames (frame, bead, 3), nm."""
-    values = energy.coordinates(positions)
+    values = energy.coordinates(positions, torch.zeros(len(positions)))
     quadratic = torch.cat((values.distances, values.angles), 1)
     energy.center.copy_(quadratic.mean(0))
     energy.width.copy_(quadratic.std(0).clamp_min(smallest_width))
@@ -60,7 +61,7 @@ def fit_linear_energy(
         on_level: Called with the level and the explained fractions of variance, isotropic and torsional.
     """
     solution = torch.zeros(energy.n_terms, dtype=torch.float64)
-    penalty = _RIDGE
+    penalty = _NOISELESS_RIDGE if source.knows_forces else _RIDGE
     ladder = energy.log_sigmas.exp().tolist()
     lead_in = [(-1, fraction * ladder[0]) for fraction in _LEAD_IN] if source.knows_forces else []
     for level, sigma in [*lead_in, *enumerate(ladder)]:
@@ -141,7 +142,9 @@ def _equations(energy: LinearEnergy, batch: Batch, basis: Tensor, generator: tor
         mix = torch.randn(basis.shape[:2], generator=generator, dtype=basis.dtype)
         v = torch.einsum("bt,btad->bad", mix, basis)
         v = v / v.flatten(1).norm(dim=1).reshape(-1, 1, 1)
-        row = torch.func.jvp(lambda y: energy.terms(energy.coordinates(y), batch.sigma), (batch.y,), (v,))[1]
+        row = torch.func.jvp(lambda y: energy.terms(energy.coordinates(y, batch.sigma), batch.sigma), (batch.y,), (v,))[
+            1
+        ]
         rows.append(row * scale.unsqueeze(1))
         values.append(-(v * batch.target).sum((1, 2)) * scale)
     return torch.cat(rows), torch.cat(values)

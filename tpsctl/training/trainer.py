@@ -124,8 +124,8 @@ class Trainer:
         set_reference(self.network.linear, self._frames.positions)
         levels = len(self._log_sigmas)
         for level, log_sigma in enumerate(self._log_sigmas):
-            y = self._source.draw(log_sigma.exp().expand(_TABLE_SAMPLES)).y
-            features = self.network.features(self.network.coordinates(y))
+            batch = self._source.draw(log_sigma.exp().expand(_TABLE_SAMPLES))
+            features = self.network.features(self.network.coordinates(batch.y, batch.sigma))
             self.network.mean[level] = features.mean(0)
             self.network.std[level] = features.std(0).clamp_min(_SMALLEST_FEATURE_SPREAD)
 
@@ -244,14 +244,16 @@ class Trainer:
     def _residual(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """(r, v): what the linear energy leaves of the target, and the unit rotations."""
         y = batch.y.detach().requires_grad_(True)
-        (gradient,) = torch.autograd.grad(self.network.linear(self.network.coordinates(y), batch.sigma).sum(), y)
+        (gradient,) = torch.autograd.grad(
+            self.network.linear(self.network.coordinates(y, batch.sigma), batch.sigma).sum(), y
+        )
         return batch.target + gradient, self._rotations(batch.y)
 
     def _loss(self, batch: Batch) -> Tensor:
         residual, rotations = self._residual(batch)
         y = batch.y.detach().requires_grad_(True)
         (gradient,) = torch.autograd.grad(
-            self.network.residual(self.network.coordinates(y), batch.sigma).sum(), y, create_graph=True
+            self.network.residual(self.network.coordinates(y, batch.sigma), batch.sigma).sum(), y, create_graph=True
         )
         error = residual + gradient
         torque = (rotations * error.unsqueeze(1)).sum((2, 3))

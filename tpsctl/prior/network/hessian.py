@@ -24,7 +24,7 @@ def hessian(network: InternalEnergy, y: Float[Tensor, "batch bead 3"], width: fl
     sigma = torch.full((len(y),), width, dtype=y.dtype, device=y.device)
     with torch.enable_grad():
         v = network.coordinates.vectors(y.detach()).detach().requires_grad_(True)
-        values = network.coordinates.invariants(v)
+        values = network.coordinates.invariants(v, sigma)
         features = network.features(values)
         jacobian = _feature_jacobian(network, values, features, v)
         curvature, slope = _perceptron_curvature(network, features.detach(), sigma, jacobian)

@@ -7,6 +7,9 @@ branch centroids u (means over all atoms within `depth` bonds of a branch, minus
 
     h = det(u_1, u_2, u_3) / sqrt( prod_k (|u_k|^2 + 0.05 nm^2) ) .
 
+Angles and torsions are softened by the noise: where three noised atoms come to lie in line, the gradient of a
+bare torsion diverges, and one such structure in a thousand is enough to ruin a sampler.
+
 `InternalCoordinates` holds tables only; it has nothing to learn.
 """
 
@@ -23,11 +26,11 @@ BRANCH_DEPTHS = (0, 1, 3)
 """Bonds to which a branch centroid reaches."""
 
 _SOFT_LENGTH_SQUARED_NM2 = 0.05
-_STRAIGHT_NM4 = 1e-8
-"""Keeps the gradient of a straight angle finite; |u x v|^2 of a usual angle is 4e-4 nm^4."""
+_COLLINEAR_NM4 = 1e-8
+"""Keeps angles and torsions smooth when atoms are in line; |b0 x b1|^2 of usual bonds is 4e-4 nm^4."""
 
-_COLLINEAR_NM4 = 1e-7
-"""Keeps torsions finite when three atoms are in line; |b0 x b1|^2 of a usual torsion is 2e-4 nm^4."""
+_SOFT_ARM_NM = 0.1
+"""Noise of width sigma adds about (0.1 nm sigma)^2 to |b0 x b1|^2: below that, a direction means nothing."""
 
 
 @dataclass(frozen=True)
@@ -119,28 +122,29 @@ class InternalCoordinates(nn.Module):
         flat = self.stacked.to(x.dtype) @ x.transpose(0, 1).flatten(1)  # one product, not one per structure
         return flat.reshape(-1, len(x), 3).transpose(0, 1)
 
-    def forward(self, x: Float[Tensor, "batch bead 3"]) -> Invariants:
-        return self.invariants(self.vectors(x))
+    def forward(self, x: Float[Tensor, "batch bead 3"], sigma: Float[Tensor, " batch"]) -> Invariants:
+        return self.invariants(self.vectors(x), sigma)
 
-    def invariants(self, vectors: Float[Tensor, "batch row 3"]) -> Invariants:
-        """Features from the vectors."""
+    def invariants(self, vectors: Float[Tensor, "batch row 3"], sigma: Float[Tensor, " batch"]) -> Invariants:
+        """Features from the vectors, for noise of width sigma (nm)."""
         v = self.by_group(vectors)
+        soft = ((_SOFT_ARM_NM * sigma).square() + _COLLINEAR_NM4).unsqueeze(1)
         distances = v["pairs"][:, :, 0].square().sum(-1).clamp_min(1e-12).sqrt()
-        cos, sin = _torsion(v["torsions"])
-        return Invariants(distances, _angle(v["angles"]), cos, sin, _handedness(v["handedness"]))
+        cos, sin = _torsion(v["torsions"], soft)
+        return Invariants(distances, _angle(v["angles"], soft), cos, sin, _handedness(v["handedness"]))
 
 
-def _angle(v: Float[Tensor, "batch item 2 3"]) -> Float[Tensor, "batch item"]:
+def _angle(v: Float[Tensor, "batch item 2 3"], soft: Float[Tensor, "batch 1"]) -> Float[Tensor, "batch item"]:
     a, b = v.unbind(2)
     cosine = (a * b).sum(-1)
     sine_squared = a.square().sum(-1) * b.square().sum(-1) - cosine.square()
-    return torch.atan2((sine_squared.clamp_min(0) + _STRAIGHT_NM4).sqrt(), cosine)
+    return torch.atan2((sine_squared.clamp_min(0) + soft).sqrt(), cosine)
 
 
-def _torsion(v: Float[Tensor, "batch item 3 3"]) -> tuple[Tensor, Tensor]:
+def _torsion(v: Float[Tensor, "batch item 3 3"], soft: Float[Tensor, "batch 1"]) -> tuple[Tensor, Tensor]:
     b0, b1, b2 = v.unbind(2)
     n0, n1 = _cross(b0, b1), _cross(b1, b2)
-    norm = ((n0.square().sum(-1) + _COLLINEAR_NM4) * (n1.square().sum(-1) + _COLLINEAR_NM4)).sqrt()
+    norm = ((n0.square().sum(-1) + soft) * (n1.square().sum(-1) + soft)).sqrt()
     sine = (b0 * n1).sum(-1) * b1.square().sum(-1).clamp_min(1e-12).sqrt()
     return (n0 * n1).sum(-1) / norm, sine / norm
 

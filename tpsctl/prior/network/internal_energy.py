@@ -77,7 +77,7 @@ class InternalEnergy(nn.Module):
         return self.net(self.normalized(self.features(values), sigma), self.level(sigma))
 
     def forward(self, y: Float[Tensor, "batch bead 3"], sigma: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-        values = self.coordinates(y)
+        values = self.coordinates(y, sigma)
         return self.linear(values, sigma) + self.residual(values, sigma)
 
     def level(self, sigma: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ of one, two and three times every torsion, and handedness. Being linear, score m
 solution at each noise width sigma (`tpsctl.training.linear_fit`); between widths the coefficients are
 interpolated in log sigma. It carries the stiff part of the score; the network carries the rest.
 
-Inverse distances are softened by the noise, r^2 -> r^2 + (3 sigma)^2, so that noised atoms on top of
+Inverse distances are softened by the noise, r^2 -> r^2 + (6 sigma)^2, so that noised atoms on top of
 each other stay harmless.
 """
 
@@ -55,7 +55,7 @@ class LinearEnergy(nn.Module):
     def terms(self, values: Invariants, sigma: Float[Tensor, " batch"]) -> Float[Tensor, "batch term"]:
         """phi_k, dimensionless; sigma in nm."""
         z = (torch.cat((values.distances, values.angles), 1) - self.center) / self.width
-        soft = values.distances[:, self.coordinates.far].square() + 9 * sigma.square().unsqueeze(1)
+        soft = values.distances[:, self.coordinates.far].square() + 36 * sigma.square().unsqueeze(1)
         inverse = _CONTACT_NM * soft.rsqrt()
         inverse6 = inverse**6
         cos, sin = values.cos, values.sin

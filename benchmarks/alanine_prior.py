@@ -1,0 +1,147 @@
+"""How good alanine dipeptide checkpoints are by themselves: torques, barrier, samples.
+
+    tpsctl simulate recipes/alanine_dipeptide/simulate.yaml --out runs/alanine-data.npz
+    python benchmarks/alanine_reference.py --out runs/alanine-reference
+    python benchmarks/alanine_prior.py recipes/alanine_dipeptide/*.safetensors \\
+        --data runs/alanine-data.npz --reference runs/alanine-reference --json prior.json
+
+No bias is added to a model and no path is optimized. Per checkpoint: R^2 of the torque about every rotatable
+bond on held-out trajectories, at several noise widths; the model's energy along the force field's own
+minimum-energy path; and samples from noise: handedness of every center, Ramachandran map against the
+reweighted data (beside the distance that samples of the data themselves have), balance of the
+basins, and percentiles of the force field's energy.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tpsctl.data.dataset import Dataset
+from tpsctl.prior.checkpoint import load_checkpoint
+from tpsctl.prior.generative import GenerativePrior
+from tpsctl.training.metrics import (
+    dihedral_histogram,
+    handedness_agreement,
+    jensen_shannon_distance,
+    ramachandran_angles,
+    torque_r2,
+)
+from tpsctl.units import thermal_energy
+from tpsctl.validation.energy import EnergyModel
+
+FORCE_FIELD = ("amber99sbildn.xml",)
+WIDTHS_NM = (0.00025, 0.0005, 0.001, 0.002, 0.004)
+PERCENTILES = (5, 50, 95, 99)
+HELD_OUT_FRAMES = 3000
+FLOOR_REPEATS = 20
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoints", type=Path, nargs="+")
+    parser.add_argument("--data", type=Path, required=True, help="data set that the checkpoints were trained on (.npz)")
+    parser.add_argument("--reference", type=Path, required=True, help="folder that alanine_reference.py wrote")
+    parser.add_argument("--samples", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=400, help="steps of the sampler")
+    parser.add_argument("--held-out", type=int, default=3, help="trajectories held out in training")
+    parser.add_argument("--split-seed", type=int, default=0, help="seed of that split")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    train, held_out = Dataset.load(arguments.data).split(arguments.held_out, seed=arguments.split_seed)
+    path = np.load(next(arguments.reference.glob("mep*.npz")))
+    results = {}
+    for checkpoint in arguments.checkpoints:
+        prior = load_checkpoint(checkpoint)
+        results[str(checkpoint)] = {
+            "torque_r2": torques(prior, held_out),
+            "barrier": barrier(prior, torch.tensor(path["positions"]), torch.tensor(path["energies"])),
+            "samples": samples(prior, train, arguments.samples, arguments.steps),
+        }
+        print(json.dumps({str(checkpoint): results[str(checkpoint)]}, indent=1))
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(results, indent=1))
+
+
+def torques(prior: GenerativePrior, held_out: Dataset) -> dict[str, dict[str, float]]:
+    """R^2 of the torque about every rotatable bond, by noise width in nm."""
+    few = torch.linspace(0, len(held_out) - 1, HELD_OUT_FRAMES).long()
+    x = held_out.positions[few].float()
+    reference = (held_out.forces[few] / thermal_energy(held_out.temperature_k)).float()
+    return {
+        str(width): torque_r2(held_out.topology, x, prior.score_at_width(x, width).detach(), reference)
+        for width in WIDTHS_NM
+    }
+
+
+def barrier(prior: GenerativePrior, path: Tensor, energies: Tensor) -> dict[str, dict[str, float]]:
+    """Model against force field along the minimum-energy path, kJ/mol above its first frame, by width in nm."""
+    assert prior.temperature_k is not None
+    prior.to(device="cpu", dtype=torch.float64)
+    truth = energies - energies[0]
+    found = {}
+    for width in WIDTHS_NM:
+        u = prior.network(path.double(), torch.full((len(path),), width, dtype=torch.float64)).detach()
+        model = (u - u[0]) * thermal_energy(prior.temperature_k)
+        found[str(width)] = {
+            "barrier_kj_per_mol": float(model.max()),
+            "true_barrier_kj_per_mol": float(truth.max()),
+            "rms_error_kj_per_mol": float((model - truth).square().mean().sqrt()),
+            "end_kj_per_mol": float(model[-1]),
+            "true_end_kj_per_mol": float(truth[-1]),
+        }
+    prior.to(device="cpu", dtype=torch.float32)
+    return found
+
+
+def samples(prior: GenerativePrior, data: Dataset, count: int, steps: int) -> dict[str, Any]:
+    """Statistics of samples from noise beside those of the reweighted data."""
+    assert data.bias is not None
+    generator = torch.Generator().manual_seed(1)
+    started = time.perf_counter()
+    x = prior.sample(count, generator, steps=steps).double()
+    seconds = time.perf_counter() - started
+    weights = data.weights()
+    dihedrals = data.bias.dihedrals
+    angles, truth = ramachandran_angles(x, dihedrals), ramachandran_angles(data.positions.double(), dihedrals)
+    reference = dihedral_histogram(truth, weights)
+    floor = []
+    for _ in range(FLOOR_REPEATS):
+        drawn = truth[torch.multinomial(weights, count, generator=generator)]
+        floor.append(jensen_shannon_distance(dihedral_histogram(drawn), reference))
+    energy = EnergyModel(data.topology, FORCE_FIELD, data.positions[0].double())
+    few = torch.multinomial(weights, 5000, replacement=True, generator=generator)
+    return {
+        "seconds": seconds,
+        "finite": int(torch.isfinite(x).all(-1).all(-1).sum()),
+        "requested": count,
+        "handedness": handedness_agreement(data.topology, x, data.positions[0].double()),
+        "ramachandran_distance": jensen_shannon_distance(dihedral_histogram(angles), reference),
+        "ramachandran_floor": [float(np.mean(floor)), float(np.std(floor))],
+        "positive_phi": float((angles[:, 0] > 0).double().mean()),
+        "true_positive_phi": float(weights[truth[:, 0] > 0].sum()),
+        "extended_c5": float(_extended(angles).double().mean()),
+        "true_extended_c5": float(weights[_extended(truth)].sum()),
+        "energy_percentiles_kj_per_mol": _percentiles(energy.energies(x)),
+        "true_energy_percentiles_kj_per_mol": _percentiles(data.energies[few]),
+    }
+
+
+def _extended(angles: Tensor) -> Tensor:
+    return (angles[:, 1].abs() > 2) & (angles[:, 0] < 0)
+
+
+def _percentiles(energies: Tensor) -> dict[str, float]:
+    values = np.percentile(np.nan_to_num(np.asarray(energies, dtype=float), nan=np.inf), PERCENTILES, method="lower")
+    return {str(p): float(v) for p, v in zip(PERCENTILES, values, strict=True)}
+
+
+if __name__ == "__main__":
+    main()
