@@ -67,7 +67,7 @@ def recipe_digest(recipe: BaseModel, hashes: dict[str, str]) -> str:
         target: Any = values
         for part in parents:
             target = target[int(part)] if isinstance(target, list) else target[part]
-        target[last] = f"sha256:{digest}"
+        target[int(last) if isinstance(target, list) else last] = f"sha256:{digest}"
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
