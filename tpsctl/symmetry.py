@@ -80,7 +80,7 @@ class StereoCenters:
             else:
                 rows.append([[a, b, c], [a, b, d], [a, c, d], [b, c, d]])
                 signs.append([1.0, -1.0, 1.0, -1.0])
-        return torch.tensor(rows).reshape(-1, 4, 3), torch.tensor(signs).reshape(-1, 4)
+        return torch.tensor(rows, dtype=torch.long).reshape(-1, 4, 3), torch.tensor(signs).reshape(-1, 4)
 
     def determinants(self, x: Float[Tensor, "*batch bead 3"]) -> Float[Tensor, "*batch center 4"]:
         """The four signed determinants of every center; all about +0.77 or all about -0.77 if undistorted."""

@@ -3,8 +3,8 @@
 1. By name: chain, residue and atom name, then with less and less of the labels. If names do not give
    a one-to-one map, by the bond graph (color refinement and a search).
 2. Equivalent atoms (methyl hydrogens, phenyl sides, carboxylate oxygens, NH2 and NH3 hydrogens, methyls
-   of valine ...) are relabeled for the least RMSD after superposition. They fall into independent
-   units; the symmetries of a unit are enumerated on the graph.
+   of valine ...) are relabeled so that torsions turn least on the path; among equals the RMSD after
+   superposition decides. They fall into independent units; the symmetries of a unit are enumerated.
 3. Only relabelings that give every tetrahedral center the same handedness in both ends are allowed. So
    methyl hydrogens wind the same way: a path between opposite windings would have to push one hydrogen
    through another. A center that no relabeling can bring into agreement has swapped chirality.
@@ -26,8 +26,8 @@ from tpsctl.geometry import dihedral, rmsd, superpose
 from tpsctl.symmetry import StereoCenters, refine, stereo_centers
 from tpsctl.topology import Atom, Topology
 
-MAX_SYMMETRIES = 50_000
-"""Most relabelings tried for one unit of equivalent atoms (neopentane as a whole: 31104)."""
+MAX_SYMMETRIES = 5_000
+"""Most relabelings tried for one unit of equivalent atoms (a tert-butyl group: 1296)."""
 
 MAX_COMBINATIONS = 4096
 """Most combinations over all units compared exactly; beyond, units are improved in turn."""

@@ -32,8 +32,8 @@ class TrajectoryGuess(Guess):
 
     def draw_one(self, ends: Tensor, images: int, generator: torch.Generator, index: int) -> Tensor:
         frames = self._trajectories[index % len(self._trajectories)].to(ends)
-        frames = _chained(_forwards(frames, ends), ends)
-        return fix_gauge(resample(torch.cat([ends[:1], frames, ends[1:]]), images), ends)
+        whole = torch.cat([ends[:1], _forwards(frames, ends), ends[1:]])
+        return fix_gauge(resample(_chained(whole), images), ends)
 
 
 def resample(path: Float[Tensor, "frame bead dim"], images: int) -> Float[Tensor, "image bead dim"]:
@@ -54,16 +54,16 @@ def _forwards(frames: Tensor, ends: Tensor) -> Tensor:
     return frames.flip(0) if bool(backwards < forwards) else frames
 
 
-def _chained(frames: Tensor, ends: Tensor) -> Tensor:
-    """Every frame superposed on the one before it, the first on the start, so that distances between are true."""
-    if not _is_free(ends):
+def _chained(frames: Tensor) -> Tensor:
+    """Every frame superposed on the one before it, so that distances between neighbors are true."""
+    if not _is_free(frames):
         return frames
-    chained = [superpose(frames[0], ends[0])]
+    chained = [frames[0]]
     for frame in frames[1:]:
         chained.append(superpose(frame, chained[-1]))
     return torch.stack(chained)
 
 
-def _is_free(ends: Tensor) -> bool:
+def _is_free(frames: Tensor) -> bool:
     """Whether rigid motions of an image mean nothing (molecules, not model potentials)."""
-    return ends.shape[-1] == 3 and ends.shape[-2] >= 3
+    return frames.shape[-1] == 3 and frames.shape[-2] >= 3
