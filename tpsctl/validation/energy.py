@@ -12,7 +12,7 @@ at 3e4 strain stays (38.5 from 303). Restraining heavy atoms only lets methyl gr
 longer; restraining torsions instead leaves 39. Both ends are minimized in the same way, and barriers are
 differences within one column.
 
-One System and Context per thread serves all frames. OpenMM's Reference platform does one frame per thread at a
+One Context per thread serves all frames. OpenMM's Reference platform does one frame per thread at a
 time (energies and the minimizer release Python's lock); other platforms have threads or a GPU of their own.
 """
 
@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,6 @@ from tpsctl.errors import ValidationError
 from tpsctl.forcefield import create_system
 from tpsctl.topology import Topology
 
-_RESTRAINT_GROUP = 31
-_PHYSICAL_GROUPS = set(range(_RESTRAINT_GROUP))
 _CPU_PLATFORMS = ("Reference", "CPU")
 _GPU_PLATFORMS = ("CUDA", "HIP", "OpenCL")
 _GPU_PAYS_ABOVE_MS = 2.0
@@ -256,48 +255,54 @@ class EnergyModel:
 
 
 class _Worker:
-    """One System and Context, used by one thread at a time; units kJ/mol and nm throughout.
+    """A Context for one thread at a time, and a second one with restraints as soon as it is needed; kJ/mol and nm.
 
     `_value` is the number in OpenMM's own units without the cost of its unit arithmetic.
     """
 
     def __init__(self, system: Any, platform: str, threads: int) -> None:
-        import openmm
-
-        own = copy.deepcopy(system)  # restraint centers are stored in the System: one for each thread
-        self._restraint = openmm.CustomExternalForce("restraint/2*((x-x0)^2+(y-y0)^2+(z-z0)^2)")
-        self._restraint.addGlobalParameter("restraint", 0.0)
-        for axis in ("x0", "y0", "z0"):
-            self._restraint.addPerParticleParameter(axis)
-        for atom in range(own.getNumParticles()):
-            self._restraint.addParticle(atom, (0.0, 0.0, 0.0))
-        self._restraint.setForceGroup(_RESTRAINT_GROUP)
-        own.addForce(self._restraint)
-        self._context = _context(own, platform, threads)
+        self._system = system
+        self._make_context: Callable[[Any], Any] = partial(_context, platform=platform, threads=threads)
+        self._context = self._make_context(system)
 
     def energy(self, x: np.ndarray) -> float:
         self._context.setPositions(x)
-        return self._context.getState(getEnergy=True, groups=_PHYSICAL_GROUPS).getPotentialEnergy()._value
+        return self._context.getState(getEnergy=True).getPotentialEnergy()._value
 
     def forces(self, x: np.ndarray) -> np.ndarray:
         self._context.setPositions(x)
-        state = self._context.getState(getForces=True, groups=_PHYSICAL_GROUPS)
-        return state.getForces(asNumpy=True)._value
+        return self._context.getState(getForces=True).getForces(asNumpy=True)._value
 
     def minimized(self, x: np.ndarray, restraint: Restraint) -> np.ndarray | float:
         """Positions after minimization; NaN where OpenMM finds no finite energy to begin with."""
         import openmm
 
+        force, context = self._restrained
         for atom, center in enumerate(x):
-            self._restraint.setParticleParameters(atom, atom, center)
-        self._restraint.updateParametersInContext(self._context)
-        self._context.setParameter("restraint", restraint.strength)
-        self._context.setPositions(x)
+            force.setParticleParameters(atom, atom, center)
+        force.updateParametersInContext(context)
+        context.setParameter("restraint", restraint.strength)
+        context.setPositions(x)
         try:
-            openmm.LocalEnergyMinimizer.minimize(self._context, restraint.tolerance, restraint.max_steps)
+            openmm.LocalEnergyMinimizer.minimize(context, restraint.tolerance, restraint.max_steps)
         except openmm.OpenMMException:
             return np.nan
-        return self._context.getState(getPositions=True).getPositions(asNumpy=True)._value
+        return context.getState(getPositions=True).getPositions(asNumpy=True)._value
+
+    @cached_property
+    def _restrained(self) -> tuple[Any, Any]:
+        """The restraint and a Context with it. Its centers are stored in the System, which is therefore our own."""
+        import openmm
+
+        force = openmm.CustomExternalForce("restraint/2*((x-x0)^2+(y-y0)^2+(z-z0)^2)")
+        force.addGlobalParameter("restraint", 0.0)
+        for axis in ("x0", "y0", "z0"):
+            force.addPerParticleParameter(axis)
+        for atom in range(self._system.getNumParticles()):
+            force.addParticle(atom, (0.0, 0.0, 0.0))
+        own = copy.deepcopy(self._system)
+        own.addForce(force)
+        return force, self._make_context(own)
 
 
 def _context(system: Any, platform: str, threads: int) -> Any:
