@@ -4,8 +4,8 @@ Level i of n adds noise once more: x_i = sqrt(ac_i) x_0 + sqrt(1 - ac_i) eps, ac
 
     beta_i = min(0.999, 1 - f(i+1)/f(i)) ,      f(i) = cos^2( (i/n + s)/(1 + s) pi/2 ) ,  s = 0.008
 
-tpsctl's diffusion time is t = i/n: level 20 of 1000 is t = 0.02. Between levels the tables are interpolated linearly, and
-t above (n - 1)/n is the last level. A checkpoint stores its tables in single precision; they are used as stored.
+tpsctl's diffusion time is t = i/n: level 20 of 1000 is t = 0.02. Between levels the tables are interpolated linearly,
+and t above (n - 1)/n is the last level. A checkpoint stores its tables in single precision; they are used as stored.
 
 Source: Ho et al., arXiv:2006.11239, eqs. 4 to 7; Nichol and Dhariwal, arXiv:2102.09672, eq. 17.
 """

@@ -13,6 +13,7 @@ protocol the models were published with. What a network puts out and which clock
 Networks of molecules see y centered, and everything they give is centered; those of model potentials do not.
 """
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
@@ -29,6 +30,7 @@ from tpsctl.topology import Topology
 
 _CHUNK = 512
 """Configurations per network call while sampling."""
+_LEVEL = ("sqrt_alphas_cumprod", "sqrt_one_minus_alphas_cumprod")
 
 
 class Field(ABC):
@@ -187,10 +189,10 @@ class PublishedPrior(Prior):
         visited = torch.linspace(level, 0, min(steps, level + 1)).round().long().tolist()
         for here, there in zip(visited, [*visited[1:], -1], strict=True):
             mean, log_variance = self.posterior(y, here) if there == here - 1 else self._leap(y, here, there)
-            noise = (
-                torch.randn(y.shape, generator=generator, dtype=torch.float64).to(y) if here else torch.zeros_like(y)
-            )
-            y = self.field.gauge(mean + temperature * torch.exp(torch.tensor(0.5 * log_variance)).item() * noise)
+            if there >= 0:  # the last step takes the mean
+                noise = torch.randn(y.shape, generator=generator, dtype=torch.float64).to(y)
+                mean = mean + temperature * math.exp(0.5 * log_variance) * noise
+            y = self.field.gauge(mean)
         return y
 
     def flow_to_data(self, y: Tensor, t: float, *, steps: int) -> Tensor:
@@ -203,14 +205,14 @@ class PublishedPrior(Prior):
         return y
 
     def _leap(self, y: Tensor, here: int, there: int) -> tuple[Tensor, float]:
-        """As `posterior`, from level `here` to a level further down than the next."""
-        ac_here, ac_there = (float(self.tables["sqrt_alphas_cumprod"][i]) ** 2 for i in (here, there))
-        ratio = ac_here / ac_there
+        """As `posterior`, from level `here` to a level further down than the next; to data if that is -1."""
+        alpha_here, sigma_here = (float(self.tables[name][here]) for name in _LEVEL)
+        alpha_there, sigma_there = (float(self.tables[name][there]) for name in _LEVEL) if there >= 0 else (1.0, 0.0)
         estimate = self.field.gauge(self.noise_estimate(y, here / self._n_levels).detach())
-        clean = self.field.gauge((y - (1 - ac_here) ** 0.5 * estimate) / ac_here**0.5)
-        mean = (ac_there**0.5 * (1 - ratio) * clean + ratio**0.5 * (1 - ac_there) * y) / (1 - ac_here)
-        variance = (1 - ratio) * (1 - ac_there) / (1 - ac_here)
-        return mean, float(torch.tensor(variance, dtype=torch.float64).log())
+        clean = self.field.gauge((y - sigma_here * estimate) / alpha_here)
+        ratio = alpha_here / alpha_there
+        mean = (alpha_there * (1 - ratio**2) * clean + ratio * sigma_there**2 * y) / sigma_here**2
+        return mean, 2 * math.log(max(sigma_there * (1 - ratio**2) ** 0.5 / sigma_here, 1e-10))
 
     @property
     def _n_levels(self) -> int:
