@@ -132,7 +132,7 @@ def _unmatched(atoms: Sequence[Atom], others: Sequence[Atom]) -> list[Atom]:
 
 def _match_by_name(start: Topology, end: Topology) -> Order | None:
     """Map by the strictest labels that are one-to-one, agree in elements and keep the bonds; None if none do."""
-    for keys in zip(_label_keys(start), _label_keys(end), strict=True):
+    for keys in zip(label_keys(start), label_keys(end), strict=True):
         position = {key: j for j, key in enumerate(keys[1])}
         if len(position) < end.n_atoms or set(position) != set(keys[0]) or len(set(keys[0])) < start.n_atoms:
             continue
@@ -144,7 +144,7 @@ def _match_by_name(start: Topology, end: Topology) -> Order | None:
     return None
 
 
-def _label_keys(topology: Topology) -> list[list[Hashable]]:
+def label_keys(topology: Topology) -> list[list[Hashable]]:
     """Labels of every atom, from strict to loose."""
     chains = _ordinals([a.chain_id for a in topology.atoms])
     residues = _residue_ordinals(topology)
