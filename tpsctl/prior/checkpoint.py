@@ -42,12 +42,9 @@ def save_checkpoint(path: Path, prior: GenerativePrior, sizes: InternalEnergySiz
         sizes: Shapes of its network.
         card: Free part of the model card: training, data, licence, metrics (JSON values).
     """
-    from safetensors.torch import save
-
     topology = prior.topology
     assert topology is not None
     header = {
-        "format_version": FORMAT_VERSION,
         "kind": prior.kind,
         "network": {"name": _NETWORK, **sizes.to_dict()},
         "schedule": prior.schedule.to_dict(),
@@ -59,8 +56,15 @@ def save_checkpoint(path: Path, prior: GenerativePrior, sizes: InternalEnergySiz
         "bonds": [list(bond) for bond in topology.bonds],
         **card,
     }
-    header = json.loads(json.dumps(header))  # as it will be read
-    tensors = {k: v.detach().cpu().float().contiguous() for k, v in prior.network.state_dict().items()}
+    write_native(path, header, {k: v.detach().cpu().float() for k, v in prior.network.state_dict().items()})
+
+
+def write_native(path: Path, card: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Write tensors under a card, with the SHA-256 of both, atomically."""
+    from safetensors.torch import save
+
+    header = json.loads(json.dumps({"format_version": FORMAT_VERSION, **card}))  # as it will be read
+    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     header["sha256"] = _digest(header, tensors)
     temporary = path.with_name(path.name + ".tmp")
     with open(temporary, "wb") as file:
@@ -103,9 +107,6 @@ def load_checkpoint(path: Path) -> GenerativePrior:
     Raises:
         PriorError: The file or its card is unusable or damaged, tensors are missing, do not fit or are not finite.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     card = read_card(path)
     try:
         described = _read_description(card)
@@ -113,21 +114,13 @@ def load_checkpoint(path: Path) -> GenerativePrior:
         raise PriorError(f"{path}: its model card is incomplete or damaged ({error!r}).") from error
     except PriorError as error:
         raise PriorError(f"{path}: {error}") from None
-    try:
-        tensors = load_file(str(path))
-    except (SafetensorError, OSError) as error:
-        raise PriorError(f"{path}: not a readable safetensors file ({error}).") from error
-    if "sha256" in card and card["sha256"] != _digest(card, tensors):
-        raise PriorError(f"{path}: its content does not match its own SHA-256. The file is damaged: fetch it again.")
+    tensors = read_tensors(path, card)
     _require_shapes(path, described, tensors)
     try:
         network = InternalEnergy(described.topology, described.sizes)
         network.load_state_dict(tensors)
     except (RuntimeError, IndexError) as error:
         raise PriorError(f"{path}: tensors do not fit the model card ({error}).") from error
-    bad = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
-    if bad:
-        raise PriorError(f"{path}: tensor {bad[0]} has values that are not finite. The file is damaged.")
     return GenerativePrior(
         described.kind,
         network,
@@ -136,6 +129,27 @@ def load_checkpoint(path: Path) -> GenerativePrior:
         described.temperature_k,
         described.smallest_width_nm,
     )
+
+
+def read_tensors(path: Path, card: dict[str, Any]) -> dict[str, Tensor]:
+    """The tensors of a native checkpoint, undamaged and finite.
+
+    Raises:
+        PriorError: They are not.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(str(path))
+    except (SafetensorError, OSError) as error:
+        raise PriorError(f"{path}: not a readable safetensors file ({error}).") from error
+    if "sha256" in card and card["sha256"] != _digest(card, tensors):
+        raise PriorError(f"{path}: its content does not match its own SHA-256. The file is damaged: fetch it again.")
+    bad = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    if bad:
+        raise PriorError(f"{path}: tensor {bad[0]} has values that are not finite. The file is damaged.")
+    return tensors
 
 
 @dataclass(frozen=True)
