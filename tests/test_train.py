@@ -319,6 +319,13 @@ def test_defaults_are_those_of_the_trainer():
         assert models.Model.model_fields[name].default == getattr(trainer, name)
 
 
+def test_the_recipe_in_the_documentation_is_valid(root, tmp_path):
+    text = (root / "docs" / "training.md").read_text().split("```yaml\n")[1].split("```")[0]
+    path = tmp_path / "train.yaml"
+    path.write_text(text)
+    assert load_recipe(path, models.TrainRecipe).data.kind == "trajectories"
+
+
 @pytest.mark.parametrize(
     ("model", "schedule"),
     [
