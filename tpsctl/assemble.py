@@ -76,25 +76,37 @@ def make_system(section: models.MoleculeEndpoints | models.ModelEndpoints) -> Sy
 
 
 def make_prior(section: models.Prior, system: System, device: torch.device) -> Prior:
-    """The prior on its device, checked against the beads of the ends."""
+    """The prior on its device, in the order of the ends' beads."""
     prior = _prior(section, system).to(device=device, dtype=_precision(section))
+    if prior.topology is not None and system.is_molecule:
+        prior = _fitted(prior, section, system, device)
     shape = (prior.n_beads, prior.n_dims)
     if system.ends.shape[1:] != shape:
         raise PriorError(
             f'prior "{section.kind}" is for {shape[0]} beads in {shape[1]} dimensions, the ends have '
             f"{system.ends.shape[1]} in {system.ends.shape[2]}. Set endpoints.select, or take another prior."
         )
-    if prior.topology is not None:
-        _require_same_beads(prior.topology, system.topology, "the checkpoint")
     return prior
+
+
+def _fitted(prior: Prior, section: models.Prior, system: System, device: torch.device) -> Prior:
+    """The prior, with the ends' beads put into its order where that differs."""
+    from tpsctl.endpoints.fit import bead_order, winding_order
+    from tpsctl.prior.reordered import ReorderedPrior
+
+    assert prior.topology is not None
+    order = bead_order(system.topology, prior.topology, name=f'prior "{section.kind}"')
+    score = ScoreInPrecision(prior.at(getattr(section, "diffusion_time", 0.0)), _precision(section))
+    order = winding_order(system.topology, system.ends.to(device), score, order)
+    return prior if order == sorted(order) else ReorderedPrior(prior, order, system.topology)
 
 
 def _prior(section: models.Prior, system: System) -> Prior:
     match section:
         case models.CheckpointPrior():
-            from tpsctl.prior.checkpoint import load_checkpoint
+            from tpsctl.prior.open import open_prior
 
-            return load_checkpoint(section.checkpoint)
+            return open_prior(section.checkpoint, system.topology)
         case models.OpenMMPrior():
             from tpsctl.prior.openmm import OpenMMPrior
 
@@ -135,18 +147,6 @@ def _require_molecule(kind: str, system: System) -> None:
         raise RecipeError(f'prior.kind: "{kind}" needs structures; the endpoints are points of a model potential.')
 
 
-def _require_same_beads(other: Topology, ends: Topology, what: str) -> None:
-    """Another molecule's beads must be the ends' beads, in the same order."""
-    if other.n_atoms != ends.n_atoms:
-        raise PriorError(f"{what} has {other.n_atoms} beads, the ends have {ends.n_atoms}. Set endpoints.select.")
-    for i, (theirs, ours) in enumerate(zip(other.atoms, ends.atoms, strict=True)):
-        if (ours.name, ours.residue_name) != (theirs.name, theirs.residue_name):
-            raise PriorError(
-                f"{what} and the ends differ in atom {i + 1}: {what} has {theirs.label}, the ends have {ours.label}. "
-                "Bring the atoms into one order."
-            )
-
-
 def path_seed(seed: int, path: int) -> int:
     """Seed of one path: a function of the recipe's seed and the path's number only."""
     return int(np.random.SeedSequence([seed, path]).generate_state(1, np.uint64)[0] >> np.uint64(1))
@@ -183,12 +183,15 @@ def _trajectory_guess(
     section: models.TrajectoryGuess, endpoints: models.MoleculeEndpoints | models.ModelEndpoints, system: System
 ) -> Guess:
     from tpsctl.endpoints.load import load_ensemble
+    from tpsctl.endpoints.match import match
+    from tpsctl.endpoints.structure import Structure
 
     if isinstance(endpoints, models.ModelEndpoints):
         raise RecipeError('path.guess.kind: "trajectory" needs structures; the endpoints are points of a potential.')
     topology, trajectories = load_ensemble(section.trajectories, topology=section.topology, select=endpoints.select)
-    _require_same_beads(topology, system.topology, "the guess")
-    return TrajectoryGuess(trajectories)
+    start = Structure(system.topology, system.ends[0], "the ends")
+    order = list(match(start, Structure(topology, trajectories[0][0], str(section.trajectories[0]))).order)
+    return TrajectoryGuess([frames[:, order] for frames in trajectories])
 
 
 def make_gate(system: System) -> GeometryGate:

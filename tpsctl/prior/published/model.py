@@ -23,6 +23,7 @@ from tpsctl.topology import Topology
 TABLE_PREFIX = "noise_table."
 NETWORK_PREFIX = "network."
 KINDS = ("diffusion", "flow_matching")
+_LARGEST = 1 << 20
 _Network = TypeVar("_Network", bound=torch.nn.Module)
 
 
@@ -103,13 +104,16 @@ def build(
         raise PriorError(f"{about.layout}: kind {about.kind!r}, missing tables: {', '.join(missing) or 'none'}.")
     known = None
     if about.network == "graph_transformer":
-        network = GraphTransformer(_sizes(about, GraphTransformerSizes.from_dict))
+        with torch.device("meta"):  # no memory before the shapes are known to be those of the file
+            network = GraphTransformer(_sizes(model, GraphTransformerSizes.from_dict))
         if network.sizes.types:
             known = topology
         chosen = beads or _beads(network.sizes, topology)
         made: Field = MoleculeField(_filled(network, model), chosen, compat=compat)
     elif about.network == "perceptron":
-        made = PointField(_filled(Perceptron(_sizes(about, lambda fields: PerceptronSizes(**fields))), model))
+        with torch.device("meta"):
+            perceptron = Perceptron(_sizes(model, lambda fields: PerceptronSizes(**fields)))
+        made = PointField(_filled(perceptron, model))
     else:
         raise PriorError(f"network: got {about.network!r}, expected graph_transformer or perceptron.")
     return PublishedPrior(
@@ -123,11 +127,16 @@ def build(
     )
 
 
-def _sizes(about: Description, make: Callable[[dict[str, Any]], Any]) -> Any:
+def _sizes(model: Model, make: Callable[[dict[str, Any]], Any]) -> Any:
+    about = model.description
     try:
-        return make(about.sizes)
-    except (TypeError, KeyError, ValueError) as error:
+        sizes = make(about.sizes)
+        numbers = [value for value in about.sizes.values() if not isinstance(value, str)]
+        if min(numbers) < 0 or sizes.layers > len(model.weights) or max(numbers) > _LARGEST:
+            raise ValueError("a size is negative, or larger than the file can fill")
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise PriorError(f"{about.layout}: the network's sizes are incomplete or wrong ({error!r}).") from None
+    return sizes
 
 
 def _filled(network: _Network, model: Model) -> _Network:
@@ -141,7 +150,8 @@ def _filled(network: _Network, model: Model) -> _Network:
             f"{found.get(name, 'missing')}, expected {expected.get(name, 'no such tensor')}. "
             "The weights and the arguments belong to different models, or the layout is not supported."
         )
-    network.load_state_dict(model.weights)
+    # copies lie aligned in memory, so that sums are made in one order wherever the tensors came from
+    network.load_state_dict({name: tensor.clone() for name, tensor in model.weights.items()}, assign=True)
     return network
 
 
@@ -152,4 +162,9 @@ def _beads(sizes: GraphTransformerSizes, topology: Topology | None) -> Beads:
         raise PriorError(
             f"a network with bead types and {sizes.slots} places; tpsctl knows the tetrapeptides' {SLOTS}."
         )
-    return tetrapeptide_beads(topology)
+    beads = tetrapeptide_beads(topology)
+    if beads.types is None or int(beads.types.max()) >= sizes.types:
+        raise PriorError(
+            f"the network knows {sizes.types} bead types; the atomic numbers of the molecule go beyond them."
+        )
+    return beads

@@ -152,6 +152,20 @@ class PublishedPrior(Prior):
             return self.field(y, t)
         return self.field.gauge(y) - (1 - t) * self.field(y, 1 - t)
 
+    def log_density(self, x: Tensor, t: float) -> Tensor | None:
+        """log p_t(x) up to a constant, (batch,), where the network has an energy.
+
+        For flows eps_hat = y - s f with f = -dE/dy, so its potential is |y|^2/2 + s E.
+        """
+        y, time = self.to_network(x), t if self.kind == "diffusion" else 1 - t
+        energy = self.field.energy(y, time)
+        if energy is None:
+            return None
+        sigma = self._sigma(t)
+        if self.kind == "diffusion":
+            return energy / sigma
+        return -(y.square().sum((1, 2)) / 2 + time * energy) / sigma
+
     def mix(self, y: Tensor, noise: Tensor, t: float) -> Tensor:
         """alpha y + sigma noise, in the network's own length."""
         alpha = float(self.schedule.alpha(torch.tensor(t, dtype=torch.float64)))

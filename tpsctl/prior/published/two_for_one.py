@@ -132,7 +132,7 @@ def sizes_of(path: Path, weights: dict[str, Tensor], arguments: dict[str, Any]) 
         "slots": known - 1 - 3 * bool(flags["positions"]) - (hidden if types else 0),
         "types": types,
         "hidden": hidden,
-        "layers": 1 + max(int(name.split(".")[1]) for name in weights if name.startswith("blocks.")),
+        "layers": len({name.split(".")[1] for name in weights if name.startswith("blocks.")}),
         "heads": weights["blocks.0.attention.to_q.weight"].shape[0] // HEAD_DIM,
         "head_dim": HEAD_DIM,
         "outputs": weights["decoder.weight"].shape[0],
