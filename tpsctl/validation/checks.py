@@ -91,7 +91,8 @@ class BondCheck(Check):
     def measure(self, x: Tensor) -> tuple[Tensor, Tensor]:
         lengths = bond_lengths(x, self._topology)
         excess = torch.maximum(lengths / self._longest - 1, 1 - lengths / self._shortest).clamp_min(0)
-        return tuple(excess.max(-1))
+        worst = excess.max(-1)
+        return worst.values, worst.indices
 
     def passes(self, value: Tensor) -> Tensor:
         return value <= BOND_TOLERANCE
@@ -147,7 +148,8 @@ class CenterCheck(Check):
         self._wanted = centers.handedness(ends[0])
 
     def measure(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return tuple((self._centers.determinants(x) * self._wanted.unsqueeze(-1)).amin(-1).min(-1))
+        worst = (self._centers.determinants(x) * self._wanted.unsqueeze(-1)).amin(-1).min(-1)
+        return worst.values, worst.indices
 
     def passes(self, value: Tensor) -> Tensor:
         return value >= HANDEDNESS_LIMIT
@@ -177,7 +179,8 @@ class OmegaCheck(Check):
 
     def measure(self, x: Tensor) -> tuple[Tensor, Tensor]:
         angle = dihedral(x, self._quadruples).abs().rad2deg()
-        return tuple(torch.where(self._is_cis, angle, 180 - angle).max(-1))
+        worst = torch.where(self._is_cis, angle, 180 - angle).max(-1)
+        return worst.values, worst.indices
 
     def passes(self, value: Tensor) -> Tensor:
         return value <= OMEGA_LIMIT_DEG
