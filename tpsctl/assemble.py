@@ -104,7 +104,7 @@ def _fitted(prior: Prior, section: models.Prior, system: System, device: torch.d
 def _prior(section: models.Prior, system: System) -> Prior:
     match section:
         case models.CheckpointPrior():
-            from tpsctl.prior.open import open_prior
+            from tpsctl.checkpoints import open_prior
 
             return open_prior(section.checkpoint, system.topology)
         case models.OpenMMPrior():
@@ -253,12 +253,7 @@ def make_action(recipe: models.Recipe, stage: models.Stage, prior: Prior, dynami
 
 
 def make_stages(recipe: models.Recipe, prior: Prior, system: System) -> list[Stage]:
-    """The stages of the optimization; the last must have the recipe's number of images."""
-    if recipe.stages[-1].images not in (None, recipe.path.images):
-        raise RecipeError(
-            f"optimize: the last stage has {recipe.stages[-1].images} images, path.images is {recipe.path.images}. "
-            "Leave images out of the last stage."
-        )
+    """The stages of the optimization."""
     dynamics = make_dynamics(recipe.action, prior, system.topology)
     return [
         Stage(

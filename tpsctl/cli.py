@@ -178,6 +178,35 @@ def train(
         flow.show(card)
 
 
+@app.command(epilog="Example: tpsctl inspect saved_models/chignolin/model-best.pt")
+def inspect(
+    checkpoint: Annotated[Path, typer.Argument(metavar="FILE", help="Checkpoint, or a folder with one.")],
+    json_: JsonOption = False,
+) -> None:
+    """Say what a checkpoint is, whether it is safe, and whether it behaves."""
+    from tpsctl import checkpoints, summary
+
+    report = checkpoints.inspect(checkpoint)
+    if json_:
+        typer.echo(json.dumps(report, indent=2))
+    else:
+        summary.show_checkpoint(report)
+    raise typer.Exit(0 if report["sound"] else NOT_VALID if report["safe"] else FAILED)
+
+
+@app.command(epilog="Example: tpsctl convert saved_models/chignolin/model-best.pt chignolin.safetensors")
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Published checkpoint, folder, or YAML description.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT.safetensors", help="Native checkpoint to write.")],
+    overwrite: OverwriteOption = False,
+    json_: JsonOption = False,
+) -> None:
+    """Turn a published checkpoint into a native file, and show that both give the same scores."""
+    from tpsctl import checkpoints
+
+    _answer(checkpoints.convert(source, target, overwrite=overwrite), as_json=json_, title="Converted")
+
+
 @app.command(epilog="Example: tpsctl schema > recipes/schema.json")
 def schema(
     kind: Annotated[RecipeKind, typer.Argument(help="For which command's recipe.")] = RecipeKind.sample,

@@ -20,9 +20,8 @@ from torch import Tensor
 
 from tpsctl.errors import PriorError
 from tpsctl.prior.base import Prior
-from tpsctl.prior.checkpoint import load_checkpoint, read_card
+from tpsctl.prior.checkpoint import read_card
 from tpsctl.prior.generative import GenerativePrior
-from tpsctl.prior.open import read_model
 from tpsctl.prior.published import archive, pickles
 from tpsctl.prior.published.model import Model, build
 from tpsctl.prior.published.prior import PublishedPrior
@@ -34,23 +33,17 @@ _TIMES = (0.02, 0.5)
 _COUNT = 8
 
 
-def inspect_checkpoint(path: Path) -> dict[str, Any]:
-    """Facts about a checkpoint and the outcome of its self-test, as JSON values.
+def describe(path: Path, model: Model | None, prior: Prior) -> dict[str, Any]:
+    """Facts about a checkpoint, as JSON values; `model` is None for one that tpsctl has trained."""
+    return _native_facts(path, prior) if model is None else _published_facts(path, model, prior)
 
-    A file with dangerous names is reported with `safe` false and nothing else is looked at.
 
-    Raises:
-        PriorError: Missing, damaged or of no known layout.
-    """
-    names = dangerous_names(path)
-    report: dict[str, Any] = {"file": str(path), "safe": not names, "dangerous_names": names}
-    if names:
-        return report
-    model = read_model(path)
-    prior: Prior = load_checkpoint(path) if model is None else build(model)
-    report |= _native_facts(path, prior) if model is None else _published_facts(path, model, prior)
-    tests = self_test(prior.to(device="cpu", dtype=torch.float64))
-    return report | {"self_test": tests, "sound": all(test["passed"] for test in tests)}
+def fixed_scores(model: Model) -> Tensor:
+    """Scores of a published model in float32 at fixed positions and times, to compare two files."""
+    prior = build(model)
+    shape = (_COUNT, prior.n_beads, prior.n_dims)
+    x = prior.from_network(torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32))
+    return torch.cat([prior.at(t)(x) for t in (*_TIMES, 0.9)])
 
 
 def dangerous_names(path: Path) -> list[str]:
@@ -71,7 +64,7 @@ def dangerous_names(path: Path) -> list[str]:
 
 def self_test(prior: Prior) -> list[dict[str, Any]]:
     """The checks of the module docstring: what was measured, the limit, and whether it holds."""
-    generator = torch.Generator().manual_seed(0)
+    prior, generator = prior.to(device="cpu", dtype=torch.float64), torch.Generator().manual_seed(0)
     x = _positions(prior, generator)
     scores = {t: prior.at(t)(x) for t in _TIMES}
     finite = all(bool(score.isfinite().all()) for score in scores.values())

@@ -6,7 +6,7 @@ A further layout is one more module with `LAYOUT`, `matches(source)` and `read(s
 from pathlib import Path
 
 from tpsctl.errors import PriorError
-from tpsctl.prior.published import mueller_brown, plain, two_for_one
+from tpsctl.prior.published import mueller_brown, two_for_one
 from tpsctl.prior.published.model import Model
 from tpsctl.prior.published.source import Source, open_source
 
@@ -14,13 +14,11 @@ _LAYOUTS = (two_for_one, mueller_brown)
 
 
 def read_published(path: Path) -> Model:
-    """The model in a published checkpoint, a folder with one, or a YAML file that describes one.
+    """The model in a published checkpoint, or a folder with one.
 
     Raises:
         PriorError: Missing, unsafe, damaged, or of no known layout.
     """
-    if path.suffix in (".yaml", ".yml"):
-        return plain.read(path)
     source = open_source(path)
     for layout in _LAYOUTS:
         if layout.matches(source):

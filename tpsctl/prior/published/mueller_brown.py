@@ -8,6 +8,8 @@ The training data were made at a kT of 0.0603 in the units of the potential, not
 Source: Raja et al., arXiv:2504.18506, notebooks.
 """
 
+from pathlib import Path
+
 from torch import Tensor
 
 from tpsctl.errors import PriorError
@@ -46,7 +48,7 @@ def read(source: Source) -> Model:
             layout=f"{LAYOUT} {'diffusion' if diffusion else 'flow matching'}",
             kind="diffusion" if diffusion else "flow_matching",
             network="perceptron",
-            sizes=sizes_of(weights, "gelu" if diffusion else "swish"),
+            sizes=sizes_of(source.path, weights, "gelu" if diffusion else "swish"),
             scale_nm=STD_NM,
             offset_nm=MEAN_NM,
             temperature_k=None,
@@ -74,10 +76,17 @@ def rename(weights: dict[str, Tensor], stem: str) -> dict[str, Tensor]:
     return renamed
 
 
-def sizes_of(weights: dict[str, Tensor], activation: str) -> dict[str, int | str]:
-    """Sizes of the perceptron."""
-    first = weights["layers.0.weight"]
-    return {"dims": 2, "hidden": first.shape[0], "layers": _LAYERS, "activation": activation}
+def sizes_of(path: Path, weights: dict[str, Tensor], activation: str) -> dict[str, int | str]:
+    """Sizes of the perceptron.
+
+    Raises:
+        PriorError: Its first or last layer is missing.
+    """
+    ends = [weights.get(f"layers.{i}.weight") for i in (0, _LAYERS - 1)]
+    if any(layer is None or layer.dim() != 2 for layer in ends):
+        raise PriorError(f"{path}: not a perceptron of {_LAYERS} layers with the expected names.")
+    hidden, dims = (layer.shape[0] for layer in ends if layer is not None)
+    return {"dims": dims, "hidden": hidden, "layers": _LAYERS, "activation": activation}
 
 
 def _stem(source: Source) -> str | None:
