@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import mdtraj
 import pytest
@@ -166,6 +167,85 @@ def test_check_warns_of_equal_paths_and_sees_an_earlier_result(recipe):
     assert not check(recipe, "seed=9").passed
 
 
+def test_the_last_stage_has_all_images(recipe):
+    with pytest.raises(RecipeError, match=r"the last stage has 5 images, path\.images is 12"):
+        run(recipe, "optimize.images=5")
+
+
 def test_an_unusable_device_is_a_usage_error(recipe):
     with pytest.raises(RecipeError, match="--device nonsense: not usable here"):
         run(recipe, device="nonsense")
+
+
+ALANINE = Path(__file__).parents[1] / "recipes" / "alanine_dipeptide"
+CLASSICAL = f"""\
+version: 1
+name: classical
+seed: 5
+endpoints: {{start: {{structure: {ALANINE}/c7eq.pdb}}, end: {{structure: {ALANINE}/c7ax.pdb}}}}
+prior: {{kind: openmm, force_field: [amber99sbildn.xml], temperature_k: 300}}
+path: {{paths: 2, images: 8, guess: {{kind: torsion}}}}
+action: {{functional: truncated, dt_ps: 0.001, friction_per_ps: 1}}
+optimize:
+  - {{method: lbfgs, max_steps: 2, dt_ps: 1e-4, images: 6}}
+  - {{method: lbfgs, max_steps: 1}}
+validation: {{energy: {{force_field: [amber99sbildn.xml]}}}}
+output: {{directory: out}}
+"""
+
+
+@pytest.fixture(scope="module")
+def classical(tmp_path_factory):
+    """A short run on a molecule with its force field as the prior: recipe, run directory, manifest."""
+    folder = tmp_path_factory.mktemp("classical")
+    (folder / "classical.yaml").write_text(CLASSICAL)
+    return folder / "classical.yaml", folder / "out", run(folder / "classical.yaml")
+
+
+def test_a_molecule_runs_end_to_end(classical):
+    _, out, manifest = classical
+    assert [stage["stage"] for stage in manifest["stages"]] == ["1. lbfgs", "2. lbfgs"]
+    assert manifest["guesses"]["requested"] == 2
+    assert manifest["energies"]["force_field"] == ("amber99sbildn.xml",)
+    assert {"ramachandran_ala2.png", "energy.png", "action.png"} <= {p.name for p in (out / "figures").iterdir()}
+    for entry in manifest["paths"]:
+        assert entry["raw"]["barrier_forward_kj_per_mol"] >= entry["minimized"]["barrier_forward_kj_per_mol"]
+        assert set(entry["raw"]["dihedrals_deg"]) == {"omega ALA2", "phi ALA2", "psi ALA2", "omega NME3"}
+
+
+def test_ends_are_written_as_they_were_given(classical):
+    _, out, _ = classical
+    path = mdtraj.load_dcd(str(out / "paths" / "path_0000.dcd"), top=str(out / "topology.pdb"))
+    start = mdtraj.load_pdb(str(ALANINE / "c7eq.pdb"))
+    assert path.n_frames == 8
+    assert abs(path.xyz[0] - start.xyz[0]).max() < 1e-6  # float32 of DCD
+
+
+def test_check_of_a_molecule(classical):
+    recipe, _, _ = classical
+    report = check(recipe, "seed=6", f"output.directory={recipe.parent}/new")
+    assert report.passed, report.findings
+    texts = {f.what: f.text for f in report.findings}
+    assert "atoms matched by name" in texts["atom map"]
+    assert "B - A +5.95 kJ/mol" in texts["energies"]
+
+
+@pytest.mark.parametrize(
+    ("assignment", "what", "text"),
+    [
+        ("validation.energy.force_field=[amber99sbild.xml]", "energies", 'Did you mean "amber99sbildn.xml"?'),
+        ("endpoints.select=name XX", "ends", "selects none of the 22 atoms"),
+        (f"endpoints.end.structure={ALANINE}/c7eq.pdb", "ends", "are the same structure"),
+        ("path.screen.max_energy_kj_per_mol=1", "guess", "energy"),
+        (
+            "path.guess={kind: torsion, waypoints: [{fraction: 0.5, torsions_deg: {phi X: 1}}]}",
+            "guess",
+            "unknown torsion",
+        ),
+    ],
+)
+def test_check_names_what_is_wrong_with_a_molecule(classical, tmp_path, assignment, what, text):
+    report = check(classical[0], assignment, f"output.directory={tmp_path}/new")
+    assert any(f.what == what and f.verdict in ("FAIL", "warn") and text in f.text for f in report.findings), (
+        report.findings
+    )

@@ -98,6 +98,10 @@ class _Subject:
         return assemble.make_stages(self.recipe, self.prior, self.system)
 
     @cached_property
+    def score_at_ends(self) -> Tensor:
+        return self.stages[-1].action.score(self.system.ends.to(self.device)).cpu()
+
+    @cached_property
     def guess(self) -> tuple[Tensor, Screening]:
         one = self.recipe.path.model_copy(update={"paths": 1})
         recipe = self.recipe.model_copy(update={"path": one})
@@ -140,14 +144,11 @@ def _prior(subject: _Subject) -> Iterator[Finding]:
     if wanted is not None and prior.temperature_k is not None and abs(wanted - prior.temperature_k) > 0.5:
         text = f"action.temperature_k is {wanted:g} K, the prior belongs to {prior.temperature_k:g} K"
         yield Finding("prior", "warn", text)
-    score = subject.stages[-1].action.score(subject.system.ends.to(subject.device)).cpu()
+    score = subject.score_at_ends
     if not bool(score.isfinite().all()):
         raise TpsctlError("the prior's score at the ends is not finite. Check the structures and the checkpoint.")
     largest = score.flatten(1).abs().amax(1).tolist()
     yield Finding("score", "ok", f"largest component {largest[0]:.3g} at A, {largest[1]:.3g} at B (1/nm)")
-    model = subject.energy_model
-    if model is not None and prior.temperature_k is not None:
-        yield _agreement(model.forces(subject.system.ends) / thermal_energy(prior.temperature_k), score)
 
 
 def _agreement(physical: Tensor, score: Tensor) -> Finding:
@@ -166,6 +167,9 @@ def _energies(subject: _Subject) -> Iterator[Finding]:
     a, b = model.energies(subject.system.ends).tolist()
     files = " + ".join(model.force_field)
     yield Finding("energies", "ok", f"{files} ({model.platform}): A {a:.2f}, B {b:.2f}, B - A {b - a:+.2f} kJ/mol")
+    if subject.prior.temperature_k is not None:
+        kt = thermal_energy(subject.prior.temperature_k)
+        yield _agreement(model.forces(subject.system.ends) / kt, subject.score_at_ends)
 
 
 def _guess(subject: _Subject) -> Iterator[Finding]:

@@ -34,13 +34,10 @@ class Trace:
 
 
 def describe_step(report: StepReport) -> str:
-    """One line about a step: medians over the paths, and how many are still running."""
-
-    def median(values: Tensor) -> str:
-        return f"{values.median().item():.4g}"
-
-    terms = report.terms
-    parts = [f"{name} {median(getattr(terms, name))}" for name in TERMS]
-    shown = " + ".join(part for part in parts if not part.endswith(" 0"))
-    slope = f"max|dS/dx| {report.gradient_max.max().item():.3g}/nm"
-    return f"S {median(terms.total)} = {shown}  {slope}  {int(report.active.sum())} running"
+    """One line about a step: the action of the median path with its terms, and how many are still running."""
+    total = report.terms.total
+    median = int((total - total.nanmedian()).abs().nan_to_num(nan=torch.inf).argmin())
+    values = {name: getattr(report.terms, name)[median].item() for name in TERMS}
+    shown = " + ".join(f"{name} {value:.4g}" for name, value in values.items() if value != 0)
+    slope = report.gradient_max.max().item()
+    return f"S {total[median].item():.4g} = {shown}  max|dS/dx| {slope:.3g}/nm  {int(report.active.sum())} running"

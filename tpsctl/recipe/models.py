@@ -380,6 +380,15 @@ class Recipe(Section):
     validation: ValidationSection = key("Checks of the finished paths.", default=ValidationSection())
     output: OutputSection = key("Files to write.")
 
+    @model_validator(mode="after")
+    def _last_stage_has_all_images(self) -> Self:
+        if self.stages[-1].images not in (None, self.path.images):
+            raise ValueError(
+                f"optimize: the last stage has {self.stages[-1].images} images, path.images is {self.path.images}; "
+                "leave images out of the last stage"
+            )
+        return self
+
     @property
     def stages(self) -> tuple[LevenbergMarquardt | Lbfgs | Adam | Sgd, ...]:
         """The stages of the optimization, one if only one method is given."""
