@@ -26,7 +26,7 @@ from tpsctl.geometry import dihedral, rmsd, superpose
 from tpsctl.symmetry import StereoCenters, refine, stereo_centers
 from tpsctl.topology import Atom, Topology
 
-MAX_SYMMETRIES = 5_000
+MAX_SYMMETRIES = 2_000
 """Most relabelings tried for one unit of equivalent atoms (a tert-butyl group: 1296)."""
 
 MAX_COMBINATIONS = 4096
