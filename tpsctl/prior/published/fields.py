@@ -32,6 +32,10 @@ class MoleculeField(Field):
     def __call__(self, y: Tensor, time: float) -> Tensor:
         return descent(self.network, y, y.new_full((len(y),), time), self.beads, compat=self._compat)
 
+    @property
+    def like(self) -> Tensor:
+        return next(self.network.parameters())
+
     def to(self, *, device: torch.device | str, dtype: torch.dtype) -> None:
         self.network.to(device=device, dtype=dtype)
         self.beads = self.beads.to(device)
@@ -55,6 +59,10 @@ class PointField(Field):
 
     def __call__(self, y: Tensor, time: float) -> Tensor:
         return self.network(y.squeeze(1), y.new_full((len(y),), time)).unsqueeze(1)
+
+    @property
+    def like(self) -> Tensor:
+        return next(self.network.parameters())
 
     def to(self, *, device: torch.device | str, dtype: torch.dtype) -> None:
         self.network.to(device=device, dtype=dtype)

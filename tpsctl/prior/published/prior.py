@@ -52,6 +52,11 @@ class Field(ABC):
     def __call__(self, y: Float[Tensor, "batch bead dim"], time: float) -> Float[Tensor, "batch bead dim"]:
         """Output of the network, differentiable if y is."""
 
+    @property
+    @abstractmethod
+    def like(self) -> Tensor:
+        """A tensor on the network's device in its precision."""
+
     @abstractmethod
     def to(self, *, device: torch.device | str, dtype: torch.dtype) -> None:
         """Compute on this device in this precision from now on."""
@@ -125,8 +130,9 @@ class PublishedPrior(Prior):
 
     def denoise(self, x_t: Tensor, t: float, generator: torch.Generator, *, steps: int = 100) -> Tensor:
         self._check(t)
-        parts = [self._reverse(part, t, generator, steps) for part in self.to_network(x_t).split(_CHUNK)]
-        return self.from_network(torch.cat(parts))
+        y = self.to_network(x_t).to(self.field.like)
+        clean = torch.cat([self._reverse(part, t, generator, steps) for part in y.split(_CHUNK)])
+        return self.from_network(clean.to(x_t))
 
     def sample(self, count: int, generator: torch.Generator, *, steps: int = 400) -> Tensor:
         y = self.field.gauge(
