@@ -91,7 +91,7 @@ class Study:
         seconds = time.perf_counter() - started
         converged = sum(status == "converged" for status in outcome.status)
         extra = {
-            "action_median": outcome.terms.total.median().item(),
+            "action_median": outcome.terms.total.quantile(0.5).item(),
             "steps_median": sorted(outcome.steps)[len(paths) // 2],
         }
         self.add(name, start, paths, converged=converged, seconds=seconds, **extra)
@@ -115,7 +115,7 @@ class Study:
         angles = [verdict.dihedrals[f"{kind} ALA2"].rad2deg() for kind in ("phi", "psi")]
         top = torch.cat([angle.gather(1, raw.highest_image.unsqueeze(1)) for angle in angles], 1)
         over_zero = top[:, 0].abs() < PHI_ZERO_ROUTE_DEG
-        middle = top[over_zero].median(0).values if over_zero.any() else torch.full((2,), torch.nan)
+        middle = top[over_zero].quantile(0.5, dim=0) if over_zero.any() else torch.full((2,), torch.nan)
         self.rows.append(
             {
                 "model": name,
@@ -125,9 +125,9 @@ class Study:
                 "over_phi_zero": int(over_zero.sum()),
                 "raw_highest_kj_per_mol": raw.barrier_forward.tolist(),
                 "minimized_highest_kj_per_mol": minimized.barrier_forward.tolist(),
-                "raw_highest_median": raw.barrier_forward[over_zero].median().item() if over_zero.any() else None,
+                "raw_highest_median": raw.barrier_forward[over_zero].quantile(0.5).item() if over_zero.any() else None,
                 "raw_highest_worst": raw.barrier_forward.max().item(),
-                "minimized_highest_median": minimized.barrier_forward[over_zero].median().item()
+                "minimized_highest_median": minimized.barrier_forward[over_zero].quantile(0.5).item()
                 if over_zero.any()
                 else None,
                 "top_deg": top.tolist(),
