@@ -1,5 +1,6 @@
 """One structure in memory: its beads, bonds and positions, with what the user should know about it."""
 
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -69,3 +70,15 @@ def require_sound(structure: Structure) -> Structure:
                 "Mend the file, e.g. by rebuilding one of them."
             )
     return structure
+
+
+def ordinals(values: Sequence[Hashable]) -> list[int]:
+    """Number of the run of equal values every item belongs to."""
+    numbers: list[int] = []
+    for i, value in enumerate(values):
+        numbers.append(0 if i == 0 else numbers[-1] + (value != values[i - 1]))
+    return numbers
+
+
+def residue_ordinals(topology: Topology) -> list[int]:
+    return ordinals([(a.chain_id, a.residue_id, a.residue_name) for a in topology.atoms])
