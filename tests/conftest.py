@@ -13,6 +13,8 @@ install_import_hook(NUMERICS, "beartype.beartype")  # before the first import of
 
 import torch  # noqa: E402
 
+torch.set_num_threads(1)  # the tensors of tests are small: more threads only wait for one another
+
 
 def pytest_addoption(parser):
     parser.addoption("--update-golden", action="store_true", help="rewrite the golden files instead of comparing")
