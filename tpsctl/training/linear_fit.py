@@ -10,7 +10,8 @@ targets are small and nearly free of noise, those of the bonds large and noisy: 
 inverse variance of its residuals, found by solving twice. At small widths c' is the solution at the width
 before, beginning with the forces of noiseless frames: coefficients change with the noise only as far as the
 targets demand, and the noise of the targets does not add up in the many directions that they hardly
-determine. At larger widths c' = 0 (a ridge).
+determine. At larger widths c' = 0 (a ridge), and steep inverse powers are left out: a negative coefficient that hardly
+matters on the data makes colliding atoms collapse, and a sampler finds them.
 """
 
 from collections.abc import Callable
@@ -62,15 +63,16 @@ def fit_linear_energy(
     """
     solution = torch.zeros(energy.n_terms, dtype=torch.float64)
     penalty = _NOISELESS_RIDGE if source.knows_forces else _RIDGE
+    kept = torch.ones(energy.n_terms, dtype=torch.bool)
     ladder = energy.log_sigmas.exp().tolist()
     lead_in = [(-1, fraction * ladder[0]) for fraction in _LEAD_IN] if source.knows_forces else []
     for level, sigma in [*lead_in, *enumerate(ladder)]:
         if sigma > _FORCES_KNOWN_BELOW_NM:
-            solution, penalty = torch.zeros_like(solution), _RIDGE
+            solution, penalty, kept = torch.zeros_like(solution), _RIDGE, energy.bounded
         sorts = _accumulate(energy, source, rotations, generator, sigma, samples)
-        first = _solve(sorts, [1 / equations.variance for equations in sorts], solution, penalty)
+        first = _solve(sorts, [1 / equations.variance for equations in sorts], solution, penalty, kept)
         weights = [1 / equations.residual_variance(first) for equations in sorts]
-        solution, penalty = _solve(sorts, weights, solution, penalty), _CONTINUITY
+        solution, penalty = _solve(sorts, weights, solution, penalty, kept), _CONTINUITY
         if level >= 0:
             energy.coefficients[level] = solution.to(energy.coefficients.dtype)
             if on_level is not None:
@@ -118,14 +120,16 @@ class _NormalEquations:
         return max(self._square - float(explained), 1e-12 * self._square) / self.count
 
 
-def _solve(sorts: list[_NormalEquations], weights: list[float], start: Tensor, penalty: float) -> Tensor:
-    """Weighted least squares with a penalty on the distance from `start`."""
-    matrix = torch.stack([w * s.matrix for w, s in zip(weights, sorts, strict=True)]).sum(0)
-    right = torch.stack([w * s.right for w, s in zip(weights, sorts, strict=True)]).sum(0)
+def _solve(sorts: list[_NormalEquations], weights: list[float], start: Tensor, penalty: float, kept: Tensor) -> Tensor:
+    """Weighted least squares with a penalty on the distance from `start`; only `kept` terms, the others zero."""
+    matrix = torch.stack([w * s.matrix for w, s in zip(weights, sorts, strict=True)]).sum(0)[kept][:, kept]
+    right = torch.stack([w * s.right for w, s in zip(weights, sorts, strict=True)]).sum(0)[kept]
     strength = matrix.diagonal() / sum(s.count for s in sorts)
     strength = strength + 1e-6 * strength.mean()
     matrix.diagonal().add_(penalty * strength)
-    return torch.linalg.solve(matrix, right + penalty * strength * start)
+    solution = torch.zeros_like(start)
+    solution[kept] = torch.linalg.solve(matrix, right + penalty * strength * start[kept])
+    return solution
 
 
 def _isotropic(y: Tensor) -> Tensor:

@@ -37,8 +37,9 @@ _TABLE_SAMPLES = 3000
 _MOMENT_BATCHES = 4
 _WARM_UP_STEPS = 200
 _MOMENT_FLOOR = 0.1
-_LINEAR_SUFFICES_BELOW_NM = 0.003
-_FINE_FRACTION = 0.2
+_BANDS = ((0.02, 0.15), (0.5, 0.8), (math.inf, 0.05))
+"""(upper edge in nm, share of the batch): most where basins and handedness are decided, little where the linear
+energy suffices or nothing but the size of the molecule is left to know."""
 
 
 @dataclass(frozen=True)
@@ -227,19 +228,23 @@ class Trainer:
         shift = torch.rand((), generator=self._generator)
         u = (torch.arange(settings.batch) + shift) / settings.batch
         u = u[torch.randperm(settings.batch, generator=self._generator)]
-        low, high = math.log(settings.smallest_width_nm), math.log(settings.largest_width_nm)
-        middle = math.log(max(settings.smallest_width_nm, _LINEAR_SUFFICES_BELOW_NM))
-        fine = u < _FINE_FRACTION
-        widths = torch.where(
-            fine,
-            torch.exp(low + (high - low) * u / _FINE_FRACTION),
-            torch.exp(middle + (high - middle) * (u - _FINE_FRACTION) / (1 - _FINE_FRACTION)),
-        )
+        widths = self._law_of_widths(u)
         if settings.uniform_time:
             in_time = self._schedule.relative_sigma(u.double().clamp_max(1 - 1e-6)).float()
             chosen = torch.rand(settings.batch, generator=self._generator) < settings.uniform_time
             widths = torch.where(chosen, in_time, widths)
         return widths.clamp(settings.smallest_width_nm, settings.largest_width_nm)
+
+    def _law_of_widths(self, u: Tensor) -> Tensor:
+        """Widths at quantiles u in [0, 1): log-uniform within each band of `_BANDS`."""
+        low, high = self.settings.smallest_width_nm, self.settings.largest_width_nm
+        edges = [low, *(min(max(edge, low), high) for edge, _ in _BANDS[:-1]), high]
+        widths, start = torch.full_like(u, low), 0.0
+        for (_, share), a, b in zip(_BANDS, edges[:-1], edges[1:], strict=True):
+            inside = (u >= start) & (u < start + share + 1e-6)
+            widths = torch.where(inside, a * (b / a) ** ((u - start) / share), widths)
+            start += share
+        return widths
 
     def _residual(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """(r, v): what the linear energy leaves of the target, and the unit rotations."""

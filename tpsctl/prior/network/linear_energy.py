@@ -13,7 +13,7 @@ each other stay harmless.
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from tpsctl.prior.network.internal_coordinates import InternalCoordinates, Invariants
@@ -51,6 +51,15 @@ class LinearEnergy(nn.Module):
         c = self.coordinates
         inverse = len(_POWERS) * len(c.far)
         return 2 * (c.n_pairs + c.n_angles) + inverse + 6 * c.n_torsions + c.n_handedness
+
+    @property
+    def bounded(self) -> Bool[Tensor, " term"]:
+        """Terms that stay of order one when atoms collide: all but the sixth and twelfth inverse powers."""
+        c = self.coordinates
+        steep = torch.zeros(self.n_terms, dtype=torch.bool)
+        first = 2 * (c.n_pairs + c.n_angles) + len(c.far)
+        steep[first : first + 2 * len(c.far)] = True
+        return ~steep
 
     def terms(self, values: Invariants, sigma: Float[Tensor, " batch"]) -> Float[Tensor, "batch term"]:
         """phi_k, dimensionless; sigma in nm."""
