@@ -58,7 +58,7 @@ class Case:
 
     def get(self, name: str, dtype: torch.dtype) -> np.ndarray | None:
         key = f"{name}_{'f64' if dtype is torch.float64 else 'f32'}"
-        return self.arrays[key] if key in self.arrays else None
+        return self.arrays.get(key)
 
     def time(self, latent: float) -> float:
         """tpsctl's t of a published latent time."""
@@ -79,9 +79,3 @@ def load_case(folder: Path, name: str) -> Case:
     arrays = np.load(folder / name / "golden.npz")
     meta = json.loads((folder / name / "meta.json").read_text())
     return Case(name, path, meta, {key: arrays[key] for key in arrays}, read_published(path))
-
-
-def relative(found: Any, expected: Any) -> float:
-    """Largest deviation over the largest value."""
-    found, expected = (np.asarray(v, dtype=np.float64) for v in (found, expected))
-    return float(np.abs(found - expected).max() / np.abs(expected).max())

@@ -135,7 +135,7 @@ def test_five_steps_of_the_optimizers(case, method):
 
 def test_published_divergence_is_met_and_is_n_times_too_large(case):
     """Compatibility only: the published trace is over all beads, but is weighted and summed per bead once more."""
-    prior, (length, tag) = case.prior(torch.float64), case.lengths()[0]
+    prior, (length, _) = case.prior(torch.float64), case.lengths()[0]
     path = torch.tensor(case.arrays["path_angstrom"]) / length
     path.requires_grad_(True)
     v = torch.tensor(case.arrays["v"]).double()

@@ -19,10 +19,7 @@ def relative(found, expected):
 
 def compare(case, name, found, dtype):
     expected = case.get(name, dtype)
-    if dtype is torch.float64:
-        limit = 2e-12
-    else:
-        limit = max(2e-5, 2 * relative(expected, case.get(name, torch.float64)))
+    limit = 2e-12 if dtype is torch.float64 else max(2e-5, 2 * relative(expected, case.get(name, torch.float64)))
     error = relative(found, expected)
     assert error <= limit, f"{case.name} {name}: {error:.2g} > {limit:.2g}"
     return error
