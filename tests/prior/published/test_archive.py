@@ -1,5 +1,6 @@
 """Archives of tensors: looked at before they are loaded, and nothing in them is believed."""
 
+import contextlib
 import os
 import shutil
 import zipfile
@@ -110,7 +111,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path, value):
     [
         (
             {"fc2.weight": torch.zeros(4, 5)},
-            r"1 tensors do not fit the arguments; layers\.1\.weight has shape \(4, 5\)",
+            r"do not fit the arguments; layers\.1\.weight has shape \(4, 5\)",
         ),
         ({"fc9.weight": torch.zeros(2)}, r"fc9\.weight has shape \(2,\), expected no such tensor"),
         ({"fc2.weight": "text"}, r"fc2\.weight is a str, expected a dense tensor"),
@@ -151,7 +152,5 @@ def test_damaged_archives_never_end_in_a_traceback(honest, data):
         content = content[: data.draw(st.integers(0, len(content)))]
     damaged = honest.with_name("damaged.pt")
     damaged.write_bytes(content)
-    try:
+    with contextlib.suppress(PriorError):
         build(read_published(damaged))
-    except PriorError:
-        pass
