@@ -101,7 +101,8 @@ class Recorder(Progress):
 
 
 def run(recipe, *assignments, progress=None, **settings):
-    return train_recipe(recipe, assignments, Settings(threads=1, **settings), progress or Recorder())
+    loaded = load_recipe(recipe, models.TrainRecipe, assignments)
+    return train_recipe(loaded, Settings(threads=1, **settings), progress or Recorder())
 
 
 @pytest.mark.parametrize("model", ["kind: diffusion", "kind: flow_matching, uniform_time: 0.5"])

@@ -131,6 +131,10 @@ def _prior(section: models.Prior, system: System) -> Prior:
                 stiffness=section.stiffness_kj_per_mol_nm2,
                 n_dims=system.ends.shape[-1],
             )
+        case models.PluginPrior():
+            from tpsctl.prior.plugins import make_plugin
+
+            return make_plugin(section.name, dict(section.options), system.topology if system.is_molecule else None)
         case models.GaussianPrior():
             from tpsctl.prior.gaussian import GaussianPrior
 

@@ -32,7 +32,7 @@ class _Commands(TyperGroup):
             typer.echo(str(error), err=True)
             raise typer.Exit(USAGE if isinstance(error, RecipeError) else FAILED) from None
         except KeyboardInterrupt:
-            typer.echo("interrupted: no result was written.", err=True)
+            typer.echo("interrupted.", err=True)
             raise typer.Exit(INTERRUPTED) from None
 
 
@@ -167,11 +167,10 @@ def train(
     json_: JsonOption = False,
 ) -> None:
     """Train a prior on dynamics, simulated or your own; run it again to go on after a kill."""
-    from tpsctl import console
+    loaded, progress = _load(recipe, "train", set_)
     from tpsctl import train as flow
 
-    settings = flow.Settings(out=out, overwrite=overwrite, threads=threads)
-    card = flow.train_recipe(recipe, set_ or [], settings, console.make_progress())
+    card = flow.train_recipe(loaded, flow.Settings(out=out, overwrite=overwrite, threads=threads), progress)
     if json_:
         typer.echo(json.dumps(card, indent=2))
     else:

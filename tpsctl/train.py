@@ -8,7 +8,6 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from tpsctl.prior.generative import GenerativePrior
 from tpsctl.prior.network.internal_energy import InternalEnergySizes
 from tpsctl.progress import Progress
 from tpsctl.recipe import train_models as models
-from tpsctl.recipe.loader import load_recipe, recipe_digest, require_files
+from tpsctl.recipe.loader import recipe_digest, require_files
 from tpsctl.schedule import Flow, NoiseSchedule, VarianceExploding, VariancePreserving
 from tpsctl.training.trainer import Trainer, TrainingSettings
 
@@ -56,9 +55,8 @@ class Settings:
     save_every_s: float = 60.0
 
 
-def train_recipe(path: Path, assignments: Sequence[str], settings: Settings, progress: Progress) -> dict[str, Any]:
+def train_recipe(recipe: models.TrainRecipe, settings: Settings, progress: Progress) -> dict[str, Any]:
     """Train the model of a recipe, or find that it is there already; its model card and file."""
-    recipe = load_recipe(path, models.TrainRecipe, assignments)
     target = (settings.out or recipe.output.checkpoint).resolve()
     if target.suffix != ".safetensors":
         raise RecipeError(f"output.checkpoint: got {target.name}, expected a file that ends in .safetensors.")

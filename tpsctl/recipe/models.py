@@ -132,8 +132,18 @@ class GaussianPrior(Section):
     diffusion_time: float = key("Diffusion time; 0 is data, 1 is noise.", "1", default=0.0, ge=0, le=1)
 
 
+class PluginPrior(Section):
+    """A prior that another installed package brings (entry-point group tpsctl.priors)."""
+
+    kind: Literal["plugin"] = key("A plug-in.")
+    name: str = key("Name of the prior, as its package gives it.", min_length=1)
+    diffusion_time: float = key("Diffusion time; 0 is data, 1 is noise.", "1", default=0.0, ge=0, le=1)
+    options: dict[str, Any] = key("Its own settings, as its package describes them.", default={})
+
+
 Prior = Annotated[
-    CheckpointPrior | OpenMMPrior | MuellerBrownPrior | DoubleWellPrior | GaussianPrior, Field(discriminator="kind")
+    CheckpointPrior | OpenMMPrior | MuellerBrownPrior | DoubleWellPrior | GaussianPrior | PluginPrior,
+    Field(discriminator="kind"),
 ]
 
 
