@@ -89,13 +89,13 @@ def action_history(
         steps: Step numbers.
         terms: "total" and the terms to show, by name.
         title: Title of the figure.
-        stages: First step and name of each stage of the optimization, marked by a line.
+        stages: First step and name of each stage of the optimization, marked by a line if there are several.
     """
     values = {name: _numpy(value) for name, value in terms.items()}
     with _figure(stem, 8.6, 3.4) as (figure, files):
         left, right = figure.subplots(1, 2)
         total = values.pop("total")
-        left.plot(steps, total, color=_BLUE, linewidth=0.8, alpha=0.6)
+        left.plot(steps, total, color=_BLUE, **_line(total.shape[1]))
         left.set(title=f"total action, {_count(total.shape[1], 'path')}", ylabel="action (dimensionless)")
         for name, value in values.items():
             color = _TERM_COLORS.get(name, _GRAY)
@@ -107,7 +107,7 @@ def action_history(
         for axes, shown in ((left, [total]), (right, list(values.values()))):
             axes.set_xlabel("optimization step")
             axes.set_yscale(_scale(shown))
-            _mark_stages(axes, stages)
+            _mark_stages(axes, stages if len(stages) > 1 else ())
         figure.suptitle(title)
     return files
 
@@ -195,19 +195,27 @@ def _profiles(axes: "Axes", name: str, energy: np.ndarray, ceiling: float, unit:
     """Lines of one panel with their highest images dotted; what they amount to above it, in words."""
     color = _KIND_COLORS.get(name, _BLUE)
     fraction = np.linspace(0, 1, energy.shape[1])
-    axes.plot(fraction, energy.T, color=color, linewidth=0.9, alpha=0.55)
+    axes.plot(fraction, energy.T, color=color, **_line(len(energy)))
     tops = _tops(energy)
     known = np.isfinite(tops)
     where = fraction[_highest(energy)]
     axes.plot(where[known], tops[known], "o", color=color, markersize=3.5, markeredgecolor="white", markeredgewidth=0.4)
     lines = [f"{name}, {_count(len(energy), 'path')}"]
     if known.any():
-        lines.append(f"highest: median {_short(np.median(tops[known]))}, worst {_short(tops[known].max())} {unit}")
+        median, worst = _short(np.median(tops[known])), _short(tops[known].max())
+        lines.append(
+            f"highest: median {median}, worst {worst} {unit}" if len(energy) > 1 else f"highest: {worst} {unit}"
+        )
     if beyond := int((tops[known] > ceiling).sum()):
         lines.append(f"{_count(beyond, 'path')} beyond this axis")
     if unknown := int((~known).sum()):
         lines.append(f"{_count(unknown, 'path')} with images without an energy")
     axes.set_title("\n".join(lines), loc="left")
+
+
+def _line(n_paths: int) -> dict[str, Any]:
+    """One path is a plain line; many are thin and let each other shine through."""
+    return {"linewidth": 0.9, "alpha": 0.55} if n_paths > 1 else {"linewidth": 1.4}
 
 
 def _count(number: int, noun: str) -> str:
