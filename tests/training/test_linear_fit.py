@@ -13,8 +13,8 @@ from tpsctl.training.targets import TargetSource, internal_rotations
 
 def model_score(energy, y, sigma):
     y = y.detach().requires_grad_(True)
-    values = energy.coordinates(y)
-    return -torch.autograd.grad(energy(values, torch.full((len(y),), sigma)).sum(), y)[0]
+    widths = torch.full((len(y),), sigma)
+    return -torch.autograd.grad(energy(energy.coordinates(y, widths), widths).sum(), y)[0]
 
 
 def relative_error(found, expected):

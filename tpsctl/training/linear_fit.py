@@ -140,15 +140,17 @@ def _isotropic(y: Tensor) -> Tensor:
 
 def _equations(energy: LinearEnergy, batch: Batch, basis: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Rows v . grad phi (equation, term) and values -v . T, times sqrt(weight), for random v in the span of `basis`."""
+
+    def terms(y: Tensor) -> Tensor:
+        return energy.terms(energy.coordinates(y, batch.sigma), batch.sigma)
+
     rows, values = [], []
     scale = batch.weight.sqrt()
     for _ in range(_DIRECTIONS):
         mix = torch.randn(basis.shape[:2], generator=generator, dtype=basis.dtype)
         v = torch.einsum("bt,btad->bad", mix, basis)
         v = v / v.flatten(1).norm(dim=1).reshape(-1, 1, 1)
-        row = torch.func.jvp(lambda y: energy.terms(energy.coordinates(y, batch.sigma), batch.sigma), (batch.y,), (v,))[
-            1
-        ]
+        row = torch.func.jvp(terms, (batch.y,), (v,))[1]
         rows.append(row * scale.unsqueeze(1))
         values.append(-(v * batch.target).sum((1, 2)) * scale)
     return torch.cat(rows), torch.cat(values)

@@ -20,7 +20,9 @@ def network(alanine):
     network = InternalEnergy(topology, SIZES)
     network.linear.log_sigmas.copy_(torch.linspace(-7, 0, SIZES.levels))
     network.linear.coefficients.normal_()
-    network.mean.copy_(network.features(network.coordinates(x.unsqueeze(0))).expand_as(network.mean))
+    network.mean.copy_(
+        network.features(network.coordinates(x.unsqueeze(0), torch.tensor([0.01]))).expand_as(network.mean)
+    )
     network.std.uniform_(0.05, 0.2)
     torch.nn.init.normal_(network.net.output.weight)
     return network.requires_grad_(False)
@@ -48,7 +50,8 @@ def test_energy_does_not_see_rotation_and_translation(network, batch):
 
 def test_only_sines_and_handedness_change_sign_in_a_mirror(alanine, batch):
     coordinates, y = InternalCoordinates(alanine[0]), batch[0]
-    here, mirrored = coordinates(y), coordinates(y * torch.tensor([1.0, 1.0, -1.0]))
+    sigma = torch.full((len(y),), 0.02)
+    here, mirrored = coordinates(y, sigma), coordinates(y * torch.tensor([1.0, 1.0, -1.0]), sigma)
     for name, sign in (("distances", 1), ("angles", 1), ("cos", 1), ("sin", -1), ("handedness", -1)):
         value = getattr(here, name)
         torch.testing.assert_close(getattr(mirrored, name), sign * value, rtol=1e-12, atol=1e-14)
@@ -58,7 +61,7 @@ def test_only_sines_and_handedness_change_sign_in_a_mirror(alanine, batch):
 
 def test_features_have_the_values_of_their_definitions(alanine, batch):
     topology, y = alanine[0], batch[0]
-    values = InternalCoordinates(topology)(y)
+    values = InternalCoordinates(topology)(y, torch.zeros(len(y)))
     torch.testing.assert_close(values.distances, torch.stack([torch.pdist(frame) for frame in y]))
     for n, (i, j, k) in enumerate(topology.angles[:5]):
         u, v = y[:, i] - y[:, j], y[:, k] - y[:, j]
@@ -125,13 +128,13 @@ def test_an_untrained_network_adds_nothing(alanine, batch):
     network = InternalEnergy(alanine[0], SIZES)
     network.linear.log_sigmas.copy_(torch.linspace(-7, 0, SIZES.levels))
     y, sigma = batch
-    assert torch.equal(network.residual(network.coordinates(y), sigma), torch.zeros(3))
+    assert torch.equal(network.residual(network.coordinates(y, sigma), sigma), torch.zeros(3))
     network.linear.coefficients.normal_()
-    assert torch.equal(network(y, sigma), network.linear(network.coordinates(y), sigma))
+    assert torch.equal(network(y, sigma), network.linear(network.coordinates(y, sigma), sigma))
 
 
 def test_features_are_normalized_with_the_table_of_their_width(network, alanine):
-    features = network.features(network.coordinates(alanine[1].unsqueeze(0)))
+    features = network.features(network.coordinates(alanine[1].unsqueeze(0), torch.tensor([0.01])))
     for level, log_sigma in enumerate(network.linear.log_sigmas):
         found = network.normalized(features, log_sigma.exp().reshape(1))
         expected = (features - network.mean[level]) / network.std[level]
