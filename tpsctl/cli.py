@@ -123,7 +123,7 @@ def check(
     json_: JsonOption = False,
 ) -> None:
     """Find everything that can be wrong, before any optimization."""
-    loaded, _ = _load(recipe, "sample", set_)
+    loaded, _ = _load(recipe, "check", set_)
     from tpsctl import check as checks
     from tpsctl import run, summary
 
@@ -240,14 +240,14 @@ def completion(shell: Annotated[Shell, typer.Argument(help="Which shell.", show_
     typer.echo(get_completion_script(prog_name="tpsctl", complete_var="_TPSCTL_COMPLETE", shell=shell.value))
 
 
-def _load(path: Path, kind: str, assignments: list[str] | None) -> tuple[Any, "Progress"]:
+def _load(path: Path, command: str, assignments: list[str] | None) -> tuple[Any, "Progress"]:
     """A valid recipe and the progress to report to; called before torch is imported, so mistakes show at once."""
     from tpsctl import __version__, console
     from tpsctl.recipe import kinds
     from tpsctl.recipe.loader import load_recipe
 
-    loaded, progress = load_recipe(path, kinds.MODELS[kind], assignments or []), console.make_progress()
-    progress.say(f"tpsctl {__version__}: {kind} {path}")
+    loaded, progress = load_recipe(path, kinds.of_command(command), assignments or []), console.make_progress()
+    progress.say(f"tpsctl {__version__}: {command} {path}")
     return loaded, progress
 
 

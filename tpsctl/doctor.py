@@ -30,7 +30,7 @@ def examine() -> dict[str, Any]:
     facts: dict[str, Any] = {
         "versions": versions(),
         "machine": f"{platform.system()} {platform.machine()}",
-        "cores": default_threads(),
+        "threads": default_threads(),
         "memory_gb": _memory_gb(),
     }
     torch_devices, openmm_platforms, problems = _torch_devices(), _openmm_platforms(), []
