@@ -48,7 +48,11 @@ def require_files(recipe: BaseModel) -> dict[str, Path]:
         RecipeError: With one line per file that does not.
     """
     files = input_files(recipe)
-    missing = [f"{key}: no such file: {file}" for key, file in files.items() if not file.exists()]
+    missing = [
+        f"{key}: no such file: {file}. Put it there, or name another with --set {key}=FILE."
+        for key, file in files.items()
+        if not file.exists()
+    ]
     if missing:
         raise RecipeError("\n".join(missing))
     return files
