@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="data set that the checkpoints were trained on (.npz)")
     parser.add_argument("--reference", type=Path, required=True, help="folder that alanine_reference.py wrote")
     parser.add_argument("--samples", type=int, default=1000)
-    parser.add_argument("--steps", type=int, default=400, help="steps of the sampler")
+    parser.add_argument("--steps", type=int, default=100, help="noise widths of the sampler")
     parser.add_argument("--held-out", type=int, default=3, help="trajectories held out in training")
     parser.add_argument("--split-seed", type=int, default=0, help="seed of that split")
     parser.add_argument("--threads", type=int, default=2)

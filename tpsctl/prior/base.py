@@ -55,7 +55,7 @@ class Prior(ABC):
         """Clean configurations from noised ones at level t, by the reverse process, nm."""
         raise self._not_generative("denoise")
 
-    def sample(self, count: int, generator: torch.Generator, *, steps: int = 400) -> Tensor:
+    def sample(self, count: int, generator: torch.Generator, *, steps: int = 100) -> Tensor:
         """Independent samples (count, bead, dim) from pure noise, nm."""
         raise self._not_generative("sample")
 

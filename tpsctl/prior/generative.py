@@ -20,6 +20,9 @@ KINDS = ("diffusion", "flow_matching")
 _CHUNK = 1000
 """Configurations per network call while sampling."""
 
+_CORRECTIONS = 12
+"""Langevin steps at every width of `sample`; without them basins keep the weights they get where nearly all is noise."""
+
 _JACOBIAN_CHUNK = 100
 """Configurations whose Hessians are computed together; their intermediates take about 1 MB each."""
 
@@ -89,12 +92,12 @@ class GenerativePrior(Prior):
             return y
         return self._reverse(y, width, generator, steps)
 
-    def sample(self, count: int, generator: torch.Generator, *, steps: int = 400) -> Tensor:
+    def sample(self, count: int, generator: torch.Generator, *, steps: int = 100) -> Tensor:
         parameter = next(self.network.parameters())
         shape = torch.empty(count, self.n_beads, self.n_dims, dtype=parameter.dtype, device=parameter.device)
         # The ladder of widths that were trained on ends where the noise swamps the molecule.
         width = float(self.network.linear.log_sigmas[-1].exp())
-        return self._reverse(width * standard_normal(shape, generator), width, generator, steps)
+        return self._reverse(width * standard_normal(shape, generator), width, generator, steps, _CORRECTIONS)
 
     def to(self, *, device: torch.device | str, dtype: torch.dtype) -> "GenerativePrior":
         self.network.to(device=device, dtype=dtype)
@@ -109,9 +112,12 @@ class GenerativePrior(Prior):
             (gradient,) = torch.autograd.grad(self.network(y, sigma).sum(), y, create_graph=create_graph)
         return -gradient
 
-    def _reverse(self, y: Tensor, width: float, generator: torch.Generator, steps: int) -> Tensor:
+    def _reverse(self, y: Tensor, width: float, generator: torch.Generator, steps: int, corrections: int = 0) -> Tensor:
         widths = geometric_widths(width, self.smallest_width_nm, steps)
-        return torch.cat([reverse(self._detached_score, part, widths, generator) for part in y.split(_CHUNK)])
+        parts = y.split(_CHUNK)
+        return torch.cat(
+            [reverse(self._detached_score, part, widths, generator, corrections=corrections) for part in parts]
+        )
 
     def _detached_score(self, y: Tensor, width: float) -> Tensor:
         return self.score_at_width(y, width).detach()
