@@ -21,7 +21,7 @@ _CHUNK = 1000
 """Configurations per network call while sampling."""
 
 _CORRECTIONS = 12
-"""Langevin steps at every width of `sample`; without them basins keep the weights they get where nearly all is noise."""
+"""Langevin steps at every width of `sample`; without them basins keep the weights they got under heavy noise."""
 
 _JACOBIAN_CHUNK = 100
 """Configurations whose Hessians are computed together; their intermediates take about 1 MB each."""

@@ -49,7 +49,7 @@ class ReorderedPrior(Prior):
     def denoise(self, x_t: Tensor, t: float, generator: torch.Generator, *, steps: int = 100) -> Tensor:
         return self._prior.denoise(x_t[:, self._order], t, generator, steps=steps)[:, self._back]
 
-    def sample(self, count: int, generator: torch.Generator, *, steps: int = 400) -> Tensor:
+    def sample(self, count: int, generator: torch.Generator, *, steps: int = 100) -> Tensor:
         return self._prior.sample(count, generator, steps=steps)[:, self._back]
 
     def to(self, *, device: torch.device | str, dtype: torch.dtype) -> Prior:
