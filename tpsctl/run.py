@@ -55,7 +55,7 @@ def run_recipe(recipe: Recipe, settings: Settings, progress: Progress) -> dict[s
     prior = assemble.make_prior(recipe.prior, system, device)
     gate = assemble.make_gate(system)
     energy_model = assemble.make_energy_model(recipe.validation, system, threads)
-    with staged(directory) as folder:
+    with staged(directory, overwrite=settings.overwrite) as folder:
         clock.lap("prepare")
         faults_of = assemble.make_faults(recipe, gate, energy_model)
         guesses, screening = draw_guesses(recipe, prior, system, faults_of, progress)

@@ -48,7 +48,7 @@ def test_foreign_folders_and_files_are_never_replaced(tmp_path):
 
 def test_overwriting_replaces_the_whole_folder(finished):
     (finished / "old.txt").write_text("x")
-    with staged(finished) as folder:
+    with staged(finished, overwrite=True) as folder:
         write_manifest(folder, {"digest": "bb"})
     assert [p.name for p in finished.parent.iterdir()] == ["run"]
     assert [p.name for p in finished.iterdir()] == ["manifest.json"]
@@ -64,6 +64,20 @@ def test_a_failed_run_leaves_nothing_behind_and_the_old_result_alone(finished):
         fail()
     assert [p.name for p in finished.parent.iterdir()] == ["run"]
     assert read_manifest(finished)["digest"] == "aa"
+
+
+def test_a_result_that_came_first_is_kept_and_so_is_the_late_one(tmp_path):
+    def race() -> None:
+        with staged(tmp_path / "run") as folder:
+            write_manifest(folder, {"digest": "late"})
+            (tmp_path / "run").mkdir()  # meanwhile another process finishes
+            write_manifest(tmp_path / "run", {"digest": "first"})
+
+    with pytest.raises(OutputError, match="another run put its result here meanwhile"):
+        race()
+    assert read_manifest(tmp_path / "run")["digest"] == "first"
+    (late,) = tmp_path.glob("run.late-*")
+    assert read_manifest(late)["digest"] == "late"
 
 
 def test_an_unwritable_place_is_an_error_with_a_remedy(tmp_path):

@@ -56,11 +56,11 @@ def earlier_result(directory: Path, digest: str, contents: dict[str, Any], *, ov
 
 
 @contextmanager
-def staged(directory: Path) -> Iterator[Path]:
+def staged(directory: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """A folder to write into; renamed to `directory` at the end, removed after an error.
 
     Raises:
-        OutputError: The place cannot be written.
+        OutputError: The place cannot be written, or another run put its result there meanwhile.
     """
     partial = directory.parent / f".{directory.name}.partial-{os.getpid()}"
     try:
@@ -70,13 +70,17 @@ def staged(directory: Path) -> Iterator[Path]:
         raise OutputError(f"{directory.parent}: cannot write here: {error.strerror}. Choose another --out.") from None
     try:
         yield partial
-        _publish(partial, directory)
+        _publish(partial, directory, overwrite=overwrite)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _publish(partial: Path, directory: Path) -> None:
+def _publish(partial: Path, directory: Path, *, overwrite: bool) -> None:
     """Put the new folder in place of the old one, which goes only after the new one is there."""
+    if not overwrite and directory.exists() and any(directory.iterdir()):
+        late = directory.parent / f"{directory.name}.late-{os.getpid()}"
+        os.rename(partial, late)
+        raise OutputError(f"{directory}: another run put its result here meanwhile; this one's is in {late}.")
     old = directory.parent / f".{directory.name}.replaced-{os.getpid()}"
     if directory.exists():
         os.rename(directory, old)
