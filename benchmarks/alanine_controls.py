@@ -8,10 +8,11 @@
     no OM          the guesses, not optimized
     NEB            a converged climbing-image band on the force field (benchmarks/neb.py): the reference
 
-Each model starts from the recipe's guesses and from deliberately bad ones, bent through (phi, psi) = (0, 84) degrees,
-and is optimized by the recipe's own stages; only their limit of steps is raised. What comes out is judged by raw and
-minimized force-field energies and by where the highest image lies: the true saddle is 36.37 kJ/mol above C7eq at
-(-2, -26) degrees (benchmarks/alanine_reference.py). The result goes to benchmarks/results/ as JSON and as a table.
+Each model and the band start from the recipe's guesses and from deliberately bad ones, bent through (phi, psi) =
+(0, 84) degrees. Models are optimized by the recipe's own stages; only their limit of steps is raised. What comes out
+is judged by raw and minimized force-field energies and by where the highest image lies: the true saddle is 36.37
+kJ/mol above C7eq at (-2, -26) degrees (benchmarks/alanine_reference.py). The result goes to benchmarks/results/ as
+JSON and as a table.
 """
 
 import argparse
