@@ -34,7 +34,12 @@ from tpsctl.geometry import dihedral, superpose
 FORCE_FIELD = ("amber99sbildn.xml",)
 ZERO_MODES = 6
 LOWEST_SADDLE = "saddle phi 0"
-SADDLE_GUESSES = {LOWEST_SADDLE: (0, -30), "saddle phi 130": (130, -40), "saddle phi 120, C5": (120, 175)}
+SADDLE_GUESSES = {
+    LOWEST_SADDLE: (0, -30),
+    "saddle phi 0, psi 67": (0, 70),  # a second way from C7eq to C7ax over phi = 0
+    "saddle phi 130": (130, -40),
+    "saddle phi 120, C5": (120, 175),
+}
 FRAMES_PER_SIDE = 40
 
 
