@@ -2,6 +2,8 @@
 # make test       install, then run the tests
 # make check      what CI runs: lint, format, types, tests
 # make reproduce-alanine   simulate alanine dipeptide and train its priors anew, into runs/alanine_dipeptide
+# make reproduce-mueller-brown   train both kinds of prior on the Mueller-Brown surface and find paths, from nothing
+# make reproduce-chignolin (-trp_cage, -bba, -villin, -protein_g)   published protocol, with your checkpoints
 #
 # Everything is installed once, into .venv. On Linux without a CUDA GPU choose the small CPU build of
 # PyTorch (README.md, "Install"):  make sample TORCH="torch --index-url <the CPU index of pytorch.org>"
@@ -10,7 +12,10 @@ PYTHON ?= python3
 TORCH  ?= torch==2.13.0
 PIP_INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help sample test lint format check bench reproduce-alanine clean
+FAST_FOLDERS = chignolin trp_cage bba villin protein_g
+
+.PHONY: help sample test lint format check bench reproduce-alanine reproduce-mueller-brown clean
+.PHONY: $(FAST_FOLDERS:%=reproduce-%)
 .DEFAULT_GOAL := help
 
 help:
@@ -40,6 +45,16 @@ reproduce-alanine: .venv/installed
 	.venv/bin/tpsctl simulate recipes/alanine_dipeptide/simulate.yaml
 	.venv/bin/tpsctl train recipes/alanine_dipeptide/train_diffusion.yaml
 	.venv/bin/tpsctl train recipes/alanine_dipeptide/train_flow.yaml
+
+reproduce-mueller-brown: .venv/installed
+	.venv/bin/tpsctl train recipes/mueller_brown_train_diffusion.yaml
+	.venv/bin/tpsctl train recipes/mueller_brown_train_flow.yaml
+	.venv/bin/tpsctl sample recipes/mueller_brown_diffusion.yaml
+	.venv/bin/tpsctl sample recipes/mueller_brown_flow.yaml
+
+$(FAST_FOLDERS:%=reproduce-%): reproduce-%: .venv/installed
+	.venv/bin/tpsctl sample recipes/fast_folders/$*_diffusion.yaml
+	.venv/bin/tpsctl sample recipes/fast_folders/$*_flow.yaml
 
 clean:
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache

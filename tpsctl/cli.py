@@ -52,6 +52,7 @@ class RecipeKind(StrEnum):
     sample = "sample"
     simulate = "simulate"
     train = "train"
+    train_potential = "train_potential"
 
 
 class Shell(StrEnum):
@@ -166,7 +167,7 @@ def train(
     threads: ThreadsOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Train a prior on dynamics, simulated or your own; run it again to go on after a kill."""
+    """Train a prior on dynamics, simulated or your own, or on a model potential; run it again after a kill."""
     loaded, progress = _load(recipe, "train", set_)
     from tpsctl import train as flow
 
@@ -246,7 +247,7 @@ def _load(path: Path, command: str, assignments: list[str] | None) -> tuple[Any,
     from tpsctl.recipe import kinds
     from tpsctl.recipe.loader import load_recipe
 
-    loaded, progress = load_recipe(path, kinds.of_command(command), assignments or []), console.make_progress()
+    loaded, progress = load_recipe(path, kinds.of_command(command, path), assignments or []), console.make_progress()
     progress.say(f"tpsctl {__version__}: {command} {path}")
     return loaded, progress
 

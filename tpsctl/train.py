@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from tpsctl import train_potential
 from tpsctl.console import print_table
 from tpsctl.corpus import Corpus, load_corpus
 from tpsctl.doctor import default_threads, versions
@@ -28,6 +29,7 @@ from tpsctl.prior.network.internal_energy import InternalEnergySizes
 from tpsctl.progress import Progress
 from tpsctl.recipe import train_models as models
 from tpsctl.recipe.loader import recipe_digest, require_files
+from tpsctl.recipe.train_potential_models import TrainPotentialRecipe
 from tpsctl.schedule import Flow, NoiseSchedule, VarianceExploding, VariancePreserving
 from tpsctl.training.trainer import Trainer, TrainingSettings
 
@@ -55,8 +57,15 @@ class Settings:
     save_every_s: float = 60.0
 
 
-def train_recipe(recipe: models.TrainRecipe, settings: Settings, progress: Progress) -> dict[str, Any]:
+def train_recipe(
+    recipe: models.TrainRecipe | TrainPotentialRecipe, settings: Settings, progress: Progress
+) -> dict[str, Any]:
     """Train the model of a recipe, or find that it is there already; its model card and file."""
+    if isinstance(recipe, TrainPotentialRecipe):
+        torch.set_num_threads(settings.threads or default_threads())
+        return train_potential.train_potential(
+            recipe, out=settings.out, overwrite=settings.overwrite, progress=progress
+        )
     target = (settings.out or recipe.output.checkpoint).resolve()
     if target.suffix != ".safetensors":
         raise RecipeError(f"output.checkpoint: got {target.name}, expected a file that ends in .safetensors.")
@@ -195,6 +204,9 @@ def make_card(
 
 def show(card: dict[str, Any]) -> None:
     """Print the table that ends a training run."""
+    if "metrics" not in card:
+        train_potential.show(card)
+        return
     columns, rows, notes = describe_quality(card["metrics"]["held_out_torque_r2"])
     forces = "forces were used" if card["data"]["forces_used"] else "from positions alone"
     notes.append(f"{card['kind']}, {card['data']['training_frames']} frames, {forces}")

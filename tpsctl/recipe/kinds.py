@@ -1,14 +1,25 @@
 """Which recipe model belongs to which command."""
 
+from pathlib import Path
+
 from pydantic import BaseModel
 
+from tpsctl.recipe.document import read_document
 from tpsctl.recipe.models import Recipe
 from tpsctl.recipe.simulate_models import SimulateRecipe
 from tpsctl.recipe.train_models import TrainRecipe
+from tpsctl.recipe.train_potential_models import TrainPotentialRecipe
 
-MODELS: dict[str, type[BaseModel]] = {"sample": Recipe, "simulate": SimulateRecipe, "train": TrainRecipe}
+MODELS: dict[str, type[BaseModel]] = {
+    "sample": Recipe,
+    "simulate": SimulateRecipe,
+    "train": TrainRecipe,
+    "train_potential": TrainPotentialRecipe,
+}
 
 
-def of_command(command: str) -> type[BaseModel]:
-    """The model that a command's recipe must fit; `check` takes those of `sample`."""
+def of_command(command: str, path: Path) -> type[BaseModel]:
+    """The model that a command's recipe must fit; `check` takes those of `sample`, `train` also a potential."""
+    if command == "train" and "potential" in read_document(path, []).values:
+        return MODELS["train_potential"]
     return MODELS["sample" if command == "check" else command]

@@ -1,0 +1,114 @@
+"""`tpsctl train` on a model potential: recipe -> equilibrium points -> network -> checkpoint."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tpsctl.console import print_table
+from tpsctl.data.boltzmann import boltzmann_points
+from tpsctl.doctor import versions
+from tpsctl.errors import DataError, RecipeError
+from tpsctl.potentials import mueller_brown
+from tpsctl.prior.checkpoint import read_card
+from tpsctl.prior.published.model import Description, Model
+from tpsctl.prior.published.native import save_model
+from tpsctl.prior.published.noising import cosine_tables
+from tpsctl.progress import Progress
+from tpsctl.recipe import train_potential_models as models
+from tpsctl.recipe.loader import recipe_digest
+from tpsctl.training.points import PointTrainer, PointTraining
+
+BOX_NM = (0.0, 50.0)
+
+
+def train_potential(
+    recipe: models.TrainPotentialRecipe, *, out: Path | None, overwrite: bool, progress: Progress
+) -> dict[str, Any]:
+    """Train the model of a recipe, or find that it is there already; its model card and file."""
+    target, digest = (out or recipe.output.checkpoint).resolve(), recipe_digest(recipe, {})
+    if target.suffix != ".safetensors":
+        raise RecipeError(f"output.checkpoint: got {target.name}, expected a file that ends in .safetensors.")
+    if target.exists() and not overwrite:
+        card = read_card(target)
+        if card.get("provenance", {}).get("digest") != digest:
+            raise RecipeError(f"{target}: another checkpoint is there. Choose another file with --out, or --overwrite.")
+        progress.say(f"{target}: trained by this recipe already; nothing to do (--overwrite trains it again).")
+        return card | {"file": str(target)}
+    points = draw_points(recipe)
+    mean, std = points.mean((0, 1)), points.std((0, 1))
+    tables = cosine_tables(recipe.model.levels) if isinstance(recipe.model, models.PointDiffusion) else {}
+    trainer = make_trainer(recipe, ((points - mean) / std).squeeze(1).float(), tables)
+    losses = run(trainer, progress)
+    about = Description(
+        layout="tpsctl points",
+        kind=recipe.model.kind,
+        network="perceptron",
+        sizes=dict(trainer.sizes.to_dict()),
+        scale_nm=tuple(std.tolist()),
+        offset_nm=tuple(mean.tolist()),
+        temperature_k=recipe.potential.temperature_k,
+        clock="t = i/levels" if tables else "s from noise (0) to data (1) is t = 1 - s",
+        provenance={
+            "name": recipe.name,
+            "digest": digest,
+            "recipe": recipe.model_dump(mode="json", exclude={"output"}),
+            "loss": losses,
+            "versions": versions(),
+        },
+    )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    save_model(target, Model(about, trainer.average, tables))
+    return read_card(target) | {"file": str(target)}
+
+
+def draw_points(recipe: models.TrainPotentialRecipe) -> Tensor:
+    """Equilibrium points (count, 1, 2), nm."""
+    return boltzmann_points(
+        mueller_brown,
+        box_nm=BOX_NM,
+        temperature_k=recipe.potential.temperature_k,
+        count=recipe.potential.samples,
+        generator=torch.Generator().manual_seed(recipe.seed),
+    )
+
+
+def make_trainer(recipe: models.TrainPotentialRecipe, points: Tensor, tables: dict[str, Tensor]) -> PointTrainer:
+    """The recipe in the words of `tpsctl.training`."""
+    training = PointTraining(
+        kind=recipe.model.kind, hidden=recipe.model.hidden, seed=recipe.seed, **recipe.optimize.model_dump()
+    )
+    if not tables:
+        return PointTrainer(points, training)
+    levels = (tables[name].float() for name in ("sqrt_alphas_cumprod", "sqrt_one_minus_alphas_cumprod"))
+    return PointTrainer(points, training, *levels)
+
+
+def run(trainer: PointTrainer, progress: Progress) -> dict[str, float]:
+    """All steps; the mean loss of the first and of the last tenth.
+
+    Raises:
+        DataError: The loss is no longer finite.
+    """
+    losses, steps = [], trainer.settings.steps
+    with progress.task("training", steps) as update:
+        for step, loss in trainer.run():
+            if loss != loss or loss == float("inf"):
+                raise DataError(f"step {step}: the loss is {loss}. Lower optimize.learning_rate.")
+            losses.append(loss)
+            update(step, f"loss {loss:.4f}")
+    tenth = max(1, steps // 10)
+    return {"first_tenth": sum(losses[:tenth]) / tenth, "last_tenth": sum(losses[-tenth:]) / tenth}
+
+
+def show(card: dict[str, Any]) -> None:
+    """Print the table that ends a training run."""
+    about = card["provenance"]
+    rows = [
+        ["kind", card["kind"]],
+        ["temperature", f"{card['temperature_k']:g} K"],
+        ["loss, first tenth of the steps", f"{about['loss']['first_tenth']:.4f}"],
+        ["loss, last tenth of the steps", f"{about['loss']['last_tenth']:.4f}"],
+    ]
+    print_table(about["name"], ["what", "value"], rows, notes=[f"checkpoint: {card['file']}"])
