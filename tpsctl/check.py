@@ -29,6 +29,9 @@ from tpsctl.validation.geometry import GeometryGate
 _TRIAL_STEPS = 2
 """Steps of each stage that are tried on one path, to see that they work and how long they take."""
 
+_FITTING = 0.3
+"""Score times noise width above which a structure looks strange to the prior."""
+
 Verdict = Literal["ok", "note", "warn", "FAIL"]
 
 
@@ -152,6 +155,15 @@ def _prior(subject: _Subject) -> Iterator[Finding]:
         raise TpsctlError("the prior's score at the ends is not finite. Check the structures and the checkpoint.")
     largest = score.flatten(1).abs().amax(1).tolist()
     yield Finding("score", "ok", f"largest component {largest[0]:.3g} at A, {largest[1]:.3g} at B (1/nm)")
+    if prior.generative:
+        yield _fit(score, prior.sigma_nm(assemble.diffusion_time(recipe)))
+
+
+def _fit(score: Tensor, sigma_nm: float) -> Finding:
+    """A structure as the prior knows it has a score well below 1/sigma; pure noise of width sigma has 1/sigma."""
+    a, b = (score.flatten(1).square().mean(1).sqrt() * sigma_nm).tolist()
+    text = f"rms score x noise width ({sigma_nm:.3g} nm): {a:.2g} at A, {b:.2g} at B; below 0.3 the ends fit the prior"
+    return Finding("prior fit", "ok" if max(a, b) < _FITTING else "warn", text)
 
 
 def _agreement(physical: Tensor, score: Tensor) -> Finding:
