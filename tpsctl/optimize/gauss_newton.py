@@ -18,6 +18,9 @@ from torch import Tensor
 from tpsctl.action.base import LeastSquaresAction
 from tpsctl.optimize.scaling import laplacian_inverse
 
+_STIFF = 100.0
+"""Damping of the bend: it mends residuals whose curvature K^2 exceeds this, and leaves softer modes where they are."""
+
 
 class GaussNewtonSystem(ABC):
     """One damped system per path, refreshed and solved for any subset of the batch."""
@@ -31,10 +34,8 @@ class GaussNewtonSystem(ABC):
         """Set lambda of the batch members `index`."""
 
     @abstractmethod
-    def curvature(
-        self, index: Int[Tensor, " active"], ahead: Tensor, step: Float[Tensor, "active interior n"]
-    ) -> Tensor:
-        """J^T of what the residuals at `ahead` differ from their linear prediction for `step`."""
+    def bend(self, index: Int[Tensor, " active"], ahead: Tensor, step: Float[Tensor, "active interior n"]) -> Tensor:
+        """What to add to `step`, which led to `ahead`, so that stiff residuals become what the model predicted."""
 
     @abstractmethod
     def solve(self, index: Int[Tensor, " active"], b: Float[Tensor, "active interior n"]) -> Tensor:
@@ -42,13 +43,16 @@ class GaussNewtonSystem(ABC):
 
 
 class BlockSystem(GaussNewtonSystem):
-    """Dense blocks and their block-Cholesky factors."""
+    """Dense blocks and their block-Cholesky factors: five matrices of n x n per image."""
+
+    MATRICES = 5
 
     def __init__(self, action: LeastSquaresAction, paths: Float[Tensor, "path image bead dim"]) -> None:
         self._action = action
         n_paths, m, n = paths.shape[0], paths.shape[1] - 2, paths[0, 0].numel()
         self._diagonal = paths.new_zeros(n_paths, m, n, n)
         self._jacobian = paths.new_zeros(n_paths, m, n, n)
+        self._stiff = paths.new_zeros(n_paths, m, n, n)
         self._drift = paths.new_zeros(n_paths, m, n)
         self._upper = paths.new_zeros(0)
         self._factor = paths.new_zeros(m, n_paths, n, n)
@@ -58,6 +62,9 @@ class BlockSystem(GaussNewtonSystem):
         jacobian = self._action.scaled_jacobian(paths)
         diagonal, upper = self._action.normal_blocks(jacobian)
         self._diagonal[index], self._jacobian[index] = diagonal, jacobian
+        stiff = diagonal.clone()
+        stiff.diagonal(dim1=-2, dim2=-1).add_(_STIFF)
+        self._stiff[index] = torch.linalg.cholesky_ex(stiff)[0]
         self._drift[index] = self._action.scaled_drift(paths)
         if upper.shape[:2] == (1, 1):
             self._upper = upper  # one block shared by all
@@ -66,10 +73,11 @@ class BlockSystem(GaussNewtonSystem):
             self._upper = upper.new_zeros(len(self._diagonal), *upper.shape[1:])
         self._upper[index] = upper
 
-    def curvature(self, index: Tensor, ahead: Tensor, step: Tensor) -> Tensor:
+    def bend(self, index: Tensor, ahead: Tensor, step: Tensor) -> Tensor:
         jacobian = self._jacobian[index]
-        bent = self._action.scaled_drift(ahead) - self._drift[index] - _times(jacobian, step)
-        return self._action.project(bent, lambda v: _times(jacobian.mT, v))
+        error = self._action.scaled_drift(ahead) - self._drift[index] - _times(jacobian, step)
+        right = self._action.project(error, lambda v: _times(jacobian.mT, v)).unsqueeze(-1)
+        return -torch.cholesky_solve(right, self._stiff[index]).squeeze(-1)
 
     def damp(self, index: Tensor, damping: Tensor) -> None:
         diagonal = self._diagonal[index]
@@ -127,13 +135,16 @@ class ProductSystem(GaussNewtonSystem):
     def damp(self, index: Tensor, damping: Tensor) -> None:
         self._damping[index] = damping
 
-    def curvature(self, index: Tensor, ahead: Tensor, step: Tensor) -> Tensor:
+    def bend(self, index: Tensor, ahead: Tensor, step: Tensor) -> Tensor:
         forward, backward = self._action.scaled_products(self._paths[index])
         base = self._action.scaled_drift(self._paths[index])
-        return self._action.project(self._action.scaled_drift(ahead) - base - forward(step), backward)
+        error = self._action.scaled_drift(ahead) - base - forward(step)
+        return -self._conjugate_gradients(index, self._action.project(error, backward), _STIFF)
 
     def solve(self, index: Tensor, b: Tensor) -> Tensor:
-        damping = self._damping[index].view(-1, 1, 1)
+        return self._conjugate_gradients(index, b, self._damping[index].view(-1, 1, 1))
+
+    def _conjugate_gradients(self, index: Tensor, b: Tensor, damping: Tensor | float) -> Tensor:
         forward, backward = self._action.scaled_products(self._paths[index])
         x, r = torch.zeros_like(b), b.clone()
         z = self._precondition(r, damping)
@@ -150,7 +161,7 @@ class ProductSystem(GaussNewtonSystem):
             p = z + rz / before.clamp_min(torch.finfo(b.dtype).tiny) * p
         return x
 
-    def _precondition(self, r: Tensor, damping: Tensor) -> Tensor:
+    def _precondition(self, r: Tensor, damping: Tensor | float) -> Tensor:
         spectral = torch.einsum("ik,pin->pkn", self._modes, r) / (self._values.view(1, -1, 1) + damping)
         return torch.einsum("ik,pkn->pin", self._modes, spectral)
 

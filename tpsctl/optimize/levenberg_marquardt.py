@@ -2,18 +2,19 @@
 
 Molecular scores are stiff (bonds 10^4 times stiffer than torsions), so a gradient step long enough for the torsions
 breaks the bonds, and one short enough for the bonds leaves the path where it started. The Gauss-Newton matrix knows
-both. Its price is the score's Jacobian, as dear as tens of gradients; so a Jacobian is made to last:
+both. Its price is the score's Jacobian, as dear as tens of gradients; so each one is made to count:
 
-* a Gauss-Newton step is a tangent, and turning bonds leave tangents: with a new Jacobian the step is bent by
-  correcting it for what the residuals at its end differ from their linear prediction (one more score, no Jacobian);
-* where the quadratic model has just proved good, the factored matrix serves further steps as the initial Hessian of
-  limited-memory BFGS, which learns the second-order part that Gauss-Newton leaves out;
-* a failed step with an old Jacobian takes a new one; only with a new one is the damping raised.
+* A Gauss-Newton step is a tangent, and turning bonds leave tangents: a methyl group turned by 0.1 rad stretches its
+  C-H bonds by 0.0005 nm, enough to spoil the action and, judged by that, the step. So the step is bent: stiff
+  residuals at its end are brought back to their linear prediction, at the cost of one more score (a second-order
+  correction; damping instead would stop the soft motion too, ten times more Jacobians were measured).
+* Gauss-Newton leaves out the second-order part of the Hessian. Where that makes its steps too short, the next are
+  stretched to the minimum of the parabola through the last two values and the slope.
+* A failed trial is halved; only when this does not help the damping is raised, for each path on its own.
 
-Every path has its own damping, age of Jacobian and memory; a step is one value and gradient of each active path.
+One step is one value and gradient of each active path.
 
-Source: Nocedal and Wright, Numerical Optimization, 2nd ed., chapter 10; Transtrum and Sethna, arXiv:1201.5885
-(bending, there in the limit of small steps).
+Source: Nocedal and Wright, Numerical Optimization, 2nd ed., chapters 10.3 and 18.3.
 """
 
 from dataclasses import dataclass
@@ -23,53 +24,50 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from tpsctl.action.base import Action, ActionTerms, LeastSquaresAction
+from tpsctl.action.base import Action, LeastSquaresAction
 from tpsctl.errors import TpsctlError
 from tpsctl.optimize.base import Convergence, Monitor, Optimizer, Outcome, Status, StepCallback
-from tpsctl.optimize.curvature_memory import CurvatureMemory
 from tpsctl.optimize.gauss_newton import BlockSystem, GaussNewtonSystem, ProductSystem
 from tpsctl.optimize.scaling import Scaling
 
-_LEAST_DAMPING, _MOST_DAMPING = 1e-9, 1e9
-_SUFFICIENT, _POOR, _GOOD = 1e-4, 0.25, 0.75
+_LEAST_DAMPING, _WORKING_DAMPING, _MOST_DAMPING = 1e-7, 1e-3, 1e9
+_SUFFICIENT, _POOR, _GOOD = 1e-4, 0.25, 0.5
+_MOST_STRETCH = 4.0
+_HALVINGS = 2
 
 
 @dataclass
 class LevenbergMarquardtState:
-    """Where every path stands; gradients in scaled coordinates.
+    """Where every path stands; steps and gradients in scaled coordinates.
 
     Attributes:
         base: Last accepted paths, nm.
-        value: Action there.
+        value: Action there; inf before the first evaluation.
         gradient: d(2 dt S)/dz there.
-        trial: Where the action is evaluated next.
-        predicted: Decrease of the action the model expects of the trial.
+        direction: Damped Gauss-Newton step from there.
+        length: How much of it is tried.
+        stretch: Length at which the next direction is tried first.
         damping: lambda, in units of the path Laplacian.
-        growth: Factor of the next increase of lambda.
-        age: Accepted steps since the Jacobian was taken; -1 before the first.
-        jacobians: Jacobians taken.
+        failures: Trials along this direction that failed.
     """
 
     base: Float[Tensor, "path image bead dim"]
     value: Float[Tensor, " path"]
     gradient: Float[Tensor, "path interior n"]
-    trial: Float[Tensor, "path image bead dim"]
-    predicted: Float[Tensor, " path"]
+    direction: Float[Tensor, "path interior n"]
+    length: Float[Tensor, " path"]
+    stretch: Float[Tensor, " path"]
     damping: Float[Tensor, " path"]
-    growth: Float[Tensor, " path"]
-    age: Int[Tensor, " path"]
-    jacobians: Int[Tensor, " path"]
+    failures: Int[Tensor, " path"]
 
 
 class LevenbergMarquardt(Optimizer):
-    """Damped Gauss-Newton with reused Jacobians.
+    """Damped Gauss-Newton with bent and stretched steps.
 
     Args:
         max_steps: Most values and gradients per path.
         convergence: When a path is finished.
         damping: First lambda, in units of the path Laplacian (whose largest eigenvalue is 4).
-        reuse: Steps one Jacobian may serve.
-        memory: Pairs of limited-memory BFGS; 0 turns it off.
         solver: "block" (dense blocks), "products" (matrix-free), "auto" by the memory the blocks would take.
         memory_gb: What "auto" lets the blocks take, GB.
     """
@@ -82,17 +80,11 @@ class LevenbergMarquardt(Optimizer):
         max_steps: int,
         convergence: Convergence | None = None,
         damping: float = 1e-3,
-        reuse: int = 8,
-        memory: int = 8,
-        bends: int = 1,
-        bend: float = 0.75,
         solver: Literal["auto", "block", "products"] = "auto",
         memory_gb: float = 2.0,
     ) -> None:
         super().__init__(max_steps=max_steps, convergence=convergence)
-        self._damping, self._reuse, self._memory = damping, reuse, memory
-        self._bends, self._bend = bends, bend
-        self._solver, self._memory_gb = solver, memory_gb
+        self.damping, self.solver, self.memory_gb = damping, solver, memory_gb
 
     def minimize(self, action: Action, paths: Tensor, *, on_step: StepCallback | None = None) -> tuple[Tensor, Outcome]:
         if not isinstance(action, LeastSquaresAction):
@@ -104,14 +96,13 @@ class LevenbergMarquardt(Optimizer):
         for _ in range(self.max_steps + 1):
             if not run.step():
                 break
-        self.last = run.state
         return run.monitor.record.good, run.monitor.outcome()
 
     def system(self, action: LeastSquaresAction, paths: Tensor) -> GaussNewtonSystem:
         """The linear solver for this batch."""
         n = paths[0, 0].numel()
-        block_gb = 3 * paths.shape[0] * paths.shape[1] * n**2 * paths.element_size() / 1e9
-        if self._solver == "block" or (self._solver == "auto" and block_gb <= self._memory_gb):
+        block_gb = BlockSystem.MATRICES * paths.shape[0] * paths.shape[1] * n**2 * paths.element_size() / 1e9
+        if self.solver == "block" or (self.solver == "auto" and block_gb <= self.memory_gb):
             return BlockSystem(action, paths)
         return ProductSystem(action, paths)
 
@@ -122,101 +113,108 @@ class _Run:
     def __init__(
         self, options: LevenbergMarquardt, action: LeastSquaresAction, paths: Tensor, monitor: Monitor
     ) -> None:
-        self.options, self.action, self.monitor = options, action, monitor
+        self.action, self.monitor = action, monitor
         self.scaling = Scaling(action.dynamics, paths)
         self.system = options.system(action, paths)
         n, z = len(paths), paths[:, 1:-1].flatten(2)
-        self.memory = CurvatureMemory(z, options._memory)
-        count = torch.zeros(n, dtype=torch.long, device=paths.device)
         self.state = LevenbergMarquardtState(
             base=paths.clone(),
             value=paths.new_full((n,), torch.inf),
             gradient=torch.zeros_like(z),
-            trial=paths.clone(),
-            predicted=paths.new_zeros(n),
-            damping=paths.new_full((n,), options._damping),
-            growth=paths.new_full((n,), 4.0),
-            age=count - 1,
-            jacobians=count.clone(),
+            direction=torch.zeros_like(z),
+            length=paths.new_ones(n),
+            stretch=paths.new_ones(n),
+            damping=paths.new_full((n,), options.damping),
+            failures=torch.zeros(n, dtype=torch.long, device=paths.device),
         )
+        self.trial = paths.clone()
 
     def step(self) -> bool:
         """One value and gradient of every active path, and their next trials; False when all have ended."""
-        index = self.monitor.begin_step()
+        index, s = self.monitor.begin_step(), self.state
         if len(index) == 0:
             return False
-        trial = self.state.trial[index]
+        trial = self.trial[index]
         terms, gradient = self.action.value_and_gradient(trial)
-        z_gradient = self.scaling.gradient(gradient)
         better = self._is_better(index, terms.total)
-        self.monitor.accept(index[better], trial[better], terms.select(better), gradient[better])
+        good, bad = index[better], index[~better]
+        self.monitor.accept(good, trial[better], terms.select(better), gradient[better])
         self.monitor.report()
-        stale = self._accept(index[better], trial[better], terms.select(better), z_gradient[better])
-        failed = index[~better]
-        stale = torch.cat([stale, failed[self.state.age[failed] > 0]])
-        self._raise_damping(failed[self.state.age[failed] <= 0])
-        self._aim(self._running(index), self._running(stale), self._running(failed))
+        self._adapt(good, terms.total[better])
+        s.base[good], s.value[good] = trial[better], terms.total[better]
+        s.gradient[good] = self.scaling.gradient(gradient[better])
+        hopeless = s.failures[bad] >= _HALVINGS
+        self._halve(bad[~hopeless])
+        self._damp_more(bad[hopeless])
+        self._refresh(self._running(good))
+        self._aim(self._running(torch.cat([good, bad[hopeless]])))
+        self._try(self._running(index))
         return True
 
     def _running(self, index: Tensor) -> Tensor:
         return index[torch.isin(index, self.monitor.active)]
 
+    def _slope(self, index: Tensor) -> Float[Tensor, " active"]:
+        """-dS / d length along the direction, > 0."""
+        s = self.state
+        return -(s.gradient[index] * s.direction[index]).sum((1, 2)) / self.scaling.factor
+
+    def _predicted(self, index: Tensor) -> Float[Tensor, " active"]:
+        """Decrease of the action that the undamped model expects of the trial."""
+        s, slope, length = self.state, self._slope(index), self.state.length[index]
+        extra = s.damping[index] * s.direction[index].square().sum((1, 2)) / self.scaling.factor
+        return length * slope - length.square() * (slope - extra) / 2
+
     def _is_better(self, index: Tensor, value: Tensor) -> Bool[Tensor, " active"]:
         """Sufficient decrease; the first evaluation is always taken, so that the monitor sees it."""
-        first = self.state.age[index] < 0
-        enough = value <= self.state.value[index] - _SUFFICIENT * self.state.predicted[index]
-        return first | (enough & value.isfinite())
-
-    def _accept(self, index: Tensor, trial: Tensor, terms: ActionTerms, gradient: Tensor) -> Tensor:
-        """Move the paths `index` to their trials; returns those that want a new Jacobian."""
         s = self.state
-        first = s.age[index] < 0
-        ratio = torch.where(first, 1.0, (s.value[index] - terms.total) / s.predicted[index])
-        straight = (ratio > _GOOD) & ~first
-        self.memory.forget(index[~straight])
-        change = (trial - s.base[index])[:, 1:-1].flatten(2) / self.scaling.root
-        self.memory.push(index[straight], change[straight], (gradient - s.gradient[index])[straight])
-        lower = torch.where(ratio > _GOOD, 0.1, torch.where(ratio < _POOR, 2.0, 0.5))
-        s.damping[index] = torch.where(first, s.damping[index], s.damping[index] * lower).clamp_min(_LEAST_DAMPING)
-        s.growth[index] = 4.0
-        s.base[index], s.value[index], s.gradient[index] = trial, terms.total, gradient
-        s.age[index] += 1
-        return index[(s.age[index] >= self.options._reuse) | ~straight]
+        enough = value <= s.value[index] - _SUFFICIENT * s.length[index] * self._slope(index)
+        return s.value[index].isinf() | (enough & value.isfinite())
 
-    def _raise_damping(self, index: Tensor) -> None:
+    def _adapt(self, index: Tensor, value: Tensor) -> None:
+        """Damping and stretch from the new values of the paths `index`, before they move there."""
         s = self.state
-        s.damping[index] = s.damping[index] * s.growth[index]
-        s.growth[index] *= 2
-        self.monitor.finish(index[s.damping[index] > _MOST_DAMPING], Status.STALLED)
+        first, decrease, length = s.value[index].isinf(), s.value[index] - value, s.length[index]
+        ratio = decrease / self._predicted(index)
+        factor = torch.where((ratio > _GOOD) & (length >= 1), 0.1, torch.where(ratio < _POOR, 4.0, 1.0))
+        s.damping[index] *= torch.where(first, 1.0, factor)
+        s.damping[index] = s.damping[index].clamp_min(_LEAST_DAMPING)
+        slope = self._slope(index)
+        curvature = 2 * (length * slope - decrease) / length.square()
+        best = torch.where(curvature > 0, slope / curvature, torch.inf).clamp_min(1.0)
+        s.stretch[index] = torch.where(first, 1.0, best.minimum(_MOST_STRETCH * length.clamp_min(1.0)))
+        s.failures[index] = 0
 
-    def _aim(self, index: Tensor, stale: Tensor, failed: Tensor) -> None:
-        """New trials for the paths `index`, after a new Jacobian for those that are `stale`."""
-        s = self.state
-        if len(stale):
-            self.system.refresh(stale, s.base[stale])
-            s.age[stale] = 0
-            s.jacobians[stale] += 1
-        redo = index[torch.isin(index, torch.cat([stale, failed]))]
-        if len(redo):
-            self.system.damp(redo, s.damping[redo])
+    def _halve(self, index: Tensor) -> None:
+        self.state.length[index] *= 0.5
+        self.state.failures[index] += 1
+
+    def _damp_more(self, index: Tensor) -> None:
         if len(index) == 0:
             return
-        gradient, damping = s.gradient[index], s.damping[index]
-        step = -self.memory.apply(index, gradient, lambda b: self.system.solve(index, b), damping)
-        slope = (step * gradient).sum((1, 2))
-        s.predicted[index] = (damping * step.square().sum((1, 2)) - slope) / (2 * self.scaling.factor)
-        fresh = s.age[index] == 0
-        step[fresh] += self._bending(index[fresh], step[fresh])
-        s.trial[index] = self.scaling.moved(s.base[index], step)
+        s = self.state
+        s.damping[index] = (10 * s.damping[index]).clamp_min(_WORKING_DAMPING)
+        s.stretch[index], s.failures[index] = 1.0, 0
+        self.system.damp(index, s.damping[index])
+        self.monitor.finish(index[s.damping[index] > _MOST_DAMPING], Status.STALLED)
 
-    def _bending(self, index: Tensor, step: Tensor) -> Tensor:
-        """Half the geodesic acceleration along a step."""
-        if len(index) == 0:
-            return step
-        base, bend = self.state.base[index], torch.zeros_like(step)
-        for _ in range(self.options._bends):
-            ahead = self.scaling.moved(base, step + bend)
-            new = -self.system.solve(index, self.system.curvature(index, ahead, step + bend))
-            small = new.flatten(1).norm(dim=1) <= self.options._bend * step.flatten(1).norm(dim=1)
-            bend = torch.where(small.view(-1, 1, 1), new, bend)
-        return bend
+    def _refresh(self, index: Tensor) -> None:
+        """New Jacobians where the paths `index` are now."""
+        if len(index):
+            self.system.refresh(index, self.state.base[index])
+            self.system.damp(index, self.state.damping[index])
+
+    def _aim(self, index: Tensor) -> None:
+        """New directions for the paths `index`."""
+        if len(index):
+            s = self.state
+            s.direction[index] = -self.system.solve(index, s.gradient[index])
+            s.length[index] = s.stretch[index]
+
+    def _try(self, index: Tensor) -> None:
+        """Put trials where directions and lengths lead, bent to follow stiff residuals."""
+        if len(index):
+            s = self.state
+            step = s.length[index].view(-1, 1, 1) * s.direction[index]
+            ahead = self.scaling.moved(s.base[index], step)
+            self.trial[index] = self.scaling.moved(ahead, self.system.bend(index, ahead, step))
