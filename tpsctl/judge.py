@@ -10,7 +10,6 @@ from torch import Tensor
 from tpsctl.assemble import System
 from tpsctl.geometry import dihedral
 from tpsctl.prior.base import Prior
-from tpsctl.prior.potential import PotentialPrior
 from tpsctl.recipe.models import ValidationSection
 from tpsctl.validation.channels import find_channels
 from tpsctl.validation.energy import EnergyModel, PathEnergies, Profile, Restraint, path_energies
@@ -76,9 +75,9 @@ def _channels(energies: PathEnergies | None, dihedrals: Mapping[str, Tensor]) ->
 def _energies(
     section: ValidationSection, prior: Prior, paths: Tensor, energy_model: EnergyModel | None
 ) -> PathEnergies | None:
-    if isinstance(prior, PotentialPrior):
-        energy = prior.energy(paths.flatten(0, 1)).detach().unflatten(0, paths.shape[:2])
-        return PathEnergies(Profile(energy), None, None, None, (prior.kind,), "")
+    if prior.potential is not None:
+        energy = prior.potential.energy(paths.flatten(0, 1)).detach().unflatten(0, paths.shape[:2])
+        return PathEnergies(Profile(energy), None, None, None, (prior.potential.name,), "")
     if energy_model is None or section.energy is None:
         return None
     return path_energies(energy_model, paths, Restraint() if section.energy.minimize else None)

@@ -5,12 +5,27 @@ units), one bead per configuration, x (batch, 1, dim). Recipes and tests share t
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 EnergyFn = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class NamedPotential:
+    """A potential energy with its name, for tables and figures.
+
+    Attributes:
+        name: E.g. "mueller_brown".
+        energy: Energies (batch,) in kJ/mol of configurations (batch, bead, dim) in nm.
+    """
+
+    name: str
+    energy: EnergyFn
+
 
 # Mueller-Brown as in the notebooks of arXiv:2504.18506: the usual surface, scaled to a box of 50 x 50.
 _AMPLITUDE = (-17.3, -8.7, -14.7, 1.3)

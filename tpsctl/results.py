@@ -22,7 +22,6 @@ from tpsctl.optimize.base import Outcome, Status
 from tpsctl.output import figures, tables
 from tpsctl.output.trajectory import write_path, write_topology
 from tpsctl.prior.base import Prior
-from tpsctl.prior.potential import PotentialPrior
 from tpsctl.recipe.models import Recipe
 from tpsctl.trace import TERMS, Trace
 from tpsctl.validation.energy import PathEnergies
@@ -111,8 +110,8 @@ def _draw(folder: Path, run: Finished) -> None:
                 title=f"{name}, {residue}",
                 above_start=above.get("raw"),
             )
-    if isinstance(run.prior, PotentialPrior) and run.paths.shape[2:] == (1, 2):
-        figures.contour(folder / "contour", run.paths, run.prior.energy, title=name)
+    if run.prior.potential is not None and run.paths.shape[2:] == (1, 2):
+        figures.contour(folder / "contour", run.paths, run.prior.potential.energy, title=name)
 
 
 def describe(run: Finished, clock: Clock, *, device: torch.device, threads: int) -> dict[str, Any]:

@@ -49,6 +49,7 @@ def train_potential(
         scale_nm=tuple(std.tolist()),
         offset_nm=tuple(mean.tolist()),
         temperature_k=recipe.potential.temperature_k,
+        potential=recipe.potential.kind,
         clock="t = i/levels" if tables else "s from noise (0) to data (1) is t = 1 - s",
         provenance={
             "name": recipe.name,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from tpsctl.errors import PriorError
+from tpsctl.potentials import NamedPotential
 from tpsctl.score import Score
 from tpsctl.topology import Topology
 
@@ -25,6 +26,7 @@ class Prior(ABC):
         temperature_k: Temperature of the equilibrium the score belongs to, K; None if scale-free.
         conservative: Whether the score is the gradient of a scalar.
         topology: The molecule, where the prior knows it; None otherwise.
+        potential: The potential energy of the model system it stands for, where there is one.
     """
 
     kind: str
@@ -33,6 +35,7 @@ class Prior(ABC):
     temperature_k: float | None
     conservative: bool
     topology: Topology | None = None
+    potential: NamedPotential | None = None
 
     @abstractmethod
     def at(self, t: float) -> Score:

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tpsctl.errors import PriorError
+from tpsctl.potentials import NamedPotential
 from tpsctl.prior.base import Prior
 from tpsctl.score import AutogradScore, Score
 from tpsctl.units import thermal_energy
@@ -24,6 +25,7 @@ class PotentialPrior(Prior):
 
     def __init__(self, *, temperature_k: float) -> None:
         self.temperature_k = temperature_k
+        self.potential = NamedPotential(self.kind, self.energy)
         self._kt = thermal_energy(temperature_k)
 
     @abstractmethod

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from tpsctl.errors import PriorError
+from tpsctl.potentials import NamedPotential, mueller_brown
 from tpsctl.prior.network.graph_transformer import Beads, GraphTransformer, GraphTransformerSizes
 from tpsctl.prior.network.perceptron import Perceptron, PerceptronSizes
 from tpsctl.prior.published.fields import MoleculeField, PointField
@@ -42,6 +43,7 @@ class Description:
         clock: How the published code counts diffusion time, for people.
         provenance: Files, hashes and arguments it was read from.
         notes: What a user should know, one sentence each.
+        potential: Name of the model potential the data came from; None for molecules.
     """
 
     layout: str
@@ -54,6 +56,7 @@ class Description:
     clock: str
     provenance: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    potential: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a checkpoint's metadata."""
@@ -116,7 +119,7 @@ def build(
         made = PointField(_filled(perceptron, model))
     else:
         raise PriorError(f"network: got {about.network!r}, expected graph_transformer or perceptron.")
-    return PublishedPrior(
+    prior = PublishedPrior(
         about.kind,
         made,
         model.tables,
@@ -125,6 +128,9 @@ def build(
         temperature_k=about.temperature_k,
         topology=known,
     )
+    if about.potential == "mueller_brown":
+        prior.potential = NamedPotential(about.potential, mueller_brown)
+    return prior
 
 
 def _sizes(model: Model, make: Callable[[dict[str, Any]], Any]) -> Any:

@@ -56,6 +56,7 @@ def read(source: Source) -> Model:
             if diffusion
             else "s from noise (0) to data (1) is t = 1 - s; published s = 0.9 is t = 0.1",
             provenance=source.facts,
+            potential="mueller_brown",
             notes=("Mean and standard deviation of the training data are estimates: good to about 1 %.",),
         ),
         weights,
