@@ -98,7 +98,7 @@ class PointTrainer:
         return (self.network(x, level / len(self._alphas)) - noise).square().mean()
 
     def _times(self) -> Tensor:
-        t = torch.rand(self.settings.batch, generator=self._generator)
+        t = torch.rand(self.settings.batch, generator=self._generator, dtype=self._points.dtype)
         t[: round(self.settings.small_times * len(t))] *= _SMALL
         return t
 
