@@ -3,7 +3,8 @@
 A batch of paths is minimized together, but every path is its own problem: its own step lengths, its own
 convergence, its own failure. A path is converged when both hold:
 
-* its action fell by less than `action_tolerance` (relative) over the last `window` steps;
+* its action fell by less than `action_tolerance` (relative) over the last `window` steps, or the optimizer has a model
+  of the action that can tell, and expects no larger decrease from here to the minimum;
 * max |dS/dx| over its free coordinates is below `gradient_tolerance_per_nm`. dS/dx is a force over kT:
   what pulls an image towards a more probable path.
 
@@ -43,7 +44,7 @@ class Convergence:
     """When a path is finished.
 
     Attributes:
-        action_tolerance: Largest relative decrease of the action over the window.
+        action_tolerance: Largest relative decrease of the action over the window, or still expected.
         gradient_tolerance_per_nm: Largest |dS/dx| of any free coordinate, 1/nm.
         window: Steps over which the decrease is taken.
     """
@@ -150,8 +151,18 @@ class Monitor:
         self.record.steps[index] = self._step
         return index
 
-    def accept(self, index: Tensor, paths: Tensor, terms: ActionTerms, gradient: Tensor) -> None:
-        """Take note of a new state of the paths `index`; one that is not finite ends its path."""
+    def accept(
+        self, index: Tensor, paths: Tensor, terms: ActionTerms, gradient: Tensor, expected: Tensor | None = None
+    ) -> None:
+        """Take note of a new state of the paths `index`; one that is not finite ends its path.
+
+        Args:
+            index: Paths that moved.
+            paths: Where they are now.
+            terms: Action terms there.
+            gradient: dS/dx there.
+            expected: Decrease of the action still to come, by the optimizer's model; None if it has none.
+        """
         record = self.record
         finite = terms.total.isfinite() & gradient.flatten(1).isfinite().all(1)
         self.finish(index[~finite], Status.NON_FINITE)
@@ -161,7 +172,11 @@ class Monitor:
         record.gradient_max[index] = size
         record.history[index] = record.history[index].roll(-1, dims=1)
         record.history[index, -1] = terms.total[finite]
-        self.finish(index[self._converged(index)], Status.CONVERGED)
+        done = self._is_still(index)
+        if expected is not None:
+            done |= expected[finite] <= self._convergence.action_tolerance * record.history[index, -1].abs()
+        done &= size <= self._convergence.gradient_tolerance_per_nm
+        self.finish(index[done], Status.CONVERGED)
 
     def report(self) -> None:
         """Tell whoever watches."""
@@ -181,12 +196,10 @@ class Monitor:
         remedy = tuple(self._remedy(i, s) for i, s in enumerate(status))
         return Outcome(status, tuple(record.steps.tolist()), record.terms, record.gradient_max, remedy)
 
-    def _converged(self, index: Tensor) -> Tensor:
-        criterion, history = self._convergence, self.record.history[index]
-        change = (history[:, 0] - history[:, -1]).abs()  # NaN until the window is full: not converged
-        still = change <= criterion.action_tolerance * history[:, -1].abs()
-        flat = self.record.gradient_max[index] <= criterion.gradient_tolerance_per_nm
-        return flat & still
+    def _is_still(self, index: Tensor) -> Tensor:
+        history = self.record.history[index]
+        change = (history[:, 0] - history[:, -1]).abs()  # NaN until the window is full: not still
+        return change <= self._convergence.action_tolerance * history[:, -1].abs()
 
     def _remedy(self, i: int, status: Status) -> str:
         slope = self.record.gradient_max[i].item()

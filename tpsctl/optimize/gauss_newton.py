@@ -23,7 +23,13 @@ _STIFF = 100.0
 
 
 class GaussNewtonSystem(ABC):
-    """One damped system per path, refreshed and solved for any subset of the batch."""
+    """One damped system per path, refreshed and solved for any subset of the batch.
+
+    Attributes:
+        empty: True until the first `refresh`.
+    """
+
+    empty = True
 
     @abstractmethod
     def refresh(self, index: Int[Tensor, " active"], paths: Tensor) -> None:
@@ -59,6 +65,7 @@ class BlockSystem(GaussNewtonSystem):
         self._coupling = paths.new_zeros(max(m - 1, 0), n_paths, n, n)
 
     def refresh(self, index: Tensor, paths: Tensor) -> None:
+        self.empty = False
         jacobian = self._action.scaled_jacobian(paths)
         diagonal, upper = self._action.normal_blocks(jacobian)
         self._diagonal[index], self._jacobian[index] = diagonal, jacobian
@@ -130,6 +137,7 @@ class ProductSystem(GaussNewtonSystem):
         self._values, self._modes = torch.linalg.eigh(torch.linalg.inv(laplacian_inverse(m, paths)))
 
     def refresh(self, index: Tensor, paths: Tensor) -> None:
+        self.empty = False
         self._paths[index] = paths
 
     def damp(self, index: Tensor, damping: Tensor) -> None:

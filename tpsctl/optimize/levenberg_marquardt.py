@@ -138,11 +138,12 @@ class _Run:
         terms, gradient = self.action.value_and_gradient(trial)
         better = self._is_better(index, terms.total)
         good, bad = index[better], index[~better]
-        self.monitor.accept(good, trial[better], terms.select(better), gradient[better])
-        self.monitor.report()
-        self._adapt(good, terms.total[better])
+        shortfall = self._adapt(good, terms.total[better])
         s.base[good], s.value[good] = trial[better], terms.total[better]
         s.gradient[good] = self.scaling.gradient(gradient[better])
+        expected = shortfall * self._newton_decrease(good)
+        self.monitor.accept(good, trial[better], terms.select(better), gradient[better], expected)
+        self.monitor.report()
         hopeless = s.failures[bad] >= _HALVINGS
         self._halve(bad[~hopeless])
         self._damp_more(bad[hopeless])
@@ -171,8 +172,12 @@ class _Run:
         enough = value <= s.value[index] - _SUFFICIENT * s.length[index] * self._slope(index)
         return s.value[index].isinf() | (enough & value.isfinite())
 
-    def _adapt(self, index: Tensor, value: Tensor) -> None:
-        """Damping and stretch from the new values of the paths `index`, before they move there."""
+    def _adapt(self, index: Tensor, value: Tensor) -> Float[Tensor, " active"]:
+        """Damping and stretch from the new values of the paths `index`, before they move there.
+
+        Returns:
+            How many times too short the Gauss-Newton step was, by the parabola; inf at the first evaluation.
+        """
         s = self.state
         first, decrease, length = s.value[index].isinf(), s.value[index] - value, s.length[index]
         ratio = decrease / self._predicted(index)
@@ -184,6 +189,14 @@ class _Run:
         best = torch.where(curvature > 0, slope / curvature, torch.inf).clamp_min(1.0)
         s.stretch[index] = torch.where(first, 1.0, best.minimum(_MOST_STRETCH * length.clamp_min(1.0)))
         s.failures[index] = 0
+        return torch.where(first, torch.inf, best)
+
+    def _newton_decrease(self, index: Tensor) -> Float[Tensor, " active"]:
+        """Decrease that the last matrix expects of a full step from here; 1 before there is a matrix."""
+        if self.system.empty:
+            return torch.ones_like(self.state.value[index])
+        gradient = self.state.gradient[index]
+        return (gradient * self.system.solve(index, gradient)).sum((1, 2)) / (2 * self.scaling.factor)
 
     def _halve(self, index: Tensor) -> None:
         self.state.length[index] *= 0.5
