@@ -64,10 +64,7 @@ class Topology:
     def angles(self) -> tuple[tuple[int, int, int], ...]:
         """All bonded triples i-j-k with i < k."""
         return tuple(
-            (i, j, k)
-            for j, around in enumerate(self.neighbors)
-            for a, i in enumerate(around)
-            for k in around[a + 1 :]
+            (i, j, k) for j, around in enumerate(self.neighbors) for a, i in enumerate(around) for k in around[a + 1 :]
         )
 
     @cached_property
