@@ -47,7 +47,7 @@ def test_flow_finds_the_velocity_of_gaussian_data():
         y = x * variance**0.5
         found = network(y, torch.full((500,), s)).detach()
         error = float((found - (2 * s - 1) / variance * y).square().mean())
-        assert error < 0.05, (s, error)  # of a variance of 1 to 2; a short training
+        assert error < 0.1, (s, error)  # of a variance of 1 to 2; a short training
 
 
 def test_a_seed_gives_one_result():
