@@ -61,7 +61,8 @@ MODELS = ("learned", "force field", "flat")
 class Study:
     """The recipe's system, what judges paths of it, and the rows found so far."""
 
-    def __init__(self, recipe: models.Recipe, progress: Progress) -> None:
+    def __init__(self, recipe: models.Recipe, progress: Progress, out: Path) -> None:
+        self._out = out
         assert recipe.validation.energy is not None, "the recipe must name a force field in validation.energy"
         self.recipe, self.progress = recipe, progress
         self.force_field = recipe.validation.energy.force_field
@@ -92,7 +93,8 @@ class Study:
         recipe = _for_control(self.recipe, name, max_steps)
         started = time.perf_counter()
         self.progress.say(f"{name}, {start} ...")
-        paths, outcome, _ = optimize(recipe, self.prior(name), self.system, guesses, self.progress)
+        paths, outcomes, _ = optimize(recipe, self.prior(name), self.system, guesses, self.progress)
+        outcome = outcomes[-1]
         seconds = time.perf_counter() - started
         converged = sum(status == "converged" for status in outcome.status)
         extra = {
@@ -142,6 +144,14 @@ class Study:
                 **extra,
             }
         )
+        self.progress.say(_line(self.rows[-1]))
+        self.save()
+
+    def save(self) -> None:
+        """The rows so far, as JSON and as a table."""
+        report = {"machine": machine(), "recipe": self.recipe.model_dump(mode="json"), "rows": self.rows}
+        write_text(self._out.with_suffix(".json"), json.dumps(report, indent=1, default=str) + "\n")
+        write_text(self._out.with_suffix(".md"), table(self.rows))
 
 
 def _for_control(recipe: models.Recipe, name: str, max_steps: int) -> models.Recipe:
@@ -211,7 +221,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "alanine_controls", help="result file without suffix")
     arguments = parser.parse_args()
     recipe = load_recipe(arguments.recipe, models.Recipe, [f"path.paths={arguments.paths}"])
-    study = Study(recipe, make_progress())
+    study = Study(recipe, make_progress(), arguments.out)
     starts = {"recipe": study.guesses(recipe.path.guess), "bent": study.guesses(BENT)}
     for start, guesses in starts.items():
         study.add("no OM", start, guesses, converged=None, seconds=0.0)
@@ -219,9 +229,6 @@ def main() -> None:
             study.band(start, guesses[0])
         for name in (name for name in MODELS if name not in arguments.without):
             study.optimized(name, start, guesses, arguments.max_steps)
-        report = {"machine": machine(), "recipe": recipe.model_dump(mode="json"), "rows": study.rows}
-        write_text(arguments.out.with_suffix(".json"), json.dumps(report, indent=1, default=str) + "\n")
-        write_text(arguments.out.with_suffix(".md"), table(study.rows))
     print(table(study.rows))
 
 
