@@ -32,7 +32,7 @@ _SMALLEST_SPREAD_NM = 1e-3
 """Floor of the spread of any combination of distances, where they are redundant."""
 
 _CALIBRATION_SIZE = 400
-_LARGEST_WEIGHT = 10.0
+_LARGEST_WEIGHT = 100.0
 _HISTOGRAM_BINS = 30
 
 
