@@ -83,7 +83,7 @@ def test_another_recipe_is_refused_unless_overwriting(recipe):
 
 
 def test_too_few_steps_end_as_not_converged_with_a_remedy(recipe):
-    manifest = run(recipe, "optimize.max_steps=1")
+    manifest = run(recipe, "optimize={method: adam, max_steps: 1, learning_rate_nm: 1e-4}")
     assert manifest["outcome"] == "not_converged"
     assert "Raise optimize.max_steps" in manifest["paths"][0]["remedy"]
     assert manifest["produced"] == 2
