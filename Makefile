@@ -1,6 +1,7 @@
 # make sample     install, then find transition paths of alanine dipeptide with the embedded prior
 # make test       install, then run the tests
 # make check      what CI runs: lint, format, types, tests
+# make bench      energies beside the bare OpenMM loop; paths beside their controls (NEB, force field, flat model)
 # make reproduce-alanine   simulate alanine dipeptide and train its priors anew, into runs/alanine_dipeptide
 # make reproduce-mueller-brown   train both kinds of prior on the Mueller-Brown surface and find paths, from nothing
 # make reproduce-chignolin (-trp_cage, -bba, -villin, -protein_g)   published protocol, with your checkpoints
@@ -39,7 +40,8 @@ format: .venv/installed-dev
 check: lint test
 
 bench: .venv/installed-dev
-	.venv/bin/python -m benchmarks
+	.venv/bin/python -m benchmarks.openmm_energies
+	.venv/bin/python -m benchmarks.alanine_controls
 
 reproduce-alanine: .venv/installed
 	.venv/bin/tpsctl simulate recipes/alanine_dipeptide/simulate.yaml
