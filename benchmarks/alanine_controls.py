@@ -9,8 +9,8 @@
     NEB            a converged climbing-image band on the force field (benchmarks/neb.py): the reference
 
 Each model and the band start from the recipe's guesses and from deliberately bad ones, bent through (phi, psi) =
-(0, 84) degrees. Models are optimized by the recipe's own stages; only their limit of steps is raised. What comes out
-is judged by raw and minimized force-field energies and by where the highest image lies.
+(0, 84) degrees. Models are optimized by the recipe's own stages, with more steps and tighter tolerances. What comes
+out is judged by raw and minimized force-field energies and by where the highest image lies.
 
 Two true saddles join C7eq and C7ax over phi = 0 (one negative mode, both minima reached downhill; found by
 benchmarks/alanine_reference.py and, independently, by the bands): 36.37 kJ/mol above C7eq at (-2, -26) degrees, and
@@ -55,6 +55,8 @@ SADDLES_DEG = {"lower": (-2.0, -26.0), "upper": (-1.0, 67.0)}
 PHI_ZERO_ROUTE_DEG = 60.0
 """A path whose highest image has |phi| below this went over phi = 0."""
 BAND_IMAGES = 21
+TIGHT = {"action_tolerance": 1e-6, "gradient_tolerance_per_nm": 1.0}
+"""A flat model's action hardly changes from step to step: with a recipe's tolerances it would stay at its guess."""
 MODELS = ("learned", "force field", "flat")
 
 
@@ -156,7 +158,7 @@ class Study:
 
 def _for_control(recipe: models.Recipe, name: str, max_steps: int) -> models.Recipe:
     """The recipe with room to converge; for a force field without diffusion times, which it does not have."""
-    update: dict[str, Any] = {"max_steps": max_steps}
+    update: dict[str, Any] = {"max_steps": max_steps, **TIGHT}
     if name != "learned":
         update["diffusion_time"] = None
     stages = tuple(stage.model_copy(update=update) for stage in recipe.stages)
