@@ -266,6 +266,7 @@ def _mark_stages(axes: "Axes", stages: Sequence[tuple[int, str]]) -> None:
             rotation=90,
             fontsize=7,
             color=_GRAY,
+            bbox={"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.3},
         )
 
 
