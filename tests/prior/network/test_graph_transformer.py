@@ -51,7 +51,7 @@ def test_descent_is_minus_the_gradient_of_the_energy(positions):
         shift = torch.zeros_like(x)
         shift[0, i, i] = step
         slope = (energy(x + shift) - energy(x - shift)) / (2 * step)
-        assert float(slope) == pytest.approx(-float(found[0, i, i]), rel=1e-6, abs=1e-9)  # central difference
+        assert slope.item() == pytest.approx(-float(found[0, i, i]), rel=1e-6, abs=1e-9)  # central difference
 
 
 def test_only_the_published_treatment_has_a_net_force():

@@ -117,6 +117,7 @@ def test_actions_and_gradients_at_every_state_of_the_optimizers(case, method):
         assert relative(gradient, case.arrays[f"opt_{method}_grads_f64"][k]) < 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["adam", "sgd"])
 def test_five_steps_of_the_optimizers(case, method):
     if f"opt_{method}_paths_f64" not in case.arrays:

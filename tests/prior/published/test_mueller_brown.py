@@ -12,6 +12,7 @@ from tpsctl.optimize.base import Convergence
 from tpsctl.optimize.first_order import Adam
 from tpsctl.prior.published.layouts import read_published
 from tpsctl.prior.published.model import build
+from tpsctl.score import AutogradScore
 
 NEVER = Convergence(action_tolerance=0.0, gradient_tolerance_per_nm=0.0)
 KT_PUBLISHED = 8.617330337217213e-05 * 700  # eV; ase's Boltzmann constant and the temperature of the published data
@@ -82,8 +83,6 @@ def test_om_end_values(golden_folder, grid, name, kind):
     final = torch.tensor(grid[f"{name}_final_path_norm"]).double()
     dt = gamma = 0.01
     t, rate = (4 / 256, 0.2) if kind == "diffusion" else (0.1, 0.02)
-    from tpsctl.score import AutogradScore
-
     sigma = float(prior.schedule.sigma(torch.tensor(t, dtype=torch.float64)))
     prior.to(device="cpu", dtype=torch.float64)
     std = prior._scale
@@ -93,5 +92,5 @@ def test_om_end_values(golden_folder, grid, name, kind):
     action = TruncatedAction(score, Dynamics.uniform(dt_ps=dt, diffusion_nm2_per_ps=0.5, n_beads=1))
     ends = final[0, [0, -1]]
     start = torch.lerp(ends[0], ends[1], torch.linspace(0, 1, final.shape[1]).unsqueeze(-1)).reshape(1, -1, 1, 2)
-    found, outcome = Adam(learning_rate_nm=rate, max_steps=1000, convergence=NEVER).minimize(action, start)
+    _, outcome = Adam(learning_rate_nm=rate, max_steps=1000, convergence=NEVER).minimize(action, start)
     assert float(outcome.terms.total[0]) == pytest.approx(settings[1], rel=0.02)
