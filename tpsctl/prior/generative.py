@@ -20,7 +20,7 @@ KINDS = ("diffusion", "flow_matching")
 _CHUNK = 1000
 """Configurations per network call while sampling."""
 
-_CORRECTIONS = 12
+_CORRECTIONS = 24
 """Langevin steps at every width of `sample`; without them basins keep the weights they got under heavy noise."""
 
 _JACOBIAN_CHUNK = 100
