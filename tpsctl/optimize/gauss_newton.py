@@ -6,7 +6,7 @@ M is block-tridiagonal over the interior images (`LeastSquaresAction`). `BlockSy
 
 all paths at once, O(images n^3); `ProductSystem` stores no matrix and solves by conjugate gradients on products with
 the score's Jacobian, for molecules whose blocks do not fit into memory. Both remember the paths they
-were made at, so that a system can be used for several steps.
+were made at, so that one Jacobian serves every trial from there.
 """
 
 from abc import ABC, abstractmethod
