@@ -2,6 +2,9 @@
 
 import csv
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import mdtraj
@@ -249,3 +252,17 @@ def test_check_names_what_is_wrong_with_a_molecule(classical, tmp_path, assignme
     assert any(f.what == what and f.verdict in ("FAIL", "warn") and text in f.text for f in report.findings), (
         report.findings
     )
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_killed_run_leaves_nothing_behind(recipe, tmp_path, number, code):
+    endless = "optimize={method: adam, max_steps: 10000000, learning_rate_nm: 1e-9, gradient_tolerance_per_nm: 1e-9}"
+    command = [sys.executable, "-m", "tpsctl", "sample", str(recipe), "--threads", "1", "--set", endless]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:
+            if "adam ..." in line:
+                break
+        process.send_signal(number)
+        process.communicate(timeout=60)
+    assert process.returncode == code
+    assert [p.name for p in tmp_path.iterdir()] == ["well.yaml"]

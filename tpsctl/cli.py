@@ -1,15 +1,16 @@
 """The command line: parse, call, print. No physics here, and nothing heavy at import.
 
 Exit codes: 0 complete; 1 failed; 2 usage or recipe; 3 ran, but not converged or not valid (the
-files are there); 130 interrupted.
+files are there); 130 or 143 interrupted.
 """
 
 import json
 import os
+import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -19,7 +20,7 @@ from tpsctl.errors import RecipeError, TpsctlError
 if TYPE_CHECKING:
     from tpsctl.progress import Progress
 
-FAILED, USAGE, NOT_VALID, INTERRUPTED = 1, 2, 3, 130
+FAILED, USAGE, NOT_VALID, INTERRUPTED, TERMINATED = 1, 2, 3, 130, 143
 
 
 class _Commands(TyperGroup):
@@ -261,11 +262,17 @@ def _answer(facts: dict[str, Any], *, as_json: bool, title: str) -> None:
         console.print_table(title, ["what", "value"], [[name, str(value)] for name, value in facts.items()])
 
 
+def _terminated(number: int, frame: Any) -> NoReturn:
+    """End as after an error, so that nothing unfinished is left behind."""
+    raise SystemExit(TERMINATED)
+
+
 def main() -> None:
     """The console script."""
     # Waiting threads sleep instead of spinning: with two threads on two busy cores, many small tensor operations
     # took 3 s instead of 122 s. OpenMP reads this when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    signal.signal(signal.SIGTERM, _terminated)
     if "_TPSCTL_COMPLETE" in os.environ:
         from typer.completion import completion_init
 
