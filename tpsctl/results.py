@@ -59,6 +59,11 @@ class Finished:
         """That of the last stage."""
         return self.stages[-1]
 
+    @property
+    def steps(self) -> list[int]:
+        """Optimizer steps of every path over all stages."""
+        return [sum(of_path) for of_path in zip(*(stage.steps for stage in self.stages), strict=True)]
+
 
 def write_files(folder: Path, run: Finished) -> None:
     """Trajectories, tables and figures."""
@@ -69,7 +74,7 @@ def write_files(folder: Path, run: Finished) -> None:
     columns = tables.path_columns(
         status=run.outcome.status,
         terms=run.outcome.terms,
-        steps=run.outcome.steps,
+        steps=run.steps,
         gradient_max=run.outcome.gradient_max,
         profiles=verdict.profiles,
         dihedrals=verdict.dihedrals,
@@ -174,7 +179,7 @@ def _path_entry(run: Finished, i: int) -> dict[str, Any]:
         "status": outcome.status[i].value,
         "remedy": outcome.remedy[i],
         "gate": verdict.gate.verdicts[i],
-        "steps": outcome.steps[i],
+        "steps": run.steps[i],
         "action": {name: getattr(outcome.terms, name)[i].item() for name in ("total", *TERMS, "divergence_error")},
         "gradient_max_per_nm": outcome.gradient_max[i].item(),
         "largest_over_mean_gap": (verdict.gap_nm[i].max() / verdict.gap_nm[i].mean()).item(),
