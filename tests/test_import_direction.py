@@ -7,10 +7,9 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "tpsctl"
 LEAVES = {"errors", "forcefield", "geometry", "potentials", "schedule", "score", "symmetry", "topology", "units"}
-ABOVE = {"training": {"prior", "data"}}  # trains priors on data
+ABOVE = {"training": {"prior", "data"}, "optimize": {"action"}}  # trains priors on data, minimizes actions
 STAGES = {"action", "data", "endpoints", "guess", "optimize", "output", "prior", "training", "validation"}
-FORBIDDEN_IN_ABOVE = {"training": {"prior", "data"}}  # trains priors on data
-STAGES = {"typer", "rich", "pydantic", "yaml"}
+FORBIDDEN_IN_STAGES = {"typer", "rich", "pydantic", "yaml"}
 OPENMM_LAZY_IN = {"data", "forcefield", "prior", "validation"}
 MDTRAJ_IN = {"endpoints", "output", "data"}
 
