@@ -4,6 +4,8 @@ Each check is a function that yields findings; an error that a user can mend bec
 and what depends on it is left out. Nothing is written.
 """
 
+import resource
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -29,6 +31,9 @@ from tpsctl.validation.geometry import GeometryGate
 _TRIAL_STEPS = 2
 """Steps of each stage that are tried on one path, to see that they work and how long they take."""
 
+_GRADIENT_BUDGET = 1e9
+"""Bytes that gradients of one chunk of images may take (`action`); more images are worked on chunk by chunk."""
+
 _FITTING = 0.3
 """Score times noise width above which a structure looks strange to the prior."""
 
@@ -44,6 +49,29 @@ class Finding:
     text: str
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """What a run will need, by a trial of one path on this machine.
+
+    Attributes:
+        seconds_per_path: Guess and optimization of one path, if every stage takes all its steps.
+        base_bytes: Largest resident memory of the trial: program, libraries, prior, one path.
+        gradient_bytes: What the gradients of all images of one path take at once.
+    """
+
+    seconds_per_path: float
+    base_bytes: float
+    gradient_bytes: float
+
+    def seconds(self, paths: int) -> float:
+        """Upper bound for so many paths, one after the other."""
+        return self.seconds_per_path * paths
+
+    def memory_bytes(self, paths: int) -> float:
+        """Resident memory with so many paths at once."""
+        return self.base_bytes + min(self.gradient_bytes * paths, _GRADIENT_BUDGET)
+
+
 @dataclass
 class Report:
     """All findings of a check."""
@@ -51,6 +79,7 @@ class Report:
     recipe: str
     findings: list[Finding] = field(default_factory=list)
     seconds: float = 0.0
+    estimate: Estimate | None = None
 
     @property
     def passed(self) -> bool:
@@ -60,12 +89,14 @@ class Report:
         return {"recipe": self.recipe, "passed": self.passed, "findings": [asdict(f) for f in self.findings]}
 
 
-def check_recipe(recipe: Recipe, settings: Settings) -> Report:
-    """Check everything a valid recipe names."""
+def check_recipe(recipe: Recipe, settings: Settings, *, trial: bool = True) -> Report:
+    """Check everything a valid recipe names; without `trial`, leave out the guess and the trial steps."""
     started = time.monotonic()
     subject = _Subject(recipe, settings)
     report = Report(recipe.name)
     for name, check in _CHECKS.items():
+        if name in _TRIALS and not trial:
+            continue
         try:
             report.findings += check(subject)
         except TpsctlError as error:
@@ -73,6 +104,7 @@ def check_recipe(recipe: Recipe, settings: Settings) -> Report:
             if name in _FATAL:
                 break
     report.seconds = time.monotonic() - started
+    report.estimate = subject.estimate
     return report
 
 
@@ -82,6 +114,8 @@ class _Subject:
     def __init__(self, recipe: Recipe, settings: Settings) -> None:
         self.recipe, self.settings = recipe, settings
         self.device, self.threads = use_hardware(settings)
+        self.guess_seconds = 0.0
+        self.estimate: Estimate | None = None
 
     @cached_property
     def system(self) -> assemble.System:
@@ -191,7 +225,7 @@ def _guess(subject: _Subject) -> Iterator[Finding]:
     recipe = subject.recipe
     started = time.monotonic()
     guess, screening = subject.guess
-    seconds = time.monotonic() - started
+    seconds = subject.guess_seconds = time.monotonic() - started
     gaps = guess.diff(dim=1).square().sum((2, 3)).sqrt()
     text = f"{recipe.path.guess.kind}: one path in {seconds:.2f} s, largest/mean gap {gaps.max() / gaps.mean():.2f}"
     yield Finding("guess", "warn" if screening.failing else "ok", f"{text}; {screening.summary()}")
@@ -200,25 +234,32 @@ def _guess(subject: _Subject) -> Iterator[Finding]:
 
 
 def _cost(subject: _Subject) -> Iterator[Finding]:
-    recipe, total = subject.recipe, 0.0
+    recipe, per_path = subject.recipe, 0.0
     guess = subject.guess[0].to(subject.device)
     for section, stage in zip(recipe.stages, subject.stages, strict=True):
         paths = interpolated(guess, stage.images or guess.shape[1])
         trial = assemble.make_optimizer(section.model_copy(update={"max_steps": _TRIAL_STEPS}))
         started = time.monotonic()
         _, outcome = trial.minimize(stage.action, paths)
-        total += (time.monotonic() - started) / _TRIAL_STEPS * section.max_steps * recipe.path.paths
+        per_path += (time.monotonic() - started) / _TRIAL_STEPS * section.max_steps
         terms = stage.action.terms(paths)
         text = f"{stage.name}: action of the guess {terms.total[0].item():.4g} = "
         text += f"kinetic {terms.kinetic[0].item():.4g} + drift {terms.drift[0].item():.4g}; "
         text += f"{outcome.terms.total[0].item():.4g} after {_TRIAL_STEPS} steps"
         yield Finding("action", "ok", text)
     images = guess[0]
-    megabytes = bytes_per_image(subject.stages[-1].action.score, images) * len(images) * recipe.path.paths / 1e6
-    budget = "within" if megabytes < 1000 else "worked on in chunks of"
-    yield Finding(
-        "cost", "ok", f"optimization: at most {_duration(total)}; gradients need {megabytes:.0f} MB, {budget} 1 GB"
-    )
+    gradients = bytes_per_image(subject.stages[-1].action.score, images) * len(images)
+    subject.estimate = Estimate(subject.guess_seconds + per_path, _resident_bytes(), gradients)
+    budget = "within" if gradients * recipe.path.paths < _GRADIENT_BUDGET else "worked on in chunks of"
+    text = f"optimization: at most {_duration(per_path * recipe.path.paths)}; "
+    text += f"gradients need {gradients * recipe.path.paths / 1e6:.0f} MB, {budget} {_GRADIENT_BUDGET / 1e9:.0f} GB"
+    yield Finding("cost", "ok", text)
+
+
+def _resident_bytes() -> float:
+    """Largest resident memory of this process so far (Linux counts in KiB, macOS in bytes)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(peak if sys.platform == "darwin" else peak * 1024)
 
 
 def _duration(seconds: float) -> str:
@@ -239,4 +280,5 @@ _CHECKS: dict[str, Callable[[_Subject], Iterator[Finding]]] = {
     "guess": _guess,
     "cost": _cost,
 }
+_TRIALS = ("guess", "cost")
 _FATAL = ("recipe", "ends", "prior")
