@@ -1,0 +1,105 @@
+"""The few Slurm commands that are needed: submit, ask what is in the queue, cancel."""
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from tpsctl.errors import MissingDependencyError, TpsctlError
+
+ACTIVE = ("PENDING", "RUNNING", "REQUEUED", "REQUEUE_HOLD", "CONFIGURING", "COMPLETING", "SUSPENDED", "PREEMPTED")
+"""States of a job that will go on, or is still ending."""
+
+_ANSWER_S = 30.0
+
+
+class SlurmError(TpsctlError):
+    """Slurm refused, or does not answer."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One job, or one task of a job array, as `squeue` shows it for some minutes after its end.
+
+    Attributes:
+        job: Job id (of the array).
+        index: Index in the array; None for a plain job.
+        state: Slurm's word, e.g. "RUNNING".
+        reason: Why it waits or how it ended.
+        nodes: Where it runs; "" while it waits.
+        script: The script file that was submitted.
+    """
+
+    job: int
+    index: int | None
+    state: str
+    reason: str
+    nodes: str
+    script: str
+
+    @property
+    def name(self) -> str:
+        return str(self.job) if self.index is None else f"{self.job}_{self.index}"
+
+    @property
+    def active(self) -> bool:
+        return self.state in ACTIVE
+
+
+def installed() -> bool:
+    return shutil.which("sbatch") is not None
+
+
+def submit(script: Path, *, after: str | None = None) -> str:
+    """Submit a script, to start when all of job `after` has ended well; the job id.
+
+    Raises:
+        SlurmError: With what sbatch said.
+    """
+    dependency = [] if after is None else [f"--dependency=afterok:{after}"]
+    return _call("sbatch", "--parsable", *dependency, str(script)).strip().partition(";")[0]
+
+
+def cancel(job: str) -> None:
+    """End a job, waiting or running."""
+    _call("scancel", job)
+
+
+def tasks_of(scripts: list[Path], user: str) -> list[Task]:
+    """All jobs of these script files that Slurm still remembers, each task of an array by itself.
+
+    Raises:
+        SlurmError: Slurm does not answer.
+    """
+    form = "--format=%F|%K|%T|%r|%N|%o"
+    lines = _call("squeue", "--noheader", "--array", "--states=all", f"--user={user}", form).splitlines()
+    tasks = [_task(*line.split("|", 5)) for line in lines]
+    return [task for task in tasks if Path(task.script) in scripts]
+
+
+def _task(job: str, index: str, state: str, reason: str, nodes: str, script: str) -> Task:
+    number = int(index) if index.isdecimal() else None
+    return Task(int(job), number, state, "" if reason == "None" else reason, nodes, script)
+
+
+def largest_array_index() -> int | None:
+    """The largest index of an array task that this cluster allows; None if it does not say."""
+    for line in _call("scontrol", "show", "config").splitlines():
+        name, _, value = line.partition("=")
+        if name.strip() == "MaxArraySize":
+            return int(value) - 1
+    return None
+
+
+def _call(*command: str) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_ANSWER_S)
+    except FileNotFoundError:
+        raise MissingDependencyError(
+            f"{command[0]}: not found; this is no machine of a Slurm cluster. Go to its login node, or use --dry-run."
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise SlurmError(f"{command[0]}: no answer within {_ANSWER_S:.0f} s. Try again later.") from None
+    if done.returncode:
+        raise SlurmError(f"{command[0]} refused: {done.stderr.strip() or f'exit code {done.returncode}'}")
+    return done.stdout
