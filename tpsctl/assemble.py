@@ -19,9 +19,10 @@ from tpsctl.guess.base import Guess
 from tpsctl.guess.idpp import IdppGuess
 from tpsctl.guess.latent import LatentGuess
 from tpsctl.guess.linear import LinearGuess
-from tpsctl.guess.screen import FaultsOf, all_of, energy_below
+from tpsctl.guess.screen import FaultsOf, Repair, all_of, energy_below
 from tpsctl.guess.torsion import TorsionGuess, Waypoint
 from tpsctl.guess.trajectory import TrajectoryGuess
+from tpsctl.guess.untangle import untangled
 from tpsctl.optimize.base import Convergence, Optimizer
 from tpsctl.optimize.first_order import SGD, Adam
 from tpsctl.optimize.lbfgs import LBFGS
@@ -222,6 +223,13 @@ def make_faults(recipe: models.Recipe, gate: GeometryGate, energy_model: EnergyM
     if energy_model is None:
         raise RecipeError("path.screen.max_energy_kj_per_mol: needs validation.energy, whose force field it is in.")
     return all_of(gate_faults, energy_below(energy_model.energies, limit))
+
+
+def make_repair(system: System) -> Repair | None:
+    """What mends broken bonds and clashes of a guess; None for points of a model potential."""
+    if not system.is_molecule:
+        return None
+    return lambda paths: torch.stack([untangled(path, system.topology) for path in paths])
 
 
 def make_dynamics(section: models.TruncatedAction | models.Action, prior: Prior, topology: Topology) -> Dynamics:

@@ -116,6 +116,7 @@ def draw_guesses(
                 images,
                 [generator],
                 faults_of=faults_of,
+                repair=assemble.make_repair(system),
                 max_draws=recipe.path.screen.max_draws,
                 indices=[i],
             )

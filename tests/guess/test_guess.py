@@ -14,7 +14,7 @@ class ShrinkingPrior:
     def noise(self, x, t, generator):
         return x + t * torch.randn(x.shape, generator=generator, dtype=x.dtype)
 
-    def denoise(self, x_t, t, generator, *, steps=100):
+    def denoise(self, x_t, t, generator, *, steps=100, shared_noise=False):
         return x_t * (1 - t / 10)
 
 

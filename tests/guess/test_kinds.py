@@ -153,7 +153,7 @@ class GaussianPrior:
     def noise(self, x, t, generator):
         return x + t * torch.randn(x.shape, generator=generator, dtype=x.dtype)
 
-    def denoise(self, x_t, t, generator, *, steps=100):
+    def denoise(self, x_t, t, generator, *, steps=100, shared_noise=False):
         gain = self.width**2 / (self.width**2 + t**2)
         return self.mean + gain * (x_t - self.mean)
 

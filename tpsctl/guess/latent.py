@@ -3,7 +3,8 @@
 Both ends are noised to level t, joined there, and every image is denoised. The noise makes the paths
 differ; the larger t, the more of the ends' structure is forgotten in between. Independent noise at
 the two ends loses variance when interpolated linearly (half of it in the middle); the spherical
-interpolation keeps the length of the noised vectors:
+interpolation keeps the length of the noised vectors. All images are denoised with the same noise, so
+that neighbors stay neighbors and differences between paths come from the noise at the ends:
 
     z(s) = [ sin((1-s) a) z_A + sin(s a) z_B ] / sin(a) ,      cos(a) = z_A . z_B / |z_A| |z_B|
 
@@ -26,7 +27,9 @@ class Denoiser(Protocol):
     def noise(self, x: Tensor, t: float, generator: torch.Generator) -> Tensor:
         """x (batch, bead, dim) noised to level t."""
 
-    def denoise(self, x_t: Tensor, t: float, generator: torch.Generator, *, steps: int = 100) -> Tensor:
+    def denoise(
+        self, x_t: Tensor, t: float, generator: torch.Generator, *, steps: int = 100, shared_noise: bool = False
+    ) -> Tensor:
         """Clean configurations from noised ones."""
 
 
@@ -56,7 +59,7 @@ class LatentGuess(Guess):
     def draw_one(self, ends: Tensor, images: int, generator: torch.Generator, index: int) -> Tensor:
         noised = self._prior.noise(ends, self._level, generator)
         joined = self._interpolate(noised[0], noised[1], fractions(ends, images).to(noised))
-        path = self._prior.denoise(joined, self._level, generator, steps=self._steps)
+        path = self._prior.denoise(joined, self._level, generator, steps=self._steps, shared_noise=True)
         return fix_gauge(path.to(ends), ends)
 
 

@@ -1,7 +1,8 @@
-"""Push atoms apart that a guess has put on top of each other, and leave the rest as it is.
+"""Push atoms apart that a guess has put on top of each other, mend its bonds, and leave the rest as it is.
 
-Bonds and angles keep the distances they have in the path; all other pairs must not come closer than a
-contact distance, or than in the closer of both ends. Used by the torsion guess, and to repair others.
+Distances of bonds and angles stay as they are between (or within 3 % of) those of both ends, and are brought
+back there where they are not; all other pairs must not come closer than a contact distance, or than in the
+closer of both ends. Used by the torsion guess, and to repair others.
 """
 
 import torch
@@ -16,17 +17,22 @@ CONTACT_NM = {0: 0.28, 1: 0.23, 2: 0.20}
 """Closest approach by the number of hydrogens in the pair: 80 to 85 % of the van der Waals contact (C-C 0.34,
 C-H 0.29, H-H 0.24 nm), what torsional barriers of small molecules still reach."""
 
+RIGID_MARGIN = 0.03
+"""How far beyond the ends' distances a bond or an angle's outer pair may be, relative."""
+
 
 def untangled(
     path: Float[Tensor, "image bead 3"], topology: Topology, *, max_steps: int = 60
 ) -> Float[Tensor, "image bead 3"]:
-    """The path with its clashes pushed apart; a path without clashes comes back unchanged but for rounding."""
+    """The path without clashes and broken bonds; one that has none comes back unchanged but for rounding."""
     ends = path[[0, -1]]
     rigid = rigid_pairs(topology).to(path.device)
     now = torch.cdist(path, path)
     closest = torch.minimum(now[0], now[-1]).clamp_max(0.5)
     bound = torch.minimum(_contacts(topology).to(path), closest)
-    distance = torch.where(rigid, now, bound)
+    low = (1 - RIGID_MARGIN) * torch.minimum(now[0], now[-1])
+    high = (1 + RIGID_MARGIN) * torch.maximum(now[0], now[-1])
+    distance = torch.where(rigid, now.clamp(low, high), bound)
     targets = PairTargets(distance, weights_of(distance), ~rigid)
     return fix_gauge(relaxed(path, targets, reference=path, max_steps=max_steps), ends)
 

@@ -54,8 +54,18 @@ class Prior(ABC):
         """Noised configurations at level t of clean ones x (batch, bead, dim), in the prior's scale alpha*x, nm."""
         raise self._not_generative("noise")
 
-    def denoise(self, x_t: Tensor, t: float, generator: torch.Generator, *, steps: int = 100) -> Tensor:
-        """Clean configurations from noised ones at level t, by the reverse process, nm."""
+    def denoise(
+        self, x_t: Tensor, t: float, generator: torch.Generator, *, steps: int = 100, shared_noise: bool = False
+    ) -> Tensor:
+        """Clean configurations from noised ones at level t, by the reverse process, nm.
+
+        Args:
+            x_t: Noised configurations (batch, bead, dim), nm.
+            t: Their diffusion time.
+            generator: Randomness (CPU).
+            steps: Steps of the reverse process, where it has steps.
+            shared_noise: Whether all configurations see the same noise, so that neighbors stay neighbors.
+        """
         raise self._not_generative("denoise")
 
     def sample(self, count: int, generator: torch.Generator, *, steps: int = 100) -> Tensor:

@@ -50,14 +50,17 @@ class GaussianPrior(Prior):
         alpha, sigma = self._coefficients(t)
         return alpha * x + sigma * torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x)
 
-    def denoise(self, x_t: Tensor, t: float, generator: torch.Generator, *, steps: int = 100) -> Tensor:
+    def denoise(
+        self, x_t: Tensor, t: float, generator: torch.Generator, *, steps: int = 100, shared_noise: bool = False
+    ) -> Tensor:
         """A draw from p(x_0 | x_t), in one exact step: it is Gaussian."""
         alpha, sigma = self._coefficients(t)
         precision = 1 / self._std_nm**2 + alpha**2 / sigma**2 if sigma > 0 else float("inf")
         if precision == float("inf"):
             return x_t / alpha
         center = (self._mean.to(x_t) / self._std_nm**2 + alpha * x_t / sigma**2) / precision
-        return center + torch.randn(x_t.shape, generator=generator, dtype=x_t.dtype).to(x_t) / precision**0.5
+        shape = x_t.shape[1:] if shared_noise else x_t.shape
+        return center + torch.randn(shape, generator=generator, dtype=x_t.dtype).to(x_t) / precision**0.5
 
     def sample(self, count: int, generator: torch.Generator, *, steps: int = 400) -> Tensor:
         """Exact samples."""

@@ -11,7 +11,7 @@ from tpsctl.errors import PriorError
 from tpsctl.prior.base import Prior
 from tpsctl.prior.network.hessian import hessian
 from tpsctl.prior.network.internal_energy import InternalEnergy
-from tpsctl.prior.reverse_process import geometric_widths, reverse, standard_normal
+from tpsctl.prior.reverse_process import geometric_widths, in_chunks, reverse, standard_normal
 from tpsctl.schedule import NoiseSchedule
 from tpsctl.score import AutogradScore, Score
 from tpsctl.topology import Topology
@@ -85,19 +85,24 @@ class GenerativePrior(Prior):
         alpha, sigma = float(self.schedule.alpha(time)), float(self.schedule.sigma(time))
         return alpha * x + sigma * standard_normal(x, generator)
 
-    def denoise(self, x_t: Tensor, t: float, generator: torch.Generator, *, steps: int = 100) -> Tensor:
+    def denoise(
+        self, x_t: Tensor, t: float, generator: torch.Generator, *, steps: int = 100, shared_noise: bool = False
+    ) -> Tensor:
         width = self.sigma_nm(t)
         y = x_t / float(self.schedule.alpha(torch.tensor(t, dtype=torch.float64)))
         if width <= self.smallest_width_nm:
             return y
-        return self._reverse(y, width, generator, steps)
+        parameter = next(self.network.parameters())
+        return self._reverse(y.to(parameter), width, generator, steps, shared_noise=shared_noise).to(x_t)
 
     def sample(self, count: int, generator: torch.Generator, *, steps: int = 100) -> Tensor:
         parameter = next(self.network.parameters())
         shape = torch.empty(count, self.n_beads, self.n_dims, dtype=parameter.dtype, device=parameter.device)
         # The ladder of widths that were trained on ends where the noise swamps the molecule.
         width = float(self.network.linear.log_sigmas[-1].exp())
-        return self._reverse(width * standard_normal(shape, generator), width, generator, steps, _CORRECTIONS)
+        return self._reverse(
+            width * standard_normal(shape, generator), width, generator, steps, corrections=_CORRECTIONS
+        )
 
     def to(self, *, device: torch.device | str, dtype: torch.dtype) -> "GenerativePrior":
         self.network.to(device=device, dtype=dtype)
@@ -112,12 +117,24 @@ class GenerativePrior(Prior):
             (gradient,) = torch.autograd.grad(self.network(y, sigma).sum(), y, create_graph=create_graph)
         return -gradient
 
-    def _reverse(self, y: Tensor, width: float, generator: torch.Generator, steps: int, corrections: int = 0) -> Tensor:
+    def _reverse(
+        self,
+        y: Tensor,
+        width: float,
+        generator: torch.Generator,
+        steps: int,
+        *,
+        corrections: int = 0,
+        shared_noise: bool = False,
+    ) -> Tensor:
         widths = geometric_widths(width, self.smallest_width_nm, steps)
-        parts = y.split(_CHUNK)
-        return torch.cat(
-            [reverse(self._detached_score, part, widths, generator, corrections=corrections) for part in parts]
-        )
+
+        def reversed_(part: Tensor) -> Tensor:
+            return reverse(
+                self._detached_score, part, widths, generator, corrections=corrections, shared_noise=shared_noise
+            )
+
+        return in_chunks(reversed_, y, _CHUNK, generator, shared_noise=shared_noise)
 
     def _detached_score(self, y: Tensor, width: float) -> Tensor:
         return self.score_at_width(y, width).detach()

@@ -46,8 +46,11 @@ class ReorderedPrior(Prior):
     def noise(self, x: Tensor, t: float, generator: torch.Generator) -> Tensor:
         return self._prior.noise(x[:, self._order], t, generator)[:, self._back]
 
-    def denoise(self, x_t: Tensor, t: float, generator: torch.Generator, *, steps: int = 100) -> Tensor:
-        return self._prior.denoise(x_t[:, self._order], t, generator, steps=steps)[:, self._back]
+    def denoise(
+        self, x_t: Tensor, t: float, generator: torch.Generator, *, steps: int = 100, shared_noise: bool = False
+    ) -> Tensor:
+        clean = self._prior.denoise(x_t[:, self._order], t, generator, steps=steps, shared_noise=shared_noise)
+        return clean[:, self._back]
 
     def sample(self, count: int, generator: torch.Generator, *, steps: int = 100) -> Tensor:
         return self._prior.sample(count, generator, steps=steps)[:, self._back]

@@ -39,6 +39,7 @@ def reverse(
     generator: torch.Generator,
     *,
     corrections: int = 0,
+    shared_noise: bool = False,
 ) -> Tensor:
     """Clean configurations from noised ones.
 
@@ -48,17 +49,34 @@ def reverse(
         widths: Descending noise widths, nm.
         generator: Randomness of the steps (CPU).
         corrections: Langevin steps at every width.
+        shared_noise: Whether all configurations see the same noise.
 
     Returns:
         Configurations (batch, bead, dim), nm, centered.
     """
+
+    def like(y: Tensor) -> Tensor:
+        return y[:1] if shared_noise else y
+
     for here, there in zip(widths[:-1], widths[1:], strict=True):
         y = y + (here**2 - there**2) * _bounded(score(y, here), here)
-        y = center(y + there * (1 - there**2 / here**2) ** 0.5 * standard_normal(y, generator))
+        y = center(y + there * (1 - there**2 / here**2) ** 0.5 * standard_normal(like(y), generator))
         for _ in range(corrections):
             step = _CORRECTION * there**2
-            y = y + step * _bounded(score(y, there), there) + (2 * step) ** 0.5 * standard_normal(y, generator)
+            y = y + step * _bounded(score(y, there), there) + (2 * step) ** 0.5 * standard_normal(like(y), generator)
     return center(y + widths[-1] ** 2 * _bounded(score(y, widths[-1]), widths[-1]))
+
+
+def in_chunks(
+    one: Callable[[Tensor], Tensor], y: Tensor, size: int, generator: torch.Generator, *, shared_noise: bool
+) -> Tensor:
+    """`one` on `size` configurations at a time; with shared noise every chunk draws the same numbers."""
+    state, done = generator.get_state(), []
+    for part in y.split(size):
+        if shared_noise:
+            generator.set_state(state)
+        done.append(one(part))
+    return torch.cat(done)
 
 
 def _bounded(score: Tensor, width: float) -> Tensor:

@@ -24,6 +24,7 @@ from tpsctl.errors import PriorError
 from tpsctl.geometry import center
 from tpsctl.prior.base import Prior
 from tpsctl.prior.published.noising import Levels
+from tpsctl.prior.reverse_process import in_chunks
 from tpsctl.schedule import Flow, NoiseSchedule
 from tpsctl.score import AutogradScore, Score
 from tpsctl.topology import Topology
@@ -128,10 +129,16 @@ class PublishedPrior(Prior):
         y = self.to_network(x)
         return self.from_network(self.mix(y, torch.randn(y.shape, generator=generator, dtype=torch.float64).to(y), t))
 
-    def denoise(self, x_t: Tensor, t: float, generator: torch.Generator, *, steps: int = 100) -> Tensor:
+    def denoise(
+        self, x_t: Tensor, t: float, generator: torch.Generator, *, steps: int = 100, shared_noise: bool = False
+    ) -> Tensor:
         self._check(t)
         y = self.to_network(x_t).to(self.field.like)
-        clean = torch.cat([self._reverse(part, t, generator, steps) for part in y.split(_CHUNK)])
+
+        def reversed_(part: Tensor) -> Tensor:
+            return self._reverse(part, t, generator, steps, shared_noise=shared_noise)
+
+        clean = in_chunks(reversed_, y, _CHUNK, generator, shared_noise=shared_noise)
         return self.from_network(clean.to(x_t))
 
     def sample(self, count: int, generator: torch.Generator, *, steps: int = 400) -> Tensor:
@@ -189,13 +196,21 @@ class PublishedPrior(Prior):
         y = (x - self._offset.to(x)) / self._scale.to(x)
         return -self.noise_estimate(y, t) / (self._sigma(t) * self._scale.to(x))
 
-    def _reverse(self, y: Tensor, t: float, generator: torch.Generator, steps: int) -> Tensor:
+    def _reverse(self, y: Tensor, t: float, generator: torch.Generator, steps: int, *, shared_noise: bool) -> Tensor:
         if self.kind == "diffusion":
-            return self.ancestral(y, min(round(t * self._n_levels), self._n_levels - 1), generator, steps=steps)
+            level = min(round(t * self._n_levels), self._n_levels - 1)
+            return self.ancestral(y, level, generator, steps=steps, shared_noise=shared_noise)
         return self.flow_to_data(y, t, steps=steps)
 
     def ancestral(
-        self, y: Tensor, level: int, generator: torch.Generator, *, steps: int, temperature: float = 1.0
+        self,
+        y: Tensor,
+        level: int,
+        generator: torch.Generator,
+        *,
+        steps: int,
+        temperature: float = 1.0,
+        shared_noise: bool = False,
     ) -> Tensor:
         """Reverse process from a level to data in at most `steps` levels, in the network's own length.
 
@@ -205,12 +220,14 @@ class PublishedPrior(Prior):
             generator: Randomness (CPU).
             steps: With `level` + 1 or more, every level is visited and the published tables are used.
             temperature: Factor of the noise; 0 gives the chain of means.
+            shared_noise: Whether all configurations see the same noise.
         """
         visited = torch.linspace(level, 0, min(steps, level + 1)).round().long().tolist()
         for here, there in zip(visited, [*visited[1:], -1], strict=True):
             mean, log_variance = self.posterior(y, here) if there == here - 1 else self._leap(y, here, there)
             if there >= 0:  # the last step takes the mean
-                noise = torch.randn(y.shape, generator=generator, dtype=torch.float64).to(y)
+                shape = y.shape[1:] if shared_noise else y.shape
+                noise = torch.randn(shape, generator=generator, dtype=torch.float64).to(y)
                 mean = mean + temperature * math.exp(0.5 * log_variance) * noise
             y = self.field.gauge(mean)
         return y
