@@ -10,10 +10,11 @@ C = (I + sigma^2 H)^-1. H(y) = J^T P J + h I, with P the precision matrix of the
 bonds apart and J = dq/dy; the floor h is chosen for each sigma so that the targets' second moment, hence
 their noise, is least. Stiff directions are then denoised, soft ones take the physical force.
 
-Data sampled under a known bias V(cv) are corrected exactly, not approximately: with w = exp(V(x_0) / kT),
-a loss weighted by w(x_0) / c(y) has the unbiased score as its minimum for any positive c. The mean of w
-given (cv(y), sigma), from a histogram, makes the weights close to one wherever the training set reaches,
-barriers included. Half of each batch is drawn with probability w instead, and has weight one.
+Data sampled under a known bias V(cv) are reweighted: with w = exp(V(x_0) / kT), a loss weighted by
+w(x_0) / c(y) has the unbiased score as its minimum for any positive c. The mean of w given (cv(y), sigma),
+from a histogram, makes the weights close to one wherever the training set reaches, barriers included. Weights
+above 100 are cut, the one place where the correction is not exact. Half of each batch is drawn with probability
+w instead, and has weight one.
 """
 
 from collections.abc import Callable
