@@ -71,6 +71,7 @@ DeviceOption = Annotated[
     str, typer.Option("--device", metavar="auto|cpu|cuda|cuda:N", help="Where the prior is evaluated.")
 ]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.  [default: all cores]")]
+SlurmOption = Annotated[str | None, typer.Option(metavar="VALUE", help="As in sbatch.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Answer as JSON on stdout; all else goes to stderr.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in the same place.")]
 
@@ -177,6 +178,49 @@ def train(
         typer.echo(json.dumps(card, indent=2))
     else:
         flow.show(card)
+
+
+@app.command(
+    epilog="Example: tpsctl submit recipes/alanine_dipeptide.yaml --shards 4 --time 01:00:00 --partition main --dry-run"
+)
+def submit(
+    recipe: RecipeArgument,
+    shards: Annotated[int, typer.Option("--shards", metavar="N", min=1, help="Tasks of the job array.")] = 1,
+    out: OutOption = None,
+    set_: SetOption = None,
+    time: SlurmOption = None,
+    mem: SlurmOption = None,
+    cpus_per_task: Annotated[int | None, typer.Option(min=1, help="As in sbatch.  [default: 1]")] = None,
+    gres: SlurmOption = None,
+    partition: SlurmOption = None,
+    account: SlurmOption = None,
+    qos: SlurmOption = None,
+    constraint: SlurmOption = None,
+    sbatch: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Any other option of sbatch.")] = None,
+    max_parallel: Annotated[int | None, typer.Option(metavar="K", min=1, help="Tasks at once.")] = None,
+    requeues: Annotated[int, typer.Option(min=0, help="How often an unfinished task may go on in a new job.")] = 20,
+    setup: Annotated[list[str] | None, typer.Option(metavar="LINE", help="Shell line, e.g. 'module load x'.")] = None,
+    command: Annotated[
+        str | None, typer.Option(help="How to start tpsctl on a node.  [default: this installation]")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the scripts; write and submit nothing.")] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Run the shards of a recipe as a Slurm job array, and gather them."""
+    loaded, progress = _load(recipe, "submit", set_)
+    from tpsctl import submit as flow
+
+    given = {"time": time, "mem": mem, "cpus-per-task": cpus_per_task, "gres": gres, "partition": partition}
+    given |= {"account": account, "qos": qos, "constraint": constraint}
+    options = flow.site_options(given, sbatch or [])
+    changes, lines = tuple(set_ or ()), tuple(setup or ())
+    settings = flow.Settings(shards, out, changes, options, lines, command, max_parallel, requeues)
+    if dry_run:
+        for name, text in flow.scripts_of(recipe, loaded, settings, progress).items():
+            typer.echo(f"# {name}\n{text}")
+        return
+    facts = flow.submit_recipe(recipe, loaded, settings, progress)
+    _answer(facts, as_json=json_, title="Submitted")
 
 
 @app.command(epilog="Example: tpsctl inspect saved_models/chignolin/model-best.pt")

@@ -19,7 +19,7 @@ MODELS: dict[str, type[BaseModel]] = {
 
 
 def of_command(command: str, path: Path) -> type[BaseModel]:
-    """The model that a command's recipe must fit; `check` takes those of `sample`, `train` also a potential."""
+    """The model a command's recipe must fit; `check` and `submit` take that of `sample`, `train` also a potential."""
     if command == "train" and "potential" in read_document(path, []).values:
         return MODELS["train_potential"]
-    return MODELS["sample" if command == "check" else command]
+    return MODELS["sample" if command in ("check", "submit") else command]

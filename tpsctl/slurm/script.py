@@ -23,7 +23,7 @@ OWN = ("array", "chdir", "dependency", "error", "kill-on-invalid-dep", "open-mod
 NOTICE_S = 120
 """Seconds before the time limit at which Slurm sends USR1; it may come up to 60 s earlier."""
 
-_GATHER_LEAVES_OUT = ("cpus-per-task", "gpus", "gpus-per-node", "gpus-per-task", "gres", "mem", "signal", "time")
+_ONLY_OF_SHARDS = ("cpus-per-task", "gpus", "gpus-per-node", "gpus-per-task", "gres", "mem-per-gpu", "signal", "time")
 _GATHER_TIME_S = 1800
 
 _SHARD = """\
@@ -124,7 +124,7 @@ def array_script(job: Submission) -> str:
 
 def gather_script(job: Submission) -> str:
     """The last job: started when every task ended well, dropped when one did not."""
-    options = {name: value for name, value in job.options.items() if name not in _GATHER_LEAVES_OUT}
+    options = {name: value for name, value in job.options.items() if name not in _ONLY_OF_SHARDS}
     limit = min(_GATHER_TIME_S, seconds_of(job.options.get("time", "")) or _GATHER_TIME_S)
     options = {"job-name": f"{job.name}-gather", "time": as_time(limit)} | options
     own = {"output": _log(job, "gather.log"), "open-mode": "append", "requeue": "", "kill-on-invalid-dep": "yes"}
@@ -138,8 +138,8 @@ def _head(job: Submission, what: str, how: str, options: Mapping[str, str]) -> l
     options = {"job-name": options["job-name"], "chdir": str(job.working_directory)} | dict(options)
     return [
         "#!/bin/bash",
-        f"# {what} {how}",
-        f"# Written by tpsctl {job.version}; yours to edit.",
+        f"# {what}",
+        f"# {how} Written by tpsctl {job.version}; yours to edit.",
         *_directives(options),
         "",
         *(*job.setup, "")[not job.setup :],
