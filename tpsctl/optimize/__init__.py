@@ -5,16 +5,19 @@ from tpsctl.optimize.first_order import SGD, Adam
 from tpsctl.optimize.lbfgs import LBFGS
 from tpsctl.optimize.levenberg_marquardt import LevenbergMarquardt
 from tpsctl.optimize.stages import Stage, interpolated, run_stages
+from tpsctl.optimize.state import BetweenSteps, State
 
 __all__ = [
     "LBFGS",
     "SGD",
     "Adam",
+    "BetweenSteps",
     "Convergence",
     "LevenbergMarquardt",
     "Optimizer",
     "Outcome",
     "Stage",
+    "State",
     "Status",
     "StepCallback",
     "StepReport",

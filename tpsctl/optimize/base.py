@@ -15,8 +15,9 @@ Images 0 and -1 are never written, so the ends stay bit-identical.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -24,6 +25,7 @@ from torch import Tensor
 
 from tpsctl.action.base import Action, ActionTerms
 from tpsctl.errors import PathError
+from tpsctl.optimize.state import BetweenSteps, State, collect, put_back
 
 
 class Status(StrEnum):
@@ -85,18 +87,39 @@ class Outcome:
         steps: Steps each path took.
         terms: Final action terms.
         gradient_max: Final max |dS/dx|, 1/nm.
-        remedy: Per path, what to do about it; "" where there is nothing to do.
+        gradient_tolerance_per_nm: What it had to fall below, 1/nm.
     """
 
     status: tuple[Status, ...]
     steps: tuple[int, ...]
     terms: ActionTerms
     gradient_max: Float[Tensor, " path"]
-    remedy: tuple[str, ...]
+    gradient_tolerance_per_nm: float
 
     @property
     def all_converged(self) -> bool:
         return all(status is Status.CONVERGED for status in self.status)
+
+    @property
+    def remedy(self) -> tuple[str, ...]:
+        """Per path, what to do about it; "" where there is nothing to do."""
+        limit, slopes = self.gradient_tolerance_per_nm, self.gradient_max.tolist()
+        return tuple(_remedy(status, slope, limit) for status, slope in zip(self.status, slopes, strict=True))
+
+    def tensors(self) -> State:
+        """The outcome as plain tensors."""
+        code = torch.tensor([_CODES.index(status) for status in self.status])
+        limit = torch.tensor(self.gradient_tolerance_per_nm, dtype=torch.float64)
+        whole = {"code": code, "steps": torch.tensor(self.steps), "gradient_tolerance_per_nm": limit}
+        return whole | collect(self.terms, "terms") | collect(self.gradient_max, "gradient_max")
+
+    @classmethod
+    def from_tensors(cls, state: State) -> "Outcome":
+        """The outcome that `tensors` gave."""
+        terms = ActionTerms(*(state[f"terms.{field.name}"] for field in fields(ActionTerms)))
+        status = tuple(_CODES[code] for code in state["code"].tolist())
+        limit = state["gradient_tolerance_per_nm"].item()
+        return cls(status, tuple(state["steps"].tolist()), terms, state["gradient_max"], limit)
 
 
 @dataclass
@@ -137,7 +160,7 @@ class Monitor:
         )
         self._convergence = convergence
         self._on_step = on_step
-        self._step = -1
+        self.step = -1
 
     @property
     def active(self) -> Int[Tensor, " active"]:
@@ -146,9 +169,9 @@ class Monitor:
 
     def begin_step(self) -> Int[Tensor, " active"]:
         """Count a step of every active path and return their indices; the first call is step 0."""
-        self._step += 1
+        self.step += 1
         index = self.active
-        self.record.steps[index] = self._step
+        self.record.steps[index] = self.step
         return index
 
     def accept(
@@ -182,7 +205,7 @@ class Monitor:
         """Tell whoever watches."""
         if self._on_step is not None:
             running = self.record.code == _CODES.index(Status.RUNNING)
-            self._on_step(StepReport(self._step, self.record.terms, self.record.gradient_max, running))
+            self._on_step(StepReport(self.step, self.record.terms, self.record.gradient_max, running))
 
     def finish(self, index: Tensor, status: Status) -> None:
         """These paths end like this."""
@@ -193,25 +216,43 @@ class Monitor:
         self.finish(self.active, Status.MAX_STEPS)
         record = self.record
         status = tuple(_CODES[code] for code in record.code.tolist())
-        remedy = tuple(self._remedy(i, s) for i, s in enumerate(status))
-        return Outcome(status, tuple(record.steps.tolist()), record.terms, record.gradient_max, remedy)
+        limit = self._convergence.gradient_tolerance_per_nm
+        return Outcome(status, tuple(record.steps.tolist()), record.terms, record.gradient_max, limit)
+
+    def restore(self, state: State) -> None:
+        """Go on from a record that was stored after a step."""
+        put_back(self.record, state, "record")
+        self.step = int(self.record.steps.max())
 
     def _is_still(self, index: Tensor) -> Tensor:
         history = self.record.history[index]
         change = (history[:, 0] - history[:, -1]).abs()  # NaN until the window is full: not still
         return change <= self._convergence.action_tolerance * history[:, -1].abs()
 
-    def _remedy(self, i: int, status: Status) -> str:
-        slope = self.record.gradient_max[i].item()
-        limit = self._convergence.gradient_tolerance_per_nm
-        return {
-            Status.MAX_STEPS: f"not converged: max_steps reached with max |dS/dx| {slope:.3g} per nm "
-            f"(tolerance {limit:g} per nm). Raise optimize.max_steps, or loosen the tolerances.",
-            Status.STALLED: f"stalled: no shorter step lowers the action, max |dS/dx| {slope:.3g} per nm "
-            f"(tolerance {limit:g} per nm). Evaluate the score in float64, or start from smaller action.dt_ps.",
-            Status.NON_FINITE: "non-finite action or score: the last finite path was kept. Use smaller steps "
-            "(learning rate, action.dt_ps), a larger diffusion time, or a better guess.",
-        }.get(status, "")
+
+class Minimization(ABC):
+    """One minimization under way: the state of the batch and what is done to it in a step.
+
+    Attributes:
+        monitor: Record and convergence of every path.
+        state: What else the next step depends on: a dataclass of tensors.
+    """
+
+    monitor: Monitor
+    state: Any
+
+    @abstractmethod
+    def step(self) -> bool:
+        """One value and gradient of every active path; False when all have ended."""
+
+    def store(self) -> State:
+        """Everything the next step depends on, copied."""
+        return collect(self.monitor.record, "record") | collect(self.state, "method")
+
+    def restore(self, state: State) -> None:
+        """Go on from what `store` gave."""
+        self.monitor.restore(state)
+        put_back(self.state, state, "method")
 
 
 class Optimizer(ABC):
@@ -229,14 +270,45 @@ class Optimizer(ABC):
         self.convergence = convergence or Convergence()
 
     @abstractmethod
+    def begin(self, action: Action, paths: Tensor, monitor: Monitor) -> Minimization:
+        """A minimization before its first step."""
+
     def minimize(
         self,
         action: Action,
         paths: Float[Tensor, "path image bead dim"],
         *,
         on_step: StepCallback | None = None,
+        state: State | None = None,
+        between_steps: BetweenSteps | None = None,
     ) -> tuple[Tensor, Outcome]:
-        """Optimized paths (a new tensor; ends bit-identical to the given ones) and what became of them."""
+        """Optimized paths (a new tensor; ends bit-identical to the given ones) and what became of them.
+
+        Args:
+            action: What is minimized.
+            paths: Where from; with a `state`, any paths of the same shape and ends.
+            on_step: Told about every step.
+            state: What `between_steps` was given in an earlier call: the minimization goes on from there.
+            between_steps: May take the state after every step, and end the minimization by raising.
+        """
+        under_way = self.begin(action, paths, Monitor(paths, self.convergence, on_step))
+        if state is not None:
+            under_way.restore(state)
+        while under_way.monitor.step < self.max_steps and under_way.step():
+            if between_steps is not None:
+                between_steps(under_way.store)
+        return under_way.monitor.record.good, under_way.monitor.outcome()
+
+
+def _remedy(status: Status, slope: float, limit: float) -> str:
+    return {
+        Status.MAX_STEPS: f"not converged: max_steps reached with max |dS/dx| {slope:.3g} per nm "
+        f"(tolerance {limit:g} per nm). Raise optimize.max_steps, or loosen the tolerances.",
+        Status.STALLED: f"stalled: no shorter step lowers the action, max |dS/dx| {slope:.3g} per nm "
+        f"(tolerance {limit:g} per nm). Evaluate the score in float64, or start from smaller action.dt_ps.",
+        Status.NON_FINITE: "non-finite action or score: the last finite path was kept. Use smaller steps "
+        "(learning rate, action.dt_ps), a larger diffusion time, or a better guess.",
+    }.get(status, "")
 
 
 def _require_finite(paths: Tensor) -> None:

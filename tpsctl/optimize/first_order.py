@@ -13,20 +13,20 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tpsctl.action.base import Action
-from tpsctl.optimize.base import Convergence, Monitor, Optimizer, Outcome, StepCallback
+from tpsctl.optimize.base import Convergence, Minimization, Monitor, Optimizer
 
 
 @dataclass
 class FirstOrderState:
-    """Moments of the gradient, shaped like the paths.
+    """Where every path is, and moments of the gradient there.
 
     Attributes:
-        step: Steps taken.
+        current: Paths of the next evaluation, nm.
         first: Mean gradient (Adam) or velocity (SGD).
         second: Mean squared gradient (Adam only).
     """
 
-    step: int
+    current: Float[Tensor, "path image bead dim"]
     first: Float[Tensor, "path image bead dim"]
     second: Float[Tensor, "path image bead dim"]
 
@@ -34,25 +34,31 @@ class FirstOrderState:
 class FirstOrder(Optimizer):
     """The loop that Adam and SGD share."""
 
-    def minimize(self, action: Action, paths: Tensor, *, on_step: StepCallback | None = None) -> tuple[Tensor, Outcome]:
-        monitor = Monitor(paths, self.convergence, on_step)
-        state = FirstOrderState(0, torch.zeros_like(paths), torch.zeros_like(paths))
-        current = paths.clone()
-        for _ in range(self.max_steps + 1):
-            index = monitor.begin_step()
-            if len(index) == 0:
-                break
-            terms, gradient = action.value_and_gradient(current[index])
-            monitor.accept(index, current[index], terms, gradient)
-            monitor.report()
-            state.step += 1
-            step = self._step(state, index, gradient)
-            current[index, 1:-1] -= step[:, 1:-1]
-        return monitor.record.good, monitor.outcome()
+    def begin(self, action: Action, paths: Tensor, monitor: Monitor) -> Minimization:
+        return _Run(self, action, paths, monitor)
 
     @abstractmethod
-    def _step(self, state: FirstOrderState, index: Tensor, gradient: Tensor) -> Tensor:
-        """What to subtract from the paths `index`, nm; updates the state."""
+    def move(self, state: FirstOrderState, index: Tensor, gradient: Tensor, steps: int) -> Tensor:
+        """What to subtract from the paths `index` in the step of this number (from 1), nm; updates the moments."""
+
+
+class _Run(Minimization):
+    """One minimization by Adam or SGD."""
+
+    def __init__(self, options: FirstOrder, action: Action, paths: Tensor, monitor: Monitor) -> None:
+        self.options, self.action, self.monitor = options, action, monitor
+        self.state = FirstOrderState(paths.clone(), torch.zeros_like(paths), torch.zeros_like(paths))
+
+    def step(self) -> bool:
+        index, current = self.monitor.begin_step(), self.state.current
+        if len(index) == 0:
+            return False
+        terms, gradient = self.action.value_and_gradient(current[index])
+        self.monitor.accept(index, current[index], terms, gradient)
+        self.monitor.report()
+        step = self.options.move(self.state, index, gradient, self.monitor.step + 1)
+        current[index, 1:-1] -= step[:, 1:-1]
+        return True
 
 
 class Adam(FirstOrder):
@@ -80,12 +86,12 @@ class Adam(FirstOrder):
         super().__init__(max_steps=max_steps, convergence=convergence)
         self._rate, self._betas = learning_rate_nm, betas
 
-    def _step(self, state: FirstOrderState, index: Tensor, gradient: Tensor) -> Tensor:
+    def move(self, state: FirstOrderState, index: Tensor, gradient: Tensor, steps: int) -> Tensor:
         b1, b2 = self._betas
         state.first[index] = b1 * state.first[index] + (1 - b1) * gradient
         state.second[index] = b2 * state.second[index] + (1 - b2) * gradient.square()
-        mean = state.first[index] / (1 - b1**state.step)
-        spread = (state.second[index] / (1 - b2**state.step)).sqrt()
+        mean = state.first[index] / (1 - b1**steps)
+        spread = (state.second[index] / (1 - b2**steps)).sqrt()
         return self._rate * mean / (spread + 1e-8)
 
 
@@ -112,6 +118,6 @@ class SGD(FirstOrder):
         super().__init__(max_steps=max_steps, convergence=convergence)
         self._rate, self._momentum = learning_rate_nm2, momentum
 
-    def _step(self, state: FirstOrderState, index: Tensor, gradient: Tensor) -> Tensor:
+    def move(self, state: FirstOrderState, index: Tensor, gradient: Tensor, steps: int) -> Tensor:
         state.first[index] = self._momentum * state.first[index] + gradient
         return self._rate * state.first[index]

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from tpsctl.action.base import LeastSquaresAction
 from tpsctl.optimize.scaling import laplacian_inverse
+from tpsctl.optimize.state import State
 
 _STIFF = 100.0
 """Damping of the bend: it mends residuals whose curvature K^2 exceeds this, and leaves softer modes where they are."""
@@ -47,6 +48,22 @@ class GaussNewtonSystem(ABC):
     def solve(self, index: Int[Tensor, " active"], b: Float[Tensor, "active interior n"]) -> Tensor:
         """(M + lambda)^-1 b; not finite where the system has no solution."""
 
+    @abstractmethod
+    def parts(self) -> State:
+        """The tensors by name that a refreshed system consists of. Made anew for other members of the batch at once,
+        they may round differently: so all of them are stored."""
+
+    def store(self) -> State:
+        """Copies of all parts; nothing before the first `refresh`."""
+        return {} if self.empty else {name: part.clone() for name, part in self.parts().items()}
+
+    def restore(self, state: State) -> None:
+        """Become what `store` gave."""
+        self.empty = not state
+        for name, stored in state.items():
+            own = getattr(self, f"_{name}")
+            setattr(self, f"_{name}", own.copy_(stored) if own.shape == stored.shape else stored.to(own))
+
 
 class BlockSystem(GaussNewtonSystem):
     """Dense blocks and their block-Cholesky factors: five matrices of n x n per image."""
@@ -63,6 +80,10 @@ class BlockSystem(GaussNewtonSystem):
         self._upper = paths.new_zeros(0)
         self._factor = paths.new_zeros(m, n_paths, n, n)
         self._coupling = paths.new_zeros(max(m - 1, 0), n_paths, n, n)
+
+    def parts(self) -> State:
+        names = ("diagonal", "jacobian", "stiff", "drift", "upper", "factor", "coupling")
+        return {name: getattr(self, f"_{name}") for name in names}
 
     def refresh(self, index: Tensor, paths: Tensor) -> None:
         self.empty = False
@@ -135,6 +156,9 @@ class ProductSystem(GaussNewtonSystem):
         self._damping = paths.new_zeros(len(paths))
         m = paths.shape[1] - 2
         self._values, self._modes = torch.linalg.eigh(torch.linalg.inv(laplacian_inverse(m, paths)))
+
+    def parts(self) -> State:
+        return {"paths": self._paths, "damping": self._damping}
 
     def refresh(self, index: Tensor, paths: Tensor) -> None:
         self.empty = False

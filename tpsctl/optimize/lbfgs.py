@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from tpsctl.action.base import Action, ActionTerms
-from tpsctl.optimize.base import Convergence, Monitor, Optimizer, Outcome, Status, StepCallback
+from tpsctl.optimize.base import Convergence, Minimization, Monitor, Optimizer, Status
 from tpsctl.optimize.curvature_memory import CurvatureMemory
 from tpsctl.optimize.scaling import Scaling, laplacian_inverse
 
@@ -74,16 +74,12 @@ class LBFGS(Optimizer):
         super().__init__(max_steps=max_steps, convergence=convergence)
         self.memory, self.max_displacement_nm = memory, max_displacement_nm
 
-    def minimize(self, action: Action, paths: Tensor, *, on_step: StepCallback | None = None) -> tuple[Tensor, Outcome]:
-        run = _Run(self, action, paths, Monitor(paths, self.convergence, on_step))
-        for _ in range(self.max_steps + 1):
-            if not run.step():
-                break
-        return run.monitor.record.good, run.monitor.outcome()
+    def begin(self, action: Action, paths: Tensor, monitor: Monitor) -> Minimization:
+        return _Run(self, action, paths, monitor)
 
 
-class _Run:
-    """One minimization: the state of the batch and what is done to it in a step."""
+class _Run(Minimization):
+    """One minimization by L-BFGS."""
 
     def __init__(self, options: LBFGS, action: Action, paths: Tensor, monitor: Monitor) -> None:
         self.action, self.monitor, self.options = action, monitor, options
@@ -104,7 +100,6 @@ class _Run:
         )
 
     def step(self) -> bool:
-        """One value and gradient of every active path, and their next trials; False when all have ended."""
         index, s = self.monitor.begin_step(), self.state
         if len(index) == 0:
             return False

@@ -26,9 +26,10 @@ from torch import Tensor
 
 from tpsctl.action.base import Action, LeastSquaresAction
 from tpsctl.errors import TpsctlError
-from tpsctl.optimize.base import Convergence, Monitor, Optimizer, Outcome, Status, StepCallback
+from tpsctl.optimize.base import Convergence, Minimization, Monitor, Optimizer, Status
 from tpsctl.optimize.gauss_newton import BlockSystem, GaussNewtonSystem, ProductSystem
 from tpsctl.optimize.scaling import Scaling
+from tpsctl.optimize.state import State, within
 
 _LEAST_DAMPING, _WORKING_DAMPING, _MOST_DAMPING = 1e-7, 1e-3, 1e9
 _SUFFICIENT, _POOR, _GOOD = 1e-4, 0.25, 0.5
@@ -49,6 +50,7 @@ class LevenbergMarquardtState:
         stretch: Length at which the next direction is tried first.
         damping: lambda, in units of the path Laplacian.
         failures: Trials along this direction that failed.
+        trial: Paths of the next evaluation, nm.
     """
 
     base: Float[Tensor, "path image bead dim"]
@@ -59,6 +61,7 @@ class LevenbergMarquardtState:
     stretch: Float[Tensor, " path"]
     damping: Float[Tensor, " path"]
     failures: Int[Tensor, " path"]
+    trial: Float[Tensor, "path image bead dim"]
 
 
 class LevenbergMarquardt(Optimizer):
@@ -86,17 +89,13 @@ class LevenbergMarquardt(Optimizer):
         super().__init__(max_steps=max_steps, convergence=convergence)
         self.damping, self.solver, self.memory_gb = damping, solver, memory_gb
 
-    def minimize(self, action: Action, paths: Tensor, *, on_step: StepCallback | None = None) -> tuple[Tensor, Outcome]:
+    def begin(self, action: Action, paths: Tensor, monitor: Monitor) -> Minimization:
         if not isinstance(action, LeastSquaresAction):
             raise TpsctlError(
                 f'optimize.method "levenberg_marquardt" needs a sum of squares; "{action.functional}" is none. '
                 'Use functional truncated or euler_maruyama, or method "lbfgs".'
             )
-        run = _Run(self, action, paths, Monitor(paths, self.convergence, on_step))
-        for _ in range(self.max_steps + 1):
-            if not run.step():
-                break
-        return run.monitor.record.good, run.monitor.outcome()
+        return _Run(self, action, paths, monitor)
 
     def system(self, action: LeastSquaresAction, paths: Tensor) -> GaussNewtonSystem:
         """The linear solver for this batch."""
@@ -107,8 +106,8 @@ class LevenbergMarquardt(Optimizer):
         return ProductSystem(action, paths)
 
 
-class _Run:
-    """One minimization: the state of the batch and what is done to it in a step."""
+class _Run(Minimization):
+    """One minimization by Levenberg-Marquardt."""
 
     def __init__(
         self, options: LevenbergMarquardt, action: LeastSquaresAction, paths: Tensor, monitor: Monitor
@@ -126,15 +125,21 @@ class _Run:
             stretch=paths.new_ones(n),
             damping=paths.new_full((n,), options.damping),
             failures=torch.zeros(n, dtype=torch.long, device=paths.device),
+            trial=paths.clone(),
         )
-        self.trial = paths.clone()
+
+    def store(self) -> State:
+        return super().store() | {f"system.{name}": value for name, value in self.system.store().items()}
+
+    def restore(self, state: State) -> None:
+        super().restore(state)
+        self.system.restore(within(state, "system."))
 
     def step(self) -> bool:
-        """One value and gradient of every active path, and their next trials; False when all have ended."""
         index, s = self.monitor.begin_step(), self.state
         if len(index) == 0:
             return False
-        trial = self.trial[index]
+        trial = s.trial[index]
         terms, gradient = self.action.value_and_gradient(trial)
         better = self._is_better(index, terms.total)
         good, bad = index[better], index[~better]
@@ -230,4 +235,4 @@ class _Run:
             s = self.state
             step = s.length[index].view(-1, 1, 1) * s.direction[index]
             ahead = self.scaling.moved(s.base[index], step)
-            self.trial[index] = self.scaling.moved(ahead, self.system.bend(index, ahead, step))
+            s.trial[index] = self.scaling.moved(ahead, self.system.bend(index, ahead, step))

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tpsctl.action.base import Action
 from tpsctl.optimize.base import Optimizer, Outcome, StepReport
+from tpsctl.optimize.state import BetweenSteps, State, within
 
 
 @dataclass(frozen=True)
@@ -38,15 +39,45 @@ def run_stages(
     paths: Float[Tensor, "path image bead dim"],
     *,
     on_step: Callable[[StepReport], None] | None = None,
+    state: State | None = None,
+    between_steps: BetweenSteps | None = None,
 ) -> tuple[Tensor, tuple[Outcome, ...]]:
-    """All stages, each from the paths of the one before; the last outcome is that of the whole."""
-    outcomes = []
-    for stage in stages:
+    """All stages, each from the paths of the one before; the last outcome is that of the whole.
+
+    Args:
+        stages: What is done one after another.
+        paths: Where from.
+        on_step: Told about every step.
+        state: What `between_steps` was given in an earlier call: the stages go on from there.
+        between_steps: May take the state after every step, and end the stages by raising.
+    """
+    outcomes = _finished(state or {})
+    for number, stage in enumerate(stages[len(outcomes) :], start=len(outcomes)):
         if stage.images is not None:
             paths = interpolated(paths, stage.images)
-        paths, outcome = stage.optimizer.minimize(stage.action, paths, on_step=_named(on_step, stage.name))
+        before = {f"stage_{k}.{name}": t for k, outcome in enumerate(outcomes) for name, t in outcome.tensors().items()}
+        paths, outcome = stage.optimizer.minimize(
+            stage.action,
+            paths if state is None else state["minimization.record.good"].to(paths),
+            on_step=_named(on_step, stage.name),
+            state=None if state is None else within(state, "minimization."),
+            between_steps=_after(before | {"stage": torch.tensor(number)}, between_steps),
+        )
+        state = None
         outcomes.append(outcome)
     return paths, tuple(outcomes)
+
+
+def _finished(state: State) -> list[Outcome]:
+    """Outcomes of the stages that were over when the state was taken."""
+    return [Outcome.from_tensors(within(state, f"stage_{k}.")) for k in range(int(state.get("stage", 0)))]
+
+
+def _after(before: State, between_steps: BetweenSteps | None) -> BetweenSteps | None:
+    """`between_steps` given the state of all stages instead of that of a minimization."""
+    if between_steps is None:
+        return None
+    return lambda take: between_steps(lambda: before | {f"minimization.{name}": t for name, t in take().items()})
 
 
 def interpolated(paths: Float[Tensor, "path image bead dim"], images: int) -> Float[Tensor, "path image2 bead dim"]:
