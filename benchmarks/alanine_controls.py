@@ -22,10 +22,7 @@ The result goes to benchmarks/results/ as JSON and as a table.
 
 import argparse
 import json
-import os
-import platform
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +31,10 @@ from torch import Tensor
 
 from benchmarks.flat_model import FlatPrior
 from benchmarks.neb import converge_band
+from benchmarks.report import RESULTS, ROOT, heading, machine
 from tpsctl import assemble
 from tpsctl.console import make_progress
-from tpsctl.doctor import default_threads, versions
+from tpsctl.doctor import default_threads
 from tpsctl.judge import judge
 from tpsctl.output.atomic import write_text
 from tpsctl.prior.base import Prior
@@ -46,9 +44,7 @@ from tpsctl.recipe import models
 from tpsctl.recipe.loader import load_recipe
 from tpsctl.run import draw_guesses, optimize
 
-ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "recipes" / "alanine_dipeptide.yaml"
-RESULTS = ROOT / "benchmarks" / "results"
 BENT = models.TorsionGuess(
     kind="torsion", waypoints=(models.Waypoint(fraction=0.5, torsions_deg={"phi ALA2": 0.0, "psi ALA2": 84.0}),)
 )
@@ -66,7 +62,7 @@ class Study:
     """The recipe's system, what judges paths of it, and the rows found so far."""
 
     def __init__(self, recipe: models.Recipe, progress: Progress, out: Path) -> None:
-        self._out = out
+        self._out, self._machine = out, machine()
         assert recipe.validation.energy is not None, "the recipe must name a force field in validation.energy"
         self.recipe, self.progress = recipe, progress
         self.force_field = recipe.validation.energy.force_field
@@ -153,9 +149,9 @@ class Study:
 
     def save(self) -> None:
         """The rows so far, as JSON and as a table."""
-        report = {"machine": machine(), "recipe": self.recipe.model_dump(mode="json"), "rows": self.rows}
+        report = {"machine": self._machine, "recipe": self.recipe.model_dump(mode="json"), "rows": self.rows}
         write_text(self._out.with_suffix(".json"), json.dumps(report, indent=1, default=str) + "\n")
-        write_text(self._out.with_suffix(".md"), table(self.rows))
+        write_text(self._out.with_suffix(".md"), f"{heading(self._machine)}\n{table(self.rows)}")
 
 
 def _for_control(recipe: models.Recipe, name: str, max_steps: int) -> models.Recipe:
@@ -202,17 +198,6 @@ def _line(row: dict[str, Any]) -> str:
         f"{row['seconds']:.0f}",
     ]
     return "| " + " | ".join(map(str, cells)) + " |"
-
-
-def machine() -> dict[str, Any]:
-    """Where and when."""
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "system": platform.platform(),
-        "cores": len(os.sched_getaffinity(0)),
-        "load": os.getloadavg()[0],
-        "versions": versions(),
-    }
 
 
 def main() -> None:
