@@ -1,19 +1,20 @@
 """How good alanine dipeptide checkpoints are by themselves: torques, barrier, samples.
 
-    tpsctl simulate recipes/alanine_dipeptide/simulate.yaml --out runs/alanine-data.npz
-    python benchmarks/alanine_reference.py --out runs/alanine-reference
-    python benchmarks/alanine_prior.py recipes/alanine_dipeptide/*.safetensors \\
-        --data runs/alanine-data.npz --reference runs/alanine-reference --json prior.json
+    make reproduce-alanine
+    python -m benchmarks.alanine_reference --out runs/alanine-reference
+    python -m benchmarks.alanine_prior runs/alanine_dipeptide/*.safetensors \\
+        --data runs/alanine_dipeptide/dataset.npz --reference runs/alanine-reference
 
 No bias is added to a model and no path is optimized. Per checkpoint: R^2 of the torque about every rotatable
 bond on held-out trajectories, at several noise widths; the model's energy along the force field's own
 minimum-energy path; and samples from noise: handedness of every center, Ramachandran map against the
 reweighted data (beside the distance that samples of the data themselves have), balance of the
-basins, and percentiles of the force field's energy.
+basins, and percentiles of the force field's energy. What was held out is read from the checkpoint's card.
+
+The results, a column per checkpoint, go to benchmarks/results/ as JSON and as a table.
 """
 
 import argparse
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.report import Table, machine, write_report
 from tpsctl.data.dataset import Dataset
-from tpsctl.prior.checkpoint import load_checkpoint
+from tpsctl.prior.checkpoint import load_checkpoint, read_card
 from tpsctl.prior.generative import GenerativePrior
 from tpsctl.training.metrics import (
     dihedral_histogram,
@@ -40,6 +42,7 @@ WIDTHS_NM = (0.00025, 0.0005, 0.001, 0.002, 0.004)
 PERCENTILES = (5, 50, 95, 99)
 HELD_OUT_FRAMES = 3000
 FLOOR_REPEATS = 20
+PHI_PSI = ("A:ALA2:N-A:ALA2:CA", "A:ALA2:CA-A:ALA2:C")
 
 
 def main() -> None:
@@ -49,25 +52,73 @@ def main() -> None:
     parser.add_argument("--reference", type=Path, required=True, help="folder that alanine_reference.py wrote")
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--steps", type=int, default=100, help="noise widths of the sampler")
-    parser.add_argument("--held-out", type=int, default=3, help="trajectories held out in training")
-    parser.add_argument("--split-seed", type=int, default=0, help="seed of that split")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--name", default="alanine_prior", help="file name of the results, without suffix")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    train, held_out = Dataset.load(arguments.data).split(arguments.held_out, seed=arguments.split_seed)
+    facts = machine() | {"threads": arguments.threads}
+    data = Dataset.load(arguments.data)
     path = np.load(next(arguments.reference.glob("mep*.npz")))
     results = {}
     for checkpoint in arguments.checkpoints:
-        prior = load_checkpoint(checkpoint)
-        results[str(checkpoint)] = {
+        prior, recipe = load_checkpoint(checkpoint), read_card(checkpoint)["recipe"]
+        train, held_out = data.split(recipe["data"]["held_out"], seed=recipe["seed"])
+        results[checkpoint.stem] = {
+            "kind": prior.kind,
+            "seed": recipe["seed"],
             "torque_r2": torques(prior, held_out),
             "barrier": barrier(prior, torch.tensor(path["positions"]), torch.tensor(path["energies"])),
             "samples": samples(prior, train, arguments.samples, arguments.steps),
         }
-        print(json.dumps({str(checkpoint): results[str(checkpoint)]}, indent=1))
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(results, indent=1))
+        write_report(arguments.name, facts, {"checkpoints": results}, [table(results)])
+
+
+def table(results: dict[str, dict[str, Any]]) -> Table:
+    """What a person wants to know, a column per checkpoint."""
+    columns = list(results.values())
+    rows: list[list[Any]] = [["training seed", "", *(c["seed"] for c in columns)]]
+    for width in (0.00025, 0.0005):
+        both = [[c["torque_r2"][str(width)][bond] for bond in PHI_PSI] for c in columns]
+        rows.append(
+            [f"torque R2 of phi / psi, held out, at {width:g} nm", "", *(f"{a:.4f} / {b:.4f}" for a, b in both)]
+        )
+    for width in (0.00025, 0.0005):
+        found = [c["barrier"][str(width)] for c in columns]
+        truth = f"{found[0]['true_barrier_kj_per_mol']:.2f}"
+        rows.append(
+            [
+                f"barrier along the true path at {width:g} nm, kJ/mol",
+                truth,
+                *(f"{f['barrier_kj_per_mol']:.2f}" for f in found),
+            ]
+        )
+    drawn = [c["samples"] for c in columns]
+    floor = "{:.3f} +- {:.3f}".format(*drawn[0]["ramachandran_floor"])
+    energies = [d["energy_percentiles_kj_per_mol"] for d in drawn]
+    rows += [
+        ["samples: least right handedness of any center", 1, *(f"{min(d['handedness'].values()):.3f}" for d in drawn)],
+        [
+            "samples: Ramachandran Jensen-Shannon distance to the data",
+            floor,
+            *(f"{d['ramachandran_distance']:.3f}" for d in drawn),
+        ],
+        [
+            "samples: fraction with phi > 0",
+            f"{drawn[0]['true_positive_phi']:.3f}",
+            *(f"{d['positive_phi']:.3f}" for d in drawn),
+        ],
+        [
+            f"samples: energy at {', '.join(map(str, PERCENTILES))} %, kJ/mol",
+            _joined(drawn[0]["true_energy_percentiles_kj_per_mol"]),
+            *map(_joined, energies),
+        ],
+        ["samples: s", "", *(f"{d['seconds']:.0f}" for d in drawn)],
+    ]
+    return Table("The priors alone", ["", "truth", *results], rows)
+
+
+def _joined(percentiles: dict[str, float]) -> str:
+    return " / ".join(f"{value:.0f}" for value in percentiles.values())
 
 
 def torques(prior: GenerativePrior, held_out: Dataset) -> dict[str, dict[str, float]]:
