@@ -109,7 +109,7 @@ def test_reverse_processes(case, dtype, generator):
         if case.get(f"p_loop7{tag}", dtype) is not None:
             found = prior.flow_to_data(x, 0.7, steps=7)
             # With random weights and Angstrom as the network's length the flow is chaotic: no two orders of summation
-            # agree. What a change of the start in its 15th digit does to the result bounds the comparison there.
+            # agree. What a change of the start in its last digit does to the result bounds the comparison there.
             nudged = prior.flow_to_data(
                 x + 1e-15 * torch.randn(x.shape, generator=generator, dtype=dtype), 0.7, steps=7
             )
