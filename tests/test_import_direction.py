@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "tpsctl"
 LEAVES = {"errors", "forcefield", "geometry", "potentials", "schedule", "score", "symmetry", "topology", "units"}
 ABOVE = {"training": {"prior", "data"}, "optimize": {"action"}}  # trains priors on data, minimizes actions
-STAGES = {"action", "data", "endpoints", "guess", "optimize", "output", "prior", "training", "validation"}
+STAGES = {"action", "data", "endpoints", "guess", "optimize", "output", "prior", "slurm", "training", "validation"}
 FORBIDDEN_IN_STAGES = {"typer", "rich", "pydantic", "yaml"}
 OPENMM_LAZY_IN = {"data", "forcefield", "prior", "validation"}
 MDTRAJ_IN = {"endpoints", "output", "data"}

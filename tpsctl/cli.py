@@ -223,6 +223,23 @@ def submit(
     _answer(facts, as_json=json_, title="Submitted")
 
 
+@app.command(epilog="Example: tpsctl status runs/alanine-dipeptide")
+def status(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Run directory.", show_default=False)],
+    json_: JsonOption = False,
+) -> None:
+    """Show what has become of the shards of a run, and how to go on."""
+    from tpsctl.status.overview import look
+    from tpsctl.status.show import show
+
+    overview = look(directory)
+    if json_:
+        typer.echo(json.dumps(overview.as_json(), indent=2))
+    else:
+        show(overview)
+    raise typer.Exit(overview.exit_code)
+
+
 @app.command(epilog="Example: tpsctl inspect saved_models/chignolin/model-best.pt")
 def inspect(
     checkpoint: Annotated[Path, typer.Argument(metavar="FILE", help="Checkpoint, or a folder with one.")],

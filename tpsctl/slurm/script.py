@@ -26,7 +26,7 @@ NOTICE_S = 120
 _ONLY_OF_SHARDS = ("cpus-per-task", "gpus", "gpus-per-node", "gpus-per-task", "gres", "mem-per-gpu", "signal", "time")
 _GATHER_TIME_S = 1800
 
-_SHARD = """\
+_SHARD = """
 task=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
 count=$directory/slurm/requeues_$task
 echo "$(date '+%F %T') job $task on $(hostname), restart ${SLURM_RESTART_COUNT:-0}" >&2
