@@ -11,6 +11,7 @@ from tpsctl.prior.published import plain
 from tpsctl.prior.published.layouts import read_published
 from tpsctl.prior.published.model import Model, build
 from tpsctl.prior.published.native import NETWORKS, load_model, save_model
+from tpsctl.prior.published.two_for_one import arguments_name
 from tpsctl.recipe.loader import load_recipe
 from tpsctl.recipe.model_card import ModelCard
 from tpsctl.topology import Topology
@@ -45,6 +46,18 @@ def read_model(path: Path) -> Model | None:
     if isinstance(network, dict) and network.get("name") in NETWORKS:
         return load_model(path, read_card(path))
     return None
+
+
+def files_beside(path: Path) -> list[Path]:
+    """Further files that are read when a checkpoint file is opened: its arguments, or the weights a YAML file names.
+
+    Raises:
+        RecipeError: A YAML description is wrong.
+    """
+    if path.suffix in (".yaml", ".yml"):
+        return [load_recipe(path, ModelCard, []).weights]
+    arguments = path.with_name(arguments_name(path.name))
+    return [arguments] if path.suffix == ".pt" and arguments.is_file() else []
 
 
 def inspect(path: Path) -> dict[str, Any]:

@@ -45,6 +45,26 @@ def test_an_installed_plugin_is_used_by_sample(installed, tmp_path):
     assert (tmp_path / "run" / "manifest.json").exists()
 
 
+def test_the_name_of_an_installed_plugin_is_a_kind(installed, tmp_path):
+    text = (EXAMPLE / "recipe.yaml").read_text()
+    assert "kind: plugin, name: ring" in text
+    (tmp_path / "long.yaml").write_text(text)
+    (tmp_path / "short.yaml").write_text(text.replace("kind: plugin, name: ring", "kind: ring"))
+    for name in ("long", "short"):
+        done = run(["sample", f"{name}.yaml", "--out", name], installed, tmp_path)
+        assert done.returncode in (0, 3), done.stderr
+    long, short = (json.loads((tmp_path / name / "manifest.json").read_text()) for name in ("long", "short"))
+    assert short["recipe"]["prior"] == long["recipe"]["prior"]
+    assert short["digest"] == long["digest"]
+    done = run(["sample", "short.yaml", "--set", "prior.kind=rnig"], installed, tmp_path)
+    assert done.returncode == 2
+    assert 'prior: kind: got "rnig", expected one of checkpoint, ' in done.stderr
+    assert 'plugin, ring. Did you mean "ring"?' in done.stderr
+    done = run(["sample", "short.yaml", "--set", "prior.option=1"], installed, tmp_path)
+    assert done.returncode == 2
+    assert 'prior.option: unknown key. Did you mean "options"?' in done.stderr
+
+
 def test_a_plugins_own_errors_reach_the_user(installed, tmp_path):
     shutil.copy(EXAMPLE / "recipe.yaml", tmp_path)
     done = run(["sample", "recipe.yaml", "--set", "prior.options.radius=2.0"], installed, tmp_path)

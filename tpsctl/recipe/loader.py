@@ -6,6 +6,7 @@ file:line: key: what was found, what is allowed, what was probably meant.
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from tpsctl.errors import RecipeError
 from tpsctl.recipe.document import Document, KeyPath, read_document
 from tpsctl.recipe.messages import explain
+from tpsctl.recipe.plugins import expand_plugin_kind
 from tpsctl.recipe.schema import Walk, recipe_schema
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -28,6 +30,7 @@ def load_recipe(path: Path, model: type[Model], assignments: Sequence[str] = ())
         RecipeError: With one line per mistake.
     """
     document = read_document(path, assignments)
+    document = replace(document, values=expand_plugin_kind(document.values))
     schema = recipe_schema(model)
     resolved = _with_absolute_paths(document, Walk.start(schema, document.values), ())
     try:
@@ -58,10 +61,15 @@ def require_files(recipe: BaseModel) -> dict[str, Path]:
     return files
 
 
-def recipe_digest(recipe: BaseModel, hashes: dict[str, str]) -> str:
+def recipe_digest(recipe: BaseModel, hashes: dict[str, str], beside: Sequence[str] = ()) -> str:
     """SHA-256 of everything that decides the result: the recipe, with files by content, not by name.
 
     Where the output goes is left out, so that a moved result is still recognized.
+
+    Args:
+        recipe: The recipe.
+        hashes: SHA-256 of every file it names, by dotted key.
+        beside: SHA-256 of further files that are read with those.
     """
     values = recipe.model_dump(mode="json")
     for place in ("directory", "checkpoint"):
@@ -72,6 +80,8 @@ def recipe_digest(recipe: BaseModel, hashes: dict[str, str]) -> str:
         for part in parents:
             target = target[int(part)] if isinstance(target, list) else target[part]
         target[int(last) if isinstance(target, list) else last] = f"sha256:{digest}"
+    if beside:
+        values["beside"] = list(beside)
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 

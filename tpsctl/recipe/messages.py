@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tpsctl.recipe.document import Document, KeyPath
+from tpsctl.recipe.plugins import installed_plugins
 from tpsctl.recipe.schema import Walk
 
 _NUMBERS = {"float_type", "int_type", "int_from_float", "float_parsing", "int_parsing", "finite_number"}
@@ -126,7 +127,7 @@ def _wrong_tag(error: Any) -> str:
     name = context["discriminator"].strip("'")
     if error["type"] == "union_tag_not_found":
         return f'the key "{name}" is missing, which says what kind this is.'
-    choices = _choices(context["expected_tags"])
+    choices = _choices(context["expected_tags"]) + (installed_plugins() if error["loc"] == ("prior",) else [])
     return (
         f"{name}: got {_shown(value.get(name))}, expected one of {', '.join(choices)}.{_meant(context['tag'], choices)}"
     )
