@@ -33,6 +33,7 @@ from benchmarks.flat_model import FlatPrior
 from benchmarks.neb import converge_band
 from benchmarks.report import RESULTS, ROOT, heading, machine
 from tpsctl import assemble
+from tpsctl.batch import draw_guesses, optimize
 from tpsctl.console import make_progress
 from tpsctl.doctor import default_threads
 from tpsctl.judge import judge
@@ -42,7 +43,6 @@ from tpsctl.prior.openmm import OpenMMPrior
 from tpsctl.progress import Progress
 from tpsctl.recipe import models
 from tpsctl.recipe.loader import load_recipe
-from tpsctl.run import draw_guesses, optimize
 
 RECIPE = ROOT / "recipes" / "alanine_dipeptide.yaml"
 BENT = models.TorsionGuess(

@@ -13,11 +13,13 @@ from typer.testing import CliRunner
 
 from tpsctl.check import check_recipe
 from tpsctl.cli import app
-from tpsctl.errors import RecipeError
+from tpsctl.errors import Interrupted, OutputError, RecipeError
+from tpsctl.gather import gather
 from tpsctl.progress import Progress
 from tpsctl.recipe.loader import load_recipe
 from tpsctl.recipe.models import Recipe
 from tpsctl.run import Settings, run_recipe
+from tpsctl.state.shard import Shard
 
 DOUBLE_WELL = """\
 version: 1
@@ -118,11 +120,13 @@ def test_seeds_belong_to_paths_not_to_their_number(recipe, tmp_path):
     assert two["paths"][0]["seed"] != two["paths"][1]["seed"]
 
 
-def test_nothing_is_left_after_a_failure(recipe, tmp_path, monkeypatch):
-    monkeypatch.setattr("tpsctl.run.judge", lambda *arguments: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        run(recipe)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["well.yaml"]
+def test_after_a_failure_only_state_is_left_and_the_next_start_completes(recipe, tmp_path):
+    fail_once(lambda: run(recipe))
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["state"]
+    status = json.loads((tmp_path / "out" / "state" / "shards" / "0001_of_0001" / "status.json").read_text())
+    assert (status["state"], status["exit_code"], status["message"]) == ("failed", 1, "division by zero")
+    assert run(recipe)["outcome"] == "complete"
+    assert not (tmp_path / "out" / "state").exists()
 
 
 def test_command_line_prints_the_table_and_json(recipe):
@@ -254,8 +258,8 @@ def test_check_names_what_is_wrong_with_a_molecule(classical, tmp_path, assignme
     )
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_killed_run_leaves_nothing_behind(recipe, tmp_path, number, code):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, 75)])
+def test_a_run_that_is_told_to_stop_saves_its_state_and_says_how_to_go_on(recipe, tmp_path, number, code):
     endless = "optimize={method: adam, max_steps: 10000000, learning_rate_nm: 1e-9, gradient_tolerance_per_nm: 1e-9}"
     command = [sys.executable, "-m", "tpsctl", "sample", str(recipe), "--threads", "1", "--set", endless]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
@@ -263,6 +267,91 @@ def test_a_killed_run_leaves_nothing_behind(recipe, tmp_path, number, code):
             if "adam ..." in line:
                 break
         process.send_signal(number)
-        process.communicate(timeout=60)
+        _, text = process.communicate(timeout=60)
     assert process.returncode == code
-    assert [p.name for p in tmp_path.iterdir()] == ["well.yaml"]
+    out = tmp_path / "out"
+    assert text.splitlines()[-1] == f"Go on with: tpsctl sample {recipe} --set '{endless}' --threads 1 --out {out}"
+    shard = out / "state" / "shards" / "0001_of_0001"
+    assert sorted(p.name for p in shard.iterdir()) == ["running-00000-00000001.safetensors", "status.json"]
+    status = json.loads((shard / "status.json").read_text())
+    assert (status["state"], status["exit_code"], status["stage"]) == ("stopped", code, "1. adam")
+
+
+def test_a_time_limit_stops_a_run_in_time_and_any_number_of_parts_give_the_same(recipe, tmp_path):
+    adam = "optimize={method: adam, max_steps: 10, learning_rate_nm: 1e-4, gradient_tolerance_per_nm: 1e-9}"
+    whole = run(recipe, adam)
+    for _ in range(11):  # a limit that has passed stops it after every step
+        with pytest.raises(Interrupted) as stop:
+            run(recipe, adam, out=tmp_path / "cut", max_hours=0.0)
+        assert stop.value.exit_code == 75
+    cut = run(recipe, adam, out=tmp_path / "cut", max_hours=0.0)
+    assert same_result(tmp_path / "out", tmp_path / "cut")
+    assert [entry["action"] for entry in cut["paths"]] == [entry["action"] for entry in whole["paths"]]
+
+
+@pytest.mark.parametrize("shards", [2, 3])
+def test_any_number_of_shards_gives_the_same_files(recipe, tmp_path, shards):
+    five = ["path.paths=5", "path.batch_paths=2"]
+    run(recipe, *five)
+    for number in range(shards, 0, -1):
+        done = run(recipe, *five, out=tmp_path / "parts", shard=Shard(number, shards))
+        assert done["outcome"] == "complete"
+    assert gather(tmp_path / "parts", Progress())["outcome"] == "complete"
+    assert same_result(tmp_path / "out", tmp_path / "parts")
+    assert [p.name for p in (tmp_path / "parts").iterdir() if p.name in ("state", "slurm")] == []
+
+
+def test_gather_names_what_is_missing_and_how_to_make_it(recipe, tmp_path):
+    run(recipe, "path.paths=6", "path.batch_paths=2", shard=Shard(2, 3), origin=("well.yaml",))
+    with pytest.raises(OutputError) as caught:
+        gather(tmp_path / "out", Progress())
+    assert str(caught.value).splitlines() == [
+        f"{tmp_path}/out: 2 of 3 batches are not there: 0 (paths 0-1), 2 (paths 4-5).",
+        "Make them, then gather again:",
+        f"  tpsctl sample well.yaml --out {tmp_path}/out --shard 1/3",
+        f"  tpsctl sample well.yaml --out {tmp_path}/out --shard 3/3",
+    ]
+
+
+def test_more_shards_than_batches_are_refused(recipe):
+    with pytest.raises(RecipeError, match="2 paths in batches of 4 make 1 batches, so at most 1 shards"):
+        run(recipe, shard=Shard(1, 2))
+
+
+def test_resuming_needs_unfinished_work_of_the_same_recipe(recipe, tmp_path):
+    with pytest.raises(RecipeError, match="has no unfinished run"):
+        run(recipe, resume=True)
+    run(recipe, "path.batch_paths=1", shard=Shard(1, 2))
+    with pytest.raises(RecipeError, match=r"unfinished run of another recipe(.|\n)*recipe\.seed: 3 there, 4 now"):
+        run(recipe, "path.batch_paths=1", "seed=4")
+    assert run(recipe, "path.batch_paths=1", resume=True)["outcome"] == "complete"
+
+
+def test_overwriting_keeps_the_old_result_until_the_new_one_is_complete(recipe, tmp_path):
+    run(recipe)
+    fail_once(lambda: run(recipe, "seed=4", overwrite=True))
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["recipe"]["seed"] == 3
+    assert run(recipe, "seed=4")["recipe"]["seed"] == 4  # goes on; --overwrite would begin anew
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["recipe"]["seed"] == 4
+
+
+def fail_once(job):
+    """Run a job whose validation fails."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tpsctl.batch.judge", lambda *arguments: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            job()
+
+
+def same_result(one, other):
+    """Whether two run directories hold the same, but for times, hosts and places."""
+
+    def content(folder):
+        files = {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+        rows = csv.DictReader(files.pop("paths.csv").decode().splitlines())
+        manifest = json.loads(files.pop("manifest.json"))
+        for changing in ("seconds", "started", "machines", "directory", "recipe", "batches"):
+            manifest.pop(changing, None)
+        return files, [{k: v for k, v in row.items() if k != "seconds"} for row in rows], manifest
+
+    return content(one) == content(other)

@@ -16,14 +16,16 @@ from torch import Tensor
 
 from tpsctl import assemble
 from tpsctl.action.memory import bytes_per_image
+from tpsctl.batch import draw_guesses
 from tpsctl.errors import RecipeError, TpsctlError
 from tpsctl.guess.screen import Screening
+from tpsctl.identity import identify
 from tpsctl.optimize.stages import Stage, interpolated
 from tpsctl.output.directory import earlier_result
 from tpsctl.prior.base import Prior
 from tpsctl.progress import Progress
 from tpsctl.recipe.models import Recipe
-from tpsctl.run import Settings, draw_guesses, identify, use_hardware
+from tpsctl.run import Settings, use_hardware
 from tpsctl.units import thermal_energy
 from tpsctl.validation.energy import EnergyModel
 from tpsctl.validation.geometry import GeometryGate

@@ -1,7 +1,7 @@
 """The command line: parse, call, print. No physics here, and nothing heavy at import.
 
 Exit codes: 0 complete; 1 failed; 2 usage or recipe; 3 ran, but not converged or not valid (the
-files are there); 130 or 143 interrupted.
+files are there); 75 stopped early, resumable; 130 or 143 interrupted.
 """
 
 import json
@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from tpsctl.errors import RecipeError, TpsctlError
+from tpsctl.errors import Interrupted, RecipeError, TpsctlError
 
 if TYPE_CHECKING:
     from tpsctl.progress import Progress
 
-FAILED, USAGE, NOT_VALID, INTERRUPTED, TERMINATED = 1, 2, 3, 130, 143
+FAILED, USAGE, NOT_VALID, RESUMABLE, INTERRUPTED, TERMINATED = 1, 2, 3, 75, 130, 143
 
 
 class _Commands(TyperGroup):
@@ -29,6 +29,9 @@ class _Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
+        except Interrupted as stop:
+            typer.echo(str(stop), err=True)
+            raise typer.Exit(stop.exit_code) from None
         except TpsctlError as error:
             typer.echo(str(error), err=True)
             raise typer.Exit(USAGE if isinstance(error, RecipeError) else FAILED) from None
@@ -74,6 +77,17 @@ ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="CPU
 SlurmOption = Annotated[str | None, typer.Option(metavar="VALUE", help="As in sbatch.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Answer as JSON on stdout; all else goes to stderr.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in the same place.")]
+ScratchOption = Annotated[
+    Path | None,
+    typer.Option("--scratch", metavar="DIR", help="Local disk for files under way.  [default: $SLURM_TMPDIR, $TMPDIR]"),
+]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with unfinished work; refuse to begin anew.")]
+MaxHoursOption = Annotated[
+    float | None, typer.Option("--maxh", metavar="H", min=0, help="Stop in time for H hours, resumable (exit 75).")
+]
+SaveOption = Annotated[
+    float, typer.Option("--save-every", metavar="SECONDS", min=0, help="Time between snapshots: what a kill can cost.")
+]
 
 
 def _print_version(wanted: bool) -> None:
@@ -98,17 +112,52 @@ def sample(
     recipe: RecipeArgument,
     out: OutOption = None,
     set_: SetOption = None,
+    shard: Annotated[
+        str | None, typer.Option("--shard", metavar="i/N", help="Only part i of N; `tpsctl gather` joins them.")
+    ] = None,
+    resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
+    maxh: MaxHoursOption = None,
+    save_every: SaveOption = 300.0,
+    scratch: ScratchOption = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Find transition paths: recipe in, validated paths out."""
+    """Find transition paths: recipe in, validated paths out; run it again to go on after a kill."""
     loaded, progress = _load(recipe, "sample", set_)
     from tpsctl import run, summary
+    from tpsctl.state.shard import Shard
 
-    settings = run.Settings(out=out, overwrite=overwrite, device=device, threads=threads)
-    manifest = run.run_recipe(loaded, settings, progress)
+    part = None if shard is None else Shard.parse(shard)
+    origin = _words_again(recipe, set_, device=device, threads=threads, maxh=maxh, scratch=scratch)
+    settings = run.Settings(out, overwrite, resume, part, device, threads, maxh, save_every, scratch, origin)
+    done = run.run_recipe(loaded, settings, progress)
+    if json_:
+        typer.echo(json.dumps(summary.as_json(done), indent=2))
+    else:
+        summary.show(done)
+    raise typer.Exit(0 if done["outcome"] == "complete" else NOT_VALID)
+
+
+@app.command(epilog="Example: tpsctl gather runs/alanine-dipeptide")
+def gather(
+    place: Annotated[Path, typer.Argument(metavar="DIR|RECIPE", help="Run directory, or the recipe that names it.")],
+    set_: SetOption = None,
+    scratch: ScratchOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Join the shards of a run into its result; say what is missing. May be run again at any time."""
+    from tpsctl import console, run, summary
+    from tpsctl import gather as flow
+
+    if place.is_file():
+        loaded, progress = _load(place, "gather", set_)
+        place = run.run_directory(loaded, run.Settings())
+    else:
+        progress = console.make_progress()
+    with run.scratch_folder(scratch) as folder:
+        manifest = flow.gather(place.resolve(), progress, scratch=folder)
     if json_:
         typer.echo(json.dumps(summary.as_json(manifest), indent=2))
     else:
@@ -323,9 +372,16 @@ def _answer(facts: dict[str, Any], *, as_json: bool, title: str) -> None:
         console.print_table(title, ["what", "value"], [[name, str(value)] for name, value in facts.items()])
 
 
+def _words_again(recipe: Path, assignments: list[str] | None, **options: Any) -> tuple[str, ...]:
+    """The words after `tpsctl COMMAND` that run a recipe again, without the options that say where."""
+    words = [str(recipe), *(word for each in assignments or [] for word in ("--set", each))]
+    given = {name: value for name, value in options.items() if value not in (None, "auto")}
+    return tuple(words + [word for name, value in given.items() for word in (f"--{name}", str(value))])
+
+
 def _terminated(number: int, frame: Any) -> NoReturn:
     """End as after an error, so that nothing unfinished is left behind."""
-    raise SystemExit(TERMINATED)
+    raise SystemExit(RESUMABLE if number == signal.SIGUSR1 else TERMINATED)
 
 
 def main() -> None:
@@ -333,7 +389,8 @@ def main() -> None:
     # Waiting threads sleep instead of spinning: with two threads on two busy cores, many small tensor operations
     # took 3 s instead of 122 s. OpenMP reads this when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    signal.signal(signal.SIGTERM, _terminated)
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, _terminated)
     if "_TPSCTL_COMPLETE" in os.environ:
         from typer.completion import completion_init
 

@@ -38,5 +38,22 @@ class DataError(TpsctlError):
     """A training data set is missing, damaged or of another molecule."""
 
 
+class StateError(TpsctlError):
+    """The stored state of an unfinished run is damaged, or held by another process."""
+
+
+class Interrupted(TpsctlError):
+    """A job ended early because it was told to; what it had done is saved.
+
+    Args:
+        message: What was saved, and the command that goes on from there.
+        exit_code: 75 stopped early (time limit, SIGUSR1), 130 SIGINT, 143 SIGTERM.
+    """
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 class MissingDependencyError(TpsctlError):
     """An optional package is needed and not installed."""

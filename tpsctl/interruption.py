@@ -1,36 +1,71 @@
 """Stopping a long job between two steps, so that what it has done can be saved whole.
 
-While the block runs, SIGINT (Ctrl-C) and SIGTERM (batch systems) are only noted; the job asks and
-stops itself. A second signal of either sort takes effect at once.
+While the block runs, SIGINT (Ctrl-C), SIGTERM (batch systems) and SIGUSR1 (a time limit is near) are only noted;
+the job asks, saves and stops itself. So it does when its own time limit would pass before the next step is done and
+saved. A second signal takes effect at once, and so does, at the end of the block, one that nobody asked about. Time is
+counted by a clock that cannot be set.
 """
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+RESUMABLE = 75
+"""Exit code of a job that stopped early and can go on (EX_TEMPFAIL)."""
+
+EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: RESUMABLE}
+
+_STARTED = time.monotonic()
+_SAVING_S = 2.0
+"""What is left of the time limit for saving and ending, on top of the longest step so far."""
+
+
+class TimeLimit:
+    """When a job should stop by itself.
+
+    Args:
+        hours: Since the start of this program; None for no limit.
+    """
+
+    def __init__(self, hours: float | None = None) -> None:
+        self._end = None if hours is None else _STARTED + 3600 * hours
+        self._last, self._longest = time.monotonic(), 0.0
+
+    def near(self) -> bool:
+        """Whether another step, as long as the longest between two of these calls, might end too late."""
+        now = time.monotonic()
+        self._longest, self._last = max(self._longest, now - self._last), now
+        return self._end is not None and now + self._longest + _SAVING_S > self._end
 
 
 @contextmanager
-def noted_interruptions() -> Iterator[Callable[[], int]]:
-    """Gives a function that returns the number of the signal received, 0 if there was none."""
-    received = [0]
+def noted_interruptions(max_hours: float | None = None) -> Iterator[Callable[[], int]]:
+    """Gives a function that returns the exit code to stop with: 0 to go on, 75, 130 or 143."""
+    limit, received, told = TimeLimit(max_hours), [0], [False]
+
+    def asked() -> int:
+        told[0] = received[0] > 0
+        return EXIT_CODES[signal.Signals(received[0])] if told[0] else RESUMABLE if limit.near() else 0
+
     if threading.current_thread() is not threading.main_thread():
-        yield lambda: 0  # Python delivers signals to the main thread only
+        yield asked  # Python delivers signals to the main thread only
         return
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    before = {number: signal.getsignal(number) for number in EXIT_CODES}
 
     def note(number: int, frame: FrameType | None) -> None:
         received[0] = number
         for each, handler in before.items():
             signal.signal(each, handler)
 
-    for number in _SIGNALS:
+    for number in EXIT_CODES:
         signal.signal(number, note)
     try:
-        yield lambda: received[0]
+        yield asked
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    if received[0] and not told[0]:
+        signal.raise_signal(received[0])

@@ -1,75 +1,58 @@
 """Everything a run leaves: files, the manifest, one status per path."""
 
 import math
-import os
-import platform
-import socket
-import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from tpsctl.assemble import System, path_seed
+from tpsctl.batch import Batch
 from tpsctl.doctor import versions
-from tpsctl.guess.screen import Screening
-from tpsctl.judge import Verdict
 from tpsctl.optimize.base import Outcome, Status
 from tpsctl.output import figures, tables
 from tpsctl.output.trajectory import write_path, write_topology
-from tpsctl.prior.base import Prior
+from tpsctl.potentials import NamedPotential
 from tpsctl.recipe.models import Recipe
-from tpsctl.trace import TERMS, Trace
+from tpsctl.trace import TERMS
 from tpsctl.validation.energy import PathEnergies
-
-
-class Clock:
-    """Wall time of the parts of a run."""
-
-    def __init__(self) -> None:
-        self.started = datetime.now(UTC)
-        self._last = time.monotonic()
-        self.seconds: dict[str, float] = {}
-
-    def lap(self, name: str) -> None:
-        now = time.monotonic()
-        self.seconds[name] = round(now - self._last, 3)
-        self._last = now
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A run with all its parts done, not yet written."""
+    """A run with all its parts done, not yet written.
+
+    Attributes:
+        recipe: What was run.
+        system: The ends and what they are made of.
+        batch: All paths.
+        potential: The model potential they are drawn on; None for a molecule.
+    """
 
     recipe: Recipe
     system: System
-    prior: Prior
-    screening: Screening
-    paths: Tensor
-    stages: tuple[Outcome, ...]
-    trace: Trace
-    verdict: Verdict
+    batch: Batch
+    potential: NamedPotential | None
 
     @property
     def outcome(self) -> Outcome:
         """That of the last stage."""
-        return self.stages[-1]
+        return self.batch.stages[-1]
 
     @property
     def steps(self) -> list[int]:
         """Optimizer steps of every path over all stages."""
-        return [sum(of_path) for of_path in zip(*(stage.steps for stage in self.stages), strict=True)]
+        return [sum(of_path) for of_path in zip(*(stage.steps for stage in self.batch.stages), strict=True)]
 
 
 def write_files(folder: Path, run: Finished) -> None:
     """Trajectories, tables and figures."""
-    recipe, verdict = run.recipe, run.verdict
+    recipe, verdict, trace = run.recipe, run.batch.verdict, run.batch.trace
     write_topology(folder, run.system.topology, run.system.ends[0], name=recipe.name)
-    for i, path in enumerate(run.paths):
+    for i, path in enumerate(run.batch.paths):
         write_path(folder, i, path, run.system.topology, dt_ps=recipe.action.dt_ps, formats=recipe.output.trajectories)
     columns = tables.path_columns(
         status=run.outcome.status,
@@ -79,7 +62,7 @@ def write_files(folder: Path, run: Finished) -> None:
         profiles=verdict.profiles,
         dihedrals=verdict.dihedrals,
         valid=verdict.gate.verdicts,
-        seconds=run.trace.seconds,
+        seconds=trace.seconds,
     ) | ({"channel": list(map(str, verdict.channels))} if verdict.channels else {})
     tables.write_table(folder / "paths.csv", columns)
     tables.write_table(
@@ -97,13 +80,13 @@ def write_files(folder: Path, run: Finished) -> None:
 
 
 def _draw(folder: Path, run: Finished) -> None:
-    verdict, name = run.verdict, run.recipe.name
+    verdict, trace, name = run.batch.verdict, run.batch.trace, run.recipe.name
     above = {kind: profile.above_start for kind, profile in verdict.profiles.items()}
     if above:
         figures.energy_profile(folder / "energy", above, title=name)
-    terms = {key: torch.stack([entry[key] for entry in run.trace.terms]) for key in run.trace.terms[0]}
+    terms = {key: torch.stack([entry[key] for entry in trace.terms]) for key in trace.terms[0]}
     shown = {key: value for key, value in terms.items() if key == "total" or bool((value != 0).any())}
-    figures.action_history(folder / "action", run.trace.steps, shown, title=name, stages=run.trace.stages)
+    figures.action_history(folder / "action", trace.steps, shown, title=name, stages=trace.stages)
     for label, phi in verdict.dihedrals.items():
         residue = label.removeprefix("phi ")
         psi = verdict.dihedrals.get(f"psi {residue}")
@@ -115,13 +98,16 @@ def _draw(folder: Path, run: Finished) -> None:
                 title=f"{name}, {residue}",
                 above_start=above.get("raw"),
             )
-    if run.prior.potential is not None and run.paths.shape[2:] == (1, 2):
-        figures.contour(folder / "contour", run.paths, run.prior.potential.energy, title=name)
+    if run.potential is not None and run.batch.paths.shape[2:] == (1, 2):
+        figures.contour(folder / "contour", run.batch.paths, run.potential.energy, title=name)
 
 
-def describe(run: Finished, clock: Clock, *, device: torch.device, threads: int) -> dict[str, Any]:
-    """The manifest without the run's identity."""
-    paths = [_path_entry(run, i) for i in range(len(run.paths))]
+def describe(run: Finished, batches: Sequence[Batch]) -> dict[str, Any]:
+    """The manifest without the run's identity; seconds are summed over the batches, wherever they were done."""
+    paths, batch = [_path_entry(run, i) for i in range(len(run.batch.paths))], run.batch
+    machines = [each.facts["machine"] for each in batches]
+    laps = [each.facts["seconds"] for each in batches]
+    seconds = {name: round(sum(lap.get(name, 0.0) for lap in laps), 3) for name in laps[0]}
     return {
         "name": run.recipe.name,
         "outcome": outcome(paths),
@@ -130,23 +116,17 @@ def describe(run: Finished, clock: Clock, *, device: torch.device, threads: int)
         "valid": sum(entry["gate"] == "valid" for entry in paths),
         "converged": sum(entry["status"] == Status.CONVERGED for entry in paths),
         "paths": paths,
-        "guesses": asdict(run.screening),
+        "guesses": asdict(batch.screening),
         "stages": [
-            _stage_entry(stage, outcome) for (_, stage), outcome in zip(run.trace.stages, run.stages, strict=True)
+            _stage_entry(stage, outcome) for (_, stage), outcome in zip(batch.trace.stages, batch.stages, strict=True)
         ],
-        "energies": _protocol(run.verdict.energies),
+        "energies": _protocol(batch.verdict.energies),
         "notes": run.system.notes,
-        "started": clock.started.isoformat(timespec="seconds"),
-        "seconds": clock.seconds | {"total": round(sum(clock.seconds.values()), 3)},
+        "batches": len(batches),
+        "started": min(each.facts["started"] for each in batches),
+        "seconds": seconds | {"total": round(sum(seconds.values()), 3)},
         "versions": versions(),
-        "machine": {
-            "host": socket.gethostname(),
-            "system": platform.platform(),
-            "device": str(device),
-            "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
-            "threads": threads,
-            "cores": os.cpu_count(),
-        },
+        "machines": [machine for i, machine in enumerate(machines) if machine not in machines[:i]],
     }
 
 
@@ -171,7 +151,7 @@ def outcome(paths: list[dict[str, Any]]) -> str:
 
 
 def _path_entry(run: Finished, i: int) -> dict[str, Any]:
-    outcome, verdict = run.outcome, run.verdict
+    outcome, verdict = run.outcome, run.batch.verdict
     entry: dict[str, Any] = {
         "path": i,
         "channel": verdict.channels[i] if verdict.channels else None,

@@ -1,27 +1,29 @@
-"""The main job: recipe -> ends -> prior -> guess -> action -> optimization -> verdict -> files."""
+"""The main job: recipe -> batches of paths, each guessed, optimized and judged -> files; resumable at any moment."""
 
-from contextlib import ExitStack
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from tpsctl import assemble, results
+from tpsctl.batch import Tools, work_on
 from tpsctl.doctor import default_threads
 from tpsctl.errors import RecipeError
-from tpsctl.guess.screen import FaultsOf, Screening, screened
-from tpsctl.judge import judge
-from tpsctl.optimize.base import Outcome, StepReport
-from tpsctl.optimize.stages import run_stages
-from tpsctl.output.directory import earlier_result, staged
-from tpsctl.output.manifest import file_sha256, write_manifest
-from tpsctl.prior.base import Prior
-from tpsctl.progress import Progress, Update
-from tpsctl.recipe.loader import recipe_digest, require_files
+from tpsctl.gather import gather, read_batch
+from tpsctl.identity import identify
+from tpsctl.progress import Progress
 from tpsctl.recipe.models import Recipe
-from tpsctl.trace import Trace, describe_step
+from tpsctl.state.plan import Plan, open_plan
+from tpsctl.state.shard import WHOLE, Shard
+from tpsctl.state.store import write_state
+from tpsctl.state.watch import Watch, watching
+
+BATCH_PATHS = {"cpu": 4, "cuda": 32}
+"""Paths per batch by type of device, where the recipe does not say."""
 
 
 @dataclass(frozen=True)
@@ -30,58 +32,76 @@ class Settings:
 
     Attributes:
         out: Run directory instead of the recipe's.
-        overwrite: Whether an earlier result may be replaced.
+        overwrite: Whether an earlier result may be replaced, and unfinished work thrown away.
+        resume: Whether there must be something to go on with.
+        shard: Which of the batches; None for all, and the files of the result.
         device: "auto", "cpu", "cuda" or "cuda:N".
         threads: CPU threads; None for all.
+        max_hours: Time after which to stop, resumable; None for none.
+        save_every_s: Seconds between two snapshots: what a kill can cost.
+        scratch: Folder on a local disk; None for $SLURM_TMPDIR or $TMPDIR.
+        origin: Words after `tpsctl sample` that run the recipe again, for messages.
     """
 
     out: Path | None = None
     overwrite: bool = False
+    resume: bool = False
+    shard: Shard | None = None
     device: str = "auto"
     threads: int | None = None
+    max_hours: float | None = None
+    save_every_s: float = 300.0
+    scratch: Path | None = None
+    origin: tuple[str, ...] = ()
 
 
 def run_recipe(recipe: Recipe, settings: Settings, progress: Progress) -> dict[str, Any]:
-    """Run a recipe, or find that it was run already; the manifest of the result."""
-    directory = (settings.out or recipe.output.directory).resolve()
-    identity = identify(recipe)
-    earlier = earlier_result(directory, identity["digest"], identity, overwrite=settings.overwrite)
-    if earlier is not None:
-        progress.say(f"{directory}: this recipe was run here already; nothing to do (--overwrite runs it again).")
-        return earlier | {"directory": str(directory)}
-    clock = results.Clock()
+    """Run a recipe or a shard of it, go on with it, or find that it was run; the manifest, or what the shard did."""
+    if settings.shard and settings.overwrite:
+        raise RecipeError("--overwrite: throws the work of all shards away; not with --shard. Choose another --out.")
     device, threads = use_hardware(settings)
-    system = assemble.make_system(recipe.endpoints)
-    prior = assemble.make_prior(recipe.prior, system, device)
-    gate = assemble.make_gate(system)
-    energy_model = assemble.make_energy_model(recipe.validation, system, threads)
-    with staged(directory, overwrite=settings.overwrite) as folder:
-        clock.lap("prepare")
-        faults_of = assemble.make_faults(recipe, gate, energy_model)
-        guesses, screening = draw_guesses(recipe, prior, system, faults_of, progress)
-        clock.lap("guess")
-        paths, outcomes, trace = optimize(recipe, prior, system, guesses.to(device), progress)
-        clock.lap("optimize")
-        progress.say(f"validating {len(paths)} x {paths.shape[1]} images ...")
-        verdict = judge(recipe.validation, system, prior, paths, gate, energy_model)
-        clock.lap("validate")
-        finished = results.Finished(recipe, system, prior, screening, paths, outcomes, trace, verdict)
-        results.write_files(folder, finished)
-        clock.lap("write")
-        manifest = identity | results.describe(finished, clock, device=device, threads=threads)
-        write_manifest(folder, manifest | {"directory": directory})
-    return manifest | {"directory": str(directory)}
+    found = open_plan(make_plan(recipe, settings, device), overwrite=settings.overwrite, resume=settings.resume)
+    if not isinstance(found, Plan):
+        directory = run_directory(recipe, settings)
+        progress.say(f"{directory}: this recipe was run here already; nothing to do (--overwrite runs it again).")
+        return found | {"directory": str(directory)}
+    with scratch_folder(settings.scratch) as scratch:
+        done = work(found, Tools(recipe, device, threads), settings, scratch, progress)
+        return done if settings.shard else gather(found.directory, progress, scratch=scratch)
 
 
-def identify(recipe: Recipe) -> dict[str, Any]:
-    """Digest, resolved recipe and input hashes: what makes two runs the same run."""
-    files = require_files(recipe)
-    hashes = {key: file_sha256(file) for key, file in files.items()}
-    return {
-        "digest": recipe_digest(recipe, hashes),
-        "recipe": recipe.model_dump(mode="json"),
-        "inputs": {key: {"file": str(files[key]), "sha256": digest} for key, digest in hashes.items()},
-    }
+def work(plan: Plan, tools: Tools, settings: Settings, scratch: Path | None, progress: Progress) -> dict[str, Any]:
+    """All batches of a shard that are not there yet; what the shard has done."""
+    shard = settings.shard or WHOLE
+    watch = Watch(plan, shard, settings.save_every_s, settings.max_hours, scratch, progress)
+    good = True
+    with watching(watch):
+        for number in plan.batches_of(shard):
+            batch = read_batch(plan, number)
+            if batch is None:
+                progress.say(f"batch {number + 1} of {plan.batches}: {_words(plan.numbers(number))}")
+                watch.begin(number)
+                batch = work_on(plan.numbers(number), tools, watch, progress)
+                tensors, facts = batch.store()
+                write_state(plan.batch_file(number), tensors, facts | {"digest": plan.digest})
+            watch.finish(number)
+            good = good and batch.is_good
+        watch.complete(good=good)
+    return watch.summary()
+
+
+def make_plan(recipe: Recipe, settings: Settings, device: torch.device) -> Plan:
+    """What a new run of this recipe would compute, and in which batches."""
+    directory = run_directory(recipe, settings)
+    size = recipe.path.batch_paths or BATCH_PATHS.get(device.type, BATCH_PATHS["cuda"])
+    origin = (*settings.origin, "--out", str(directory))
+    replaces = settings.overwrite and (directory / "manifest.json").exists()
+    return Plan(directory, identify(recipe), recipe.path.paths, size, replaces, origin)
+
+
+def run_directory(recipe: Recipe, settings: Settings) -> Path:
+    """Where the result goes."""
+    return (settings.out or recipe.output.directory).resolve()
 
 
 def use_hardware(settings: Settings) -> tuple[torch.device, int]:
@@ -100,49 +120,18 @@ def use_hardware(settings: Settings) -> tuple[torch.device, int]:
     return device, threads
 
 
-def draw_guesses(
-    recipe: Recipe, prior: Prior, system: assemble.System, faults_of: FaultsOf, progress: Progress
-) -> tuple[Tensor, Screening]:
-    """Initial paths (path, image, bead, dim), each from its own random stream, redrawn while it is faulty."""
-    guess, count = assemble.make_guess(recipe, prior, system), recipe.path.paths
-    images = recipe.stages[0].images or recipe.path.images
-    drawn, screenings = [], []
-    with progress.task(f"{recipe.path.guess.kind} guess", count) as update:
-        for i in range(count):
-            generator = torch.Generator().manual_seed(assemble.path_seed(recipe.seed, i))
-            path, screening = screened(
-                guess,
-                system.ends,
-                images,
-                [generator],
-                faults_of=faults_of,
-                repair=assemble.make_repair(system),
-                max_draws=recipe.path.screen.max_draws,
-                indices=[i],
-            )
-            drawn.append(path)
-            screenings.append(screening)
-            update(i + 1, f"{sum(s.drawn for s in screenings)} drawn")
-    whole = Screening.joined(screenings)
-    progress.say(whole.summary())
-    return torch.cat(drawn), whole
+@contextmanager
+def scratch_folder(wanted: Path | None) -> Iterator[Path | None]:
+    """A folder of our own on a local disk, gone at the end; None where there is no such disk."""
+    place = wanted or next((Path(p) for name in ("SLURM_TMPDIR", "TMPDIR") if (p := os.environ.get(name))), None)
+    if place is None:
+        yield None
+        return
+    if not place.is_dir():
+        raise RecipeError(f"--scratch {place}: no such folder. Make it, or name another.")
+    with tempfile.TemporaryDirectory(prefix="tpsctl-", dir=place, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
-def optimize(
-    recipe: Recipe, prior: Prior, system: assemble.System, paths: Tensor, progress: Progress
-) -> tuple[Tensor, tuple[Outcome, ...], Trace]:
-    """All stages, each from the paths of the one before; the last outcome is that of the whole."""
-    stages, trace = assemble.make_stages(recipe, prior, system), Trace()
-    limits = {stage.name: stage.optimizer.max_steps for stage in stages}
-    with ExitStack() as stack:
-        tasks: dict[str, Update] = {}
-
-        def on_step(report: StepReport) -> None:
-            if report.stage not in tasks:
-                stack.close()
-                tasks[report.stage] = stack.enter_context(progress.task(report.stage, limits[report.stage]))
-            tasks[report.stage](report.step, describe_step(report))
-            trace.note(report)
-
-        paths, outcomes = run_stages(stages, paths, on_step=on_step)
-    return paths.cpu(), outcomes, trace
+def _words(numbers: range) -> str:
+    return f"paths {numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else f"path {numbers[0]}"

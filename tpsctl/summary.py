@@ -9,13 +9,18 @@ if TYPE_CHECKING:
 
 
 def as_json(manifest: dict[str, Any]) -> dict[str, Any]:
-    """What `tpsctl sample --json` prints: outcome, counts, place, and one entry per path."""
+    """What `tpsctl sample --json` prints: outcome, counts, place, and one entry per path; of a shard, all there is."""
+    if "shard" in manifest:
+        return manifest
     names = ("outcome", "directory", "requested", "produced", "valid", "converged", "paths")
     return {name: manifest.get(name) for name in names}
 
 
 def show(manifest: dict[str, Any]) -> None:
-    """Print the summary table of a finished run."""
+    """Print the summary table of a finished run, or what a shard did."""
+    if "shard" in manifest:
+        _show_shard(manifest)
+        return
     kinds = [kind for kind in ("raw", "minimized") if kind in manifest["paths"][0]]
     columns = ["path", "status", "gate", "steps", "action"]
     for kind in kinds:
@@ -25,6 +30,14 @@ def show(manifest: dict[str, Any]) -> None:
     columns += [f"{name}\nat top" for name in shown] + (["channel"] if shown else [])
     rows = [_row(entry, kinds, shown) for entry in manifest["paths"]]
     print_table(f"{manifest['name']}: barriers in kJ/mol", columns, rows, notes=_notes(manifest))
+
+
+def _show_shard(done: dict[str, Any]) -> None:
+    missing = done["batches_missing_of_all_shards"]
+    left = f"{missing} batches of other shards are missing" if missing else "all batches are there"
+    notes = [f"{left}; join them with: tpsctl gather {done['directory']}"]
+    rows = [[done["shard"], str(len(done["batches"])), str(done["paths"]), done["outcome"]]]
+    print_table(f"shard {done['shard']}", ["shard", "batches", "paths", "outcome"], rows, notes=notes)
 
 
 def _row(entry: dict[str, Any], kinds: list[str], angles: list[str]) -> list[str]:

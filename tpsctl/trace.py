@@ -1,6 +1,7 @@
 """How the optimization went: what is shown while it runs, and kept for the figure and the tables."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -31,6 +32,44 @@ class Trace:
         self.steps.append(len(self.steps))
         names = ("total", *TERMS)
         self.terms.append({name: getattr(report.terms, name).detach().cpu().clone() for name in names})
+
+    @classmethod
+    def joined(cls, traces: "Sequence[Trace]") -> "Trace":
+        """Those of several batches as one, stage by stage: whoever was done earlier keeps its last values."""
+        names = [name for _, name in traces[0].stages]
+        whole = cls(seconds=torch.cat([trace.seconds for trace in traces]))
+        for number, name in enumerate(names):
+            parts = [trace.of_stage(number) for trace in traces]
+            length = max(map(len, parts))
+            whole.stages.append((len(whole.steps), name))
+            for step in range(length):
+                entries = [part[min(step, len(part) - 1)] for part in parts]
+                whole.terms.append({key: torch.cat([entry[key] for entry in entries]) for key in entries[0]})
+                whole.steps.append(len(whole.steps))
+        return whole
+
+    def of_stage(self, number: int) -> list[dict[str, Tensor]]:
+        """The terms at every step of one stage."""
+        starts = [start for start, _ in self.stages] + [len(self.terms)]
+        return self.terms[starts[number] : starts[number + 1]]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What is kept of a trace, as plain tensors."""
+        terms = {name: torch.stack([entry[name] for entry in self.terms]) for name in self.terms[0]}
+        return terms | {"seconds": self.seconds}
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, Tensor], stages: Sequence[tuple[int, str]]) -> "Trace":
+        """The trace that `tensors` gave; its clock goes on where it was."""
+        names = [name for name in tensors if name != "seconds"]
+        count, seconds = len(tensors["total"]), tensors["seconds"]
+        return cls(
+            started=time.monotonic() - float(seconds.max()),
+            steps=list(range(count)),
+            terms=[{name: tensors[name][k] for name in names} for k in range(count)],
+            stages=[(int(start), str(name)) for start, name in stages],
+            seconds=seconds,
+        )
 
 
 def describe_step(report: StepReport) -> str:

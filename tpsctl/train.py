@@ -18,7 +18,7 @@ from tpsctl import train_potential
 from tpsctl.console import print_table
 from tpsctl.corpus import Corpus, load_corpus
 from tpsctl.doctor import default_threads, versions
-from tpsctl.errors import DataError, OutputError, RecipeError
+from tpsctl.errors import DataError, Interrupted, OutputError, RecipeError
 from tpsctl.held_out import describe_quality, held_out_quality
 from tpsctl.interruption import noted_interruptions
 from tpsctl.output.atomic import write_text
@@ -159,7 +159,7 @@ def train(trainer: Trainer, state: Path, progress: Progress, save_every_s: float
 
     Raises:
         DataError: The loss is no longer finite.
-        SystemExit: After SIGINT or SIGTERM, with 130 or 143, once the state is saved.
+        Interrupted: Told to stop; the state is saved.
     """
     with noted_interruptions() as interruption:
         if state.exists():
@@ -180,8 +180,9 @@ def train(trainer: Trainer, state: Path, progress: Progress, save_every_s: float
                 update(step, f"loss {mean / weight:.4f}  {rate:.1f} steps/s  {_clock(left)} left")
                 if interruption():
                     _save(trainer, state)
-                    progress.say(f"interrupted: state saved after step {step}; the same command goes on from there.")
-                    raise SystemExit(128 + interruption())
+                    raise Interrupted(
+                        f"stopped: state saved after step {step}; the same command goes on from there.", interruption()
+                    )
                 if time.monotonic() - saved > save_every_s:
                     _save(trainer, state)
                     saved = time.monotonic()
@@ -239,8 +240,7 @@ def _prepare(trainer: Trainer, progress: Progress, interruption: Any) -> None:
         def on_level(level: int, levels: int, explained: list[float]) -> None:
             update(level + 1, f"explains {explained[0]:.3f} of the score, {explained[1]:.3f} of the torques")
             if interruption():
-                progress.say("interrupted during the linear fit: nothing to save yet.")
-                raise SystemExit(128 + interruption())
+                raise Interrupted("stopped during the linear fit: nothing to save yet.", interruption())
 
         trainer.prepare(on_level)
 

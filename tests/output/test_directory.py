@@ -2,24 +2,38 @@
 
 import json
 import math
+import os
 
 import pytest
 
 from tpsctl.errors import OutputError, RecipeError
-from tpsctl.output.directory import earlier_result, staged
+from tpsctl.output.directory import earlier_result, publish
 from tpsctl.output.manifest import differences, file_sha256, read_manifest, write_manifest
 
 RECIPE = {"action": {"dt_ps": 0.001}}
 
 
+def assemble(folder, digest, **texts):
+    for name, text in texts.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    write_manifest(folder, {"digest": digest, "recipe": RECIPE})
+    return folder
+
+
 @pytest.fixture
 def finished(tmp_path):
-    with staged(tmp_path / "run") as folder:
-        write_manifest(folder, {"digest": "aa", "recipe": RECIPE})
-    return tmp_path / "run"
+    run = tmp_path / "run"
+    publish(assemble(run / "state" / "result", "aa", **{"paths/a.dcd": "1", "paths.csv": "2"}), run)
+    return run
+
+
+def names(folder):
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
 
 
 def test_a_finished_run_is_recognized_by_its_digest(finished):
+    assert names(finished) == ["manifest.json", "paths.csv", "paths/a.dcd"]
     assert earlier_result(finished, "aa", {"recipe": RECIPE}, overwrite=False)["digest"] == "aa"
 
 
@@ -32,10 +46,11 @@ def test_another_recipe_is_refused_and_told_apart(finished):
     assert earlier_result(finished, "bb", other, overwrite=True) is None
 
 
-def test_new_and_empty_places_are_free(tmp_path):
-    (tmp_path / "empty").mkdir()
-    assert earlier_result(tmp_path / "empty", "aa", {}, overwrite=False) is None
-    assert earlier_result(tmp_path / "new", "aa", {}, overwrite=False) is None
+@pytest.mark.parametrize("inside", [None, "", "slurm", "state"])
+def test_new_and_empty_places_are_free(tmp_path, inside):
+    if inside is not None:
+        (tmp_path / "run" / inside).mkdir(parents=True)
+    assert earlier_result(tmp_path / "run", "aa", {}, overwrite=False) is None
 
 
 def test_foreign_folders_and_files_are_never_replaced(tmp_path):
@@ -46,44 +61,48 @@ def test_foreign_folders_and_files_are_never_replaced(tmp_path):
             earlier_result(place, "aa", {}, overwrite=True)
 
 
-def test_overwriting_replaces_the_whole_folder(finished):
+def test_publishing_replaces_what_was_there_but_not_scripts_and_state(finished):
     (finished / "old.txt").write_text("x")
-    with staged(finished, overwrite=True) as folder:
-        write_manifest(folder, {"digest": "bb"})
-    assert [p.name for p in finished.parent.iterdir()] == ["run"]
-    assert [p.name for p in finished.iterdir()] == ["manifest.json"]
+    (finished / "slurm").mkdir()
+    publish(assemble(finished / "state" / "result", "bb", **{"paths/b.dcd": "3"}), finished)
+    assert names(finished) == ["manifest.json", "paths/b.dcd"]
+    assert (finished / "slurm").is_dir()
 
 
-def test_a_failed_run_leaves_nothing_behind_and_the_old_result_alone(finished):
-    def fail() -> None:
-        with staged(finished) as folder:
-            (folder / "half.txt").write_text("x")
-            raise ZeroDivisionError
+@pytest.mark.parametrize("moves", [0, 1, 2])
+def test_a_kill_while_publishing_leaves_no_manifest_and_is_mended_by_doing_it_again(finished, monkeypatch, moves):
+    real, count = os.rename, iter(range(10))
 
-    with pytest.raises(ZeroDivisionError):
-        fail()
-    assert [p.name for p in finished.parent.iterdir()] == ["run"]
-    assert read_manifest(finished)["digest"] == "aa"
+    def rename(source, target):
+        if next(count) >= moves:
+            raise KeyboardInterrupt
+        real(source, target)
 
+    def new():
+        return assemble(finished / "state" / "result", "bb", **{"paths/a.dcd": "3", "paths.csv": "4"})
 
-def test_a_result_that_came_first_is_kept_and_so_is_the_late_one(tmp_path):
-    def race() -> None:
-        with staged(tmp_path / "run") as folder:
-            write_manifest(folder, {"digest": "late"})
-            (tmp_path / "run").mkdir()  # meanwhile another process finishes
-            write_manifest(tmp_path / "run", {"digest": "first"})
-
-    with pytest.raises(OutputError, match="another run put its result here meanwhile"):
-        race()
-    assert read_manifest(tmp_path / "run")["digest"] == "first"
-    (late,) = tmp_path.glob("run.late-*")
-    assert read_manifest(late)["digest"] == "late"
+    monkeypatch.setattr(os, "rename", rename)
+    with pytest.raises(KeyboardInterrupt):
+        publish(new(), finished)
+    monkeypatch.undo()
+    assert not (finished / "manifest.json").exists()
+    publish(new(), finished)
+    assert (finished / "paths" / "a.dcd").read_text() == "3"
+    assert read_manifest(finished)["digest"] == "bb"
 
 
-def test_an_unwritable_place_is_an_error_with_a_remedy(tmp_path):
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(OutputError, match="--out"), staged(tmp_path / "file" / "run"):
-        pass
+def test_a_file_that_changes_on_its_way_is_found_and_the_result_is_not_complete(tmp_path, monkeypatch):
+    folder, real = assemble(tmp_path / "state" / "result", "aa", **{"paths.csv": "1"}), os.rename
+
+    def rename(source, target):
+        real(source, target)
+        if target.name == "paths.csv":
+            target.write_text("2")
+
+    monkeypatch.setattr(os, "rename", rename)
+    with pytest.raises(OutputError, match=r"paths\.csv: does not read back"):
+        publish(folder, tmp_path)
+    assert read_manifest(tmp_path) is None
 
 
 def test_manifests_are_plain_json(tmp_path):

@@ -14,7 +14,7 @@ Images 0 and -1 are never written, so the ends stay bit-identical.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
@@ -105,6 +105,19 @@ class Outcome:
         """Per path, what to do about it; "" where there is nothing to do."""
         limit, slopes = self.gradient_tolerance_per_nm, self.gradient_max.tolist()
         return tuple(_remedy(status, slope, limit) for status, slope in zip(self.status, slopes, strict=True))
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Outcome]") -> "Outcome":
+        """Those of several batches of paths as one."""
+        return cls(
+            status=tuple(status for part in parts for status in part.status),
+            steps=tuple(steps for part in parts for steps in part.steps),
+            terms=ActionTerms(
+                *(torch.cat([getattr(part.terms, f.name) for part in parts]) for f in fields(ActionTerms))
+            ),
+            gradient_max=torch.cat([part.gradient_max for part in parts]),
+            gradient_tolerance_per_nm=parts[0].gradient_tolerance_per_nm,
+        )
 
     def tensors(self) -> State:
         """The outcome as plain tensors."""

@@ -4,7 +4,9 @@ Data goes to a temporary file in the same directory, is forced to disk, and take
 target in one step (`os.replace`); a crash in between leaves the old file or none.
 """
 
+import filecmp
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,9 +25,9 @@ def atomic(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        _sync(temporary)
+        sync(temporary)
         os.replace(temporary, path)
-        _sync(path.parent)
+        sync(path.parent)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error}).") from error
     finally:
@@ -39,7 +41,20 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _sync(path: Path) -> None:
+def copy(source: Path, target: Path) -> None:
+    """A copy, atomically, compared with its source.
+
+    Raises:
+        OutputError: The target cannot be written, or does not read back as it should.
+    """
+    with atomic(target) as temporary:
+        shutil.copyfile(source, temporary)
+        if not filecmp.cmp(source, temporary, shallow=False):
+            raise OutputError(f"{target}: does not read back as it was written. Check the disk.")
+
+
+def sync(path: Path) -> None:
+    """Force a file, or the names in a folder, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

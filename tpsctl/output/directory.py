@@ -1,20 +1,23 @@
 """Run directories appear complete or not at all, and no result is ever lost to another.
 
-A run writes into a temporary sibling, `.NAME.partial-PID`, which is renamed when everything is in
-it. A directory that holds a result of another recipe, or anything else, is refused.
+A result is assembled inside the run directory's `state` folder, moved out file by file, the manifest last, and
+compared with what was assembled. A directory with a manifest is complete; one without is finished by the next start. A
+directory that holds a result of another recipe, or anything else, is refused.
 """
 
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from tpsctl.errors import OutputError, RecipeError
-from tpsctl.output.manifest import differences, read_manifest
+from tpsctl.output.atomic import sync
+from tpsctl.output.manifest import NAME, file_sha256, read_manifest, shown_differences
 
-_SHOWN_DIFFERENCES = 5
+BESIDE = ("slurm", "state")
+"""Folders of a run directory that are no part of a result."""
 
 
 def earlier_result(directory: Path, digest: str, contents: dict[str, Any], *, overwrite: bool) -> dict[str, Any] | None:
@@ -29,65 +32,61 @@ def earlier_result(directory: Path, digest: str, contents: dict[str, Any], *, ov
     Raises:
         RecipeError: The directory holds another result, or something that is no result at all.
     """
-    if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
+    if not directory.exists():
         return None
     if not directory.is_dir():
         raise RecipeError(f"{directory}: this is a file, not a run directory. Choose another with --out.")
+    if not any(entry.name not in BESIDE for entry in directory.iterdir()):
+        return None
     manifest = read_manifest(directory)
-    if manifest is None:
+    if manifest is None and not (directory / "state" / "plan.json").exists():
         raise RecipeError(f"{directory}: not empty and no run directory of tpsctl. Choose another with --out.")
-    if overwrite:
+    if overwrite or manifest is None:
         return None
     if manifest.get("digest") == digest:
         return manifest
-    changed = [line for name in contents for line in differences(manifest.get(name), contents[name], name)]
-    listed = [f"  {line}" for line in changed[:_SHOWN_DIFFERENCES]]
-    if len(changed) > _SHOWN_DIFFERENCES:
-        listed.append(f"  and {len(changed) - _SHOWN_DIFFERENCES} more")
     raise RecipeError(
         "\n".join(
             [
                 f"{directory}: holds the result of another recipe; nothing was changed. It differs in:",
-                *listed,
+                *shown_differences(manifest, contents, contents),
                 "Choose another directory with --out, or replace this one with --overwrite.",
             ]
         )
     )
 
 
-@contextmanager
-def staged(directory: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """A folder to write into; renamed to `directory` at the end, removed after an error.
+def publish(assembled: Path, directory: Path) -> None:
+    """Move an assembled result into its run directory, on the same file system, and compare it there.
+
+    May be repeated after a kill with the same result: what is there is replaced.
 
     Raises:
-        OutputError: The place cannot be written, or another run put its result there meanwhile.
+        OutputError: The place cannot be written, or a file does not read back as it was assembled.
     """
-    partial = directory.parent / f".{directory.name}.partial-{os.getpid()}"
+    hashes = {file.relative_to(assembled): file_sha256(file) for file in _files(assembled)}
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+        _remove([directory / NAME])  # from here on the directory is no complete result
+        _remove(entry for entry in directory.iterdir() if entry.name not in BESIDE)
+        for entry in sorted(assembled.iterdir(), key=lambda entry: (entry.name == NAME, entry.name)):
+            os.rename(entry, directory / entry.name)
+        sync(directory)
     except OSError as error:
-        raise OutputError(f"{directory.parent}: cannot write here: {error.strerror}. Choose another --out.") from None
-    try:
-        yield partial
-        _publish(partial, directory, overwrite=overwrite)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        raise OutputError(f"{error.filename or directory}: cannot be written: {error.strerror}.") from None
+    for name, digest in hashes.items():
+        if file_sha256(directory / name) != digest:
+            with suppress(OSError):
+                (directory / NAME).unlink()
+            raise OutputError(f"{directory / name}: does not read back as it was written. Check the disk, start again.")
 
 
-def _publish(partial: Path, directory: Path, *, overwrite: bool) -> None:
-    """Put the new folder in place of the old one, which goes only after the new one is there."""
-    if not overwrite and directory.exists() and any(directory.iterdir()):
-        late = directory.parent / f"{directory.name}.late-{os.getpid()}"
-        os.rename(partial, late)
-        raise OutputError(f"{directory}: another run put its result here meanwhile; this one's is in {late}.")
-    old = directory.parent / f".{directory.name}.replaced-{os.getpid()}"
-    if directory.exists():
-        os.rename(directory, old)
-    try:
-        os.rename(partial, directory)
-    except OSError as error:
-        if old.exists():
-            os.rename(old, directory)
-        raise OutputError(f"{directory}: cannot be written: {error.strerror}.") from None
-    shutil.rmtree(old, ignore_errors=True)
+def _files(folder: Path) -> list[Path]:
+    return [file for file in folder.rglob("*") if file.is_file()]
+
+
+def _remove(entries: Iterable[Path]) -> None:
+    for entry in list(entries):
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink(missing_ok=True)

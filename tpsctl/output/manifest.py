@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from tpsctl.errors import OutputError
 from tpsctl.output.atomic import write_text
 
 NAME = "manifest.json"
+_SHOWN_DIFFERENCES = 5
 
 
 def file_sha256(path: Path) -> str:
@@ -52,6 +53,13 @@ def differences(before: Any, now: Any, key: str = "") -> Iterator[str]:
             yield from differences(before.get(name), now.get(name), f"{key}.{name}".lstrip("."))
     elif before != now:
         yield f"{key}: {json.dumps(before)} there, {json.dumps(now)} now"
+
+
+def shown_differences(before: dict[str, Any], now: dict[str, Any], parts: Iterable[str]) -> list[str]:
+    """Indented lines for a message: the first keys that differ in these parts of two manifests."""
+    changed = [line for part in parts for line in differences(before.get(part), now.get(part), part)]
+    more = [f"  and {len(changed) - _SHOWN_DIFFERENCES} more"] * (len(changed) > _SHOWN_DIFFERENCES)
+    return [f"  {line}" for line in changed[:_SHOWN_DIFFERENCES]] + more
 
 
 def _plain(value: Any) -> Any:

@@ -19,7 +19,7 @@ MODELS: dict[str, type[BaseModel]] = {
 
 
 def of_command(command: str, path: Path) -> type[BaseModel]:
-    """The model a command's recipe must fit; `check` and `submit` take that of `sample`, `train` also a potential."""
+    """The model a command's recipe must fit; `train` also takes a potential's."""
     if command == "train" and "potential" in read_document(path, []).values:
         return MODELS["train_potential"]
-    return MODELS["sample" if command in ("check", "submit") else command]
+    return MODELS["sample" if command in ("check", "gather", "submit") else command]
