@@ -314,7 +314,7 @@ def test_gather_names_what_is_missing_and_how_to_make_it(recipe, tmp_path):
 
 
 def test_more_shards_than_batches_are_refused(recipe):
-    with pytest.raises(RecipeError, match="2 paths in batches of 4 make 1 batches, so at most 1 shards"):
+    with pytest.raises(RecipeError, match="2 paths in batches of 2 make 1 batches, so at most 1 shards"):
         run(recipe, shard=Shard(1, 2))
 
 

@@ -22,7 +22,7 @@ from tpsctl.state.shard import WHOLE, Shard
 from tpsctl.state.store import write_state
 from tpsctl.state.watch import Watch, watching
 
-BATCH_PATHS = {"cpu": 4, "cuda": 32}
+BATCH_PATHS = {"cpu": 2, "cuda": 32}
 """Paths per batch by type of device, where the recipe does not say."""
 
 

@@ -224,7 +224,7 @@ class PathSection(Section):
     paths: int = key("Number of paths.", "1", ge=1)
     images: int = key("Images per path, both ends included.", "1", ge=3)
     batch_paths: int | None = key(
-        "Paths that are optimized together: the unit of shards. Default: 4 on a CPU, 32 on a GPU.",
+        "Paths that are optimized together: the unit of shards. Default: 2 on a CPU, 32 on a GPU.",
         "1",
         default=None,
         ge=1,

@@ -29,15 +29,24 @@ class Snapshots:
     Args:
         folder: Where they are.
         name: What their file names begin with.
+        digest: Of the run; snapshots of others are left alone.
         every_s: Seconds between two of them.
         say: Told about damaged ones.
         scratch: Folder on a local disk; None to write at once to where they stay.
     """
 
     def __init__(
-        self, folder: Path, name: str, *, every_s: float, say: Callable[[str], None], scratch: Path | None = None
+        self,
+        folder: Path,
+        name: str,
+        digest: str,
+        *,
+        every_s: float,
+        say: Callable[[str], None],
+        scratch: Path | None = None,
     ) -> None:
-        self._folder, self._name, self._every_s, self._say, self._scratch = folder, name, every_s, say, scratch
+        self._folder, self._name, self._digest = folder, name, digest
+        self._every_s, self._say, self._scratch = every_s, say, scratch
         self._last = time.monotonic()
 
     @property
@@ -58,6 +67,7 @@ class Snapshots:
         """
         there = self._files()
         file = self._folder / f"{self._name}-{(_number(there[-1]) + 1 if there else 1):08d}.safetensors"
+        facts = facts | {"digest": self._digest}
         if self._scratch is None:
             write_state(file, tensors, facts)
         else:
@@ -75,7 +85,9 @@ class Snapshots:
         """The newest that is as it was written; None if there is none."""
         for file in reversed(self._files()):
             try:
-                return read_state(file)
+                tensors, facts = read_state(file)
+                if facts["digest"] == self._digest:
+                    return tensors, facts
             except StateError as error:
                 self._say(f"{error} Going back to the snapshot before it.")
         return None

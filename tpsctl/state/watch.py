@@ -116,7 +116,8 @@ class Watch:
                 save(latest[0]())
 
     def _snapshots(self, name: str) -> Snapshots:
-        return Snapshots(self.folder, name, every_s=self._every_s, say=self._progress.say, scratch=self._scratch)
+        every_s, say = self._every_s, self._progress.say
+        return Snapshots(self.folder, name, self.plan.digest, every_s=every_s, say=say, scratch=self._scratch)
 
 
 @contextmanager
