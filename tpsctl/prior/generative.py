@@ -23,8 +23,8 @@ _CHUNK = 1000
 _CORRECTIONS = 24
 """Langevin steps at every width of `sample`; without them basins keep the weights they got under heavy noise."""
 
-_JACOBIAN_CHUNK = 100
-"""Configurations whose Hessians are computed together; their intermediates take about 1 MB each."""
+_JACOBIAN_CHUNK = 50
+"""Configurations whose Hessians are computed together; fewer waste calls, more leave the cache."""
 
 
 class GenerativePrior(Prior):

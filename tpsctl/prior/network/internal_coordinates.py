@@ -25,7 +25,7 @@ from tpsctl.topology import Topology
 BRANCH_DEPTHS = (0, 1, 3)
 """Bonds to which a branch centroid reaches."""
 
-_SOFT_LENGTH_SQUARED_NM2 = 0.05
+SOFT_LENGTH_SQUARED_NM2 = 0.05
 _COLLINEAR_NM4 = 1e-8
 """Keeps angles and torsions smooth when atoms are in line; |b0 x b1|^2 of usual bonds is 4e-4 nm^4."""
 
@@ -123,11 +123,12 @@ class InternalCoordinates(nn.Module):
         return flat.reshape(-1, len(x), 3).transpose(0, 1)
 
     def forward(self, x: Float[Tensor, "batch bead 3"], sigma: Float[Tensor, " batch"]) -> Invariants:
-        return self.invariants(self.vectors(x), sigma)
+        return self.invariants(self.by_group(self.vectors(x)), sigma)
 
-    def invariants(self, vectors: Float[Tensor, "batch row 3"], sigma: Float[Tensor, " batch"]) -> Invariants:
-        """Features from the vectors, for noise of width sigma (nm)."""
-        v = self.by_group(vectors)
+    def invariants(
+        self, v: dict[str, Float[Tensor, "batch item vector 3"]], sigma: Float[Tensor, " batch"]
+    ) -> Invariants:
+        """Features from the vectors of each group, for noise of width sigma (nm)."""
         soft = ((_SOFT_ARM_NM * sigma).square() + _COLLINEAR_NM4).unsqueeze(1)
         distances = v["pairs"][:, :, 0].square().sum(-1).clamp_min(1e-12).sqrt()
         cos, sin = _torsion(v["torsions"], soft)
@@ -143,7 +144,7 @@ def _angle(v: Float[Tensor, "batch item 2 3"], soft: Float[Tensor, "batch 1"]) -
 
 def _torsion(v: Float[Tensor, "batch item 3 3"], soft: Float[Tensor, "batch 1"]) -> tuple[Tensor, Tensor]:
     b0, b1, b2 = v.unbind(2)
-    n0, n1 = _cross(b0, b1), _cross(b1, b2)
+    n0, n1 = cross(b0, b1), cross(b1, b2)
     norm = ((n0.square().sum(-1) + soft) * (n1.square().sum(-1) + soft)).sqrt()
     sine = (b0 * n1).sum(-1) * b1.square().sum(-1).clamp_min(1e-12).sqrt()
     return (n0 * n1).sum(-1) / norm, sine / norm
@@ -151,10 +152,10 @@ def _torsion(v: Float[Tensor, "batch item 3 3"], soft: Float[Tensor, "batch 1"])
 
 def _handedness(v: Float[Tensor, "batch item 3 3"]) -> Float[Tensor, "batch item"]:
     a, b, c = v.unbind(2)
-    return (a * _cross(b, c)).sum(-1) / (v.square().sum(-1) + _SOFT_LENGTH_SQUARED_NM2).prod(-1).sqrt()
+    return (a * cross(b, c)).sum(-1) / (v.square().sum(-1) + SOFT_LENGTH_SQUARED_NM2).prod(-1).sqrt()
 
 
-def _cross(a: Tensor, b: Tensor) -> Tensor:
+def cross(a: Tensor, b: Tensor) -> Tensor:
     """Cross product by components; several times faster than torch.linalg.cross on small last dimensions."""
     (ax, ay, az), (bx, by, bz) = a.unbind(-1), b.unbind(-1)
     return torch.stack((ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx), -1)
