@@ -14,6 +14,7 @@ from tpsctl import cli
 from tpsctl.errors import RecipeError
 from tpsctl.slurm import client
 from tpsctl.slurm.client import SlurmError, Task
+from tpsctl.state.plan import Plan
 from tpsctl.status.overview import look
 
 
@@ -38,6 +39,7 @@ def run(tmp_path):
             folder = tmp_path / "state" / "shards" / f"{values['shard']:04}_of_{values['of']:04}"
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "status.json").write_text(json.dumps(values))
+            Plan(tmp_path, {"digest": "d"}, 32, 4, False, ("r.yaml",)).write()
         if submitted:
             (tmp_path / "slurm").mkdir(exist_ok=True)
             (tmp_path / "slurm" / "array.sbatch").write_text(f"#!/bin/bash\nshards={submitted}  # N\n")
@@ -71,7 +73,7 @@ def test_without_slurm_the_files_alone_are_the_truth(run):
     assert states(directory) == ["complete", "running", "stopped", "waiting"]
     assert overview.exit_code == 75
     assert overview.shards[1].action == 14.0
-    assert overview.resume == [f"tpsctl sample RECIPE --out {directory} --shard 3/4"]
+    assert overview.resume == ["tpsctl sample r.yaml --shard 3/4"]
 
 
 def test_a_failed_shard_decides_the_exit_code_and_is_named_with_the_command_to_resubmit(run, queue):
@@ -191,6 +193,7 @@ def test_json_has_all_that_the_table_has(run):
     directory = run(record(1, "failed", of=2, exit_code=1), record(2, "complete", of=2, exit_code=0))
     answer = json.loads(CliRunner().invoke(cli.app, ["status", str(directory), "--json"]).stdout)
     assert answer["exit_code"] == 1
+    assert answer["batches"] == 8
     assert answer["counts"] == {"failed": 1, "complete": 1}
     assert [shard["job"] for shard in answer["shards"]] == ["12_1", "12_2"]
     assert answer["resume"]

@@ -15,6 +15,8 @@ from tpsctl.output.manifest import read_manifest
 from tpsctl.slurm import client
 from tpsctl.slurm.client import Task
 from tpsctl.slurm.script import FOLDER, resubmit_command
+from tpsctl.state.plan import Plan, read_plan
+from tpsctl.state.shard import Shard as Part
 from tpsctl.status.shard import Shard, in_words, judge
 
 COMPLETE, FAILED, NOT_VALID, UNFINISHED = 0, 1, 3, 75
@@ -30,6 +32,7 @@ class Overview:
         outcome: Outcome in the manifest of a gathered run.
         gather: Slurm's word about the gather job.
         notes: What a person should know besides.
+        plan: What the shards compute; None before the first of them has begun, and when all is gathered.
     """
 
     directory: Path
@@ -37,6 +40,7 @@ class Overview:
     outcome: str | None
     gather: str
     notes: tuple[str, ...]
+    plan: Plan | None = None
 
     @property
     def exit_code(self) -> int:
@@ -57,8 +61,8 @@ class Overview:
         left = [shard.shard for shard in self.shards if shard.state in ("failed", "lost", "stopped")]
         if left and (self.directory / FOLDER / "array.sbatch").exists():
             return [resubmit_command(self.directory, left)]
-        if left:
-            return [_sample_command(self.directory, shard, self.shards[0].of) for shard in left]
+        if left and self.plan is not None:
+            return [self.plan.command(Part(shard, self.shards[0].of)) for shard in left]
         ready = bool(self.shards) and all(shard.state == "complete" for shard in self.shards)
         return [f"tpsctl gather {shlex.quote(str(self.directory))}"] if ready and not self.gather else []
 
@@ -68,6 +72,7 @@ class Overview:
             "exit_code": self.exit_code,
             "outcome": self.outcome,
             "counts": self.counts,
+            "batches": None if self.plan is None else self.plan.batches,
             "shards": [asdict(shard) for shard in self.shards],
             "gather": self.gather,
             "resume": self.resume,
@@ -99,7 +104,8 @@ def look(directory: Path) -> Overview:
         for i in range(1, of + 1)
     ]
     last = _latest(task for task in tasks or [] if Path(task.script) == gather).get(None)
-    return Overview(directory, tuple(_with_log(shard, directory) for shard in shards), None, in_words(last), notes)
+    logged = tuple(_with_log(shard, directory) for shard in shards)
+    return Overview(directory, logged, None, in_words(last), notes, read_plan(directory))
 
 
 def _counted(manifest: dict[str, Any]) -> str:
@@ -150,7 +156,3 @@ def _latest(tasks: Iterable[Task]) -> dict[int | None, Task]:
 def _with_log(shard: Shard, directory: Path) -> Shard:
     log = directory / FOLDER / f"shard_{shard.shard:04}.log"
     return replace(shard, log=str(log)) if log.exists() else shard
-
-
-def _sample_command(directory: Path, shard: int, of: int) -> str:
-    return f"tpsctl sample RECIPE --out {shlex.quote(str(directory))} --shard {shard}/{of}"

@@ -24,7 +24,7 @@ def _row(shard: Shard) -> list[str]:
         f"{shard.batches_done}/{len(shard.batches)}" if shard.batches else "-",
         f"{shard.paths_done}/{shard.paths}" if shard.paths else "-",
         shard.stage or "-",
-        "-" if shard.step is None else str(shard.step),
+        str(shard.step) if shard.step else "-",
         "-" if shard.action is None else f"{shard.action:.1f}",
         "-" if shard.silent_s is None else f"{_duration(shard.silent_s)} ago",
         shard.host or "-",
@@ -42,9 +42,9 @@ def _duration(seconds: float) -> str:
 
 def _summary(overview: Overview) -> list[str]:
     counts = ", ".join(f"{count} {state}" for state, count in overview.counts.items())
-    batches = sum(len(shard.batches) for shard in overview.shards)
+    batches = overview.plan.batches if overview.plan else sum(len(shard.batches) for shard in overview.shards)
     done = sum(shard.batches_done for shard in overview.shards)
-    lines = [f"{len(overview.shards)} shards: {counts}; {done} of {batches} known batches done"]
+    lines = [f"{len(overview.shards)} shards: {counts}; {done} of {batches} batches done"]
     lines += [f"gather job: {overview.gather}"] if overview.gather else []
     lines += overview.notes
     for state in ("failed", "lost", "stopped"):
