@@ -1,7 +1,13 @@
-"""The published checkpoints with golden inputs and outputs; tests that need them are skipped where they are absent."""
+"""The published checkpoints with golden inputs and outputs; tests that need them are skipped where they are absent.
+
+Every result is compared with the published code's float64 one: within `BAR`, or, where the networks (random weights,
+saturated in Angstrom) do not allow that, within twice what the last digit of positions, weights and layers' outputs
+decides (`Case.last_digit`). No arithmetic in that precision can be expected to do better.
+"""
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +27,7 @@ FILES = {
     "tetra_diff": "model-best.pt",
     "tetra_flow": "model-best-flow.pt",
 }
+BAR = {torch.float64: 1e-12, torch.float32: 2e-5}
 BOLTZMANN_PUBLISHED = 0.83144626181  # amu A^2 / ps^2 / K, the digits of the published code
 
 
@@ -56,9 +63,54 @@ class Case:
         every = [(float(self.arrays["norm_factor"]), ""), (1.0, "_nf1"), (3.7, "_nf3p7")]
         return [(length, tag) for length, tag in every if f"model_t0.5{tag}_f64" in self.arrays]
 
-    def get(self, name: str, dtype: torch.dtype) -> np.ndarray | None:
-        key = f"{name}_{'f64' if dtype is torch.float64 else 'f32'}"
-        return self.arrays.get(key)
+    def check(
+        self,
+        name: str,
+        dtype: torch.dtype,
+        compute: Callable[..., Any],
+        *inputs: torch.Tensor,
+        bar: float | None = None,
+        part: Callable[[np.ndarray], np.ndarray] = lambda array: array,
+        evaluations: int = 1,
+    ) -> None:
+        """compute(prior, *inputs) in a precision against (a part of) the float64 array of this name.
+
+        Args:
+            evaluations: How often compute rounds anew, i.e. evaluates the network one after the other.
+        """
+        expected, bar = part(self.arrays[f"{name}_f64"]), bar or BAR[dtype]
+        error = relative(compute(self.prior(dtype), *(x.to(dtype) for x in inputs)), expected)
+        if error > bar:
+            decided = self.last_digit(dtype, compute, *inputs)
+            no_digit_left = decided > 0.1  # chaotic
+            allowed = 2 * evaluations * decided
+            assert no_digit_left or error <= allowed, f"{self.name} {name}: {error:.2g} > {bar}, {allowed:.2g}"
+
+    def last_digit(self, dtype: torch.dtype, compute: Callable[..., Any], *inputs: torch.Tensor) -> float:
+        """Largest of four changes of the float64 result as all it is made from moves by its last digit in dtype.
+
+        That is positions, weights, and what layers hand on.
+        """
+        generator = torch.Generator().manual_seed(0)
+
+        def moved(x: torch.Tensor) -> torch.Tensor:
+            ends = torch.where(torch.rand(x.shape, generator=generator) < 0.5, -torch.inf, torch.inf)
+            return torch.nextafter(x.to(dtype), ends.to(dtype)).double()
+
+        exact, changes = compute(self.prior(torch.float64), *(x.double() for x in inputs)), []
+        for _ in range(4):
+            prior = self.prior(torch.float64)
+            with torch.no_grad():
+                for weight in prior.field.network.parameters():
+                    weight.copy_(moved(weight))
+            for layer in prior.field.network.modules():
+                layer.register_forward_hook(lambda _, inputs, out: out + (moved(out.detach()) - out.detach()))
+            changes.append(relative(compute(prior, *(moved(x) for x in inputs)), exact))
+        return max(changes)
+
+    def positions(self, length: float, name: str = "x_angstrom") -> torch.Tensor:
+        """Golden positions in network units of a length in Angstrom."""
+        return torch.tensor(self.arrays[name], dtype=torch.float64) / length
 
     def time(self, latent: float) -> float:
         """tpsctl's t of a published latent time."""
@@ -67,6 +119,12 @@ class Case:
     def kt(self, length: float) -> float:
         """kT in the published unit of energy: amu/ps^2 times the square of the network unit."""
         return BOLTZMANN_PUBLISHED * self.meta["temp_K"] / length**2
+
+
+def relative(found: Any, expected: Any) -> float:
+    """Largest deviation relative to the largest value."""
+    found, expected = (np.asarray(v, dtype=np.float64) for v in (found, expected))
+    return float(np.abs(found - expected).max() / np.abs(expected).max())
 
 
 @pytest.fixture(scope="session", params=sorted(FILES))

@@ -50,9 +50,30 @@ def test_the_shipped_recipe_runs_on_the_published_layout(folder, root):
         dcd = mdtraj.load(str(out / "paths" / f"{path}.dcd"), top=str(out / "topology.pdb"))
         assert dcd.xyz.shape == (8, 10, 3)
         assert mdtraj.rmsd(dcd[:1], start)[0] < 1e-3  # nm; PDB keeps 1e-4
-        universe = MDAnalysis.Universe(str(out / "topology.pdb"), str(out / "paths" / f"{path}.pdb"))
-        assert len(universe.trajectory) == 8
-        assert list(universe.residues.resnames) == CHIGNOLIN
+        pdb = mdtraj.load(str(out / "paths" / f"{path}.pdb"))
+        np.testing.assert_allclose(pdb.xyz, dcd.xyz, atol=1e-4)  # nm; PDB keeps 1e-4
+        for suffix in ("pdb", "dcd"):
+            universe = MDAnalysis.Universe(str(out / "topology.pdb"), str(out / "paths" / f"{path}.{suffix}"))
+            assert len(universe.trajectory) == 8
+            assert list(universe.residues.resnames) == CHIGNOLIN
+            frames = np.stack([frame.positions.copy() for frame in universe.trajectory])
+            np.testing.assert_allclose(frames / 10, dcd.xyz, atol=1e-4)
+
+
+def test_the_arguments_beside_a_checkpoint_are_inputs_of_the_run(folder, root):
+    from tpsctl.identity import identify
+    from tpsctl.recipe.loader import load_recipe
+    from tpsctl.recipe.models import Recipe
+
+    path = folder / "chignolin_diffusion.yaml"
+    shutil.copy(root / "recipes" / "fast_folders" / path.name, path)
+    before = identify(load_recipe(path, Recipe))
+    assert before["inputs"]["prior.checkpoint: args.pickle"]["file"] == str(folder / "chignolin" / "args.pickle")
+    arguments = folder / "chignolin" / "args.pickle"
+    arguments.write_bytes(arguments.read_bytes() + b"x")
+    after = identify(load_recipe(path, Recipe))
+    assert after["digest"] != before["digest"]
+    assert after["inputs"]["prior.checkpoint"] == before["inputs"]["prior.checkpoint"]
 
 
 def test_a_missing_checkpoint_is_named_with_what_to_do(folder, root):

@@ -23,14 +23,14 @@ class MoleculeField(Field):
     centered = True
 
     def __init__(self, network: GraphTransformer, beads: Beads, *, compat: bool = False) -> None:
-        self.network = network.eval().requires_grad_(False)
+        self.network = network.eval()
         self.beads = beads
         self._compat = compat
         self.n_beads = len(beads.slots)
         self.conservative = network.sizes.outputs == 1 and not (compat and network.sizes.positions)
 
     def __call__(self, y: Tensor, time: float) -> Tensor:
-        return descent(self.network, y, y.new_full((len(y),), time), self.beads, compat=self._compat)
+        return descent(self.network, y, y.new_full((1,), time), self.beads, compat=self._compat)
 
     @property
     def like(self) -> Tensor:
@@ -43,7 +43,7 @@ class MoleculeField(Field):
     def energy(self, y: Tensor, time: float) -> Tensor | None:
         if self.network.sizes.outputs != 1:
             return None
-        return self.network(center(y), y.new_full((len(y),), time), self.beads).sum((1, 2))
+        return self.network(center(y), y.new_full((1,), time), self.beads).sum((1, 2))
 
 
 class PointField(Field):

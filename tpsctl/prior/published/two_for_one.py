@@ -161,5 +161,6 @@ def _clock(kind: str, levels: Any) -> str:
 def _notes(path: Path, weights: dict[str, Tensor]) -> tuple[str, ...]:
     notes = ["The averaged (EMA) weights are used."]
     if "type_embedding.weight" in weights:
-        notes.append("One network for many molecules; padding is left out, unlike in the published code.")
+        notes.append("One network for many molecules; without one it is looked at with tetraalanine, 20 beads.")
+        notes.append("Padding is left out, unlike in the published code.")
     return tuple(notes)
