@@ -18,7 +18,7 @@ name: well
 seed: 3
 endpoints: {start: {position_nm: [-0.1, 0.0]}, end: {position_nm: [0.1, 0.02]}}
 prior: {kind: double_well, temperature_k: 300}
-path: {paths: 8, images: 12, guess: {kind: linear}}
+path: {paths: 8, images: 12, batch_paths: 2, guess: {kind: linear}}
 action: {functional: truncated, dt_ps: 0.01, diffusion_nm2_per_ps: 0.001}
 optimize: {method: levenberg_marquardt, max_steps: 60}
 output: {directory: out, figures: false}
@@ -90,7 +90,7 @@ def test_time_and_memory_come_from_the_trial_and_are_printed(recipe, checked, sl
 
 def test_a_long_run_asks_for_a_day_and_goes_on_by_requeues(recipe, checked, slurm, tmp_path):
     checked["report"].estimate = Estimate(40 * 3600.0, 1e9, 0.0)
-    result = invoke(recipe, "--shards", 1, "--requeues", 5)
+    result = invoke(recipe, "--requeues", 5)
     assert "--time=1-00:00:00" in directives(tmp_path / "out" / "slurm" / "array.sbatch")
     assert "--requeues to 14" in result.stderr
 
@@ -118,6 +118,17 @@ def test_a_dry_run_prints_both_scripts_and_touches_nothing(recipe, checked, monk
     assert "#SBATCH --gres=gpu:1\n" in result.stdout
     assert "\nmodule load cuda\n" in result.stdout
     assert not (tmp_path / "out").exists()
+
+
+def test_there_are_no_more_shards_than_batches(recipe, checked, slurm):
+    result = invoke(recipe, "--shards", 64, "--json")
+    assert json.loads(result.stdout)["shards"] == 4
+    assert "8 paths in batches of 2 make 4 batches: 4 shards instead of 64" in result.stderr
+
+
+def test_on_a_gpu_the_batches_are_those_of_a_gpu(recipe, checked, slurm):
+    result = invoke(recipe, "--shards", 3, "--json", "--gres", "gpu:1", "--set", "path.batch_paths=null")
+    assert json.loads(result.stdout)["paths_per_shard"] == 8
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from tpsctl.prior.base import Prior
 from tpsctl.progress import Progress
 from tpsctl.recipe.models import Recipe
 from tpsctl.run import Settings, use_hardware
+from tpsctl.state.plan import read_plan
 from tpsctl.units import thermal_energy
 from tpsctl.validation.energy import EnergyModel
 from tpsctl.validation.geometry import GeometryGate
@@ -160,8 +161,16 @@ def _files(subject: _Subject) -> Iterator[Finding]:
     except RecipeError as error:
         yield Finding("output", "FAIL", str(error))
         return
-    done = "holds this very run already; `sample` will show it" if earlier else "free"
-    yield Finding("output", "note" if earlier else "ok", f"{directory}: {done}")
+    unfinished = read_plan(directory)
+    if unfinished is not None and unfinished.digest != identity["digest"]:
+        text = "holds the unfinished run of another recipe. Choose another directory with --out."
+        yield Finding("output", "FAIL", f"{directory}: {text}")
+    elif unfinished is not None:
+        yield Finding("output", "note", f"{directory}: holds this run, unfinished; `sample` will go on with it")
+    elif earlier is not None:
+        yield Finding("output", "note", f"{directory}: holds this very run already; `sample` will show it")
+    else:
+        yield Finding("output", "ok", f"{directory}: free")
 
 
 def _ends(subject: _Subject) -> Iterator[Finding]:

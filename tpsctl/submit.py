@@ -13,15 +13,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from tpsctl import __version__
 from tpsctl.check import Estimate, check_recipe
 from tpsctl.errors import RecipeError, TpsctlError
 from tpsctl.output.atomic import write_text
+from tpsctl.output.directory import earlier_result
 from tpsctl.progress import Progress
 from tpsctl.recipe.models import Recipe
 from tpsctl.run import Settings as RunSettings
+from tpsctl.run import make_plan
 from tpsctl.slurm import client
 from tpsctl.slurm.script import OWN, Submission, array_script, as_time, gather_script, seconds_of
+from tpsctl.state.plan import Plan, read_plan
 
 _SHORTEST_S, _LONGEST_S = 600.0, 86400.0
 """Limits of the time that is asked for when --time is not given; a longer run goes on after a requeue."""
@@ -98,16 +103,25 @@ def prepare(file: Path, recipe: Recipe, settings: Settings, progress: Progress) 
     Raises:
         TpsctlError: A check failed.
     """
-    shards = min(settings.shards, recipe.path.paths)
+    plan = _plan(recipe, settings)
+    shards = min(settings.shards, plan.batches)
     if shards < settings.shards:
-        progress.say(f"{recipe.path.paths} paths: {shards} shards instead of {settings.shards}")
-    paths = math.ceil(recipe.path.paths / shards)
+        text = f"{plan.paths} paths in batches of {plan.batch_paths} make {plan.batches} batches"
+        progress.say(f"{text}: {shards} shards instead of {settings.shards} (path.batch_paths changes the size)")
+    paths = min(plan.paths, math.ceil(plan.batches / shards) * plan.batch_paths)
     estimate = _preflight(recipe, settings, progress)
-    options = _with_defaults(settings, estimate, paths, progress)
+    if estimate is not None:
+        seconds, gigabytes = estimate.seconds(paths), estimate.memory_bytes(plan.batch_paths) / 1e9
+        progress.say(
+            f"trial here, per shard of {paths} paths: at most {as_time(seconds)}, {gigabytes:.1f} GB of memory"
+        )
+        options = _with_defaults(settings, seconds, gigabytes, progress)
+    else:
+        options = dict(settings.options)
     job = Submission(
         name=recipe.name,
         recipe=file.resolve(),
-        directory=(settings.out or recipe.output.directory).resolve(),
+        directory=plan.directory,
         shards=shards,
         options=options,
         assignments=settings.assignments,
@@ -137,13 +151,23 @@ def _preflight(recipe: Recipe, settings: Settings, progress: Progress) -> Estima
     return report.estimate
 
 
-def _with_defaults(settings: Settings, estimate: Estimate | None, paths: int, progress: Progress) -> dict[str, str]:
+def _plan(recipe: Recipe, settings: Settings) -> Plan:
+    """The batches that the shards will be made of: those of the unfinished run there is, or of a new one.
+
+    Raises:
+        RecipeError: The run is complete already.
+    """
+    on_gpu = any(name.startswith("gpus") or "gpu" in value for name, value in settings.options.items())
+    new = make_plan(recipe, RunSettings(out=settings.out), torch.device("cuda" if on_gpu else "cpu"))
+    unfinished = read_plan(new.directory)
+    if unfinished is None and earlier_result(new.directory, new.digest, new.identity, overwrite=False) is not None:
+        raise RecipeError(f"{new.directory}: this recipe was run here already; nothing to submit.")
+    return unfinished or new
+
+
+def _with_defaults(settings: Settings, seconds: float, gigabytes: float, progress: Progress) -> dict[str, str]:
     """The options with the time and memory that the trial suggests, where they are not given."""
     options = dict(settings.options)
-    if estimate is None:
-        return options
-    seconds, gigabytes = estimate.seconds(paths), estimate.memory_bytes(paths) / 1e9
-    progress.say(f"trial here, per shard of {paths} paths: at most {as_time(seconds)}, {gigabytes:.1f} GB of memory")
     if "time" not in options:
         asked = min(max(_SHORTEST_S, _TIME_MARGIN * seconds), _LONGEST_S)
         options["time"] = as_time(60 * math.ceil(asked / 60))

@@ -128,7 +128,7 @@ def test_usr1_saves_requeues_and_ends_as_the_unbroken_run(slurm, submit, out, un
     assert wait_for_stop(out, 2, 4)["exit_code"] == 75
     shown = slurm.tpsctl("status", out)
     assert shown.returncode == 75
-    assert re.search(r"2/4 +waiting", shown.stdout), shown.stdout
+    assert re.search(r"2/4 +(waiting|running) .* (BeginTime|starting again)", shown.stdout), shown.stdout
     assert slurm.wait_for(jobs["gather_job"], "COMPLETED"), logs(out)
     log = (out / "slurm" / "shard_0002.log").read_text()
     assert f"job {task} on" in log

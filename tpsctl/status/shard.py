@@ -128,7 +128,7 @@ def _judge_running(shard: Shard, task: Task | None, gone: bool) -> Shard:
 
 def _judge_ended(shard: Shard, task: Task | None, gone: bool) -> Shard:
     """Stopped or failed, unless it has been started again and has not spoken yet."""
-    return shard if task is None or gone else replace(shard, state="running", note="starting")
+    return shard if task is None or gone else replace(shard, state="running", note="ending, or starting again")
 
 
 def _judge_complete(shard: Shard, task: Task | None, gone: bool) -> Shard:
