@@ -208,6 +208,7 @@ def draw_guesses(
                 images,
                 [torch.Generator().manual_seed(assemble.path_seed(recipe.seed, number))],
                 faults_of=faults_of,
+                repair=assemble.make_repair(system),
                 max_draws=recipe.path.screen.max_draws,
                 indices=[number],
             )

@@ -3,31 +3,23 @@
 import pytest
 import torch
 
-from tpsctl.assemble import make_faults, make_gate, make_guess, make_prior, make_repair, make_system
-from tpsctl.guess.screen import screened
+from tpsctl.assemble import make_prior, make_system
+from tpsctl.batch import Tools
+from tpsctl.progress import Progress
 from tpsctl.recipe.loader import load_recipe
 from tpsctl.recipe.models import Recipe
 
 
-def drawn(root, guess, *, count, generators, repair=True):
+def drawn(root, guess, *, paths):
     recipe = load_recipe(
-        root / "recipes/alanine_dipeptide.yaml", Recipe, [f"path.guess={guess}", "path.screen.max_draws=2"]
+        root / "recipes/alanine_dipeptide.yaml", Recipe, [f"path.guess={guess}", f"path.paths={paths}"]
     )
-    system = make_system(recipe.endpoints)
-    prior = make_prior(recipe.prior, system, torch.device("cpu"))
-    return screened(
-        make_guess(recipe, prior, system),
-        system.ends,
-        30,
-        generators(count),
-        faults_of=make_faults(recipe, make_gate(system), None),
-        repair=make_repair(system) if repair else None,
-        max_draws=2,
-    )
+    tools = Tools(recipe, torch.device("cpu"), threads=1)
+    return tools.guesses(range(paths), Progress())
 
 
-def test_latent_guesses_are_sound_and_smooth(root, generators):
-    paths, screening = drawn(root, "{kind: latent, level: 0.6, steps: 30}", count=2, generators=generators)
+def test_latent_guesses_are_sound_and_smooth(root):
+    paths, screening = drawn(root, "{kind: latent, level: 0.6, steps: 30}", paths=2)
     assert screening.failing == 0
     gaps = (paths[:, 1:] - paths[:, :-1]).square().sum(-1).mean(-1).sqrt()
     # With noise of its own in every image neighbors lie as far apart as independent structures, 0.05 nm and more.
@@ -35,10 +27,10 @@ def test_latent_guesses_are_sound_and_smooth(root, generators):
     assert float((paths[0] - paths[1]).abs().max()) > 0.02
 
 
-def test_straight_lines_through_a_molecule_are_repaired(root, generators):
-    _, untouched = drawn(root, "{kind: linear}", count=1, generators=generators, repair=False)
-    assert untouched.rejected == {"bonds": 2}
-    _, screening = drawn(root, "{kind: linear}", count=1, generators=generators)
+def test_straight_lines_through_a_molecule_are_repaired(root):
+    """As they are, bonds shrink to 60 %."""
+    _, screening = drawn(root, "{kind: linear}", paths=1)
+    assert screening.rejected == {"bonds": 1}
     assert (screening.drawn, screening.repaired, screening.failing) == (1, 1, 0)
 
 
