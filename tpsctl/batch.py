@@ -23,6 +23,7 @@ from tpsctl.optimize.state import BetweenSteps, State, within
 from tpsctl.prior.base import Prior
 from tpsctl.progress import Progress, Update
 from tpsctl.recipe.models import Recipe
+from tpsctl.state.status import slurm_ids
 from tpsctl.state.watch import Watch
 from tpsctl.trace import Trace, describe_step
 from tpsctl.validation.energy import EnergyModel
@@ -54,6 +55,7 @@ class Tools:
             "gpu": gpu,
             "threads": self.threads,
             "cores": os.cpu_count(),
+            "slurm": slurm_ids(),
         }
 
     @cached_property

@@ -48,7 +48,7 @@ class Status:
     host: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)
     started: str = field(default_factory=lambda: _now())
-    slurm: dict[str, Any] | None = field(default_factory=lambda: _slurm())
+    slurm: dict[str, Any] | None = field(default_factory=lambda: slurm_ids())
 
 
 class StatusFile:
@@ -74,7 +74,7 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _slurm() -> dict[str, Any] | None:
+def slurm_ids() -> dict[str, Any] | None:
     """Job, array and restart ids of a batch job; None outside of one."""
     job = os.environ.get("SLURM_JOB_ID")
     if job is None:
