@@ -11,12 +11,13 @@ from typer.testing import CliRunner
 
 from tpsctl import cli
 from tpsctl.data.dataset import Dataset
-from tpsctl.errors import DataError, OutputError, PriorError, RecipeError
+from tpsctl.errors import DataError, Interrupted, OutputError, PriorError, RecipeError, StateError
 from tpsctl.prior.checkpoint import load_checkpoint, read_card
 from tpsctl.progress import Progress
 from tpsctl.recipe import train_models as models
 from tpsctl.recipe.loader import load_recipe
 from tpsctl.schedule import Flow, VarianceExploding, VariancePreserving
+from tpsctl.state.lease import Lease, leased
 from tpsctl.train import Settings, make_schedule, show, train_recipe
 from tpsctl.training.trainer import TrainingSettings
 
@@ -163,14 +164,13 @@ def test_a_file_that_is_no_checkpoint_is_not_replaced(recipe, tmp_path):
         run(recipe)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_an_interrupted_run_continues_bit_for_bit(recipe, tmp_path, number):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, 75)])
+def test_an_interrupted_run_continues_bit_for_bit(recipe, tmp_path, number, code):
     unbroken = load_file(run(recipe, out=tmp_path / "unbroken.safetensors")["file"])
     progress = Recorder(signal_at=("training", 5), number=number)
-    with pytest.raises(SystemExit) as stopped:
-        run(recipe, progress=progress)
-    assert stopped.value.code == 128 + number
-    assert "state saved after step 5" in progress.said[-1]
+    with pytest.raises(Interrupted, match="(?s)stopped after step 5, state saved.*Go on with: again") as stopped:
+        run(recipe, progress=progress, command="again")
+    assert stopped.value.exit_code == code
     assert not (tmp_path / "out" / "prior.safetensors").exists()
     resumed = Recorder()
     tensors = load_file(run(recipe, progress=resumed)["file"])
@@ -181,7 +181,7 @@ def test_an_interrupted_run_continues_bit_for_bit(recipe, tmp_path, number):
 
 
 def test_the_linear_fit_is_not_done_twice(recipe):
-    with pytest.raises(SystemExit):
+    with pytest.raises(Interrupted):
         run(recipe, progress=Recorder(signal_at=("training", 1)))
     progress = Recorder()
     run(recipe, progress=progress)
@@ -190,14 +190,14 @@ def test_the_linear_fit_is_not_done_twice(recipe):
 
 def test_an_interruption_in_the_linear_fit_leaves_no_state(recipe, tmp_path):
     progress = Recorder(signal_at=("linear fit", 1))
-    with pytest.raises(SystemExit):
+    with pytest.raises(Interrupted):
         run(recipe, progress=progress)
-    assert not list(tmp_path.glob("out/*/state*"))
+    assert not list(tmp_path.glob("out/*/*.safetensors"))
     run(recipe)
 
 
 def test_unfinished_training_of_another_recipe_is_refused_unless_told(recipe):
-    with pytest.raises(SystemExit):
+    with pytest.raises(Interrupted):
         run(recipe, progress=Recorder(signal_at=("training", 3)))
     with pytest.raises(RecipeError, match=r"(?s)unfinished training of another recipe.*recipe\.seed: 3 there, 4 now"):
         run(recipe, "seed=4")
@@ -212,13 +212,45 @@ def test_signals_work_as_usual_afterwards(recipe):
 
 def test_a_second_signal_is_not_held_back(recipe):
     class Impatient(Recorder):
-        def say(self, text):
-            super().say(text)
-            if text.startswith("interrupted"):
+        def task(self, name, total):
+            if name == "training":
                 signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)
+            return super().task(name, total)
 
     with pytest.raises(KeyboardInterrupt):
-        run(recipe, progress=Impatient(signal_at=("training", 2), number=signal.SIGINT))
+        run(recipe, progress=Impatient())
+
+
+def test_a_time_limit_stops_in_time_and_any_number_of_parts_give_the_same(recipe, tmp_path):
+    unbroken = load_file(run(recipe, out=tmp_path / "unbroken.safetensors")["file"])
+    with pytest.raises(Interrupted):
+        run(recipe, progress=Recorder(signal_at=("training", 8)))
+    for _ in range(4):  # a limit that has passed stops it after every step
+        with pytest.raises(Interrupted) as stopped:
+            run(recipe, max_hours=0.0)
+        assert stopped.value.exit_code == 75
+    tensors = load_file(run(recipe)["file"])
+    assert all(torch.equal(tensor, unbroken[name]) for name, tensor in tensors.items())
+
+
+def test_resuming_needs_a_state(recipe):
+    with pytest.raises(RecipeError, match="has no state. Leave --resume out"):
+        run(recipe, resume=True)
+
+
+def test_a_kill_behind_the_finished_checkpoint_leaves_nothing(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr("tpsctl.unfinished.Unfinished.remove", lambda self: None)
+    run(recipe)
+    assert (tmp_path / "out" / "prior.safetensors.training").exists()
+    run(recipe)
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["prior.safetensors"]
+
+
+def test_two_processes_do_not_train_one_model(recipe, tmp_path):
+    with leased(Lease(tmp_path / "out" / "prior.safetensors.training" / "lease.json")):  # noqa: SIM117
+        with pytest.raises(StateError, match="works on this already"):
+            run(recipe)
 
 
 def test_a_loss_that_is_no_number_stops_the_run(recipe, monkeypatch):
@@ -230,13 +262,13 @@ def test_a_loss_that_is_no_number_stops_the_run(recipe, monkeypatch):
 
 
 def test_a_full_disk_is_said_plainly(recipe, monkeypatch):
-    from tpsctl.training.trainer import Trainer
-
-    def refuse(self, path):
+    def full(self, data):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Trainer, "save", refuse)
-    with pytest.raises(OutputError, match=r"state.safetensors: cannot be written \(No space left on device\)"):
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    with pytest.raises(
+        OutputError, match=r"training-00000001.safetensors: cannot be written \(No space left"
+    ):
         run(recipe)
 
 

@@ -6,6 +6,7 @@ files are there); 75 stopped early, resumable; 130 or 143 interrupted.
 
 import json
 import os
+import shlex
 import signal
 import sys
 from enum import StrEnum
@@ -214,7 +215,10 @@ def train(
         Path | None, typer.Option("--out", metavar="FILE", help="Checkpoint instead of the recipe's.")
     ] = None,
     set_: SetOption = None,
+    resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
+    maxh: MaxHoursOption = None,
+    save_every: SaveOption = 60.0,
     threads: ThreadsOption = None,
     json_: JsonOption = False,
 ) -> None:
@@ -222,7 +226,9 @@ def train(
     loaded, progress = _load(recipe, "train", set_)
     from tpsctl import train as flow
 
-    card = flow.train_recipe(loaded, flow.Settings(out=out, overwrite=overwrite, threads=threads), progress)
+    again = _words_again(recipe, set_, out=out, threads=threads, maxh=maxh)
+    settings = flow.Settings(overwrite, resume, maxh, save_every, _command("train", again), out, threads)
+    card = flow.train_recipe(loaded, settings, progress)
     if json_:
         typer.echo(json.dumps(card, indent=2))
     else:
@@ -377,6 +383,10 @@ def _words_again(recipe: Path, assignments: list[str] | None, **options: Any) ->
     words = [str(recipe), *(word for each in assignments or [] for word in ("--set", each))]
     given = {name: value for name, value in options.items() if value not in (None, "auto")}
     return tuple(words + [word for name, value in given.items() for word in (f"--{name}", str(value))])
+
+
+def _command(name: str, words: tuple[str, ...]) -> str:
+    return shlex.join(("tpsctl", name, *words))
 
 
 def _terminated(number: int, frame: Any) -> NoReturn:

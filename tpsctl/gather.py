@@ -21,7 +21,7 @@ from tpsctl.output.manifest import read_manifest, write_manifest
 from tpsctl.potentials import NamedPotential
 from tpsctl.progress import Progress
 from tpsctl.recipe.models import Recipe
-from tpsctl.state.lease import Lease
+from tpsctl.state.lease import Lease, leased
 from tpsctl.state.plan import Plan, read_plan
 from tpsctl.state.shard import Shard
 from tpsctl.state.snapshots import remove_leftovers
@@ -40,14 +40,10 @@ def gather(directory: Path, progress: Progress, *, scratch: Path | None = None) 
     plan = read_plan(directory)
     if plan is None:
         return _there_already(directory, progress)
-    lease = Lease(plan.folder / "gather.json")
-    lease.take()
-    try:
+    with leased(Lease(plan.folder / "gather.json")):
         remove_leftovers(plan.folder)
         manifest = _make(plan, read_batches(plan, progress), progress, scratch)
-    finally:
-        lease.release()
-    plan.remove()
+        plan.remove()
     return manifest
 
 

@@ -27,7 +27,7 @@ def forge(file, **changes):
 def test_a_lease_is_held_by_one_and_given_back(file):
     first = Lease(file)
     first.take()
-    with pytest.raises(StateError, match=rf"process {os.getpid()} on .* works on this shard"):
+    with pytest.raises(StateError, match=rf"process {os.getpid()} on .* works on this already"):
         Lease(file).take()
     assert holder(file).startswith(f"process {os.getpid()} on ")
     assert first.beat()
@@ -73,7 +73,7 @@ def test_a_holder_on_another_host_that_beats_is_left_alone(file, monkeypatch):
 
     beating = threading.Thread(target=beat)
     beating.start()
-    with pytest.raises(StateError, match="on elsewhere works on this shard"):
+    with pytest.raises(StateError, match="on elsewhere works on this already"):
         Lease(file).take(stale_s=1.0)
     stop.set()
     beating.join()

@@ -1,5 +1,7 @@
 """Training on points: against the exact answer for Gaussian data."""
 
+from dataclasses import replace
+
 import torch
 
 from tpsctl.prior.network.perceptron import Perceptron
@@ -53,3 +55,20 @@ def test_flow_finds_the_velocity_of_gaussian_data():
 def test_a_seed_gives_one_result():
     first, second = (trained("flow_matching", steps=3)[0].state_dict() for _ in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_broken_run_ends_bit_for_bit_like_the_unbroken_one():
+    points = torch.randn(100, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float32)
+
+    def make():
+        return PointTrainer(points, replace(settings("flow_matching"), steps=6))
+
+    unbroken = make()
+    states = [(step, unbroken.store()) for step, _ in unbroken.run()]
+    for step, state in states:
+        rest = make()
+        rest.restore(state)
+        assert rest.step == step
+        list(rest.run())
+        assert rest.losses == unbroken.losses
+        assert all(torch.equal(rest.average[name], value) for name, value in unbroken.average.items())

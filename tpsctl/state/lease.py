@@ -9,8 +9,10 @@ one that is wrong, or is set, changes nothing.
 import json
 import os
 import socket
+import threading
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +47,7 @@ class Lease:
                 continue
             if not _is_gone(before, self._me) and not _is_silent(self.file, before, stale_s):
                 raise StateError(
-                    f"{self.file}: {_name(before)} works on this shard. Wait for it, or end it; nothing was changed."
+                    f"{self.file}: {_name(before)} works on this already. Wait for it, or end it; nothing was changed."
                 )
             self._clear(before)
 
@@ -97,6 +99,37 @@ class Lease:
                 with suppress(FileExistsError):
                     os.link(aside, self.file)
             aside.unlink()
+
+
+@contextmanager
+def leased(lease: Lease, also: Callable[[], None] = lambda: None) -> Iterator[Callable[[], bool]]:
+    """Hold a lease, with a heartbeat, at which something else may be done; gives a function: was it taken over?
+
+    Raises:
+        StateError: A process that lives holds it.
+        OutputError: The folder cannot be made or written.
+    """
+    try:
+        lease.file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{lease.file.parent}: cannot be made ({error.strerror or error}).") from None
+    lease.take()
+    lost, stop = threading.Event(), threading.Event()
+
+    def beat() -> None:
+        while not stop.wait(BEAT_S):
+            if not lease.beat():
+                lost.set()
+            also()
+
+    beating = threading.Thread(target=beat, daemon=True)
+    beating.start()
+    try:
+        yield lost.is_set
+    finally:
+        stop.set()
+        beating.join()
+        lease.release()
 
 
 def holder(file: Path, *, stale_s: float = STALE_S) -> str:

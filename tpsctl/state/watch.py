@@ -1,17 +1,16 @@
 """What goes on beside the work of a shard: its lease and status are kept, it is told to stop, snapshots are taken."""
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tpsctl.errors import Interrupted, OutputError, RecipeError, StateError
+from tpsctl.errors import Interrupted, RecipeError, StateError
 from tpsctl.interruption import RESUMABLE, noted_interruptions
 from tpsctl.optimize.base import StepReport
 from tpsctl.optimize.state import BetweenSteps, State
 from tpsctl.progress import Progress
-from tpsctl.state.lease import BEAT_S, Lease
+from tpsctl.state.lease import Lease, leased
 from tpsctl.state.plan import Plan, require_idle
 from tpsctl.state.shard import Shard
 from tpsctl.state.snapshots import Snapshots, remove_leftovers
@@ -48,8 +47,7 @@ class Watch:
         paths = sum(len(plan.numbers(batch)) for batch in batches)
         self.status = Status(shard.number, shard.of, batches, paths)
         self.file = StatusFile(self.folder / "status.json", self.status)
-        self.lease = Lease(self.folder / "lease.json")
-        self.lost = False
+        self.lost: Callable[[], bool] = lambda: False
         self.snapshots = self._snapshots("none")
 
     @property
@@ -104,7 +102,7 @@ class Watch:
             def hook(take: Callable[[], State]) -> None:
                 latest[:] = [take]
                 code = asked()
-                if self.lost:
+                if self.lost():
                     raise StateError(f"{self.folder}: another process took this shard over; this one stops.")
                 if code or self.snapshots.due:
                     save(take())
@@ -123,32 +121,16 @@ class Watch:
 @contextmanager
 def watching(watch: Watch) -> Iterator[None]:
     """Hold the lease of a shard, keep its status, and say at the end how to go on."""
-    try:
-        watch.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{watch.folder}: cannot be made ({error.strerror}).") from None
-    watch.lease.take()
-    require_idle(watch.plan, watch.shard)
-    remove_leftovers(watch.folder)
-    stop = threading.Event()
-    beating = threading.Thread(target=_beat, args=(watch, stop), daemon=True)
-    beating.start()
-    try:
+    with leased(Lease(watch.folder / "lease.json"), also=watch.file.write) as watch.lost:
+        require_idle(watch.plan, watch.shard)
+        remove_leftovers(watch.folder)
         watch.file.write()
-        yield
-    except BaseException as error:
-        raise _ended(watch, error) from None
-    finally:
-        stop.set()
-        beating.join()
-        watch.file.write()
-        watch.lease.release()
-
-
-def _beat(watch: Watch, stop: threading.Event) -> None:
-    while not stop.wait(BEAT_S):
-        watch.lost = watch.lost or not watch.lease.beat()
-        watch.file.write()
+        try:
+            yield
+        except BaseException as error:
+            raise _ended(watch, error) from None
+        finally:
+            watch.file.write()
 
 
 def _ended(watch: Watch, error: BaseException) -> BaseException:

@@ -68,20 +68,49 @@ class PointTrainer:
             self.sizes = PerceptronSizes(points.shape[1], settings.hidden, 5, "swish")
             self.network = Perceptron(self.sizes).float()
         self.average = {name: value.detach().clone() for name, value in self.network.named_parameters()}
+        self._adam = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate)
+        self.losses: list[float] = []
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return len(self.losses)
 
     def run(self) -> Iterator[tuple[int, float]]:
-        """Step by step: number of the step and its loss."""
-        settings = self.settings
-        optimizer = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate)
-        for step in range(1, settings.steps + 1):
-            for group in optimizer.param_groups:
-                group["lr"] = settings.learning_rate * self._rate(step)
+        """Step by step, from where it is: number of the step and its loss."""
+        while self.step < self.settings.steps:
+            step = self.step + 1
+            for group in self._adam.param_groups:
+                group["lr"] = self.settings.learning_rate * self._rate(step)
             loss = self._loss()
-            optimizer.zero_grad()
+            self._adam.zero_grad()
             loss.backward()
-            optimizer.step()
+            self._adam.step()
             self._update_average(step)
-            yield step, float(loss.detach())
+            self.losses.append(float(loss.detach()))
+            yield step, self.losses[-1]
+
+    def store(self) -> dict[str, Tensor]:
+        """Everything the next step depends on, copied."""
+        tensors = {f"average.{name}": value for name, value in self.average.items()}
+        for name, parameter in self.network.named_parameters():
+            tensors[f"network.{name}"] = parameter.detach()
+            tensors |= {f"adam.{name}.{key}": value for key, value in self._adam.state[parameter].items()}
+        tensors |= {"generator": self._generator.get_state()}
+        losses = torch.tensor(self.losses, dtype=torch.float64)
+        return {name: value.clone() for name, value in tensors.items()} | {"losses": losses}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Continue from what `store` gave in a run with the same settings and points."""
+        with torch.no_grad():
+            for name, parameter in self.network.named_parameters():
+                parameter.copy_(tensors[f"network.{name}"])
+                self.average[name].copy_(tensors[f"average.{name}"])
+                prefix = f"adam.{name}."
+                state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+                self._adam.state[parameter] = state
+        self._generator.set_state(tensors["generator"])
+        self.losses = tensors["losses"].tolist()
 
     def _loss(self) -> Tensor:
         chosen = torch.randint(len(self._points), (self.settings.batch,), generator=self._generator)

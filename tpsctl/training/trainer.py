@@ -16,10 +16,9 @@ flow matching draws half of them uniformly in its own time, as its velocity loss
 import hashlib
 import json
 import math
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -153,40 +152,24 @@ class Trainer:
                 parameter.copy_(self._averages[name])
         return self.network
 
-    def save(self, path: Path) -> None:
-        """Write the whole state atomically as safetensors."""
-        from safetensors.torch import save
-
+    def store(self) -> dict[str, Tensor]:
+        """Everything the next step depends on, copied."""
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self._averages.items()}
         for name, parameter in self._parameters.items():
-            for key, value in self._adam.state[parameter].items():
-                tensors[f"adam.{name}.{key}"] = value
+            tensors |= {f"adam.{name}.{key}": value for key, value in self._adam.state[parameter].items()}
         tensors |= {"generator": self._generator.get_state(), "moments": self._moments}
-        header = {"step": str(self.step), "digest": self.digest}
-        temporary = path.with_name(path.name + ".tmp")
-        with open(temporary, "wb") as file:
-            file.write(save({k: v.detach().clone().contiguous() for k, v in tensors.items()}, metadata=header))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        own = {"step": torch.tensor(self.step), "digest": torch.tensor(list(bytes.fromhex(self.digest)))}
+        return {name: v.detach().clone() for name, v in tensors.items()} | own
 
-    def load(self, path: Path) -> None:
-        """Continue from a state written by `save` of a run with the same settings and data.
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Continue from what `store` gave.
 
         Raises:
-            DataError: The state is damaged or belongs to another run.
+            DataError: The state belongs to a run with other settings or data.
         """
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(str(path), framework="pt") as file:
-                header = file.metadata() or {}
-                tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (not a dict)
-        except (SafetensorError, OSError) as error:
-            raise DataError(f"{path}: not a readable training state ({error}). Delete it to start again.") from error
-        if header.get("digest") != self.digest:
-            raise DataError(f"{path}: state of a run with other settings or data. Use another output, or delete it.")
+        if bytes(tensors["digest"].tolist()).hex() != self.digest:
+            raise DataError("state of a training with other settings or data. Use another output, or --overwrite.")
         self.network.load_state_dict({k[8:]: v for k, v in tensors.items() if k.startswith("network.")})
         for name, parameter in self._parameters.items():
             self._averages[name] = tensors[f"average.{name}"]
@@ -194,15 +177,19 @@ class Trainer:
             self._adam.state[parameter] = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
         self._moments = tensors["moments"]
         self._generator.set_state(tensors["generator"])
-        self.step = int(header["step"])
+        self.step = int(tensors["step"])
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Hash of settings, shapes and data that a continued run must share."""
         shapes = {k: list(v.shape) for k, v in self.network.state_dict().items()}
-        facts = [asdict(self.settings), self._schedule.to_dict(), shapes, self._frames.scores is None]
+        frames = self._frames
+        facts = [asdict(self.settings), self._schedule.to_dict(), shapes, frames.scores is None, frames.bias is None]
         digest = hashlib.sha256(json.dumps(facts).encode())
-        digest.update(self._frames.positions.numpy().tobytes())
+        bias = () if frames.bias is None else (frames.bias.log_weights, frames.bias.quadruples)
+        for tensor in (frames.positions, frames.scores, *bias):
+            if tensor is not None:
+                digest.update(tensor.contiguous().numpy().tobytes())
         return digest.hexdigest()
 
     def _one_step(self) -> float:

@@ -1,0 +1,84 @@
+"""Starts tpsctl commands by forking, so that every one is a process of its own and nothing is imported twice.
+
+One JSON object per line comes in, one goes out:
+
+    {"start": [words], "log": file, "fault": name}    ->  {"pid": pid}
+    {"poll": pid}                                     ->  {"code": null while it runs, then as of subprocess}
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+
+import openmm  # noqa: F401
+import torch
+import torch.fx.experimental.symbolic_shapes  # noqa: F401 (what the first gradient imports)
+
+from tpsctl import cli, gather, run, train  # noqa: F401
+from tpsctl.output import dcd, trajectory
+
+
+def slow_dcd():
+    """Writing a DCD file takes a second after its first frames."""
+
+    def write(file, x, **options):
+        dcd.write_dcd(file, x[:2], **options)
+        sys.stderr.write("writing a DCD\n")
+        time.sleep(1.0)
+        dcd.write_dcd(file, x, **options)
+
+    trajectory.write_dcd = write
+
+
+def clock_back():
+    """The system's clock is set back by a year a second after the start."""
+    now, began = time.time, time.time()
+    time.time = lambda: now() - (3e7 if now() - began > 1 else 0)
+
+
+def clock_ahead():
+    """The system's clock is set a year ahead."""
+    now = time.time
+    time.time = lambda: now() + 3e7
+
+
+def main():
+    torch.set_num_threads(1)
+    for line in sys.stdin:
+        request = json.loads(line)
+        answer = {"pid": start(request)} if "start" in request else {"code": poll(request["poll"])}
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+
+def poll(pid):
+    done, status = os.waitpid(pid, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if done else None
+
+
+def start(request):
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 99
+    try:
+        log = os.open(request["log"], os.O_WRONLY | os.O_CREAT)
+        for stream in (1, 2):
+            os.dup2(log, stream)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.argv = ["tpsctl", *request["start"]]
+        if request["fault"]:
+            globals()[request["fault"]]()
+        cli.main()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    main()
