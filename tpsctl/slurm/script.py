@@ -46,7 +46,7 @@ case $code in
   75 | 138)  # stopped early and resumable (138: told to stop before it had begun): back into the queue
     before=$(cat "$count" 2>/dev/null || echo 0)
     if [ "$before" -ge "$requeues" ]; then
-      echo "stopped early for time $((before + 1)), requeues=$requeues: not requeued" >&2
+      echo "stopped early after $before requeues, as many as are allowed: not requeued" >&2
     elif echo $((before + 1)) >"$count"; then
       scontrol requeue "$task" && exit 0
     fi ;;
