@@ -195,6 +195,7 @@ def simulate(
         Path | None, typer.Option("--out", metavar="FILE", help="Data set file instead of the recipe's.")
     ] = None,
     set_: SetOption = None,
+    maxh: MaxHoursOption = None,
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, help="Processes at once.  [default: all cores]")
     ] = None,
@@ -204,7 +205,8 @@ def simulate(
     loaded, progress = _load(recipe, "simulate", set_)
     from tpsctl import simulate as flow
 
-    facts = flow.simulate_recipe(loaded, out=out, workers=workers, progress=progress)
+    again = _command("simulate", _words_again(recipe, set_, out=out, workers=workers, maxh=maxh))
+    facts = flow.simulate_recipe(loaded, out=out, workers=workers, progress=progress, max_hours=maxh, command=again)
     _answer(facts, as_json=json_, title="Data set")
 
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from tpsctl.errors import Interrupted
+
 RESUMABLE = 75
 """Exit code of a job that stopped early and can go on (EX_TEMPFAIL)."""
 
@@ -39,6 +41,22 @@ class TimeLimit:
         now = time.monotonic()
         self._longest, self._last = max(self._longest, now - self._last), now
         return self._end is not None and now + self._longest + _SAVING_S > self._end
+
+
+@contextmanager
+def telling_how_to_go_on(command: str) -> Iterator[None]:
+    """Around a job that keeps what it has done by itself: whatever stops it, say what goes on with it.
+
+    Raises:
+        Interrupted: Instead of what stopped it.
+    """
+    try:
+        yield
+    except Interrupted as stop:
+        raise Interrupted(f"{stop}\nGo on with: {command}", stop.exit_code) from None
+    except (KeyboardInterrupt, SystemExit) as end:
+        code = end.code if isinstance(end, SystemExit) and isinstance(end.code, int) else EXIT_CODES[signal.SIGINT]
+        raise Interrupted(f"interrupted; what was saved before is there.\nGo on with: {command}", code) from None
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """`tpsctl simulate`: recipe -> molecular dynamics -> data set; a killed run goes on where it was."""
 
-from contextlib import ExitStack
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +13,43 @@ from tpsctl.data.simulate import (
     SimulationSettings,
     run_simulation,
 )
-from tpsctl.errors import RecipeError
+from tpsctl.errors import Interrupted, RecipeError
+from tpsctl.interruption import RESUMABLE, TimeLimit, telling_how_to_go_on
 from tpsctl.progress import Progress, Update
 from tpsctl.recipe import simulate_models as models
 from tpsctl.recipe.loader import require_files
+from tpsctl.state.lease import Lease, leased
+from tpsctl.state.snapshots import remove_leftovers
 
 
 def simulate_recipe(
-    recipe: models.SimulateRecipe, *, out: Path | None, workers: int | None, progress: Progress
+    recipe: models.SimulateRecipe,
+    *,
+    out: Path | None,
+    workers: int | None,
+    progress: Progress,
+    max_hours: float | None = None,
+    command: str = "",
 ) -> dict[str, Any]:
-    """Make the data set of a recipe; facts about it."""
+    """Make the data set of a recipe; facts about it.
+
+    Args:
+        recipe: What is simulated.
+        out: Data set file instead of the recipe's.
+        workers: Processes at once; None for all cores.
+        progress: Told about finished parts.
+        max_hours: Time after which to stop, resumable; None for none.
+        command: The command that goes on, for messages.
+
+    Raises:
+        Interrupted: Told to stop; the finished parts are kept.
+    """
     require_files(recipe)
     file = (out or recipe.output.data).resolve()
     if file.suffix != ".npz":
         raise RecipeError(f"output.data: got {file.name}, expected a file that ends in .npz.")
-    with ExitStack() as stack:
+    parts, limit = file.with_name(f"{file.name}.parts"), TimeLimit(max_hours)
+    with ExitStack() as stack, telling_how_to_go_on(command), nullcontext() if file.exists() else _held(parts):
         tasks: dict[str, Update] = {}
 
         def on_progress(report: SimulationProgress) -> None:
@@ -33,6 +57,8 @@ def simulate_recipe(
                 stack.close()
                 tasks[report.stage] = stack.enter_context(progress.task(report.stage, round(report.total_ps)))
             tasks[report.stage](round(report.done_ps), "ps")
+            if limit.near() and report.done_ps < report.total_ps:
+                raise Interrupted(f"stopped after {report.done_ps:g} ps of {report.stage}, all saved.", RESUMABLE)
 
         dataset = run_simulation(simulation_settings(recipe), file, workers=workers, on_progress=on_progress)
     return {
@@ -44,6 +70,15 @@ def simulate_recipe(
         "temperature_k": dataset.temperature_k,
         "biased": dataset.bias is not None,
     }
+
+
+@contextmanager
+def _held(parts: Path) -> Iterator[None]:
+    """The folder of parts, by this process alone."""
+    with leased(Lease(parts / "lease.json")):
+        remove_leftovers(parts)
+        yield
+    shutil.rmtree(parts, ignore_errors=True)  # not reached after an error, when the parts are needed
 
 
 def simulation_settings(recipe: models.SimulateRecipe) -> SimulationSettings:

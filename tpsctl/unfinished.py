@@ -51,6 +51,7 @@ class Unfinished:
         self, folder: Path, digest: str, keeping: Keeping, lost: Callable[[], bool], progress: Progress
     ) -> None:
         self.folder, self.keeping, self._lost = folder, keeping, lost
+        self.done = False
         self.snapshots = Snapshots(folder, "training", digest, every_s=keeping.save_every_s, say=progress.say)
 
     def newest(self) -> dict[str, Tensor] | None:
@@ -86,8 +87,8 @@ class Unfinished:
             yield after
 
     def remove(self) -> None:
-        """The checkpoint is there."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """The checkpoint is there: the folder goes when its lease is given back."""
+        self.done = True
 
 
 @contextmanager
@@ -103,7 +104,10 @@ def unfinished(target: Path, identity: dict[str, Any], keeping: Keeping, progres
     with leased(Lease(folder / "lease.json")) as lost:
         remove_leftovers(folder)
         _claim(folder, identity, overwrite=keeping.overwrite)
-        yield Unfinished(folder, identity["digest"], keeping, lost, progress)
+        kept = Unfinished(folder, identity["digest"], keeping, lost, progress)
+        yield kept
+    if kept.done:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove_rest(target: Path, digest: str) -> None:

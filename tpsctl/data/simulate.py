@@ -82,7 +82,7 @@ def run_simulation(
         run.production(pool, bias)
     dataset = run.collect(bias)
     dataset.save(out)
-    shutil.rmtree(folder)
+    shutil.rmtree(folder, ignore_errors=True)
     return dataset
 
 
