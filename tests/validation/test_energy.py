@@ -74,12 +74,12 @@ def test_minimization_lowers_the_energy_and_reports_the_displacement(frames, mod
 
 
 def test_minimized_energy_is_without_the_restraint(frames, model):
-    after = model.minimize(frames, Restraint(strength=1e5))
+    after = model.minimize(frames, Restraint(strength_kj_per_mol_nm2=1e5))
     torch.testing.assert_close(after.energy, model.energies(after.x), rtol=0, atol=1e-9)
 
 
 def test_a_stronger_restraint_moves_less_and_keeps_more_strain(frames, model):
-    weak, strong = (model.minimize(frames, Restraint(strength=k)) for k in (1e3, 1e6))
+    weak, strong = (model.minimize(frames, Restraint(strength_kj_per_mol_nm2=k)) for k in (1e3, 1e6))
     assert (strong.displacement_nm < weak.displacement_nm).all()
     assert (strong.energy > weak.energy).all()
 

@@ -46,13 +46,13 @@ class Restraint:
     """How a restrained minimization is done.
 
     Attributes:
-        strength: k in kJ/mol/nm^2, on every atom.
-        tolerance: Root-mean-square force at which minimization stops, kJ/mol/nm.
+        strength_kj_per_mol_nm2: k in kJ/mol/nm^2, on every atom.
+        tolerance_kj_per_mol_nm: Root-mean-square force at which minimization stops, kJ/mol/nm.
         max_steps: Most L-BFGS iterations per frame.
     """
 
-    strength: float = 10_000.0
-    tolerance: float = 1.0
+    strength_kj_per_mol_nm2: float = 10_000.0
+    tolerance_kj_per_mol_nm: float = 1.0
     max_steps: int = 500
 
 
@@ -281,10 +281,10 @@ class _Worker:
         for atom, center in enumerate(x):
             force.setParticleParameters(atom, atom, center)
         force.updateParametersInContext(context)
-        context.setParameter("restraint", restraint.strength)
+        context.setParameter("restraint", restraint.strength_kj_per_mol_nm2)
         context.setPositions(x)
         try:
-            openmm.LocalEnergyMinimizer.minimize(context, restraint.tolerance, restraint.max_steps)
+            openmm.LocalEnergyMinimizer.minimize(context, restraint.tolerance_kj_per_mol_nm, restraint.max_steps)
         except openmm.OpenMMException:
             return np.nan
         return context.getState(getPositions=True).getPositions(asNumpy=True)._value
