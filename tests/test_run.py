@@ -301,6 +301,16 @@ def test_any_number_of_shards_gives_the_same_files(recipe, tmp_path, shards):
     assert [p.name for p in (tmp_path / "parts").iterdir() if p.name in ("state", "slurm")] == []
 
 
+def test_a_scratch_folder_changes_nothing_and_is_left_empty(recipe, tmp_path):
+    run(recipe)
+    (tmp_path / "scratch").mkdir()
+    run(recipe, out=tmp_path / "other", scratch=tmp_path / "scratch", save_every_s=0.0)
+    assert same_result(tmp_path / "out", tmp_path / "other")
+    assert list((tmp_path / "scratch").iterdir()) == []
+    with pytest.raises(RecipeError, match=r"--scratch .*nowhere: no such folder"):
+        run(recipe, out=tmp_path / "third", scratch=tmp_path / "nowhere")
+
+
 def test_gather_names_what_is_missing_and_how_to_make_it(recipe, tmp_path):
     run(recipe, "path.paths=6", "path.batch_paths=2", shard=Shard(2, 3), origin=("well.yaml",))
     with pytest.raises(OutputError) as caught:

@@ -74,6 +74,7 @@ def work(plan: Plan, tools: Tools, settings: Settings, scratch: Path | None, pro
     """All batches of a shard that are not there yet; what the shard has done."""
     shard = settings.shard or WHOLE
     watch = Watch(plan, shard, settings.save_every_s, settings.max_hours, scratch, progress)
+    watch.status.gpu = tools.machine["gpu"]
     good = True
     with watching(watch):
         for number in plan.batches_of(shard):

@@ -73,7 +73,7 @@ def server():
         process.stdin.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def start(server, tmp_path_factory):
     """`start("sample", ..., fault="slow_dcd")` begins a command."""
     logs, running = tmp_path_factory.mktemp("logs"), []
@@ -138,6 +138,16 @@ optimize:
 validation: {{energy: {{force_field: [amber99sbildn.xml], minimize: false}}}}
 output: {{directory: out, figures: false}}
 """
+
+
+@pytest.fixture(scope="session")
+def whole(start, content, tmp_path_factory):
+    """What an unbroken run of `recipe` gives."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "well.yaml").write_text(WELL)
+    done = start("sample", folder / "well.yaml", "--threads", 1)
+    assert done.wait() == 0, done.text
+    return content(folder / "out")
 
 
 @pytest.fixture

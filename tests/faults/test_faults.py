@@ -12,14 +12,6 @@ import pytest
 from tpsctl.interruption import RESUMABLE
 
 
-@pytest.fixture
-def whole(start, recipe, tmp_path, content):
-    """What an unbroken run gives."""
-    done = start("sample", recipe, "--out", tmp_path / "whole", "--threads", 1)
-    assert done.wait() == 0, done.text
-    return content(tmp_path / "whole")
-
-
 def sample(start, recipe, out, *words, fault=""):
     return start("sample", recipe, "--out", out, "--threads", 1, *words, fault=fault)
 
@@ -56,6 +48,7 @@ def test_a_full_disk_is_named_and_the_run_goes_on_when_there_is_room(start, reci
     assert content(small_disk / "run") == whole
 
 
+@pytest.mark.slow
 def test_a_full_disk_while_gathering_overwrites_nothing(start, recipe, whole, content, small_disk):
     out = small_disk / "run"
     assert sample(start, recipe, out).wait() == 0
@@ -98,7 +91,10 @@ def stopped(start, recipe, out, text="2. lbfgs ..."):
     return out / "state" / "shards" / "0001_of_0001"
 
 
-@pytest.mark.parametrize("damage", ["truncated", "changed", "both"])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("damage", ["truncated", pytest.param("changed", marks=SLOW), pytest.param("both", marks=SLOW)])
 def test_a_damaged_snapshot_gives_way_to_the_one_before(start, recipe, whole, content, tmp_path, damage):
     files = sorted(stopped(start, recipe, tmp_path / "run").glob("running-*"))
     assert 1 <= len(files) <= 3, "two, and one more if the kill came between writing and removing"
@@ -112,6 +108,7 @@ def test_a_damaged_snapshot_gives_way_to_the_one_before(start, recipe, whole, co
     assert content(tmp_path / "run") == whole
 
 
+@pytest.mark.slow
 def test_a_damaged_batch_is_made_again(start, recipe, whole, content, tmp_path):
     assert sample(start, recipe, tmp_path / "run", "--shard", "1/1").wait() == 0
     file = tmp_path / "run" / "state" / "batches" / "batch_00001.safetensors"
@@ -125,6 +122,7 @@ def test_a_damaged_batch_is_made_again(start, recipe, whole, content, tmp_path):
     assert content(tmp_path / "run") == whole
 
 
+@pytest.mark.slow
 def test_a_damaged_plan_is_an_error_with_a_remedy(start, recipe, tmp_path):
     stopped(start, recipe, tmp_path / "run")
     (tmp_path / "run" / "state" / "plan.json").write_text("{")
@@ -149,7 +147,7 @@ def test_two_processes_on_one_directory(start, recipe, whole, content, tmp_path)
     assert content(tmp_path / "run") == whole
 
 
-@pytest.mark.parametrize("fault", ["clock_back", "clock_ahead"])
+@pytest.mark.parametrize("fault", ["clock_back", pytest.param("clock_ahead", marks=SLOW)])
 def test_a_clock_that_jumps_changes_nothing(start, recipe, whole, content, tmp_path, fault):
     stopped(start, recipe, tmp_path / "run")
     running = sample(start, recipe, tmp_path / "run", "--maxh", 1, "--save-every", 0.2, fault=fault)
@@ -158,7 +156,13 @@ def test_a_clock_that_jumps_changes_nothing(start, recipe, whole, content, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, RESUMABLE), (signal.SIGKILL, -9)]
+    ("number", "code"),
+    [
+        (signal.SIGTERM, 143),
+        pytest.param(signal.SIGINT, 130, marks=SLOW),
+        pytest.param(signal.SIGUSR1, RESUMABLE, marks=SLOW),
+        pytest.param(signal.SIGKILL, -9, marks=SLOW),
+    ],
 )
 def test_a_signal_in_the_middle_of_writing_a_trajectory(start, recipe, whole, content, tmp_path, number, code):
     running = sample(start, recipe, tmp_path / "run", fault="slow_dcd")
@@ -170,6 +174,7 @@ def test_a_signal_in_the_middle_of_writing_a_trajectory(start, recipe, whole, co
     assert content(tmp_path / "run") == whole
 
 
+@pytest.mark.slow
 def test_gathering_twice_and_at_once(start, recipe, whole, content, tmp_path):
     for shard in ("1/2", "2/2"):
         assert sample(start, recipe, tmp_path / "run", "--shard", shard).wait() == 0
@@ -186,7 +191,7 @@ def test_gathering_twice_and_at_once(start, recipe, whole, content, tmp_path):
     assert content(tmp_path / "run") == whole
 
 
-@pytest.mark.parametrize("shards", [1, 2, 3])
+@pytest.mark.parametrize("shards", [pytest.param(1, marks=SLOW), 2, pytest.param(3, marks=SLOW)])
 def test_any_number_of_shards_at_once_gives_the_same_paths(start, recipe, whole, content, tmp_path, shards):
     running = [sample(start, recipe, tmp_path / "run", "--shard", f"{i}/{shards}") for i in range(1, shards + 1)]
     assert [shard.wait() for shard in running] == [0] * shards, [shard.text for shard in running]
