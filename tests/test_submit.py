@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from tpsctl import cli, submit
 from tpsctl.check import Estimate, Finding, Report
-from tpsctl.errors import MissingDependencyError, RecipeError
+from tpsctl.errors import RecipeError
 from tpsctl.slurm import client
 from tpsctl.slurm.client import SlurmError, Task
 
@@ -56,6 +56,7 @@ def slurm(monkeypatch):
         state["submitted"].append((script, after))
         return str(10 + len(state["submitted"]))
 
+    monkeypatch.setattr(client, "installed", lambda: True)
     monkeypatch.setattr(client, "submit", take)
     monkeypatch.setattr(client, "cancel", state["cancelled"].append)
     monkeypatch.setattr(client, "tasks_of", lambda scripts, user: state["tasks"])
@@ -167,10 +168,12 @@ def test_an_array_whose_gather_job_is_refused_is_cancelled(recipe, checked, slur
     assert slurm["cancelled"] == ["11"]
 
 
-def test_without_slurm_the_message_names_the_way_out(monkeypatch):
+def test_without_slurm_nothing_is_checked_and_the_way_out_is_named(recipe, checked, monkeypatch):
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(MissingDependencyError, match="use --dry-run"):
-        client.submit(Path("x"))
+    result = invoke(recipe)
+    assert result.exit_code == 1
+    assert "Go to its login node, or use --dry-run." in result.stderr
+    assert checked["trial"] is None
 
 
 def test_options_of_the_site_by_both_ways():

@@ -78,6 +78,7 @@ def site_options(given: Mapping[str, str | int | None], others: list[str]) -> di
 
 def submit_recipe(file: Path, recipe: Recipe, settings: Settings, progress: Progress) -> dict[str, Any]:
     """Check, write the scripts, submit both jobs; what was done."""
+    client.require()
     job, facts = prepare(file, recipe, settings, progress)
     _refuse_what_cannot_be(job)
     write_text(job.array_file, array_script(job))
@@ -109,15 +110,7 @@ def prepare(file: Path, recipe: Recipe, settings: Settings, progress: Progress) 
         text = f"{plan.paths} paths in batches of {plan.batch_paths} make {plan.batches} batches"
         progress.say(f"{text}: {shards} shards instead of {settings.shards} (path.batch_paths changes the size)")
     paths = min(plan.paths, math.ceil(plan.batches / shards) * plan.batch_paths)
-    estimate = _preflight(recipe, settings, progress)
-    if estimate is not None:
-        seconds, gigabytes = estimate.seconds(paths), estimate.memory_bytes(plan.batch_paths) / 1e9
-        progress.say(
-            f"trial here, per shard of {paths} paths: at most {as_time(seconds)}, {gigabytes:.1f} GB of memory"
-        )
-        options = _with_defaults(settings, seconds, gigabytes, progress)
-    else:
-        options = dict(settings.options)
+    options = _with_defaults(settings, _preflight(recipe, settings, progress), plan.batch_paths, paths, progress)
     job = Submission(
         name=recipe.name,
         recipe=file.resolve(),
@@ -157,7 +150,7 @@ def _plan(recipe: Recipe, settings: Settings) -> Plan:
     Raises:
         RecipeError: The run is complete already.
     """
-    on_gpu = any(name.startswith("gpus") or "gpu" in value for name, value in settings.options.items())
+    on_gpu = "gpu" in settings.options.get("gres", "") or any(name.startswith("gpus") for name in settings.options)
     new = make_plan(recipe, RunSettings(out=settings.out), torch.device("cuda" if on_gpu else "cpu"))
     unfinished = read_plan(new.directory)
     if unfinished is None and earlier_result(new.directory, new.digest, new.identity, overwrite=False) is not None:
@@ -165,9 +158,15 @@ def _plan(recipe: Recipe, settings: Settings) -> Plan:
     return unfinished or new
 
 
-def _with_defaults(settings: Settings, seconds: float, gigabytes: float, progress: Progress) -> dict[str, str]:
+def _with_defaults(
+    settings: Settings, estimate: Estimate | None, at_once: int, paths: int, progress: Progress
+) -> dict[str, str]:
     """The options with the time and memory that the trial suggests, where they are not given."""
     options = dict(settings.options)
+    if estimate is None:
+        return options
+    seconds, gigabytes = estimate.seconds(paths), estimate.memory_bytes(at_once) / 1e9
+    progress.say(f"trial here, per shard of {paths} paths: at most {as_time(seconds)}, {gigabytes:.1f} GB of memory")
     if "time" not in options:
         asked = min(max(_SHORTEST_S, _TIME_MARGIN * seconds), _LONGEST_S)
         options["time"] = as_time(60 * math.ceil(asked / 60))

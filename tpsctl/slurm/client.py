@@ -50,6 +50,18 @@ def installed() -> bool:
     return shutil.which("sbatch") is not None
 
 
+def require() -> None:
+    """Refuse to go on without Slurm.
+
+    Raises:
+        MissingDependencyError: With the way out.
+    """
+    if not installed():
+        raise MissingDependencyError(
+            "sbatch: not found; this is no machine of a Slurm cluster. Go to its login node, or use --dry-run."
+        )
+
+
 def submit(script: Path, *, after: str | None = None) -> str:
     """Submit a script, to start when all of job `after` has ended well; the job id.
 
@@ -94,10 +106,6 @@ def largest_array_index() -> int | None:
 def _call(*command: str) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_ANSWER_S)
-    except FileNotFoundError:
-        raise MissingDependencyError(
-            f"{command[0]}: not found; this is no machine of a Slurm cluster. Go to its login node, or use --dry-run."
-        ) from None
     except subprocess.TimeoutExpired:
         raise SlurmError(f"{command[0]}: no answer within {_ANSWER_S:.0f} s. Try again later.") from None
     if done.returncode:
