@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tpsctl.prior.network.attention import Places
 from tpsctl.prior.network.graph_transformer import Beads, GraphTransformer, GraphTransformerSizes, descent
 
 BEADS = 6
@@ -13,29 +14,33 @@ def network(*, positions=True, displacements=False, distances=True, outputs=1, t
     return GraphTransformer(sizes).double()
 
 
-def with_pair_tensors(attention, nodes, x, edge, blocked):
+def with_pair_tensors(attention, nodes, x, edge):
     """The same attention with an embedding of every pair, [batch, bead, bead, heads x head_dim]."""
-    sizes = attention.sizes
     difference = x.unsqueeze(1) - x.unsqueeze(2)  # [i, j] = x_j - x_i
-    features = [difference] if sizes.displacements else []
-    features += [difference.square().sum(-1, keepdim=True)] if sizes.distances else []
-    features = torch.cat(features, dim=-1) if features else torch.zeros_like(difference[..., :1])
-    pair = attention.edges_to_kv(edge(features)).unflatten(-1, (sizes.heads, sizes.head_dim))
+    square = difference.square().sum(-1, keepdim=True)
+    features = {1: square, 3: difference, 4: torch.cat([difference, square], dim=-1)}[edge.in_features]
+    per_head = (attention.heads, attention.head_dim)
+    pair = attention.edges_to_kv(edge(features)).unflatten(-1, per_head)
     split = [attention.to_q(nodes), *attention.to_kv(nodes).chunk(2, -1)]
-    q, k, v = (y.unflatten(-1, (sizes.heads, sizes.head_dim)) for y in split)
-    logits = torch.einsum("bihd,bijhd->bhij", q, k.unsqueeze(1) + pair) * sizes.head_dim**-0.5
+    q, k, v = (y.unflatten(-1, per_head) for y in split)
+    logits = torch.einsum("bihd,bijhd->bhij", q, k.unsqueeze(1) + pair) * attention.head_dim**-0.5
     out = torch.einsum("bhij,bijhd->bihd", torch.softmax(logits, -1), v.unsqueeze(1) + pair)
     return attention.to_out(out.flatten(2))
 
 
-@pytest.mark.parametrize("displacements", [False, True])
-@pytest.mark.parametrize("distances", [False, True])
+@pytest.mark.parametrize(("displacements", "distances"), [(False, True), (True, False), (True, True)])
 def test_attention_equals_the_formulation_with_pair_tensors(displacements, distances):
     net = network(displacements=displacements, distances=distances)
     nodes, x = torch.randn(3, BEADS, 8), torch.randn(3, BEADS, 3)
-    attention = net.blocks[0].attention
-    found = attention(nodes, x, net.edge_embedding, None)
-    torch.testing.assert_close(found, with_pair_tensors(attention, nodes, x, net.edge_embedding, None))
+    block, attend = net.blocks[0], net.maps()[0].attention
+    found = attend(nodes.flatten(0, 1), Places.of(x, None)).view_as(nodes)
+    expected = with_pair_tensors(block.attention, block.attention_norm(nodes), x, net.edge_embedding)
+    torch.testing.assert_close(found, expected)
+    shared = attend(nodes[0], Places.of(x, None)).view_as(nodes)  # the same nodes in every configuration
+    expected = with_pair_tensors(
+        block.attention, block.attention_norm(nodes[:1]).expand_as(nodes), x, net.edge_embedding
+    )
+    torch.testing.assert_close(shared, expected)
 
 
 @pytest.mark.parametrize("positions", [False, True])
@@ -89,3 +94,22 @@ def test_one_hot_code_and_types_tell_beads_apart():
     types = types.clone()
     types[2] = 7
     assert not torch.allclose(first, net(x, t, Beads(torch.arange(BEADS), types)))
+
+
+@pytest.mark.parametrize("positions", [False, True])
+def test_one_time_for_all_is_the_same_time_for_each(positions):
+    net, x = network(positions=positions, displacements=True), torch.randn(3, BEADS, 3)
+    beads = Beads(torch.arange(BEADS))
+    torch.testing.assert_close(net(x, torch.tensor([0.3]), beads), net(x, torch.full((3,), 0.3), beads))
+
+
+def test_multiplied_out_weights_follow_the_parameters():
+    net, x, t = network(), torch.randn(2, BEADS, 3), torch.tensor([0.3])
+    beads = Beads(torch.arange(BEADS))
+    before = net(x, t, beads)
+    assert net.maps() is net.maps()
+    with torch.no_grad():
+        net.blocks[0].attention.to_q.weight.mul_(2)
+    assert not torch.allclose(net(x, t, beads), before)
+    single = net.float()(x.float(), t.float(), beads)
+    assert single.dtype is torch.float32

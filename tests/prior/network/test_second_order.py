@@ -1,0 +1,56 @@
+"""Hand-written first and second derivatives against finite differences (torch's gradcheck and gradgradcheck)."""
+
+import pytest
+import torch
+from torch.autograd import gradcheck, gradgradcheck
+
+from tpsctl.prior.network.second_order import from_heads, gated, gelu, softmax, standardized, to_heads
+
+
+def rows(*shape):
+    return torch.randn(*shape, requires_grad=True)
+
+
+LAYERS = {
+    "gelu": (gelu, lambda: (rows(3, 4),)),
+    "standardized": (standardized, lambda: (rows(3, 5),)),
+    "softmax": (softmax, lambda: (rows(2, 3, 4),)),
+    "gated": (lambda new, old: gated(new, old, torch.ones(4), torch.arange(4.0) - 1), lambda: (rows(3, 4), rows(3, 4))),
+    "to_heads": (lambda y: to_heads(y, torch.arange(24.0).view(2, 3, 4)), lambda: (rows(5, 3),)),
+    "from_heads": (lambda y: from_heads(y, torch.arange(24.0).view(2, 3, 4)), lambda: (rows(2, 5, 3),)),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_derivatives(name):
+    layer, inputs = LAYERS[name]
+    assert gradcheck(layer, inputs())
+    assert gradgradcheck(layer, inputs())
+
+
+def test_values_are_those_of_torch():
+    a, b = rows(3, 4), rows(3, 4)
+    torch.testing.assert_close(gelu(a), torch.nn.functional.gelu(a))
+    torch.testing.assert_close(standardized(a), torch.nn.functional.layer_norm(a, (4,)))
+    torch.testing.assert_close(softmax(a), torch.softmax(a, -1))
+    z = torch.sigmoid(a.sum(1, keepdim=True) - b.sum(1, keepdim=True))
+    torch.testing.assert_close(gated(a, b, torch.ones(4), -torch.ones(4)), z * a + (1 - z) * b)
+
+
+def test_third_derivatives_are_refused():
+    a = rows(3, 4)
+    (slope,) = torch.autograd.grad(gelu(a).sum(), a, create_graph=True)
+    (curvature,) = torch.autograd.grad(slope.square().sum(), a, create_graph=True)
+    with pytest.raises(RuntimeError, match="differentiate"):
+        torch.autograd.grad(curvature.sum(), a)
+
+
+def test_a_saturated_gate_keeps_its_slope_in_single_precision():
+    """1 - z = 2e-9: formed from z rounded to one it would be zero."""
+    new, old = torch.full((1, 1), 20.0), torch.zeros(1, 1)
+    slopes = []
+    for dtype in (torch.float64, torch.float32):
+        x = old.to(dtype).requires_grad_(True)
+        (slope,) = torch.autograd.grad(gated(new.to(dtype), x, torch.ones(1).to(dtype), torch.zeros(1).to(dtype)), x)
+        slopes.append(slope.item())
+    assert slopes[1] == pytest.approx(slopes[0], rel=1e-5)

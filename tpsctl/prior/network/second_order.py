@@ -1,0 +1,236 @@
+"""Layers of frozen networks whose first and second derivatives are written by hand.
+
+The gradient of |dE/dx|^2 differentiates a network twice, backward over backward. autograd can do that to any
+formula, but it composes the second derivative of a softmax, a norm or a gate from a dozen elementary operations,
+each a pass over memory. Here every layer is a pair of functions: one whose backward is the slope, and the slope,
+whose backward is
+
+    d/dg, d/da of  h . slope(g, a)        g the gradient that arrives, a the layer's input, h arbitrary
+
+in closed form. Weights are constants: nothing here has a derivative with respect to them. Third derivatives do not
+exist; torch says so when asked.
+
+`to_heads` and `from_heads` are linear, and each is the derivative of the other: they move between [row, channel] and
+[head, row, channel] by one matrix product per head, so that heads are never transposed in memory.
+"""
+
+import math
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+_EPSILON = 1e-5
+"""Added to variances by `torch.nn.LayerNorm`."""
+
+
+def gelu(a: Tensor) -> Tensor:
+    """a Phi(a), Phi the normal distribution function."""
+    return _Gelu.apply(a)
+
+
+def standardized(a: Float[Tensor, "row channel"]) -> Float[Tensor, "row channel"]:
+    """Each row with mean 0 and variance 1: a layer norm without scale and shift."""
+    return _Norm.apply(a)
+
+
+def softmax(a: Tensor) -> Tensor:
+    """Softmax over the last dimension."""
+    return _Softmax.apply(a)
+
+
+def gated(
+    new: Float[Tensor, "row channel"],
+    old: Float[Tensor, "row channel"],
+    by_new: Float[Tensor, " channel"],
+    by_old: Float[Tensor, " channel"],
+) -> Float[Tensor, "row channel"]:
+    """z new + (1 - z) old with z = sigmoid(by_new . new + by_old . old).
+
+    1 - z is computed as sigmoid(-a), not from z, in the value and in the slopes: in single precision no digit of it is
+    left once z is within 1e-7 of one. (`torch.lerp` takes it from z; forces in Angstrom were ten times less exact.)
+    """
+    return _Gate.apply(new, old, by_new, by_old)
+
+
+def to_heads(
+    y: Float[Tensor, "row channel"], weight: Float[Tensor, "head channel out"]
+) -> Float[Tensor, "head row out"]:
+    """y @ weight[h] for every head h."""
+    return _ToHeads.apply(y, weight)
+
+
+def from_heads(
+    y: Float[Tensor, "head row channel"], weight: Float[Tensor, "head channel out"]
+) -> Float[Tensor, "row out"]:
+    """sum_h y[h] @ weight[h]."""
+    return _FromHeads.apply(y, weight)
+
+
+def _rowwise(a: Tensor, b: Tensor) -> Tensor:
+    """a . b of every row, as a column."""
+    return (a * b).sum(-1, keepdim=True)
+
+
+class _Gelu(Function):
+    @staticmethod
+    def forward(ctx: Any, a: Tensor) -> Tensor:
+        ctx.save_for_backward(a)
+        return functional.gelu(a)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        return _GeluSlope.apply(grads[0], *ctx.saved_tensors)
+
+
+class _GeluSlope(Function):
+    """g gelu'(a); gelu''(a) = phi(a) (2 - a^2) with phi the normal density."""
+
+    @staticmethod
+    def forward(ctx: Any, g: Tensor, a: Tensor) -> Tensor:
+        ctx.save_for_backward(g, a)
+        return torch.ops.aten.gelu_backward(g, a)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        (h,), (g, a) = grads, ctx.saved_tensors
+        square = a * a
+        density = (-0.5 * square).exp_().mul_(1 / math.sqrt(2 * math.pi))
+        by_a = density.mul_(square.neg_().add_(2)).mul_(g).mul_(h)
+        return torch.ops.aten.gelu_backward(h, a), by_a
+
+
+class _Norm(Function):
+    @staticmethod
+    def forward(ctx: Any, a: Tensor) -> Tensor:
+        y, mean, precision = torch.ops.aten.native_layer_norm(a, a.shape[-1:], None, None, _EPSILON)
+        ctx.save_for_backward(a, y, mean, precision)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        return _NormSlope.apply(grads[0], *ctx.saved_tensors)
+
+
+class _NormSlope(Function):
+    """r P g with P g = g - mean(g) - y mean(y g), r = 1/std and means over a row; P is symmetric."""
+
+    @staticmethod
+    def forward(ctx: Any, g: Tensor, a: Tensor, y: Tensor, mean: Tensor, precision: Tensor) -> Tensor:
+        slope = _norm_slope(g, a, mean, precision)
+        ctx.save_for_backward(g, a, y, mean, precision, slope)
+        return slope
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        (h,), (g, a, y, mean, r, slope) = grads, ctx.saved_tensors
+        n = a.shape[-1]
+        crossed = torch.addcmul(h * (_rowwise(g, y) / n), g, _rowwise(h, y) / n)
+        by_a = _norm_slope(crossed, a, mean, r).addcmul_(y, _rowwise(h, slope) / n).mul_(-r)
+        return _norm_slope(h, a, mean, r), by_a, None, None, None
+
+
+def _norm_slope(g: Tensor, a: Tensor, mean: Tensor, precision: Tensor) -> Tensor:
+    wanted = [True, False, False]
+    return torch.ops.aten.native_layer_norm_backward(g, a, a.shape[-1:], mean, precision, None, None, wanted)[0]
+
+
+class _Softmax(Function):
+    @staticmethod
+    def forward(ctx: Any, a: Tensor) -> Tensor:
+        p = torch.softmax(a, dim=-1)
+        ctx.save_for_backward(p)
+        return p
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        return _SoftmaxSlope.apply(grads[0], *ctx.saved_tensors)
+
+
+class _SoftmaxSlope(Function):
+    """p (g - p . g), as a function of g and of p itself."""
+
+    @staticmethod
+    def forward(ctx: Any, g: Tensor, p: Tensor) -> Tensor:
+        ctx.save_for_backward(g, p)
+        return _softmax_slope(g, p)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        (h,), (g, p) = grads, ctx.saved_tensors
+        by_p = (g - _rowwise(p, g)).mul_(h).addcmul_(g, _rowwise(p, h), value=-1)
+        return _softmax_slope(h, p), by_p
+
+
+def _softmax_slope(g: Tensor, p: Tensor) -> Tensor:
+    return torch.ops.aten._softmax_backward_data(g, p, -1, p.dtype)
+
+
+class _Gate(Function):
+    @staticmethod
+    def forward(ctx: Any, new: Tensor, old: Tensor, by_new: Tensor, by_old: Tensor) -> Tensor:
+        a = (new @ by_new + old @ by_old).unsqueeze(-1)
+        z, rest = torch.sigmoid(a), torch.sigmoid(-a)
+        ctx.save_for_backward(new, old, z, rest, by_new, by_old)
+        change = new - old
+        return torch.where(a > 0, torch.addcmul(new, change, rest, value=-1), torch.addcmul(old, change, z))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        return *_GateSlope.apply(grads[0], *ctx.saved_tensors), None, None
+
+
+class _GateSlope(Function):
+    """(z g + s by_new, (1 - z) g + s by_old) with s = z' g . (new - old), z' = z (1 - z), z'' = z' (1 - 2 z)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, g: Tensor, new: Tensor, old: Tensor, z: Tensor, rest: Tensor, by_new: Tensor, by_old: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        change, z1 = new - old, z * rest
+        along = _rowwise(g, change)
+        ctx.save_for_backward(g, change, along, z, rest, by_new, by_old)
+        return (z * g).addcmul_(z1 * along, by_new), (rest * g).addcmul_(z1 * along, by_old)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        (h_new, h_old), (g, change, along, z, rest, by_new, by_old) = grads, ctx.saved_tensors
+        z1, difference = z * rest, h_new - h_old
+        tilt = (h_new @ by_new + h_old @ by_old).unsqueeze(-1) * z1
+        by_a = z1 * _rowwise(difference, g) + tilt * (rest - z) * along
+        by_change = tilt * g
+        by_g = difference.mul_(z).add_(h_old).addcmul_(tilt, change)
+        return by_g, torch.addcmul(by_change, by_a, by_new), by_a * by_old - by_change, None, None, None, None
+
+
+class _ToHeads(Function):
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, weight: Tensor) -> Tensor:
+        ctx.weight = weight
+        return torch.bmm(y.expand(len(weight), -1, -1), weight)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        return _FromHeads.apply(grads[0], ctx.weight.mT), None
+
+
+class _FromHeads(Function):
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, weight: Tensor) -> Tensor:
+        ctx.weight = weight
+        total = y[0] @ weight[0]
+        for one, its_weight in zip(y[1:], weight[1:], strict=True):
+            total.addmm_(one, its_weight)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        return _ToHeads.apply(grads[0], ctx.weight.mT), None
