@@ -15,7 +15,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from tpsctl import assemble
-from tpsctl.action.memory import bytes_per_image
+from tpsctl.action.memory import bytes_per_image, default_budget
 from tpsctl.batch import draw_guesses
 from tpsctl.errors import RecipeError, TpsctlError
 from tpsctl.guess.screen import Screening
@@ -33,9 +33,6 @@ from tpsctl.validation.geometry import GeometryGate
 
 _TRIAL_STEPS = 2
 """Steps of each stage that are tried on one path, to see that they work and how long they take."""
-
-_GRADIENT_BUDGET = 1e9
-"""Bytes that gradients of one chunk of images may take (`action`); more images are worked on chunk by chunk."""
 
 _FITTING = 0.3
 """Score times noise width above which a structure looks strange to the prior."""
@@ -60,11 +57,13 @@ class Estimate:
         seconds_per_path: Guess and optimization of one path, if every stage takes all its steps.
         base_bytes: Largest resident memory of the trial: program, libraries, prior, one path.
         gradient_bytes: What the gradients of all images of one path take at once.
+        budget_bytes: What they may take; more images are worked on chunk by chunk (`action.memory`).
     """
 
     seconds_per_path: float
     base_bytes: float
     gradient_bytes: float
+    budget_bytes: float = 1e9
 
     def seconds(self, paths: int) -> float:
         """Upper bound for so many paths, one after the other."""
@@ -72,7 +71,7 @@ class Estimate:
 
     def memory_bytes(self, paths: int) -> float:
         """Resident memory with so many paths at once."""
-        return self.base_bytes + min(self.gradient_bytes * paths, _GRADIENT_BUDGET)
+        return self.base_bytes + min(self.gradient_bytes * paths, self.budget_bytes)
 
 
 @dataclass
@@ -260,10 +259,11 @@ def _cost(subject: _Subject) -> Iterator[Finding]:
         yield Finding("action", "ok", text)
     images = guess[0]
     gradients = bytes_per_image(subject.stages[-1].action.score, images) * len(images)
-    subject.estimate = Estimate(subject.guess_seconds + per_path, _resident_bytes(), gradients)
-    budget = "within" if gradients * recipe.path.paths < _GRADIENT_BUDGET else "worked on in chunks of"
+    chunk = default_budget(images.device)
+    subject.estimate = Estimate(subject.guess_seconds + per_path, _resident_bytes(), gradients, chunk)
+    budget = "within" if gradients * recipe.path.paths < chunk else "worked on in chunks of"
     text = f"optimization: at most {_duration(per_path * recipe.path.paths)}; "
-    text += f"gradients need {gradients * recipe.path.paths / 1e6:.0f} MB, {budget} {_GRADIENT_BUDGET / 1e9:.0f} GB"
+    text += f"gradients need {gradients * recipe.path.paths / 1e6:.0f} MB, {budget} {chunk / 1e6:.0f} MB"
     yield Finding("cost", "ok", text)
 
 

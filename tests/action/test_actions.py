@@ -197,7 +197,7 @@ def test_chunks_do_not_change_the_result():
     for whole, pieces in zip(
         all_actions(curved_score(), dynamics()), all_actions(curved_score(), dynamics()), strict=True
     ):
-        pieces._chunk = 5
+        pieces.chunks.images = 5
         expected, gradient = whole.value_and_gradient(paths)
         got, got_gradient = pieces.value_and_gradient(paths)
         torch.testing.assert_close(got.total, expected.total)

@@ -21,15 +21,16 @@ Source: Raja et al., arXiv:2504.18506 (whose S is 2 D (A + B + C) for one D).
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tpsctl.action.memory import bytes_per_image
+from tpsctl.action.memory import Chunks
 from tpsctl.errors import PathError, TpsctlError
 from tpsctl.score import Score, VectorProduct
 from tpsctl.units import diffusion_coefficient
@@ -133,16 +134,15 @@ class Action(ABC):
     Args:
         score: Score at the diffusion time of this action.
         dynamics: Step and diffusion coefficients.
-        memory_gb: Memory that the graphs of one chunk of images may take, GB.
+        memory_gb: Memory that the graphs of one chunk of images may take, GB; None to choose by the device.
     """
 
     functional: ClassVar[str]
 
-    def __init__(self, score: Score, dynamics: Dynamics, *, memory_gb: float = 1.0) -> None:
+    def __init__(self, score: Score, dynamics: Dynamics, *, memory_gb: float | None = None) -> None:
         self.score = score
         self.dynamics = dynamics
-        self._memory_gb = memory_gb
-        self._chunk: int | None = None
+        self.chunks = Chunks(score, None if memory_gb is None else memory_gb * 1e9)
 
     @abstractmethod
     def _image_terms(self, x: Tensor, dx: Tensor, index: Tensor, *, gradient: bool) -> ImageTerms:
@@ -156,13 +156,6 @@ class Action(ABC):
         """Terms and dS/dx, 1/nm, shaped like paths and zero at both ends."""
         return self._evaluate(paths, gradient=True)
 
-    def chunks(self, x: Float[Tensor, "image bead dim"]) -> Iterator[slice]:
-        """Slices of a batch of images that keep within the memory budget."""
-        if self._chunk is None:
-            self._chunk = max(1, int(self._memory_gb * 1e9 / bytes_per_image(self.score, x)))
-        for start in range(0, len(x), self._chunk):
-            yield slice(start, start + self._chunk)
-
     def _evaluate(self, paths: Tensor, *, gradient: bool) -> tuple[ActionTerms, Tensor]:
         check_paths(paths, self.dynamics)
         n_paths, n_steps = paths.shape[0], paths.shape[1] - 1
@@ -170,7 +163,7 @@ class Action(ABC):
         weighted = dx / (2 * self.dynamics.diffusion_like(paths) * self.dynamics.dt_ps)
         x, flat_dx = paths[:, :-1].flatten(0, 1), dx.flatten(0, 1)
         index = torch.arange(n_steps, device=paths.device).repeat(n_paths)
-        parts = [self._image_terms(x[c], flat_dx[c], index[c], gradient=gradient) for c in self.chunks(x)]
+        parts = self.chunks.map(partial(self._image_terms, gradient=gradient), x, flat_dx, index)
         terms = _sum_terms((weighted * dx).sum((1, 2, 3)) / 2, parts, n_paths)
         return terms, _assemble_gradient(paths, weighted, parts) if gradient else torch.empty(0)
 
@@ -203,7 +196,7 @@ class LeastSquaresAction(Action):
     def scaled_drift(self, paths: Float[Tensor, "path image bead dim"]) -> Float[Tensor, "path interior n"]:
         """dt sqrt(D) s at the interior images: what the score moves an image by in one step, in z."""
         x = paths[:, 1:-1].flatten(0, 1)
-        score = torch.cat([self.score(x[c]) for c in self.chunks(x)])
+        score = torch.cat(self.chunks.map(self.score, x))
         scaled = self.dynamics.dt_ps * self.dynamics.diffusion_like(x).sqrt() * score
         return scaled.flatten(1).unflatten(0, (paths.shape[0], -1))
 
@@ -214,11 +207,11 @@ class LeastSquaresAction(Action):
 
         def forward(v: Tensor) -> Tensor:
             w = root * v.reshape(x.shape)
-            return (dt * root * torch.cat([self.score.jvp(x[c], w[c]) for c in self.chunks(x)])).view_as(v)
+            return (dt * root * torch.cat(self.chunks.map(self.score.jvp, x, w))).view_as(v)
 
         def backward(v: Tensor) -> Tensor:
             w = root * v.reshape(x.shape)
-            products = [self.score.with_vjp(x[c])[1](w[c]) for c in self.chunks(x)]
+            products = self.chunks.map(lambda part, v: self.score.with_vjp(part)[1](v), x, w)
             return (dt * root * torch.cat(products)).view_as(v)
 
         return forward, backward
@@ -226,7 +219,7 @@ class LeastSquaresAction(Action):
     def scaled_jacobian(self, paths: Float[Tensor, "path image bead dim"]) -> Float[Tensor, "path interior n n"]:
         """K = dt sqrt(D) J sqrt(D) at the interior images."""
         x = paths[:, 1:-1].flatten(0, 1)
-        jacobian = torch.cat([self.score.jacobian(x[c]) for c in self.chunks(x)])
+        jacobian = torch.cat(self.chunks.map(self.score.jacobian, x))
         root = self.dynamics.diffusion_like(paths).sqrt().expand(x.shape[1:]).flatten()
         scaled = jacobian.mul_(self.dynamics.dt_ps * root.unsqueeze(0) * root.unsqueeze(1))
         return scaled.unflatten(0, (paths.shape[0], -1))

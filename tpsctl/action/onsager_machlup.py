@@ -14,12 +14,14 @@ class OnsagerMachlupAction(Action):
         score: Score at the diffusion time of this action.
         dynamics: Step and diffusion coefficients.
         divergence: How the divergence is got: exact or by random probes.
-        memory_gb: Memory that the graphs of one chunk of images may take, GB.
+        memory_gb: Memory that the graphs of one chunk of images may take, GB; None to choose by the device.
     """
 
     functional = "onsager_machlup"
 
-    def __init__(self, score: Score, dynamics: Dynamics, divergence: Divergence, *, memory_gb: float = 1.0) -> None:
+    def __init__(
+        self, score: Score, dynamics: Dynamics, divergence: Divergence, *, memory_gb: float | None = None
+    ) -> None:
         super().__init__(score, dynamics, memory_gb=memory_gb)
         self.divergence = divergence
 
