@@ -1,0 +1,256 @@
+"""One optimization step of the published networks: tpsctl beside a plain implementation of the published layer.
+
+    python -m benchmarks.network_step [--beads 10 20 28 35 56]
+
+A step is value and gradient of the truncated action of 1 path x 200 images in float32, at the published sizes of each
+protein's network with random weights. Each implementation runs in a process of its own, so that peak memory is its own;
+the two take turns, so that other work on the machine hits them alike. Between turns the machine's own peaks are
+measured. Sizes not asked for keep their earlier results.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks import report
+from benchmarks.plain_layer import PlainGraphTransformer, plain_step
+from tpsctl.action import Dynamics, TruncatedAction
+from tpsctl.action.memory import bytes_per_image
+from tpsctl.prior.network.graph_transformer import Beads, GraphTransformer, GraphTransformerSizes
+from tpsctl.prior.published.fields import MoleculeField
+from tpsctl.prior.published.noising import cosine_tables
+from tpsctl.prior.published.prior import PublishedPrior
+
+HIDDEN = {10: 64, 20: 128, 28: 96, 35: 128, 56: 128}
+"""Width of the published networks of chignolin, Trp-cage, BBA, villin and protein G; 3 blocks, 8 heads of 64."""
+BARS = {10: (6, 3), 20: (9, 6), 28: (14, 8), 35: (20, 10), 56: (35, 15)}
+"""Least ratios plain / tpsctl of time and memory."""
+TURNS = {10: (1, 5), 20: (1, 3), 28: (1, 2), 35: (0, 2), 56: (0, 1)}
+"""Steps of each that are not counted, and that are: the plain step takes a minute at 56 beads."""
+PER_TURN = 3
+"""Steps of tpsctl in a turn, of which the median counts."""
+WAYS = ("plain", "tpsctl")
+IMAGES, TIME, SCALE_NM = 200, 0.02, 0.5
+MASS_AMU = 12.011
+
+
+class Step:
+    """One implementation, ready for steps; random weights and path are the same for both."""
+
+    def __init__(self, way: str, beads: int, *, images: int = IMAGES, device: str = "cpu"):
+        torch.manual_seed(beads)
+        self.way = way
+        sizes = GraphTransformerSizes(beads, 0, HIDDEN[beads], 3, 8, 64, False, True, False, 1)
+        network = GraphTransformer(sizes)
+        self.path = (SCALE_NM * torch.randn(images, beads, 3)).to(device)
+        self.dynamics = Dynamics.langevin(
+            dt_ps=0.001, masses_amu=[MASS_AMU] * beads, friction_per_ps=1.0, temperature_k=350.0
+        )
+        field = MoleculeField(network, Beads(torch.arange(beads)))
+        prior = PublishedPrior("diffusion", field, cosine_tables(1000), scale_nm=(SCALE_NM,))
+        prior.to(device=device, dtype=torch.float32)
+        self.sigma = float(prior.schedule.sigma(torch.tensor(TIME, dtype=torch.float64)))
+        self.action = TruncatedAction(prior.at(TIME), self.dynamics)
+        self.plain = PlainGraphTransformer(sizes).to(device)
+        self.plain.load_state_dict(network.state_dict())
+
+    def gradient(self, path: torch.Tensor) -> torch.Tensor:
+        if self.way == "tpsctl":
+            return self.action.value_and_gradient(path.unsqueeze(0))[1][0]
+        return plain_step(self.plain, path, self.dynamics, time=TIME, sigma=self.sigma, scale_nm=SCALE_NM)[1]
+
+    def gflop(self) -> float:
+        """Arithmetic of all matrix products of a step, counted on a short path."""
+        short = self.path[:9]
+        self.gradient(short)
+        with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.addmm_: _addmm_flop}) as counter:
+            self.gradient(short)
+        return counter.get_total_flops() / 1e9 * (IMAGES - 1) / (len(short) - 1)
+
+
+def _addmm_flop(total: Any, a: Any, b: Any, **_: Any) -> int:
+    return 2 * a[0] * a[1] * b[1]
+
+
+def work(way: str, beads: int) -> None:
+    """A process that makes steps on request: one line in, one line of JSON out."""
+    torch.set_num_threads(report_threads())
+    step = Step(way, beads)
+    idle = _memory_mb("VmRSS")
+    for line in sys.stdin:
+        if line.startswith("step"):
+            started = time.perf_counter()
+            gradient = step.gradient(step.path)
+            answer = {"seconds": time.perf_counter() - started, "peak_mb": _memory_mb("VmHWM") - idle}
+        elif line.startswith("facts"):
+            saved = bytes_per_image(step.action.score, step.path[:4]) if way == "tpsctl" else float("nan")
+            answer = {"gflop": step.gflop(), "bytes_per_image": saved, "chunk": step.action.chunks.images}
+        else:
+            torch.save(gradient, line.split()[1])
+            answer = {}
+        print(json.dumps(answer), flush=True)
+
+
+def report_threads() -> int:
+    """All cores that this process may use, two at most: the bars are for two."""
+    return min(2, len(os.sched_getaffinity(0)))
+
+
+def _memory_mb(what: str) -> float:
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(what))
+    return int(line.split()[1]) / 1e3
+
+
+class Worker:
+    """Handle of such a process."""
+
+    def __init__(self, way: str, beads: int):
+        command = [sys.executable, "-m", "benchmarks.network_step", "--worker", way, "--beads", str(beads)]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=report.ROOT
+        )
+
+    def ask(self, request: str) -> dict[str, Any]:
+        assert self._process.stdin
+        assert self._process.stdout
+        print(request, file=self._process.stdin, flush=True)
+        return json.loads(self._process.stdout.readline())
+
+    def close(self) -> None:
+        self._process.communicate()
+
+
+def matmul_gflops(device: str = "cpu", n: int = 2048) -> float:
+    """Speed of one float32 product n^3, GFLOP/s."""
+    a, b, c = (torch.randn(n, n, device=device) for _ in range(3))
+    return 2 * n**3 / _seconds(lambda: torch.mm(a, b, out=c), device) / 1e9
+
+
+def bandwidth_gb_s(device: str = "cpu", megabytes: int = 256) -> float:
+    """Speed of a copy between two large arrays, read plus write, GB/s."""
+    a = torch.ones(megabytes * 250_000, device=device)
+    b = torch.empty_like(a)
+    return 2 * a.nbytes / _seconds(lambda: b.copy_(a), device) / 1e9
+
+
+def _seconds(work: Any, device: str, repeats: int = 5) -> float:
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        work()
+        if device != "cpu":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+def measure(beads: int) -> dict[str, Any]:
+    """Both implementations in turns at one size."""
+    facts = report.machine()
+    workers = {way: Worker(way, beads) for way in WAYS}
+    seconds: dict[str, list[float]] = {way: [] for way in WAYS}
+    peaks: dict[str, list[float]] = {"matmul": [], "bandwidth": []}
+    memory = {}
+    warm_up, turns = TURNS[beads]
+    for turn in range(-warm_up, turns):
+        peaks["matmul"].append(matmul_gflops())
+        peaks["bandwidth"].append(bandwidth_gb_s())
+        for way, worker in workers.items():
+            answers = [worker.ask("step") for _ in range(PER_TURN if way == "tpsctl" else 1)]
+            memory[way] = answers[-1]["peak_mb"]
+            if turn >= 0:
+                seconds[way].append(statistics.median(answer["seconds"] for answer in answers))
+    with tempfile.TemporaryDirectory() as folder:
+        for way, worker in workers.items():
+            worker.ask(f"save {folder}/{way}.pt")
+        plain, ours = (torch.load(f"{folder}/{way}.pt", weights_only=True) for way in WAYS)
+    about = {way: worker.ask("facts") for way, worker in workers.items()}
+    for worker in workers.values():
+        worker.close()
+    return {
+        "machine": facts | {"threads": report_threads()},
+        "seconds": seconds,
+        "median_seconds": report.medians(seconds),
+        "peak_mb": memory,
+        "gflop": {way: about[way]["gflop"] for way in WAYS},
+        "bytes_per_image": about["tpsctl"]["bytes_per_image"],
+        "images_per_chunk": about["tpsctl"]["chunk"],
+        "matmul_gflops": max(peaks["matmul"]),
+        "bandwidth_gb_s": max(peaks["bandwidth"]),
+        "gradient_difference": float((ours - plain).abs().max() / plain.abs().max()),
+    }
+
+
+def row(beads: int, found: dict[str, Any]) -> list[Any]:
+    """A size's line in the table."""
+    time_, memory = found["median_seconds"], found["peak_mb"]
+    speed = found["gflop"]["tpsctl"] / time_["tpsctl"]
+    saved = found["bytes_per_image"] * (IMAGES - 1) / time_["tpsctl"] / 1e9  # half saved; written once, read once
+    return [
+        beads,
+        time_["plain"],
+        time_["tpsctl"],
+        time_["plain"] / time_["tpsctl"],
+        BARS[beads][0],
+        memory["plain"],
+        memory["tpsctl"],
+        memory["plain"] / memory["tpsctl"],
+        BARS[beads][1],
+        found["gradient_difference"],
+        found["gflop"]["plain"],
+        found["gflop"]["tpsctl"],
+        f"{speed:.0f} of {found['matmul_gflops']:.0f} ({100 * speed / found['matmul_gflops']:.0f} %)",
+        f"{saved:.1f} of {found['bandwidth_gb_s']:.0f}",
+    ]
+
+
+HEAD = (
+    "beads",
+    "plain, s",
+    "tpsctl, s",
+    "ratio",
+    "bar",
+    "plain, MB",
+    "tpsctl, MB",
+    "ratio",
+    "bar",
+    "gradient differs by",
+    "plain, GFLOP",
+    "tpsctl, GFLOP",
+    "GFLOP/s of matmul peak",
+    "GB/s kept for derivatives of copy speed",
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--beads", type=int, nargs="*", default=list(HIDDEN), choices=list(HIDDEN))
+    parser.add_argument("--worker", choices=WAYS, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.worker:
+        work(arguments.worker, arguments.beads[0])
+        return
+    torch.set_num_threads(report_threads())
+    facts = report.machine() | {"threads": report_threads()}
+    stored = report.RESULTS / "network_step.json"
+    sizes = json.loads(stored.read_text())["sizes"] if stored.exists() else {}
+    title = "One step, truncated action, 1 path x 200 images, float32; memory over the idle process"
+    for beads in arguments.beads:
+        sizes[str(beads)] = measure(beads)
+        sizes = dict(sorted(sizes.items(), key=lambda item: int(item[0])))
+        rows = [row(int(key), found) for key, found in sizes.items()]
+        report.write_report("network_step", facts, {"sizes": sizes}, [report.Table(title, HEAD, rows)])
+
+
+if __name__ == "__main__":
+    main()
