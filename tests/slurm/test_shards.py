@@ -200,14 +200,13 @@ def test_requeues_are_bounded(slurm, submit, out):
     assert slurm.tpsctl("status", out).returncode == 75
 
 
-def test_the_shard_of_a_node_that_failed_goes_on_elsewhere(slurm, submit, out, unbroken):
+def test_a_shard_that_slurm_itself_requeues_goes_on(slurm, submit, out, unbroken):
     jobs = submit("--shards", 1, *SLOW)
     wait_for_step(out, 1, 1)
-    node = slurm.query("sinfo", "-h", "-o", "%n")
-    slurm.run("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
-    time.sleep(1)
-    slurm.run("scontrol", "update", f"nodename={node}", "state=resume")
+    slurm.run("scontrol", "requeue", f"{jobs['array_job']}_1")  # as after the failure of its node
     assert slurm.wait_for(jobs["gather_job"], "COMPLETED"), logs(out)
+    assert "restart 1" in (out / "slurm" / "shard_0001.log").read_text()
+    assert not list((out / "slurm").glob("requeues_*")), "not counted: the bound is for its own requeues"
     assert result(out) == unbroken(*SLOW)
 
 
