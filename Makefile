@@ -2,6 +2,7 @@
 # make test       install, then run the tests
 # make check      what CI runs: lint, format, types, tests
 # make bench      energies beside the bare OpenMM loop; paths beside their controls (NEB, force field, flat model)
+# make bench-gpu  one optimization step of the published networks on a CUDA GPU
 # make reproduce-alanine   simulate alanine dipeptide and train its priors anew, into runs/alanine_dipeptide
 # make reproduce-mueller-brown   train both kinds of prior on the Mueller-Brown surface and find paths, from nothing
 # make reproduce-chignolin (-trp_cage, -bba, -villin, -protein_g)   published protocol, with your checkpoints
@@ -15,7 +16,7 @@ PIP_INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-chec
 
 FAST_FOLDERS = chignolin trp_cage bba villin protein_g
 
-.PHONY: help sample test lint format check bench reproduce-alanine reproduce-mueller-brown clean
+.PHONY: help sample test lint format check bench bench-gpu reproduce-alanine reproduce-mueller-brown clean
 .PHONY: $(FAST_FOLDERS:%=reproduce-%)
 .DEFAULT_GOAL := help
 
@@ -40,8 +41,12 @@ format: .venv/installed-dev
 check: lint test
 
 bench: .venv/installed-dev
+	.venv/bin/python -m benchmarks.network_step
 	.venv/bin/python -m benchmarks.openmm_energies
 	.venv/bin/python -m benchmarks.alanine_controls
+
+bench-gpu: .venv/installed-dev
+	.venv/bin/python -m benchmarks.network_gpu
 
 reproduce-alanine: .venv/installed
 	.venv/bin/tpsctl simulate recipes/alanine_dipeptide/simulate.yaml
