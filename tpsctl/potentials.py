@@ -46,6 +46,18 @@ def mueller_brown(x: Float[Tensor, "batch 1 2"]) -> Float[Tensor, " batch"]:
     return (amplitude * torch.exp(xx * dx**2 + xy * dx * dy + yy * dy**2)).sum(-1)
 
 
+def mueller_brown_derivatives(x: Float[Tensor, "batch 1 2"]) -> tuple[Tensor, Tensor]:
+    """Gradient (batch, 1, 2) and Hessian (batch, 2, 2) of `mueller_brown`, kJ/mol per nm and nm^2."""
+    amplitude, x0, y0 = (x.new_tensor(c) for c in (_AMPLITUDE, _X0, _Y0))
+    form = x.new_tensor([[[2 * a, b], [b, 2 * c]] for a, b, c in zip(_XX, _XY, _YY, strict=True)])
+    away = torch.stack((x[:, 0, :1] - x0, x[:, 0, 1:] - y0), -1)  # (batch, term, 2)
+    slope = (form @ away.unsqueeze(-1)).squeeze(-1)
+    value = amplitude * torch.exp((away * slope).sum(-1) / 2)
+    weighted = value.unsqueeze(-1) * slope
+    hessian = weighted.mT @ slope + (value @ form.flatten(1)).view(-1, 2, 2)
+    return weighted.sum(1, keepdim=True), hessian
+
+
 def double_well(
     x: Float[Tensor, "batch bead dim"], *, barrier: float, half_distance_nm: float, stiffness: float
 ) -> Float[Tensor, " batch"]:

@@ -232,7 +232,7 @@ def test_finished_paths_leave_the_batch(method):
     _, outcome = METHODS[method].minimize(action, torch.cat([done[None], away]), on_step=reports.append)
     assert outcome.steps[0] < outcome.steps[1]
     assert sizes[-1] < sizes[-2] * 2
-    assert max(sizes[-3:]) <= 11
+    assert max(sizes[-3:]) <= max(sizes) / 2  # one path where there were two
     assert reports[-1].active.tolist() == [False, False]
     assert [r.step for r in reports] == list(range(len(reports)))
 

@@ -28,9 +28,11 @@ class GaussNewtonSystem(ABC):
 
     Attributes:
         empty: True until the first `refresh`.
+        first_damping: lambda to begin with, in units of the path Laplacian.
     """
 
     empty = True
+    first_damping = 1e-3
 
     @abstractmethod
     def refresh(self, index: Int[Tensor, " active"], paths: Tensor) -> None:

@@ -28,6 +28,7 @@ from tpsctl.action.base import Action, LeastSquaresAction
 from tpsctl.errors import TpsctlError
 from tpsctl.optimize.base import Convergence, Minimization, Monitor, Optimizer, Status
 from tpsctl.optimize.gauss_newton import BlockSystem, GaussNewtonSystem, ProductSystem
+from tpsctl.optimize.newton import NewtonSystem
 from tpsctl.optimize.scaling import Scaling
 from tpsctl.optimize.state import State, within
 
@@ -70,8 +71,9 @@ class LevenbergMarquardt(Optimizer):
     Args:
         max_steps: Most values and gradients per path.
         convergence: When a path is finished.
-        damping: First lambda, in units of the path Laplacian (whose largest eigenvalue is 4).
-        solver: "block" (dense blocks), "products" (matrix-free), "auto" by the memory the blocks would take.
+        damping: First lambda, in units of the path Laplacian (largest eigenvalue 4); None for the solver's own.
+        solver: "block" (dense blocks), "products" (matrix-free), "newton" (second derivatives too, for images of a
+            few coordinates), "auto" by the size of the images and the memory the blocks would take.
         memory_gb: What "auto" lets the blocks take, GB.
     """
 
@@ -82,8 +84,8 @@ class LevenbergMarquardt(Optimizer):
         *,
         max_steps: int,
         convergence: Convergence | None = None,
-        damping: float = 1e-3,
-        solver: Literal["auto", "block", "products"] = "auto",
+        damping: float | None = None,
+        solver: Literal["auto", "block", "products", "newton"] = "auto",
         memory_gb: float = 2.0,
     ) -> None:
         super().__init__(max_steps=max_steps, convergence=convergence)
@@ -99,6 +101,8 @@ class LevenbergMarquardt(Optimizer):
 
     def system(self, action: LeastSquaresAction, paths: Tensor) -> GaussNewtonSystem:
         """The linear solver for this batch."""
+        if self.solver == "newton" or (self.solver == "auto" and NewtonSystem.fits(paths)):
+            return NewtonSystem(action, paths)
         n = paths[0, 0].numel()
         block_gb = BlockSystem.MATRICES * paths.shape[0] * paths.shape[1] * n**2 * paths.element_size() / 1e9
         if self.solver == "block" or (self.solver == "auto" and block_gb <= self.memory_gb):
@@ -123,7 +127,7 @@ class _Run(Minimization):
             direction=torch.zeros_like(z),
             length=paths.new_ones(n),
             stretch=paths.new_ones(n),
-            damping=paths.new_full((n,), options.damping),
+            damping=paths.new_full((n,), options.damping or self.system.first_damping),
             failures=torch.zeros(n, dtype=torch.long, device=paths.device),
             trial=paths.clone(),
         )

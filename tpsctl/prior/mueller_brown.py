@@ -1,9 +1,10 @@
-"""The Mueller-Brown surface as a prior: one bead in two dimensions, score exact."""
+"""The Mueller-Brown surface as a prior: one bead in two dimensions, score and Jacobian in closed form."""
 
 from torch import Tensor
 
-from tpsctl.potentials import mueller_brown
-from tpsctl.prior.potential import PotentialPrior
+from tpsctl.potentials import mueller_brown, mueller_brown_derivatives
+from tpsctl.prior.potential import PotentialPrior, require_no_noise
+from tpsctl.score import Score, VectorProduct
 
 
 class MuellerBrownPrior(PotentialPrior):
@@ -15,3 +16,28 @@ class MuellerBrownPrior(PotentialPrior):
 
     def energy(self, x: Tensor) -> Tensor:
         return mueller_brown(x)
+
+    def at(self, t: float) -> Score:
+        require_no_noise(self.kind, t)
+        return _MuellerBrownScore(self._kt)
+
+
+class _MuellerBrownScore(Score):
+    """-grad U / kT without autograd: its calls would take longer than the arithmetic."""
+
+    def __init__(self, kt: float) -> None:
+        self._kt = kt
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return -mueller_brown_derivatives(x)[0] / self._kt
+
+    def with_vjp(self, x: Tensor) -> tuple[Tensor, VectorProduct]:
+        gradient, hessian = mueller_brown_derivatives(x)
+        jacobian = -hessian / self._kt
+        return -gradient / self._kt, lambda v: v @ jacobian  # J is symmetric
+
+    def jvp(self, x: Tensor, v: Tensor) -> Tensor:
+        return v @ self.jacobian(x)
+
+    def jacobian(self, x: Tensor) -> Tensor:
+        return -mueller_brown_derivatives(x)[1] / self._kt
