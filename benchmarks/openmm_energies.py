@@ -5,23 +5,21 @@
 The ways take turns, so that other work on the machine hits them alike; medians over the rounds are reported.
 """
 
-import json
-import statistics
+import argparse
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import openmm
 import torch
 
-from benchmarks.alanine_controls import RECIPE, RESULTS, machine
+from benchmarks.report import ROOT, Table, in_turns, machine, medians, write_report
 from tpsctl import assemble
 from tpsctl.forcefield import create_system
-from tpsctl.output.atomic import write_text
 from tpsctl.recipe import models
 from tpsctl.recipe.loader import load_recipe
 from tpsctl.validation.energy import EnergyModel, Restraint
 
+RECIPE = ROOT / "recipes" / "alanine_dipeptide.yaml"
 IMAGES = 16 * 100
 FRESH = 50
 """Contexts made one by one; their time is scaled to all images."""
@@ -30,6 +28,8 @@ FORCE_FIELD = ("amber99sbildn.xml",)
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    facts = machine()
     system = assemble.make_system(load_recipe(RECIPE, models.Recipe).endpoints)
     generator = torch.Generator().manual_seed(0)
     shape = (IMAGES, *system.ends.shape[1:])
@@ -55,24 +55,18 @@ def main() -> None:
         "bare loop": lambda: [energy(kept, frame) for frame in frames],
         "tpsctl, one thread": lambda: one.energies(x),
         "tpsctl, all threads": lambda: automatic.energies(x),
+    }
+    minimized = {
         "tpsctl, minimized, one thread": lambda: one.minimize(x, Restraint()),
         "tpsctl, minimized, all threads": lambda: automatic.minimize(x, Restraint()),
     }
-    seconds = {name: [] for name in ways}
-    for turn in range(ROUNDS):
-        for name, way in ways.items():
-            if "minimized" in name and turn >= 3:
-                continue
-            started = time.perf_counter()
-            way()
-            seconds[name].append((time.perf_counter() - started) * (IMAGES / FRESH if "Context" in name else 1))
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    report = {"machine": machine(), "images": IMAGES, "atoms": x.shape[1], "platform": automatic.platform}
-    report |= {"threads": automatic.threads, "build_seconds": build, "seconds": medians}
-    Path(RESULTS).mkdir(parents=True, exist_ok=True)
-    write_text(RESULTS / "openmm_energies.json", json.dumps(report, indent=1) + "\n")
-    for name, value in medians.items():
-        print(f"{name:32s} {1000 * value:9.1f} ms   {value / medians['bare loop']:6.2f} x bare loop")
+    seconds = in_turns(ways, rounds=ROUNDS) | in_turns(minimized, rounds=3, warm_up=0)
+    seconds["a Context per image"] = [value * IMAGES / FRESH for value in seconds["a Context per image"]]
+    middle = medians(seconds)
+    rows = [[name, 1000 * value, value / middle["bare loop"]] for name, value in middle.items()]
+    table = Table(f"Energies of {IMAGES} images of alanine dipeptide", ["way", "ms", "times the bare loop"], rows)
+    facts |= {"platform": automatic.platform, "threads": automatic.threads}
+    write_report("openmm_energies", facts, {"build_seconds": build, "seconds": middle}, [table])
 
 
 if __name__ == "__main__":

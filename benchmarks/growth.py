@@ -1,0 +1,146 @@
+"""Time and memory against the number of paths, images and beads; one curve for each, the rest fixed.
+
+    python -m benchmarks.growth
+
+Steps of two kinds, on one thread: a gradient of the truncated action under a graph transformer of the fast-folder size
+with random weights (paths, images, beads), and a Levenberg-Marquardt step of the alanine dipeptide recipe (paths,
+images). Each point is a process of its own; memory is its peak over what it held before the first step.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.published_protocol import alanine_dipeptide
+from benchmarks.report import ROOT, Table, machine, write_report
+from tpsctl.action import Dynamics, TruncatedAction
+from tpsctl.optimize import LevenbergMarquardt
+from tpsctl.prior.network.graph_transformer import Beads, GraphTransformer, GraphTransformerSizes
+from tpsctl.prior.published.fields import MoleculeField
+from tpsctl.prior.published.noising import cosine_tables
+from tpsctl.prior.published.prior import PublishedPrior
+
+FIGURE = ROOT / "docs" / "figures" / "growth.png"
+GRADIENT = {"paths": (1, 2, 4, 8), "images": (25, 50, 100, 200), "beads": (10, 20, 40, 80)}
+FIXED = {"paths": 1, "images": 50, "beads": 20}
+NEWTON = {"paths": (1, 2, 4), "images": (25, 50, 100)}
+NEWTON_FIXED = {"paths": 1, "images": 50}
+ROUNDS = 3
+
+
+def gradient(paths: int, images: int, beads: int) -> Callable[[], Any]:
+    """A gradient of the action under a network of 3 blocks of width 128, 8 heads of 64, random weights."""
+    torch.manual_seed(0)
+    network = GraphTransformer(GraphTransformerSizes(beads, 0, 128, 3, 8, 64, False, True, False, 1))
+    field = MoleculeField(network, Beads(torch.arange(beads)))
+    prior = PublishedPrior("diffusion", field, cosine_tables(1000), scale_nm=(0.5,))
+    prior.to(device="cpu", dtype=torch.float32)
+    dynamics = Dynamics.uniform(dt_ps=1e-3, diffusion_nm2_per_ps=1.0, n_beads=beads)
+    action, x = TruncatedAction(prior.at(0.02), dynamics), 0.5 * torch.randn(paths, images, beads, 3)
+    return lambda: action.value_and_gradient(x)
+
+
+def newton(paths: int, images: int) -> Callable[[], Any]:
+    """Two steps of Levenberg-Marquardt on alanine dipeptide."""
+    problem = alanine_dipeptide(images)
+    optimizer, x = LevenbergMarquardt(max_steps=2), problem.guess.repeat(paths, 1, 1, 1)
+    return lambda: optimizer.minimize(problem.action, x)
+
+
+def measured(kind: str, sizes: dict[str, int]) -> dict[str, float]:
+    """Median seconds, and peak memory over what was there before (MB), in this process."""
+    torch.set_num_threads(1)
+    work = gradient(**sizes) if kind == "gradient" else newton(**sizes)
+    idle, seconds = _memory_mb("VmRSS"), []
+    work()
+    for _ in range(ROUNDS):
+        started = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - started)
+    divided = 1 if kind == "gradient" else 2
+    return {"seconds": sorted(seconds)[ROUNDS // 2] / divided, "memory_mb": _memory_mb("VmHWM") - idle}
+
+
+def curve(kind: str, name: str, values: tuple[int, ...], fixed: dict[str, int]) -> list[dict[str, Any]]:
+    """A point for each value, each in a process of its own."""
+    points = []
+    for value in values:
+        sizes = fixed | {name: value}
+        command = [sys.executable, "-m", "benchmarks.growth", "--point", kind, json.dumps(sizes)]
+        answer = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+        points.append({"kind": kind, "varied": name, **sizes, **json.loads(answer)})
+    return points
+
+
+def draw(points: list[dict[str, Any]]) -> None:
+    """Time above, memory below; a panel for each quantity varied."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    names = {"gradient": "gradient, graph transformer", "newton": "Levenberg–Marquardt step, 22 atoms"}
+    looks = {"gradient": ("#0072B2", "o"), "newton": ("#D55E00", "s")}
+    figure, panels = pyplot.subplots(2, 3, figsize=(8.4, 4.6), sharey="row", sharex="col")
+    for column, varied in enumerate(GRADIENT):
+        for row, (what, label) in enumerate((("seconds", "seconds"), ("memory_mb", "memory, MB"))):
+            axes = panels[row][column]
+            for kind, (color, marker) in looks.items():
+                chosen = [p for p in points if p["kind"] == kind and p["varied"] == varied]
+                if chosen:
+                    axes.plot(
+                        [p[varied] for p in chosen],
+                        [p[what] for p in chosen],
+                        color=color,
+                        marker=marker,
+                        label=names[kind],
+                    )
+            axes.set(xscale="log", yscale="log")
+            axes.grid(which="major", color="#e4e4e4", linewidth=0.6)
+            if column == 0:
+                axes.set_ylabel(label)
+        panels[1][column].set_xlabel(varied)
+        ticks = GRADIENT[varied]
+        panels[1][column].set_xticks(ticks, [str(t) for t in ticks])
+        panels[1][column].minorticks_off()
+    panels[0][0].legend(frameon=False, fontsize=8)
+    figure.tight_layout()
+    FIGURE.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(FIGURE, dpi=110)
+
+
+def _memory_mb(what: str) -> float:
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(what))
+    return int(line.split()[1]) / 1e3
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--point", nargs=2, metavar=("KIND", "SIZES"), help="measure one point in this process")
+    arguments = parser.parse_args()
+    if arguments.point:
+        print(json.dumps(measured(arguments.point[0], json.loads(arguments.point[1]))))
+        return
+    facts, points = machine() | {"threads": 1}, []
+    for varied, values in GRADIENT.items():
+        points += curve("gradient", varied, values, FIXED)
+    for varied, values in NEWTON.items():
+        points += curve("newton", varied, values, NEWTON_FIXED)
+    draw(points)
+    head = ["step", "varied", "paths", "images", "beads", "s", "MB"]
+    cells = [
+        [p["kind"], p["varied"], p["paths"], p["images"], p.get("beads", 22), p["seconds"], p["memory_mb"]]
+        for p in points
+    ]
+    write_report("growth", facts, {"points": points}, [Table("Growth", head, cells)])
+
+
+if __name__ == "__main__":
+    main()
