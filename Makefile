@@ -1,7 +1,8 @@
 # make sample     install, then find transition paths of alanine dipeptide with the embedded prior
 # make test       install, then run the tests
 # make check      what CI runs: lint, format, types, tests
-# make bench      energies beside the bare OpenMM loop; paths beside their controls (NEB, force field, flat model)
+# make bench      step, time to action, energies, start-up, growth: all CPU benchmarks, 10 minutes
+# make bench-paths   the slow ones: the published protocol in full; paths beside NEB, the force field and a flat model
 # make bench-gpu  one optimization step of the published networks on a CUDA GPU
 # make reproduce-alanine   simulate alanine dipeptide and train its priors anew, into runs/alanine_dipeptide
 # make reproduce-mueller-brown   train both kinds of prior on the Mueller-Brown surface and find paths, from nothing
@@ -16,7 +17,7 @@ PIP_INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-chec
 
 FAST_FOLDERS = chignolin trp_cage bba villin protein_g
 
-.PHONY: help sample test lint format check bench bench-gpu reproduce-alanine reproduce-mueller-brown clean
+.PHONY: help sample test lint format check bench bench-gpu bench-paths reproduce-alanine reproduce-mueller-brown clean
 .PHONY: $(FAST_FOLDERS:%=reproduce-%)
 .DEFAULT_GOAL := help
 
@@ -42,7 +43,14 @@ check: lint test
 
 bench: .venv/installed-dev
 	.venv/bin/python -m benchmarks.network_step
+	.venv/bin/python -m benchmarks.time_to_action
 	.venv/bin/python -m benchmarks.openmm_energies
+	.venv/bin/python -m benchmarks.start_up
+	.venv/bin/python -m benchmarks.batches
+	.venv/bin/python -m benchmarks.growth
+
+bench-paths: .venv/installed-dev
+	.venv/bin/python -m benchmarks.published_protocol
 	.venv/bin/python -m benchmarks.alanine_controls
 
 bench-gpu: .venv/installed-dev
