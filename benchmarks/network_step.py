@@ -52,7 +52,7 @@ class Step:
         self.way = way
         sizes = GraphTransformerSizes(beads, 0, HIDDEN[beads], 3, 8, 64, False, True, False, 1)
         network = GraphTransformer(sizes)
-        self.path = (SCALE_NM * torch.randn(images, beads, 3)).to(device)
+        self.path = (SCALE_NM * torch.randn(images, beads, 3)).float().to(device)
         self.dynamics = Dynamics.langevin(
             dt_ps=0.001, masses_amu=[MASS_AMU] * beads, friction_per_ps=1.0, temperature_k=350.0
         )
@@ -61,7 +61,7 @@ class Step:
         prior.to(device=device, dtype=torch.float32)
         self.sigma = float(prior.schedule.sigma(torch.tensor(TIME, dtype=torch.float64)))
         self.action = TruncatedAction(prior.at(TIME), self.dynamics)
-        self.plain = PlainGraphTransformer(sizes).to(device)
+        self.plain = PlainGraphTransformer(sizes).float().to(device)
         self.plain.load_state_dict(network.state_dict())
 
     def gradient(self, path: torch.Tensor) -> torch.Tensor:
