@@ -146,7 +146,7 @@ class Slurm:
         words = self.query("scontrol", "--oneliner", "show", "job", job).split()
         return dict(word.split("=", 1) for word in words if "=" in word)
 
-    def wait_for(self, job: str, *states: str, seconds: float = 300) -> dict[str, str]:
+    def wait_for(self, job: str, *states: str, seconds: float = 900) -> dict[str, str]:
         """Wait until all tasks of a job are in one of these states; an unknown job counts as none."""
 
         def reached():

@@ -83,7 +83,7 @@ def status_of(out, shard, of):
     return json.loads(file.read_text()) if file.exists() else {}
 
 
-def wait_until(condition, what, seconds=200):
+def wait_until(condition, what, seconds=600):
     """The first true value of `condition()`; patient, as other programs may use the same cores."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -233,7 +233,7 @@ def test_status_needs_no_slurm(slurm, submit, out):
 def test_a_time_limit_is_survived(slurm, submit, out, unbroken):
     slower = ("--set", "optimize.learning_rate_nm=0.002", "--set", "path.paths=2")
     jobs = submit("--shards", 2, "--time", "1", "--sbatch", "signal=B:USR1@30", *slower)
-    assert slurm.wait_for(jobs["gather_job"], "COMPLETED", seconds=500), logs(out)
+    assert slurm.wait_for(jobs["gather_job"], "COMPLETED"), logs(out)
     assert "restart 1" in (out / "slurm" / "shard_0001.log").read_text()
     assert result(out) == unbroken(*slower)
 
@@ -245,6 +245,6 @@ def test_preemption_is_survived(slurm, submit, out, unbroken):
     wait_for_step(out, 2, 2)
     other = slurm.query("sbatch", "--parsable", "--exclusive", "--output=/dev/null", "--wrap=sleep 3")
     slurm.wait_for(other, "COMPLETED")
-    assert slurm.wait_for(jobs["gather_job"], "COMPLETED", seconds=200), logs(out)
+    assert slurm.wait_for(jobs["gather_job"], "COMPLETED"), logs(out)
     assert "restart 1" in (out / "slurm" / "shard_0001.log").read_text()
     assert result(out) == unbroken(*SLOW)
