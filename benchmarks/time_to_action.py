@@ -3,9 +3,9 @@
     python -m benchmarks.time_to_action
 
 On the Mueller-Brown surface the protocol is run in full. On alanine dipeptide 5000 steps at 200 images take too long
-for a benchmark: its time is the measured step time (the better of one and two threads) times 5000, and where it ends is taken
-from a full run at 26 images over the same duration, as excess over the least action found there; with fewer images Adam
-gets closer to the minimum, so this favors it. Its learning rate is the best of those tried on all-atom structures
+for a benchmark: its time is the measured step time (the better of one and two threads) times 5000, and where it ends is
+taken from a full run at 26 images over the same duration, as excess over the least action found there; with fewer
+images Adam gets closer to the minimum, so this favors it. Its learning rate is one that all-atom structures bear
 (`benchmarks.published_protocol`; the published 0.2 standard deviations breaks every bond). tpsctl runs the shipped
 recipe on one thread; its time counts until an evaluation of the very same action, at all images, is as low.
 """
