@@ -1,8 +1,8 @@
 """How shards scale, and what gathering very many of them costs.
 
     python -m benchmarks.shards prepare     1000 shards of one tiny path each, on the Mueller-Brown surface
-    python -m benchmarks.shards measure     gather them; then eight paths of the alanine dipeptide recipe as one shard,
-                                            and as two at once, one thread each
+    python -m benchmarks.shards gather      join them
+    python -m benchmarks.shards compare     eight paths of alanine dipeptide as one shard, and as two at once
 
 Times are those of whole commands, from the shell's point of view.
 """
@@ -47,22 +47,22 @@ def prepare() -> None:
         run_recipe(loaded, Settings(threads=1, shard=Shard(number, SHARDS), origin=(str(recipe),)), Progress())
 
 
-def measure() -> None:
-    """Gather, and compare one shard with two."""
-    facts = machine() | {"threads_per_process": 1, "shards": SHARDS, "alanine_paths": PATHS}
+def gather() -> None:
+    """Time the joining of all shards."""
+    facts = machine() | {"shards": SHARDS}
     seconds, memory_gb = timed([tpsctl("gather", MANY)])
+    table = Table(f"Gathering {SHARDS} shards", ["seconds", "largest memory, GB"], [[seconds, memory_gb]])
+    write_report("shards_gathered", facts, {"seconds": seconds, "memory_gb": memory_gb}, [table])
+
+
+def compare() -> None:
+    """Time one shard, and two at once."""
+    facts = machine() | {"threads_per_process": 1, "paths": PATHS}
     one, _ = timed([alanine("1/1")])
     two, _ = timed([alanine("1/2"), alanine("2/2")])
-    results = {"gather_s": seconds, "gather_memory_gb": memory_gb, "one_shard_s": one, "two_shards_s": two}
-    tables = [
-        Table("Gathering 1000 shards", ["seconds", "largest memory, GB"], [[seconds, memory_gb]]),
-        Table(
-            f"{PATHS} paths of alanine dipeptide",
-            ["one shard, s", "two shards at once, s", "ratio"],
-            [[one, two, two / one]],
-        ),
-    ]
-    write_report("shards", facts, results | {"ratio": two / one}, tables)
+    head = ["one shard, s", "two shards at once, s", "ratio"]
+    table = Table(f"{PATHS} paths of alanine dipeptide", head, [[one, two, two / one]])
+    write_report("shards_compared", facts, {"one_s": one, "two_s": two, "ratio": two / one}, [table])
 
 
 def tpsctl(*words: object) -> list[str]:
@@ -89,4 +89,4 @@ def timed(commands: list[list[str]]) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    {"prepare": prepare, "measure": measure}[sys.argv[1]]()
+    {"prepare": prepare, "gather": gather, "compare": compare}[sys.argv[1]]()

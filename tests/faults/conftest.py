@@ -27,14 +27,14 @@ class Running:
             self.code = self._ask({"poll": self.pid})["code"]
         return self.code
 
-    def wait(self, longest_s=300.0):
+    def wait(self, longest_s=1200.0):
         end = time.monotonic() + longest_s
         while self.poll() is None:
             assert time.monotonic() < end, self.text
             time.sleep(0.005)
         return self.code
 
-    def wait_for(self, text, longest_s=120.0):
+    def wait_for(self, text, longest_s=600.0):
         """Until it has said something."""
         end = time.monotonic() + longest_s
         while text not in self.text:
