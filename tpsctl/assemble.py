@@ -77,8 +77,10 @@ def make_system(section: models.MoleculeEndpoints | models.ModelEndpoints) -> Sy
 
 
 def make_prior(section: models.Prior, system: System, device: torch.device) -> Prior:
-    """The prior on its device, in the order of the ends' beads."""
+    """The prior on its device, in the order of the ends' beads; torch keeps the CPU threads that it can use."""
     prior = _prior(section, system).to(device=device, dtype=_precision(section))
+    if prior.one_thread and device.type == "cpu":
+        torch.set_num_threads(1)
     if prior.topology is not None and system.is_molecule:
         prior = _fitted(prior, section, system, device)
     shape = (prior.n_beads, prior.n_dims)

@@ -27,6 +27,7 @@ class Prior(ABC):
         conservative: Whether the score is the gradient of a scalar.
         topology: The molecule, where the prior knows it; None otherwise.
         potential: The potential energy of the model system it stands for, where there is one.
+        one_thread: Whether its operations are so short that splitting them among CPU threads costs more than it saves.
     """
 
     kind: str
@@ -36,6 +37,7 @@ class Prior(ABC):
     conservative: bool
     topology: Topology | None = None
     potential: NamedPotential | None = None
+    one_thread: bool = False
 
     @abstractmethod
     def at(self, t: float) -> Score:

@@ -55,6 +55,7 @@ class GenerativePrior(Prior):
         self.n_beads, self.n_dims = topology.n_atoms, 3
         self.temperature_k = temperature_k
         self.conservative = True
+        self.one_thread = True
         self.smallest_width_nm = smallest_width_nm
 
     def at(self, t: float) -> Score:

@@ -22,6 +22,7 @@ class PotentialPrior(Prior):
 
     temperature_k: float
     conservative = True
+    one_thread = True
 
     def __init__(self, *, temperature_k: float) -> None:
         self.temperature_k = temperature_k

@@ -28,7 +28,7 @@ class ReorderedPrior(Prior):
     def __init__(self, prior: Prior, order: Sequence[int], topology: Topology) -> None:
         self.kind, self.n_beads, self.n_dims = prior.kind, prior.n_beads, prior.n_dims
         self.temperature_k, self.conservative = prior.temperature_k, prior.conservative
-        self.topology = topology
+        self.topology, self.one_thread = topology, prior.one_thread
         self._prior = prior
         self._order = torch.tensor(order)
         self._back = torch.argsort(self._order)
