@@ -232,7 +232,7 @@ def test_status_needs_no_slurm(slurm, submit, out):
 @pytest.mark.slow  # a minute of waiting for the limit, and some for the requeue
 def test_a_time_limit_is_survived(slurm, submit, out, unbroken):
     slower = ("--set", "optimize.learning_rate_nm=0.002", "--set", "path.paths=2")
-    jobs = submit("--shards", 2, "--time", "1", "--sbatch", "signal=B:USR1@30", *slower)
+    jobs = submit("--shards", 2, "--time", "1", "--sbatch", "signal=B:USR1@15", *slower)
     assert slurm.wait_for(jobs["gather_job"], "COMPLETED"), logs(out)
     assert "restart 1" in (out / "slurm" / "shard_0001.log").read_text()
     assert result(out) == unbroken(*slower)
