@@ -145,7 +145,7 @@ def _ask_slurm(directory: Path, scripts: list[Path]) -> tuple[list[Task] | None,
     try:
         return client.tasks_of(scripts, user), ()
     except TpsctlError as error:
-        return None, (f"Slurm was not asked: {error}",)
+        return None, (f"Slurm did not answer: {str(error).splitlines()[0]}",)
 
 
 def _latest(tasks: Iterable[Task]) -> dict[int | None, Task]:
