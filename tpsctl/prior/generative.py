@@ -78,6 +78,11 @@ class GenerativePrior(Prior):
         return float(self.schedule.time_of(torch.tensor(width_nm, dtype=torch.float64)))
 
     @property
+    def largest_width_nm(self) -> float:
+        """Largest noise width trained on, nm: it swamps the molecule."""
+        return float(self.network.linear.log_sigmas[-1].exp())
+
+    @property
     def generative(self) -> bool:
         return True
 
@@ -99,8 +104,7 @@ class GenerativePrior(Prior):
     def sample(self, count: int, generator: torch.Generator, *, steps: int = 100) -> Tensor:
         parameter = next(self.network.parameters())
         shape = torch.empty(count, self.n_beads, self.n_dims, dtype=parameter.dtype, device=parameter.device)
-        # The ladder of widths that were trained on ends where the noise swamps the molecule.
-        width = float(self.network.linear.log_sigmas[-1].exp())
+        width = self.largest_width_nm
         return self._reverse(
             width * standard_normal(shape, generator), width, generator, steps, corrections=_CORRECTIONS
         )

@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from tpsctl.geometry import center
 from tpsctl.topology import Topology
 
 BRANCH_DEPTHS = (0, 1, 3)
@@ -119,6 +120,7 @@ class InternalCoordinates(nn.Module):
 
     def vectors(self, x: Float[Tensor, "batch bead 3"]) -> Float[Tensor, "batch row 3"]:
         """The vectors of all groups, nm."""
+        x = center(x)  # centroids are stored in single precision: their rows add up to zero within 1e-8 only
         flat = self.stacked.to(x.dtype) @ x.transpose(0, 1).flatten(1)  # one product, not one per structure
         return flat.reshape(-1, len(x), 3).transpose(0, 1)
 
@@ -162,26 +164,26 @@ def cross(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _impropers(topology: Topology) -> list[tuple[int, int, int, int]]:
-    """Improper torsions of every three-coordinated center, the center third, as in the Amber force fields."""
+    """Improper torsions of every three-coordinated atom, the atom third, as in the Amber force fields."""
     found = []
-    for center, around in enumerate(topology.neighbors):
+    for atom, around in enumerate(topology.neighbors):
         if len(around) == 3:
             a, b, c = around
-            found += [(a, b, center, c), (b, c, center, a), (c, a, center, b)]
+            found += [(a, b, atom, c), (b, c, atom, a), (c, a, atom, b)]
     return found
 
 
 def _handedness_triples(topology: Topology) -> list[list[Tensor]]:
     """Rows that map positions to the three vectors of every triple product.
 
-    Around a four-coordinated center: any three of its branches. Across a torsion i-j-k-l: the branches at
+    Around a four-coordinated atom: any three of its branches. Across a torsion i-j-k-l: the branches at
     both ends and the axis between them.
     """
     triples = []
-    for center, around in enumerate(topology.neighbors):
+    for atom, around in enumerate(topology.neighbors):
         if len(around) == 4:
             for depth in BRANCH_DEPTHS:
-                branches = [_branch_vector(topology, center, start, depth) for start in around]
+                branches = [_branch_vector(topology, atom, start, depth) for start in around]
                 triples += [list(three) for three in combinations(branches, 3)]
     for i, j, k, m in topology.torsions:
         axis = _unit(topology, k) - _unit(topology, j)
