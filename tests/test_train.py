@@ -266,9 +266,7 @@ def test_a_full_disk_is_said_plainly(recipe, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("pathlib.Path.write_bytes", full)
-    with pytest.raises(
-        OutputError, match=r"training-00000001.safetensors: cannot be written \(No space left"
-    ):
+    with pytest.raises(OutputError, match=r"training-00000001.safetensors: cannot be written \(No space left"):
         run(recipe)
 
 
