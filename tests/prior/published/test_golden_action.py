@@ -10,7 +10,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional
 
 from tpsctl.action.base import Action, Dynamics
 from tpsctl.action.divergence import ExactDivergence
@@ -18,7 +17,6 @@ from tpsctl.action.onsager_machlup import OnsagerMachlupAction
 from tpsctl.action.truncated import TruncatedAction
 from tpsctl.optimize.base import Convergence
 from tpsctl.optimize.first_order import SGD, Adam
-from tpsctl.prior.network import attention, graph_transformer
 from tpsctl.score import AutogradScore
 
 PRECISIONS = [torch.float64, torch.float32]
@@ -96,27 +94,6 @@ def test_forces_along_a_path(case, dtype):
         case.check(f"path_forces{tag}", dtype, force, case.positions(length, "path_angstrom"))
 
 
-@pytest.fixture
-def any_order(monkeypatch):
-    """Layers composed by autograd: the published gradient of its divergence takes third derivatives, tpsctl's never."""
-
-    def gated(new, old, by_new, by_old):
-        a = (new @ by_new + old @ by_old).unsqueeze(-1)
-        return torch.sigmoid(a) * new + torch.sigmoid(-a) * old
-
-    composed = {
-        "gelu": functional.gelu,
-        "standardized": lambda a: functional.layer_norm(a, a.shape[-1:]),
-        "softmax": lambda a: torch.softmax(a, -1),
-        "gated": gated,
-        "to_heads": torch.matmul,
-        "from_heads": lambda y, weight: torch.bmm(y, weight).sum(0),
-    }
-    for module in (attention, graph_transformer):
-        for name in composed.keys() & vars(module).keys():
-            monkeypatch.setattr(module, name, composed[name])
-
-
 class PublishedHutchinson(Action):
     """The published action with divergence, probes given: a trace over all beads, weighted and summed once more.
 
@@ -154,7 +131,6 @@ class PublishedHutchinson(Action):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", PRECISIONS)
-@pytest.mark.usefixtures("any_order")
 def test_published_divergence(case, dtype):
     """Compatibility only."""
     for length, tag in case.lengths():
@@ -198,7 +174,6 @@ def method(request, case):
     return request.param
 
 
-@pytest.mark.usefixtures("any_order")
 def test_actions_and_gradients_at_every_state_of_the_optimizers(case, method):
     paths = torch.tensor(case.arrays[f"opt_{method}_paths_f64"])[:-1]
 
@@ -217,7 +192,6 @@ def test_actions_and_gradients_at_every_state_of_the_optimizers(case, method):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("any_order")
 def test_five_steps_of_the_optimizers(case, method):
     """1e-9, or what the last digit of the start and of the weights decides.
 
