@@ -17,6 +17,7 @@ from tpsctl.gather import gather, read_batch
 from tpsctl.identity import identify
 from tpsctl.progress import Progress
 from tpsctl.recipe.models import Recipe
+from tpsctl.side_by_side import run_side_by_side
 from tpsctl.state.plan import Plan, open_plan
 from tpsctl.state.shard import WHOLE, Shard
 from tpsctl.state.store import write_state
@@ -65,9 +66,30 @@ def run_recipe(recipe: Recipe, settings: Settings, progress: Progress) -> dict[s
         directory = run_directory(recipe, settings)
         progress.say(f"{directory}: this recipe was run here already; nothing to do (--overwrite runs it again).")
         return found | {"directory": str(directory)}
+    tools = Tools(recipe, device, threads)
+    options = processes(found, tools, settings)
     with scratch_folder(settings.scratch) as scratch:
-        done = work(found, Tools(recipe, device, threads), settings, scratch, progress)
+        if len(options) > 1:
+            run_side_by_side(found, options, progress)
+            return gather(found.directory, progress, scratch=scratch)
+        done = work(found, tools, settings, scratch, progress)
         return done if settings.shard else gather(found.directory, progress, scratch=scratch)
+
+
+def processes(plan: Plan, tools: Tools, settings: Settings) -> list[list[str]]:
+    """Options of the processes that share the work: one for each GPU, or for each CPU thread; at most one per batch.
+
+    One process, with no options, for a shard, for a model potential, and for networks that use all threads at once.
+    """
+    missing = sum(not plan.batch_file(batch).exists() for batch in range(plan.batches))
+    saving = ["--save-every", str(settings.save_every_s)]
+    if settings.shard or not settings.origin:
+        return [[]]
+    if tools.device.type == "cuda" and settings.device in ("auto", "cuda"):
+        return [["--device", f"cuda:{gpu}", *saving] for gpu in range(min(torch.cuda.device_count(), missing))]
+    if tools.device.type == "cpu" and tools.system.is_molecule and tools.prior.one_thread:
+        return [["--threads", "1", *saving] for _ in range(min(tools.threads, missing))]
+    return [[]]
 
 
 def work(plan: Plan, tools: Tools, settings: Settings, scratch: Path | None, progress: Progress) -> dict[str, Any]:

@@ -67,7 +67,8 @@ def _notes(manifest: dict[str, Any]) -> list[str]:
         lines.append(f"energies: {' + '.join(protocol['force_field'])}{where}")
     lines += _remedies(manifest["paths"])
     seconds = manifest["seconds"]["total"]
-    return [*lines, f"outcome: {words[manifest['outcome']]} ({seconds:.1f} s)", f"files: {manifest['directory']}"]
+    outcome = f"outcome: {words[manifest['outcome']]} ({seconds:.1f} s of work)"
+    return [*lines, outcome, f"files: {manifest['directory']}"]
 
 
 def _remedies(entries: list[dict[str, Any]]) -> list[str]:
