@@ -1,5 +1,6 @@
 # make sample     install, then find transition paths of alanine dipeptide with the embedded prior
 # make test       install, then run the tests
+# make faults     install, then run the whole fault campaign: kills, full disks, preemption, time limits (an hour)
 # make check      what CI runs: lint, format, types, tests
 # make bench      step, time to action, energies, start-up, growth: all CPU benchmarks, 10 minutes
 # make bench-paths   the slow ones: the published protocol in full; paths beside NEB, the force field and a flat model
@@ -17,7 +18,7 @@ PIP_INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-chec
 
 FAST_FOLDERS = chignolin trp_cage bba villin protein_g
 
-.PHONY: help sample test lint format check bench bench-gpu bench-paths reproduce-alanine reproduce-mueller-brown clean
+.PHONY: help sample test faults lint format check bench bench-gpu bench-paths reproduce-alanine reproduce-mueller-brown clean
 .PHONY: $(FAST_FOLDERS:%=reproduce-%)
 .DEFAULT_GOAL := help
 
@@ -29,6 +30,9 @@ sample: .venv/installed
 
 test: .venv/installed-dev
 	.venv/bin/python -m pytest
+
+faults: .venv/installed-dev
+	.venv/bin/python -m pytest -m "campaign or slow" tests/faults tests/slurm tests/test_side_by_side.py
 
 lint: .venv/installed-dev
 	.venv/bin/ruff check

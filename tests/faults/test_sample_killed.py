@@ -54,6 +54,7 @@ def test_killed_at_five_moments_it_gives_the_result_of_an_unbroken_run(
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.parametrize("each", [1, 8])
 def test_killed_at_forty_moments_it_gives_the_result_of_an_unbroken_run(
     start, content, recipe, tmp_path, record_property, each
@@ -62,6 +63,7 @@ def test_killed_at_forty_moments_it_gives_the_result_of_an_unbroken_run(
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_a_peptide_killed_at_twenty_moments_gives_the_result_of_an_unbroken_run(
     start, content, peptide, tmp_path, record_property
 ):

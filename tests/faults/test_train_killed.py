@@ -71,11 +71,13 @@ def test_a_training_on_points_killed_three_times(start, points, tmp_path, record
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_a_training_on_points_killed_twenty_times(start, points, tmp_path, record_property):
     campaign(start, points, tmp_path, record_property, kills=20, longest_s=4.0)
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_a_training_on_a_molecule_killed_ten_times(start, peroxide, tmp_path, record_property):
     recipe = dataset(peroxide, tmp_path)
     campaign(start, recipe, tmp_path, record_property, kills=10)
