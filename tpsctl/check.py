@@ -31,7 +31,7 @@ from tpsctl.units import thermal_energy
 from tpsctl.validation.energy import EnergyModel
 from tpsctl.validation.geometry import GeometryGate
 
-_TRIAL_STEPS = 2
+_TRIAL_STEPS = 1
 """Steps of each stage that are tried on one path, to see that they work and how long they take."""
 
 _FITTING = 0.3
@@ -255,7 +255,7 @@ def _cost(subject: _Subject) -> Iterator[Finding]:
         terms = stage.action.terms(paths)
         text = f"{stage.name}: action of the guess {terms.total[0].item():.4g} = "
         text += f"kinetic {terms.kinetic[0].item():.4g} + drift {terms.drift[0].item():.4g}; "
-        text += f"{outcome.terms.total[0].item():.4g} after {_TRIAL_STEPS} steps"
+        text += f"{outcome.terms.total[0].item():.4g} after {_TRIAL_STEPS} step"
         yield Finding("action", "ok", text)
     images = guess[0]
     gradients = bytes_per_image(subject.stages[-1].action.score, images) * len(images)

@@ -64,7 +64,9 @@ class AutogradScore(Score):
         def vjp(v: Tensor) -> Tensor:
             if not score.requires_grad:
                 return torch.zeros_like(x)
-            return torch.autograd.grad(score, x, v, retain_graph=True)[0]
+            with torch.enable_grad():  # as a scalar: with v as an argument torch imports sympy first, which takes 1 s
+                along = (score * v).sum()
+            return torch.autograd.grad(along, x, retain_graph=True)[0]
 
         return score.detach(), vjp
 
