@@ -7,16 +7,14 @@ whose backward is
 
     d/dg, d/da of  h . slope(g, a)        g the gradient that arrives, a the layer's input, h arbitrary
 
-in closed form. Weights are constants: nothing here has a derivative with respect to them. Where a third derivative is
-asked for (backward with create_graph), the second one is composed by autograd after all.
+in closed form. Weights are constants: nothing here has a derivative with respect to them. Third derivatives are
+refused: divergences take their gradient as a difference (`tpsctl.action.divergence`).
 
 `to_heads` and `from_heads` are linear, and each is the derivative of the other: they move between [row, channel] and
 [head, row, channel] by one matrix product per head, so that heads are never transposed in memory.
 """
 
 import math
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
@@ -72,11 +70,13 @@ def from_heads(
     return _FromHeads.apply(y, weight)
 
 
-def _composed(slope: Callable[..., Any], inputs: tuple[Tensor, ...], h: tuple[Tensor, ...]) -> list[Tensor | None]:
-    """Derivatives of h . slope(inputs) by autograd, None for constant inputs; they can be differentiated on."""
-    wanted = [tensor for tensor in inputs if tensor.requires_grad]
-    found = iter(torch.autograd.grad(slope(*inputs), wanted, h, create_graph=True, allow_unused=True))
-    return [next(found) if tensor.requires_grad else None for tensor in inputs]
+def _refuse_third_derivatives() -> None:
+    """In the backward of a slope: with create_graph its result would be differentiated on."""
+    if torch.is_grad_enabled():
+        raise NotImplementedError(
+            "third derivatives of a graph transformer: not implemented. Differentiate without create_graph, or take "
+            "a difference of second derivatives."
+        )
 
 
 def _rowwise(a: Tensor, b: Tensor) -> Tensor:
@@ -106,8 +106,7 @@ class _GeluSlope(Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         (h,), (g, a) = grads, ctx.saved_tensors
-        if torch.is_grad_enabled():
-            return tuple(_composed(torch.ops.aten.gelu_backward, (g, a), grads))
+        _refuse_third_derivatives()
         square = a * a
         density = (-0.5 * square).exp_().mul_(1 / math.sqrt(2 * math.pi))
         by_a = density.mul_(square.neg_().add_(2)).mul_(g).mul_(h)
@@ -138,8 +137,7 @@ class _NormSlope(Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         (h,), (g, a, y, mean, r, slope) = grads, ctx.saved_tensors
-        if torch.is_grad_enabled():
-            return *_composed(_norm_slope_of_inputs, (g, a), grads), None, None, None
+        _refuse_third_derivatives()
         n = a.shape[-1]
         crossed = torch.addcmul(h * (_rowwise(g, y) / n), g, _rowwise(h, y) / n)
         by_a = _norm_slope(crossed, a, mean, r).addcmul_(y, _rowwise(h, slope) / n).mul_(-r)
@@ -149,13 +147,6 @@ class _NormSlope(Function):
 def _norm_slope(g: Tensor, a: Tensor, mean: Tensor, precision: Tensor) -> Tensor:
     wanted = [True, False, False]
     return torch.ops.aten.native_layer_norm_backward(g, a, a.shape[-1:], mean, precision, None, None, wanted)[0]
-
-
-def _norm_slope_of_inputs(g: Tensor, a: Tensor) -> Tensor:
-    centered = a - a.mean(-1, keepdim=True)
-    r = (centered.square().mean(-1, keepdim=True) + _EPSILON).rsqrt()
-    y = centered * r
-    return r * (g - g.mean(-1, keepdim=True) - y * (y * g).mean(-1, keepdim=True))
 
 
 class _Softmax(Function):
@@ -181,8 +172,7 @@ class _SoftmaxSlope(Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         (h,), (g, p) = grads, ctx.saved_tensors
-        if torch.is_grad_enabled():
-            return tuple(_composed(lambda g, p: p * (g - _rowwise(p, g)), (g, p), grads))
+        _refuse_third_derivatives()
         by_p = (g - _rowwise(p, g)).mul_(h).addcmul_(g, _rowwise(p, h), value=-1)
         return _softmax_slope(h, p), by_p
 
@@ -214,30 +204,19 @@ class _GateSlope(Function):
     ) -> tuple[Tensor, Tensor]:
         change, z1 = new - old, z * rest
         along = _rowwise(g, change)
-        ctx.save_for_backward(g, new, old, change, along, z, rest, by_new, by_old)
+        ctx.save_for_backward(g, change, along, z, rest, by_new, by_old)
         return (z * g).addcmul_(z1 * along, by_new), (rest * g).addcmul_(z1 * along, by_old)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        (h_new, h_old), (g, new, old, change, along, z, rest, by_new, by_old) = grads, ctx.saved_tensors
-        if torch.is_grad_enabled():
-            slope = partial(_gate_slope_of_inputs, by_new=by_new, by_old=by_old)
-            return *_composed(slope, (g, new, old), grads), None, None, None, None
+        (h_new, h_old), (g, change, along, z, rest, by_new, by_old) = grads, ctx.saved_tensors
+        _refuse_third_derivatives()
         z1, difference = z * rest, h_new - h_old
         tilt = (h_new @ by_new + h_old @ by_old).unsqueeze(-1) * z1
         by_a = z1 * _rowwise(difference, g) + tilt * (rest - z) * along
         by_change = tilt * g
         by_g = difference.mul_(z).add_(h_old).addcmul_(tilt, change)
         return by_g, torch.addcmul(by_change, by_a, by_new), by_a * by_old - by_change, None, None, None, None
-
-
-def _gate_slope_of_inputs(
-    g: Tensor, new: Tensor, old: Tensor, *, by_new: Tensor, by_old: Tensor
-) -> tuple[Tensor, Tensor]:
-    a = (new @ by_new + old @ by_old).unsqueeze(-1)
-    z, rest = torch.sigmoid(a), torch.sigmoid(-a)
-    s = z * rest * _rowwise(g, new - old)
-    return z * g + s * by_new, rest * g + s * by_old
 
 
 class _ToHeads(Function):
