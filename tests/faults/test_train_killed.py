@@ -21,7 +21,7 @@ name: molecule
 seed: 1
 data: {kind: dataset, dataset: data.npz, held_out: 1}
 model: {kind: diffusion, levels: 2, hidden: 8, layers: 1, embedding: 3}
-optimize: {steps: 40, batch: 16, linear_samples: 300}
+optimize: {steps: 40, batch: 16, linear_samples: 500}
 output: {checkpoint: out/prior.safetensors}
 """
 
