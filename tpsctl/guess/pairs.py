@@ -11,7 +11,6 @@ Minimized by L-BFGS for one path at a time.
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -56,24 +55,23 @@ def relaxed(
     path: Float[Tensor, "image bead 3"], targets: PairTargets, *, reference: Tensor | None = None, max_steps: int
 ) -> Float[Tensor, "image bead 3"]:
     """The path with its interior images at the minimum of S plus springs; the end images stay."""
-    from scipy.optimize import minimize  # torch's L-BFGS imports torch's compiler first, which takes 2 s
-
     origin = torch.zeros_like(path) if reference is None else reference
-    interior = path[1:-1]
+    interior = path[1:-1].clone().requires_grad_(True)
+    optimizer = torch.optim.LBFGS(
+        [interior], max_iter=max_steps, history_size=10, line_search_fn="strong_wolfe", tolerance_grad=1e-3
+    )
 
-    def value_and_gradient(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        x = torch.cat([path[:1], torch.from_numpy(flat).to(path).view_as(interior), path[-1:]])
+    def closure() -> Tensor:
+        x = torch.cat([path[:1], interior.detach(), path[-1:]])
         value, gradient = _pair_potential(x, targets)
         gap = (x - origin)[1:] - (x - origin)[:-1]
         gradient[:-1] -= SPRING_PER_NM2 * gap
         gradient[1:] += SPRING_PER_NM2 * gap
-        value = value + SPRING_PER_NM2 / 2 * gap.square().sum()
-        return value.item(), gradient[1:-1].flatten().double().cpu().numpy()
+        interior.grad = gradient[1:-1]
+        return value + SPRING_PER_NM2 / 2 * gap.square().sum()
 
-    options = {"maxiter": max_steps, "maxcor": 10, "gtol": 1e-3, "ftol": 0.0}
-    start = interior.flatten().double().cpu().numpy()
-    found = minimize(value_and_gradient, start, jac=True, method="L-BFGS-B", options=options)
-    return torch.cat([path[:1], torch.from_numpy(found.x).to(path).view_as(interior), path[-1:]])
+    optimizer.step(closure)
+    return torch.cat([path[:1], interior.detach(), path[-1:]])
 
 
 def _pair_potential(
