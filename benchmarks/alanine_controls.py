@@ -52,9 +52,13 @@ SADDLES_DEG = {"lower": (-2.0, -26.0), "upper": (-1.0, 67.0)}
 PHI_ZERO_ROUTE_DEG = 60.0
 """A path whose highest image has |phi| below this went over phi = 0."""
 BAND_IMAGES = 21
-TIGHT = {"action_tolerance": 1e-6, "gradient_tolerance_per_nm": 1.0}
-"""For the controls. A flat model's action hardly changes from step to step: with a recipe's tolerances it would stay
-at its guess. (A network in single precision keeps the recipe's: its gradient is known to a few per nm.)"""
+TOLERANCES = {
+    "force field": {"action_tolerance": 1e-4, "gradient_tolerance_per_nm": 5.0},
+    "flat": {"action_tolerance": 1e-6, "gradient_tolerance_per_nm": 1.0},
+}
+"""Of the controls, tighter than the recipe's. A flat model's action hardly changes from step to step: with a recipe's
+tolerances it would stay at its guess. The network keeps the recipe's: in single precision its gradient is known to a
+few per nm."""
 MODELS = ("learned", "force field", "flat")
 
 
@@ -156,7 +160,7 @@ class Study:
 
 def _for_control(recipe: models.Recipe, name: str, max_steps: int) -> models.Recipe:
     """The recipe with steps enough in its last stage; for force fields tight, and without the diffusion times."""
-    last = {"max_steps": max_steps} if name == "learned" else {"max_steps": max_steps, **TIGHT}
+    last = {"max_steps": max_steps, **TOLERANCES.get(name, {})}
     stages = (*recipe.stages[:-1], recipe.stages[-1].model_copy(update=last))
     if name == "learned":
         return recipe.model_copy(update={"optimize": stages})
