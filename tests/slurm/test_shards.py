@@ -200,6 +200,8 @@ def test_requeues_are_bounded(slurm, submit, out):
     assert slurm.tpsctl("status", out).returncode == 75
 
 
+@pytest.mark.campaign
+@pytest.mark.slow  # Slurm holds back what it requeues
 def test_a_shard_that_slurm_itself_requeues_goes_on(slurm, submit, out, unbroken):
     jobs = submit("--shards", 1, *SLOW)
     wait_for_step(out, 1, 1)
@@ -229,6 +231,7 @@ def test_status_needs_no_slurm(slurm, submit, out):
     assert jobs["array_job"] in shown.stdout
 
 
+@pytest.mark.campaign
 @pytest.mark.slow  # a minute of waiting for the limit, and some for the requeue
 def test_a_time_limit_is_survived(slurm, submit, out, unbroken):
     slower = ("--set", "optimize.learning_rate_nm=0.002", "--set", "path.paths=2")
@@ -238,6 +241,7 @@ def test_a_time_limit_is_survived(slurm, submit, out, unbroken):
     assert result(out) == unbroken(*slower)
 
 
+@pytest.mark.campaign
 @pytest.mark.slow  # the grace time of the partition, and the requeue
 def test_preemption_is_survived(slurm, submit, out, unbroken):
     jobs = submit("--shards", 2, "--partition", "preempt", *SLOW)
