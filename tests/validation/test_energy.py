@@ -159,7 +159,13 @@ def test_path_energies_keep_paths_and_images(frames, model):
     assert path_energies(model, paths, None).minimized is None
 
 
-def test_auto_takes_the_fastest_platform_and_keeps_the_timings(alanine):
+def test_auto_takes_reference_for_small_molecules_whatever_the_load(alanine):
+    chosen = EnergyModel(alanine[0], FORCE_FIELD, alanine[1])
+    assert (chosen.platform, chosen.milliseconds) == ("Reference", {})
+
+
+def test_auto_takes_the_fastest_platform_and_keeps_the_timings(alanine, monkeypatch):
+    monkeypatch.setattr("tpsctl.validation.energy._SMALL_ATOMS", 0)
     chosen = EnergyModel(alanine[0], FORCE_FIELD, alanine[1])
     assert chosen.milliseconds[chosen.platform] == min(chosen.milliseconds.values())
     assert {"Reference", "CPU"} <= set(chosen.milliseconds)
