@@ -16,20 +16,17 @@ from torch import Tensor
 
 from tpsctl import assemble
 from tpsctl.action.memory import bytes_per_image, default_budget
-from tpsctl.batch import draw_guesses
+from tpsctl.batch import Tools
 from tpsctl.errors import RecipeError, TpsctlError
 from tpsctl.guess.screen import Screening
 from tpsctl.identity import identify
 from tpsctl.optimize.stages import Stage, interpolated
 from tpsctl.output.directory import earlier_result
-from tpsctl.prior.base import Prior
 from tpsctl.progress import Progress
 from tpsctl.recipe.models import Recipe
 from tpsctl.run import Settings, use_hardware
 from tpsctl.state.plan import read_plan
 from tpsctl.units import thermal_energy
-from tpsctl.validation.energy import EnergyModel
-from tpsctl.validation.geometry import GeometryGate
 
 _TRIAL_STEPS = 1
 """Steps of each stage that are tried on one path, to see that they work and how long they take."""
@@ -110,30 +107,14 @@ def check_recipe(recipe: Recipe, settings: Settings, *, trial: bool = True) -> R
     return report
 
 
-class _Subject:
-    """The parts of a run, each made when it is first asked for."""
+class _Subject(Tools):
+    """What a run is made with, and what only a check asks for; each made when it is first needed."""
 
     def __init__(self, recipe: Recipe, settings: Settings) -> None:
-        self.recipe, self.settings = recipe, settings
-        self.device, self.threads = use_hardware(settings)
+        super().__init__(recipe, *use_hardware(settings))
+        self.settings = settings
         self.guess_seconds = 0.0
         self.estimate: Estimate | None = None
-
-    @cached_property
-    def system(self) -> assemble.System:
-        return assemble.make_system(self.recipe.endpoints)
-
-    @cached_property
-    def prior(self) -> Prior:
-        return assemble.make_prior(self.recipe.prior, self.system, self.device)
-
-    @cached_property
-    def gate(self) -> GeometryGate:
-        return assemble.make_gate(self.system)
-
-    @cached_property
-    def energy_model(self) -> EnergyModel | None:
-        return assemble.make_energy_model(self.recipe.validation, self.system, self.threads)
 
     @cached_property
     def stages(self) -> list[Stage]:
@@ -145,10 +126,8 @@ class _Subject:
 
     @cached_property
     def guess(self) -> tuple[Tensor, Screening]:
-        one = self.recipe.path.model_copy(update={"paths": 1})
-        recipe = self.recipe.model_copy(update={"path": one})
-        faults_of = assemble.make_faults(recipe, self.gate, self.energy_model)
-        return draw_guesses(recipe, self.prior, self.system, faults_of, Progress())
+        """The first path's."""
+        return self.guesses([0], Progress())
 
 
 def _files(subject: _Subject) -> Iterator[Finding]:
@@ -245,7 +224,7 @@ def _guess(subject: _Subject) -> Iterator[Finding]:
 
 def _cost(subject: _Subject) -> Iterator[Finding]:
     recipe, per_path = subject.recipe, 0.0
-    guess = subject.guess[0].to(subject.device)
+    guess = subject.guess[0]
     for section, stage in zip(recipe.stages, subject.stages, strict=True):
         paths = interpolated(guess, stage.images or guess.shape[1])
         trial = assemble.make_optimizer(section.model_copy(update={"max_steps": _TRIAL_STEPS}))

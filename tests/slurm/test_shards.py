@@ -24,8 +24,8 @@ optimize: {method: adam, max_steps: 100000, learning_rate_nm: 0.1}
 output: {directory: out, figures: false, trajectories: [dcd]}
 """
 
-SLOW = ("--set", "optimize.learning_rate_nm=0.03")
-"""Some seconds a path: time to be interrupted."""
+SLOW = ("--set", "optimize.learning_rate_nm=0.003")
+"""At least five seconds a path, also on an idle machine: time to be interrupted."""
 
 LIMITS = ("--time", "10", "--mem", "100M")  # the pretended node has 4 GB in all
 
@@ -234,8 +234,10 @@ def test_status_needs_no_slurm(slurm, submit, out):
 @pytest.mark.campaign
 @pytest.mark.slow  # a minute of waiting for the limit, and some for the requeue
 def test_a_time_limit_is_survived(slurm, submit, out, unbroken):
-    slower = ("--set", "optimize.learning_rate_nm=0.002", "--set", "path.paths=2")
-    jobs = submit("--shards", 2, "--time", "1", "--sbatch", "signal=B:USR1@15", *slower)
+    settings = {"optimize.learning_rate_nm": 0.00015, "optimize.max_steps": 1000000, "path.paths": 1}
+    settings["optimize.gradient_tolerance_per_nm"] = 0.3
+    slower = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]  # over a minute
+    jobs = submit("--shards", 1, "--time", "1", "--sbatch", "signal=B:USR1@15", *slower)
     assert slurm.wait_for(jobs["gather_job"], "COMPLETED"), logs(out)
     assert "restart 1" in (out / "slurm" / "shard_0001.log").read_text()
     assert result(out) == unbroken(*slower)

@@ -199,12 +199,12 @@ def _began(pid: int) -> int | None:
     try:
         words = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except OSError:
-        return 0 if not Path("/proc/self").exists() and _lives(pid) else None
+        return 0 if not Path("/proc/self").exists() and lives(pid) else None
     return None if words[0] == "Z" else int(words[19])
 
 
-def _lives(pid: int) -> bool:
-    """Whether there is such a process, where there is no /proc to ask."""
+def lives(pid: int) -> bool:
+    """Whether there is such a process on this host; one that has ended but not been waited for counts."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -89,9 +89,12 @@ class Watch:
         self.file.write()
 
     def on_step(self, report: StepReport) -> None:
-        """Note a step of the optimizer."""
+        """Note a step of the optimizer; the first is written at once, the others with the next beat."""
+        first = self.status.step == 0
         self.status.stage, self.status.step = report.stage, report.step
         self.status.action_total = report.terms.total.tolist()
+        if first:
+            self.file.write()
 
     @contextmanager
     def between_steps(self, save: Callable[[State], None]) -> Iterator[BetweenSteps]:

@@ -1,6 +1,5 @@
 """What has become of one shard: its own record and Slurm's word about its task, taken together."""
 
-import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -8,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tpsctl.slurm.client import Task
+from tpsctl.state.lease import lives
 
 _NOT_VALID = 3
 
@@ -108,7 +108,8 @@ def _gone(record: dict[str, Any], task: Task | None, slurm_answers: bool) -> boo
         return not task.active
     if slurm_answers and ("state" not in record or record.get("slurm")):
         return True
-    return record.get("host") == socket.gethostname() and not _alive(record.get("pid"))
+    pid = record.get("pid")
+    return record.get("host") == socket.gethostname() and pid is not None and not lives(pid)
 
 
 def _judge_waiting(shard: Shard, task: Task | None, gone: bool) -> Shard:
@@ -159,15 +160,3 @@ def in_words(task: Task | None) -> str:
 
 def _seconds_since(moment: str) -> float:
     return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds())
-
-
-def _alive(pid: int | None) -> bool:
-    if pid is None:
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -175,9 +175,8 @@ def test_published_divergence(case, dtype):
             return torch.stack([found.kinetic.sum(), found.drift.sum(), -found.divergence.sum()])
 
         gradient = lambda prior, path, evaluate=evaluate: inner(evaluate(prior, path)[1])  # noqa: E731
-        # Two evaluations: the truncated action, and the force for the divergence.
-        case.check(f"hutch_terms{tag}", dtype, terms, path, evaluations=2)
-        case.check(f"hutch_grad{tag}", dtype, gradient, path, part=inner, evaluations=2)
+        case.check(f"hutch_terms{tag}", dtype, terms, path)
+        case.check(f"hutch_grad{tag}", dtype, gradient, path, part=inner)
 
 
 def optimizer_action(case, prior, method):
