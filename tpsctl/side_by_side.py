@@ -57,7 +57,7 @@ def run_side_by_side(plan: Plan, options: Sequence[Sequence[str]], progress: Pro
             for number, its_options in enumerate(options, start=1):
                 workers.append(_started(plan, Shard(number, len(options)), its_options))
             with progress.task("paths", plan.paths) as update:
-                while _all_is_well(workers):
+                while not _failed(workers) and any(worker.process.poll() is None for worker in workers):
                     time.sleep(_LOOK_EVERY_S)
                     statuses = [_status(plan, worker.shard) for worker in workers]
                     update(sum(status.get("paths_done", 0) for status in statuses), _words(statuses))
@@ -66,11 +66,11 @@ def run_side_by_side(plan: Plan, options: Sequence[Sequence[str]], progress: Pro
                         raise Interrupted(
                             f"stopped between two steps, state saved.\nGo on with: {plan.command()}", code
                         )
+            failed = _failed(workers)  # before the others are stopped, which may look like a failure
         finally:
             _stop(workers, signal.SIGTERM)
-    for worker in workers:
-        if worker.process.returncode not in _ENDED_WELL:
-            raise _failure(worker, plan)
+    if failed:
+        raise _failure(failed[0], plan)
 
 
 def _started(plan: Plan, shard: Shard, options: Sequence[str]) -> Worker:
@@ -99,10 +99,9 @@ def _end_with_parent(parent: int) -> Any:
     return ask
 
 
-def _all_is_well(workers: Sequence[Worker]) -> bool:
-    """Whether some still work and none has failed."""
-    codes = [worker.process.poll() for worker in workers]
-    return None in codes and all(code in (None, *_ENDED_WELL) for code in codes)
+def _failed(workers: Sequence[Worker]) -> list[Worker]:
+    """Those that ended, and not well."""
+    return [worker for worker in workers if worker.process.poll() not in (None, *_ENDED_WELL)]
 
 
 def _stop(workers: Sequence[Worker], number: int) -> None:

@@ -6,11 +6,14 @@
 plus springs (K/2) sum_k |u_{k+1} - u_k|^2 on the images' displacements u_k = x_k - r_k from a reference
 path (r = 0: on the images themselves), so that neighboring images choose the same branch.
 
-Minimized by L-BFGS for one path at a time.
+Minimized for one path at a time by L-BFGS in z = R x with R^T R = K T + w, T the springs' matrix between images
+and w the mean curvature of a bead's pairs. Springs alone have a condition number of images^2 in x and one in z: after
+60 steps on 100 images of alanine dipeptide the gradient is 50 times smaller than by L-BFGS in x.
 """
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -55,23 +58,37 @@ def relaxed(
     path: Float[Tensor, "image bead 3"], targets: PairTargets, *, reference: Tensor | None = None, max_steps: int
 ) -> Float[Tensor, "image bead 3"]:
     """The path with its interior images at the minimum of S plus springs; the end images stay."""
-    origin = torch.zeros_like(path) if reference is None else reference
-    interior = path[1:-1].clone().requires_grad_(True)
-    optimizer = torch.optim.LBFGS(
-        [interior], max_iter=max_steps, history_size=10, line_search_fn="strong_wolfe", tolerance_grad=1e-3
-    )
+    from scipy.optimize import minimize  # torch's L-BFGS would import torch's compiler, which takes 2 s
 
-    def closure() -> Tensor:
-        x = torch.cat([path[:1], interior.detach(), path[-1:]])
+    origin = torch.zeros_like(path) if reference is None else reference
+    root = _root_of_curvature(path, targets)
+
+    def path_at(z: np.ndarray) -> Tensor:
+        columns = torch.from_numpy(z).to(path).view(len(root), -1)
+        interior = torch.linalg.solve_triangular(root, columns, upper=True)
+        return torch.cat([path[:1], interior.view_as(path[1:-1]), path[-1:]])
+
+    def value_and_gradient(z: np.ndarray) -> tuple[float, np.ndarray]:
+        x = path_at(z)
         value, gradient = _pair_potential(x, targets)
         gap = (x - origin)[1:] - (x - origin)[:-1]
         gradient[:-1] -= SPRING_PER_NM2 * gap
         gradient[1:] += SPRING_PER_NM2 * gap
-        interior.grad = gradient[1:-1]
-        return value + SPRING_PER_NM2 / 2 * gap.square().sum()
+        value = value + SPRING_PER_NM2 / 2 * gap.square().sum()
+        by_z = torch.linalg.solve_triangular(root.mT, gradient[1:-1].flatten(1), upper=False)
+        return value.item(), by_z.flatten().double().cpu().numpy()
 
-    optimizer.step(closure)
-    return torch.cat([path[:1], interior.detach(), path[-1:]])
+    start = (root @ path[1:-1].flatten(1)).flatten().double().cpu().numpy()
+    options = {"maxiter": max_steps, "maxcor": 10, "gtol": 1e-6, "ftol": 0.0}
+    return path_at(minimize(value_and_gradient, start, jac=True, method="L-BFGS-B", options=options).x)
+
+
+def _root_of_curvature(path: Float[Tensor, "image bead 3"], targets: PairTargets) -> Float[Tensor, "interior interior"]:
+    """Upper triangular R with R^T R = K T + w."""
+    moves = torch.eye(len(path)).to(path)[:, 1:-1]
+    springs = moves.diff(dim=0).mT @ moves.diff(dim=0)
+    pairs = 2 / 3 * targets.weight.sum(-1).mean()
+    return torch.linalg.cholesky(SPRING_PER_NM2 * springs + pairs * moves[1:-1], upper=True)
 
 
 def _pair_potential(
