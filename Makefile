@@ -32,7 +32,7 @@ test: .venv/installed-dev
 	.venv/bin/python -m pytest
 
 faults: .venv/installed-dev
-	.venv/bin/python -m pytest -m "campaign or slow" tests/faults tests/slurm tests/test_side_by_side.py
+	.venv/bin/python -m pytest -m "campaign or slow" tests/faults tests/slurm tests/sampling/test_side_by_side.py
 
 lint: .venv/installed-dev
 	.venv/bin/ruff check

@@ -32,17 +32,17 @@ from torch import Tensor
 from benchmarks.flat_model import FlatPrior
 from benchmarks.neb import converge_band
 from benchmarks.report import RESULTS, ROOT, heading, machine
-from tpsctl import assemble
-from tpsctl.batch import draw_guesses, optimize
 from tpsctl.console import make_progress
 from tpsctl.doctor import default_threads
-from tpsctl.judge import judge
 from tpsctl.output.atomic import write_text
 from tpsctl.prior.base import Prior
 from tpsctl.prior.openmm import OpenMMPrior
 from tpsctl.progress import Progress
 from tpsctl.recipe import models
 from tpsctl.recipe.loader import load_recipe
+from tpsctl.sampling import assemble
+from tpsctl.sampling.batch import draw_guesses, optimize
+from tpsctl.sampling.judge import judge
 
 RECIPE = ROOT / "recipes" / "alanine_dipeptide.yaml"
 BENT = models.TorsionGuess(

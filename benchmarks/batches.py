@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.report import ROOT, Table, machine, write_report
-from tpsctl import assemble
 from tpsctl.optimize.stages import Stage, run_stages
 from tpsctl.recipe.loader import load_recipe
 from tpsctl.recipe.models import Recipe
+from tpsctl.sampling import assemble
 
 RECIPE = ROOT / "recipes" / "alanine_dipeptide.yaml"
 PATHS, WORKERS = 4, 2

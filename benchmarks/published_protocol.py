@@ -23,13 +23,13 @@ import torch
 from torch import Tensor
 
 from benchmarks.report import ROOT, Table, machine, write_report
-from tpsctl import assemble
 from tpsctl.action.base import Action
 from tpsctl.optimize.stages import Stage, interpolated
 from tpsctl.prior.base import Prior
 from tpsctl.prior.generative import GenerativePrior
 from tpsctl.recipe.loader import load_recipe
 from tpsctl.recipe.models import Recipe
+from tpsctl.sampling import assemble
 
 STEPS = 5000
 IMAGES = 200

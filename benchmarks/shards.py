@@ -15,10 +15,10 @@ import time
 from pathlib import Path
 
 from benchmarks.report import ROOT, Table, machine, write_report
+from tpsctl.commands.sample import Settings, run_recipe
 from tpsctl.progress import Progress
 from tpsctl.recipe.loader import load_recipe
 from tpsctl.recipe.models import Recipe
-from tpsctl.run import Settings, run_recipe
 from tpsctl.state.shard import Shard
 
 SHARDS = 1000

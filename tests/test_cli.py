@@ -22,7 +22,7 @@ def invoke(*arguments):
 @pytest.fixture
 def fake_run(monkeypatch):
     """Replace run_recipe; the fixture's value records how it was called and sets what it does."""
-    from tpsctl import run
+    from tpsctl.commands import sample as run
 
     calls = {"outcome": "complete", "error": None}
 
@@ -38,7 +38,7 @@ def fake_run(monkeypatch):
 
     monkeypatch.setattr("tpsctl.recipe.loader.load_recipe", fake_load)
     monkeypatch.setattr(run, "run_recipe", fake)
-    monkeypatch.setattr("tpsctl.summary.show", lambda manifest: None)
+    monkeypatch.setattr("tpsctl.commands.summary.show", lambda manifest: None)
     return calls
 
 

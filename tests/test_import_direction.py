@@ -1,4 +1,4 @@
-"""Imports point one way: cli -> flow modules -> stages -> leaves; heavy packages only where they belong."""
+"""Imports point one way: cli -> commands -> sampling -> stages -> leaves; heavy packages only where they belong."""
 
 import ast
 from pathlib import Path
@@ -60,11 +60,12 @@ def test_openmm_and_mdtraj_stay_at_the_border(path):
     anywhere = {name.split(".")[0] for name in imports(path)}
     at_import = {name.split(".")[0] for name in imports(path, top_level_only=True)}
     assert "openmm" not in at_import or me == "data", "import openmm inside the function that needs it"
-    assert "openmm" not in anywhere or me in OPENMM_LAZY_IN | {"check", "doctor"}
+    assert "openmm" not in anywhere or me in OPENMM_LAZY_IN | {"doctor"}
     assert "mdtraj" not in anywhere or me in MDTRAJ_IN
 
 
-def test_nothing_below_the_command_line_imports_it():
+@pytest.mark.parametrize(("above", "by"), [("cli", {"__main__"}), ("commands", {"cli"})])
+def test_nothing_below_imports_what_is_above(above, by):
     for path in MODULES:
-        if own_area(path) not in ("cli", "__main__"):
-            assert "cli" not in ours(path), path
+        if own_area(path) not in {above, *by}:
+            assert above not in ours(path), path

@@ -127,7 +127,8 @@ def sample(
 ) -> None:
     """Find transition paths: recipe in, validated paths out; run it again to go on after a kill."""
     loaded, progress = _load(recipe, "sample", set_)
-    from tpsctl import run, summary
+    from tpsctl.commands import sample as run
+    from tpsctl.commands import summary
     from tpsctl.state.shard import Shard
 
     part = None if shard is None else Shard.parse(shard)
@@ -149,8 +150,10 @@ def gather(
     json_: JsonOption = False,
 ) -> None:
     """Join the shards of a run into its result; say what is missing. May be run again at any time."""
-    from tpsctl import console, run, summary
-    from tpsctl import gather as flow
+    from tpsctl import console
+    from tpsctl.commands import gather as flow
+    from tpsctl.commands import sample as run
+    from tpsctl.commands import summary
 
     if place.is_file():
         loaded, progress = _load(place, "gather", set_)
@@ -177,8 +180,9 @@ def check(
 ) -> None:
     """Find everything that can be wrong, before any optimization."""
     loaded, _ = _load(recipe, "check", set_)
-    from tpsctl import check as checks
-    from tpsctl import run, summary
+    from tpsctl.commands import check as checks
+    from tpsctl.commands import sample as run
+    from tpsctl.commands import summary
 
     report = checks.check_recipe(loaded, run.Settings(out=out, device=device, threads=threads))
     if json_:
@@ -203,7 +207,7 @@ def simulate(
 ) -> None:
     """Make a data set by molecular dynamics; run it again to go on after a kill."""
     loaded, progress = _load(recipe, "simulate", set_)
-    from tpsctl import simulate as flow
+    from tpsctl.commands import simulate as flow
 
     again = _command("simulate", _words_again(recipe, set_, out=out, workers=workers, maxh=maxh))
     facts = flow.simulate_recipe(loaded, out=out, workers=workers, progress=progress, max_hours=maxh, command=again)
@@ -226,7 +230,7 @@ def train(
 ) -> None:
     """Train a prior on dynamics, simulated or your own, or on a model potential; run it again after a kill."""
     loaded, progress = _load(recipe, "train", set_)
-    from tpsctl import train as flow
+    from tpsctl.commands import train as flow
 
     again = _words_again(recipe, set_, out=out, threads=threads, maxh=maxh)
     settings = flow.Settings(overwrite, resume, maxh, save_every, _command("train", again), out, threads)
@@ -265,7 +269,7 @@ def submit(
 ) -> None:
     """Run the shards of a recipe as a Slurm job array, and gather them."""
     loaded, progress = _load(recipe, "submit", set_)
-    from tpsctl import submit as flow
+    from tpsctl.commands import submit as flow
 
     given = {"time": time, "mem": mem, "cpus-per-task": cpus_per_task, "gres": gres, "partition": partition}
     given |= {"account": account, "qos": qos, "constraint": constraint}
@@ -303,7 +307,8 @@ def inspect(
     json_: JsonOption = False,
 ) -> None:
     """Say what a checkpoint is, whether it is safe, and whether it behaves."""
-    from tpsctl import checkpoints, summary
+    from tpsctl import checkpoints
+    from tpsctl.commands import summary
 
     report = checkpoints.inspect(checkpoint)
     if json_:

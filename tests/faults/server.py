@@ -16,7 +16,8 @@ import openmm  # noqa: F401
 import torch
 import torch.fx.experimental.symbolic_shapes  # noqa: F401 (what the first gradient imports)
 
-from tpsctl import cli, gather, run, train  # noqa: F401
+from tpsctl import cli  # noqa: F401
+from tpsctl.commands import gather, train  # noqa: F401
 from tpsctl.output import dcd, trajectory
 
 

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from tpsctl.assemble import make_prior, make_system
-from tpsctl.batch import Tools
 from tpsctl.progress import Progress
 from tpsctl.recipe.loader import load_recipe
 from tpsctl.recipe.models import Recipe
+from tpsctl.sampling.assemble import make_prior, make_system
+from tpsctl.sampling.batch import Tools
 
 
 def drawn(root, guess, *, paths):

@@ -61,9 +61,9 @@ def test_the_shipped_recipe_runs_on_the_published_layout(folder, root):
 
 
 def test_the_arguments_beside_a_checkpoint_are_inputs_of_the_run(folder, root):
-    from tpsctl.identity import identify
     from tpsctl.recipe.loader import load_recipe
     from tpsctl.recipe.models import Recipe
+    from tpsctl.sampling.identity import identify
 
     path = folder / "chignolin_diffusion.yaml"
     shutil.copy(root / "recipes" / "fast_folders" / path.name, path)

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tpsctl import cli, submit
-from tpsctl.check import Estimate, Finding, Report
+from tpsctl import cli
+from tpsctl.commands import submit
+from tpsctl.commands.check import Estimate, Finding, Report
 from tpsctl.errors import RecipeError
 from tpsctl.slurm import client
 from tpsctl.slurm.client import SlurmError, Task

@@ -14,17 +14,17 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from tpsctl import assemble
 from tpsctl.action.memory import bytes_per_image, default_budget
-from tpsctl.batch import Tools
+from tpsctl.commands.sample import Settings, use_hardware
 from tpsctl.errors import RecipeError, TpsctlError
 from tpsctl.guess.screen import Screening
-from tpsctl.identity import identify
 from tpsctl.optimize.stages import Stage, interpolated
 from tpsctl.output.directory import earlier_result
 from tpsctl.progress import Progress
 from tpsctl.recipe.models import Recipe
-from tpsctl.run import Settings, use_hardware
+from tpsctl.sampling import assemble
+from tpsctl.sampling.batch import Tools
+from tpsctl.sampling.identity import identify
 from tpsctl.state.plan import read_plan
 from tpsctl.units import thermal_energy
 

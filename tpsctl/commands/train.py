@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from tpsctl import train_potential
+from tpsctl.commands import train_potential
 from tpsctl.console import print_table
 from tpsctl.corpus import Corpus, load_corpus
 from tpsctl.doctor import default_threads, versions

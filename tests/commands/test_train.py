@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from tpsctl import cli
+from tpsctl.commands.train import Settings, make_schedule, show, train_recipe
 from tpsctl.data.dataset import Dataset
 from tpsctl.errors import DataError, Interrupted, OutputError, PriorError, RecipeError, StateError
 from tpsctl.prior.checkpoint import load_checkpoint, read_card
@@ -18,7 +19,6 @@ from tpsctl.recipe import train_models as models
 from tpsctl.recipe.loader import load_recipe
 from tpsctl.schedule import Flow, VarianceExploding, VariancePreserving
 from tpsctl.state.lease import Lease, leased
-from tpsctl.train import Settings, make_schedule, show, train_recipe
 from tpsctl.training.trainer import TrainingSettings
 
 RECIPE = """\

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from tpsctl.commands.simulate import simulate_recipe
 from tpsctl.errors import Interrupted, StateError
 from tpsctl.progress import Progress
 from tpsctl.recipe.loader import load_recipe
 from tpsctl.recipe.simulate_models import SimulateRecipe
-from tpsctl.simulate import simulate_recipe
 from tpsctl.state.lease import Lease, leased
 
 RECIPE = """\
@@ -54,7 +54,7 @@ def test_a_signal_says_how_to_go_on(recipe, monkeypatch):
     def killed(*arguments, **options):
         raise SystemExit(143)
 
-    monkeypatch.setattr("tpsctl.simulate.run_simulation", killed)
+    monkeypatch.setattr("tpsctl.commands.simulate.run_simulation", killed)
     with pytest.raises(Interrupted, match="Go on with: tpsctl simulate again") as stop:
         simulate(recipe, command="tpsctl simulate again")
     assert stop.value.exit_code == 143

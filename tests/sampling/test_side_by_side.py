@@ -11,13 +11,13 @@ import time
 import pytest
 import torch
 
-from tpsctl.batch import Tools
+from tpsctl.commands.sample import Settings, make_plan, processes
 from tpsctl.errors import OutputError, RecipeError
 from tpsctl.progress import Progress
 from tpsctl.recipe.loader import load_recipe
 from tpsctl.recipe.models import Recipe
-from tpsctl.run import Settings, make_plan, processes
-from tpsctl.side_by_side import run_side_by_side
+from tpsctl.sampling.batch import Tools
+from tpsctl.sampling.side_by_side import run_side_by_side
 from tpsctl.state.plan import read_plan
 from tpsctl.state.shard import Shard
 

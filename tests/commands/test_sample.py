@@ -11,14 +11,14 @@ import mdtraj
 import pytest
 from typer.testing import CliRunner
 
-from tpsctl.check import check_recipe
 from tpsctl.cli import app
+from tpsctl.commands.check import check_recipe
+from tpsctl.commands.gather import gather
+from tpsctl.commands.sample import Settings, run_recipe
 from tpsctl.errors import Interrupted, OutputError, RecipeError
-from tpsctl.gather import gather
 from tpsctl.progress import Progress
 from tpsctl.recipe.loader import load_recipe
 from tpsctl.recipe.models import Recipe
-from tpsctl.run import Settings, run_recipe
 from tpsctl.state.shard import Shard
 
 DOUBLE_WELL = """\
@@ -184,7 +184,7 @@ def test_an_unusable_device_is_a_usage_error(recipe):
         run(recipe, device="nonsense")
 
 
-ALANINE = Path(__file__).parents[1] / "recipes" / "alanine_dipeptide"
+ALANINE = Path(__file__).parents[2] / "recipes" / "alanine_dipeptide"
 CLASSICAL = f"""\
 version: 1
 name: classical
@@ -348,7 +348,7 @@ def test_overwriting_keeps_the_old_result_until_the_new_one_is_complete(recipe, 
 def fail_once(job):
     """Run a job whose validation fails."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tpsctl.batch.judge", lambda *arguments: 1 / 0)
+        patch.setattr("tpsctl.sampling.batch.judge", lambda *arguments: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             job()
 

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tpsctl.assemble import System
 from tpsctl.geometry import dihedral
 from tpsctl.prior.base import Prior
 from tpsctl.recipe.models import ValidationSection
+from tpsctl.sampling.assemble import System
 from tpsctl.validation.channels import find_channels
 from tpsctl.validation.energy import EnergyModel, PathEnergies, Profile, Restraint, path_energies
 from tpsctl.validation.geometry import GateReport, GeometryGate

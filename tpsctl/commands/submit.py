@@ -16,14 +16,14 @@ from typing import Any
 import torch
 
 from tpsctl import __version__
-from tpsctl.check import Estimate, check_recipe
+from tpsctl.commands.check import Estimate, check_recipe
+from tpsctl.commands.sample import Settings as RunSettings
+from tpsctl.commands.sample import make_plan
 from tpsctl.errors import RecipeError, TpsctlError
 from tpsctl.output.atomic import write_text
 from tpsctl.output.directory import earlier_result
 from tpsctl.progress import Progress
 from tpsctl.recipe.models import Recipe
-from tpsctl.run import Settings as RunSettings
-from tpsctl.run import make_plan
 from tpsctl.slurm import client
 from tpsctl.slurm.script import OWN, Submission, array_script, as_time, gather_script, seconds_of
 from tpsctl.state.plan import Plan, read_plan

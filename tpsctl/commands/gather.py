@@ -12,15 +12,15 @@ from typing import Any
 
 import torch
 
-from tpsctl import assemble, results
-from tpsctl.batch import Batch
 from tpsctl.errors import OutputError, RecipeError, StateError
-from tpsctl.identity import identify
 from tpsctl.output.directory import publish
 from tpsctl.output.manifest import read_manifest, write_manifest
 from tpsctl.potentials import NamedPotential
 from tpsctl.progress import Progress
 from tpsctl.recipe.models import Recipe
+from tpsctl.sampling import assemble, results
+from tpsctl.sampling.batch import Batch
+from tpsctl.sampling.identity import identify
 from tpsctl.state.lease import Lease, leased
 from tpsctl.state.plan import Plan, read_plan
 from tpsctl.state.shard import Shard

@@ -13,19 +13,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tpsctl import assemble
-from tpsctl.clock import Clock
 from tpsctl.guess.screen import FaultsOf, Screening, screened
-from tpsctl.judge import Verdict, judge
 from tpsctl.optimize.base import Outcome, StepCallback, StepReport
 from tpsctl.optimize.stages import run_stages
 from tpsctl.optimize.state import BetweenSteps, State, within
 from tpsctl.prior.base import Prior
 from tpsctl.progress import Progress, Update
 from tpsctl.recipe.models import Recipe
+from tpsctl.sampling import assemble
+from tpsctl.sampling.clock import Clock
+from tpsctl.sampling.judge import Verdict, judge
+from tpsctl.sampling.trace import Trace, describe_step
 from tpsctl.state.status import slurm_ids
 from tpsctl.state.watch import Watch
-from tpsctl.trace import Trace, describe_step
 from tpsctl.validation.energy import EnergyModel
 from tpsctl.validation.geometry import GeometryGate
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from tpsctl.console import print_table
 
 if TYPE_CHECKING:
-    from tpsctl.check import Report
+    from tpsctl.commands.check import Report
 
 
 def as_json(manifest: dict[str, Any]) -> dict[str, Any]:

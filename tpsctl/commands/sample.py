@@ -10,14 +10,14 @@ from typing import Any
 
 import torch
 
-from tpsctl.batch import Tools, work_on
+from tpsctl.commands.gather import gather, read_batch
 from tpsctl.doctor import default_threads
 from tpsctl.errors import RecipeError
-from tpsctl.gather import gather, read_batch
-from tpsctl.identity import identify
 from tpsctl.progress import Progress
 from tpsctl.recipe.models import Recipe
-from tpsctl.side_by_side import run_side_by_side
+from tpsctl.sampling.batch import Tools, work_on
+from tpsctl.sampling.identity import identify
+from tpsctl.sampling.side_by_side import run_side_by_side
 from tpsctl.state.plan import Plan, open_plan
 from tpsctl.state.shard import WHOLE, Shard
 from tpsctl.state.store import write_state

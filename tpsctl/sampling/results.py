@@ -9,15 +9,15 @@ from typing import Any
 
 import torch
 
-from tpsctl.assemble import System, path_seed
-from tpsctl.batch import Batch
 from tpsctl.doctor import versions
 from tpsctl.optimize.base import Outcome, Status
 from tpsctl.output import figures, tables
 from tpsctl.output.trajectory import write_path, write_topology
 from tpsctl.potentials import NamedPotential
 from tpsctl.recipe.models import Recipe
-from tpsctl.trace import TERMS
+from tpsctl.sampling.assemble import System, path_seed
+from tpsctl.sampling.batch import Batch
+from tpsctl.sampling.trace import TERMS
 from tpsctl.validation.energy import PathEnergies
 
 
