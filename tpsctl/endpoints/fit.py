@@ -52,8 +52,7 @@ def _difference(ends: Topology, prior: Topology, name: str) -> str:
     hydrogens = [sum(atom.element == "H" for atom in topology.atoms) for topology in (prior, ends)]
     if prior.n_atoms - ends.n_atoms == hydrogens[0] - hydrogens[1] > 0:
         return (
-            f"{counts}: {hydrogens[0] - hydrogens[1]} hydrogens are missing in the ends. Add them, e.g. with "
-            "`tpsctl prepare`."
+            f"{counts}: {hydrogens[0] - hydrogens[1]} hydrogens are missing in the ends. Add them, e.g. with PDBFixer."
         )
     names = [{(a.residue_name, a.name) for a in topology.atoms} for topology in (prior, ends)]
     only_prior = [a.label for a in prior.atoms if (a.residue_name, a.name) not in names[1]]

@@ -206,7 +206,7 @@ def _refuse_alternates(path: Path, atoms: Iterator[tuple[str, str]]) -> None:
         raise EndpointError(
             f"{path}: {len(several)} atoms have alternate locations (first: {several[0]} at "
             f"{' and '.join(sorted(locations[several[0]]))}), expected one position per atom. "
-            "Keep one location, e.g. with `tpsctl prepare`."
+            "Keep one location, e.g. with PDBFixer."
         )
 
 
