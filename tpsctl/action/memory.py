@@ -20,7 +20,7 @@ from tpsctl.errors import TpsctlError
 from tpsctl.score import Score
 
 _TRANSIENT = 2.0
-_CPU_BYTES = 1e8
+_CPU_BYTES = 2e8
 _GPU_SHARE = 0.5
 _Part = TypeVar("_Part")
 

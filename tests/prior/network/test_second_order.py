@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
-from tpsctl.prior.network.second_order import from_heads, gated, gelu, softmax, standardized, to_heads
+from tpsctl.prior.network.second_order import from_heads, gated, gelu, softmax, standardized, tilted, to_heads
 
 
 def rows(*shape):
@@ -16,6 +16,7 @@ LAYERS = {
     "standardized": (standardized, lambda: (rows(3, 5),)),
     "softmax": (softmax, lambda: (rows(2, 3, 4),)),
     "gated": (lambda new, old: gated(new, old, torch.ones(4), torch.arange(4.0) - 1), lambda: (rows(3, 4), rows(3, 4))),
+    "tilted": (tilted, lambda: (rows(2, 3, 6), rows(1, 3, 3))),
     "to_heads": (lambda y: to_heads(y, torch.arange(24.0).view(2, 3, 4)), lambda: (rows(5, 3),)),
     "from_heads": (lambda y: from_heads(y, torch.arange(24.0).view(2, 3, 4)), lambda: (rows(2, 5, 3),)),
 }
@@ -34,10 +35,11 @@ def test_values_are_those_of_torch():
     torch.testing.assert_close(standardized(a), torch.nn.functional.layer_norm(a, (4,)))
     torch.testing.assert_close(softmax(a), torch.softmax(a, -1))
     z = torch.sigmoid(a.sum(1, keepdim=True) - b.sum(1, keepdim=True))
+    torch.testing.assert_close(tilted(a, b[:, :3]), torch.cat([a[:, -4:-1] - 2 * a[:, -1:] * b[:, :3], a[:, -1:]], 1))
     torch.testing.assert_close(gated(a, b, torch.ones(4), -torch.ones(4)), z * a + (1 - z) * b)
 
 
-@pytest.mark.parametrize("name", ["gelu", "standardized", "softmax", "gated"])
+@pytest.mark.parametrize("name", ["gelu", "standardized", "softmax", "gated", "tilted"])
 def test_third_derivatives_are_refused(name):
     """Even where what arrives is constant, and autograd would not notice that inputs are not."""
     layer, inputs = LAYERS[name]

@@ -31,7 +31,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tpsctl.prior.network.second_order import from_heads, softmax, standardized, to_heads
+from tpsctl.prior.network.second_order import from_heads, softmax, standardized, tilted, to_heads
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,8 @@ class AttentionMaps:
         logits = torch.bmm(q[..., :-4], k[..., :-4].mT).transpose(0, 1)  # (bead, head, bead)
         if places.blocked is not None:
             logits = logits.masked_fill(places.blocked.unsqueeze(1), -torch.finfo(logits.dtype).max)
-        toward = self._toward(q[..., -4:].transpose(0, 1), places.x.unsqueeze(2)).expand(batch, beads, heads, 4)
+        toward = q[..., -4:].transpose(0, 1).expand(batch, beads, heads, 4)
+        toward = self._toward(toward, places.x.unsqueeze(2))
         by_place = torch.bmm(toward.flatten(1, 2), places.p.mT)
         weights = softmax(logits.flatten(0, 1) + by_place)
         seen = torch.bmm(weights, places.p).view(batch * beads, heads, 4)
@@ -119,12 +120,7 @@ class AttentionMaps:
 
     def _toward(self, q: Float[Tensor, "*q_rows column"], x: Float[Tensor, "*x_rows 3"]) -> Tensor:
         """q with what multiplies p_j in its last four columns: of (r, s) there it makes (r - 2 s x_i, s)."""
-        if self.geometry is None:
-            return q
-        r, s = q[..., -4:-1], q[..., -1:]
-        linear = r - 2 * s * x
-        rest = q[..., :-4].expand(*linear.shape[:-1], -1)
-        return torch.cat([rest, linear, s.expand(*linear.shape[:-1], 1)], dim=-1)
+        return q if self.geometry is None else tilted(q, x)
 
     def _own(self, places: Places) -> Float[Tensor, "row hidden"]:
         return torch.addmm(self.bias, places.p.flatten(0, 1), self.own)

@@ -56,6 +56,11 @@ def gated(
     return _Gate.apply(new, old, by_new, by_old)
 
 
+def tilted(q: Float[Tensor, "*rows column"], x: Float[Tensor, "*x_rows 3"]) -> Float[Tensor, "*rows column"]:
+    """q with r - 2 s x in place of r, where the last four columns of q are (r, s); x is broadcast."""
+    return _Tilt.apply(q, x)
+
+
 def to_heads(
     y: Float[Tensor, "row channel"], weight: Float[Tensor, "head channel out"]
 ) -> Float[Tensor, "head row out"]:
@@ -217,6 +222,41 @@ class _GateSlope(Function):
         by_change = tilt * g
         by_g = difference.mul_(z).add_(h_old).addcmul_(tilt, change)
         return by_g, torch.addcmul(by_change, by_a, by_new), by_a * by_old - by_change, None, None, None, None
+
+
+class _Tilt(Function):
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, x: Tensor) -> Tensor:
+        ctx.save_for_backward(q, x)
+        out = q.clone()
+        out[..., -4:-1].addcmul_(q[..., -1:], x, value=-2)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        return _TiltSlope.apply(grads[0], *ctx.saved_tensors)
+
+
+class _TiltSlope(Function):
+    """By q: g, with -2 g_r . x added to its last column; by x: -2 s g_r. Both are bilinear."""
+
+    @staticmethod
+    def forward(ctx: Any, g: Tensor, q: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(g, q, x)
+        by_q = g.clone()
+        by_q[..., -1:] -= 2 * _rowwise(g[..., -4:-1], x)
+        return by_q, (-2 * q[..., -1:] * g[..., -4:-1]).sum_to_size(x.shape)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        (h_q, h_x), (g, q, x) = grads, ctx.saved_tensors
+        _refuse_third_derivatives()
+        slope = g[..., -4:-1]
+        by_g = h_q.clone()
+        by_g[..., -4:-1].addcmul_(h_q[..., -1:], x, value=-2).addcmul_(q[..., -1:], h_x, value=-2)
+        by_q = torch.zeros_like(q)
+        by_q[..., -1:] = -2 * _rowwise(slope, h_x)
+        return by_g, by_q, (-2 * h_q[..., -1:] * slope).sum_to_size(x.shape)
 
 
 class _ToHeads(Function):
