@@ -105,11 +105,16 @@ def any_order(monkeypatch):
         a = (new @ by_new + old @ by_old).unsqueeze(-1)
         return torch.sigmoid(a) * new + torch.sigmoid(-a) * old
 
+    def tilted(q, x):
+        s = q[..., -1:]
+        return torch.cat([q[..., :-4], q[..., -4:-1] - 2 * s * x, s], dim=-1)
+
     composed = {
         "gelu": functional.gelu,
         "standardized": lambda a: functional.layer_norm(a, a.shape[-1:]),
         "softmax": lambda a: torch.softmax(a, -1),
         "gated": gated,
+        "tilted": tilted,
         "to_heads": torch.matmul,
         "from_heads": lambda y, weight: torch.bmm(y, weight).sum(0),
     }
