@@ -1,5 +1,6 @@
 """Shared by all tests: checked array shapes, float64, a fixed seed, golden files."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ install_import_hook(NUMERICS, "beartype.beartype")  # before the first import of
 
 import torch  # noqa: E402
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's background job starts with it ignored
 torch.set_num_threads(1)  # the tensors of tests are small: more threads only wait for one another
 
 
