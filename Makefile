@@ -3,7 +3,7 @@
 # make faults     install, then run the whole fault campaign: kills, full disks, preemption, time limits (an hour)
 # make check      what CI runs: lint, format, types, tests
 # make bench      step, time to action, energies, start-up, growth: all CPU benchmarks, 10 minutes
-# make bench-paths   the slow ones: the published protocol in full; paths beside NEB, the force field and a flat model
+# make bench-paths   more: batches and threads; the published protocol in full; paths beside NEB, the force field and a flat model
 # make bench-gpu  one optimization step of the published networks on a CUDA GPU
 # make reproduce-alanine   simulate alanine dipeptide and train its priors anew, into runs/alanine_dipeptide
 # make reproduce-mueller-brown   train both kinds of prior on the Mueller-Brown surface and find paths, from nothing
@@ -50,10 +50,10 @@ bench: .venv/installed-dev
 	.venv/bin/python -m benchmarks.time_to_action
 	.venv/bin/python -m benchmarks.openmm_energies
 	.venv/bin/python -m benchmarks.start_up
-	.venv/bin/python -m benchmarks.batches
 	.venv/bin/python -m benchmarks.growth
 
 bench-paths: .venv/installed-dev
+	.venv/bin/python -m benchmarks.batches
 	.venv/bin/python -m benchmarks.published_protocol
 	.venv/bin/python -m benchmarks.alanine_controls
 

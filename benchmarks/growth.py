@@ -84,13 +84,13 @@ def draw(points: list[dict[str, Any]]) -> None:
     import matplotlib
 
     matplotlib.use("agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     names = {"gradient": "gradient, graph transformer", "newton": "Levenberg–Marquardt step, 22 atoms"}
     looks = {"gradient": ("#0072B2", "o"), "newton": ("#D55E00", "s")}
     figure, panels = pyplot.subplots(2, 3, figsize=(8.4, 4.6), sharey="row", sharex="col")
     for column, varied in enumerate(GRADIENT):
-        for row, (what, label) in enumerate((("seconds", "seconds"), ("memory_mb", "memory, MB"))):
+        for row, (what, label) in enumerate((("seconds", "time of a step, s"), ("memory_mb", "memory, MB"))):
             axes = panels[row][column]
             for kind, (color, marker) in looks.items():
                 chosen = [p for p in points if p["kind"] == kind and p["varied"] == varied]
@@ -103,6 +103,9 @@ def draw(points: list[dict[str, Any]]) -> None:
                         label=names[kind],
                     )
             axes.set(xscale="log", yscale="log")
+            axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
+            axes.yaxis.set_minor_locator(ticker.NullLocator())
             axes.grid(which="major", color="#e4e4e4", linewidth=0.6)
             if column == 0:
                 axes.set_ylabel(label)
@@ -110,8 +113,8 @@ def draw(points: list[dict[str, Any]]) -> None:
         ticks = GRADIENT[varied]
         panels[1][column].set_xticks(ticks, [str(t) for t in ticks])
         panels[1][column].minorticks_off()
-    panels[0][0].legend(frameon=False, fontsize=8)
-    figure.tight_layout()
+    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="upper center", ncols=2, frameon=False, fontsize=9)
+    figure.tight_layout(rect=(0, 0, 1, 0.94))
     FIGURE.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(FIGURE, dpi=110)
 

@@ -13,11 +13,11 @@ and w the mean curvature of a bead's pairs. Springs alone have a condition numbe
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from tpsctl.guess.quasi_newton import minimized
 from tpsctl.topology import Topology
 
 SPRING_PER_NM2 = 2e4
@@ -58,29 +58,24 @@ def relaxed(
     path: Float[Tensor, "image bead 3"], targets: PairTargets, *, reference: Tensor | None = None, max_steps: int
 ) -> Float[Tensor, "image bead 3"]:
     """The path with its interior images at the minimum of S plus springs; the end images stay."""
-    from scipy.optimize import minimize  # torch's L-BFGS would import torch's compiler, which takes 2 s
-
     origin = torch.zeros_like(path) if reference is None else reference
     root = _root_of_curvature(path, targets)
 
-    def path_at(z: np.ndarray) -> Tensor:
-        columns = torch.from_numpy(z).to(path).view(len(root), -1)
-        interior = torch.linalg.solve_triangular(root, columns, upper=True)
+    def path_at(z: Tensor) -> Tensor:
+        interior = torch.linalg.solve_triangular(root, z.view(len(root), -1), upper=True)
         return torch.cat([path[:1], interior.view_as(path[1:-1]), path[-1:]])
 
-    def value_and_gradient(z: np.ndarray) -> tuple[float, np.ndarray]:
+    def value_and_gradient(z: Tensor) -> tuple[Tensor, Tensor]:
         x = path_at(z)
         value, gradient = _pair_potential(x, targets)
         gap = (x - origin)[1:] - (x - origin)[:-1]
         gradient[:-1] -= SPRING_PER_NM2 * gap
         gradient[1:] += SPRING_PER_NM2 * gap
-        value = value + SPRING_PER_NM2 / 2 * gap.square().sum()
         by_z = torch.linalg.solve_triangular(root.mT, gradient[1:-1].flatten(1), upper=False)
-        return value.item(), by_z.flatten().double().cpu().numpy()
+        return value + SPRING_PER_NM2 / 2 * gap.square().sum(), by_z.flatten()
 
-    start = (root @ path[1:-1].flatten(1)).flatten().double().cpu().numpy()
-    options = {"maxiter": max_steps, "maxcor": 10, "gtol": 1e-6, "ftol": 0.0}
-    return path_at(minimize(value_and_gradient, start, jac=True, method="L-BFGS-B", options=options).x)
+    start = (root @ path[1:-1].flatten(1)).flatten()
+    return path_at(minimized(value_and_gradient, start, max_steps=max_steps))
 
 
 def _root_of_curvature(path: Float[Tensor, "image bead 3"], targets: PairTargets) -> Float[Tensor, "interior interior"]:
