@@ -154,7 +154,8 @@ class Study:
     def save(self) -> None:
         """The rows so far, as JSON and as a table."""
         report = {"machine": self._machine, "recipe": self.recipe.model_dump(mode="json"), "rows": self.rows}
-        write_text(self._out.with_suffix(".json"), json.dumps(report, indent=1, default=str) + "\n")
+        text = json.dumps(report, indent=1, default=str).replace(f"{ROOT}/", "")  # as in a checkout anywhere
+        write_text(self._out.with_suffix(".json"), text + "\n")
         write_text(self._out.with_suffix(".md"), f"{heading(self._machine)}\n{table(self.rows)}")
 
 
