@@ -5,9 +5,8 @@ snapshots. The same recipe goes on from there, another is refused, and two proce
 """
 
 import json
-import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from tpsctl.errors import Interrupted, RecipeError, StateError
 from tpsctl.interruption import noted_interruptions
-from tpsctl.output.atomic import write_text
+from tpsctl.output.atomic import remove_folder, write_text
 from tpsctl.output.manifest import shown_differences
 from tpsctl.progress import Progress
 from tpsctl.state.lease import Lease, leased
@@ -107,14 +106,17 @@ def unfinished(target: Path, identity: dict[str, Any], keeping: Keeping, progres
         kept = Unfinished(folder, identity["digest"], keeping, lost, progress)
         yield kept
     if kept.done:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder, last=_IDENTITY)
 
 
 def remove_rest(target: Path, digest: str) -> None:
     """What a kill left behind the complete checkpoint of this very run."""
-    claim = _folder(target) / _IDENTITY
-    if claim.exists() and digest in claim.read_text(encoding="utf-8"):
-        shutil.rmtree(claim.parent, ignore_errors=True)
+    folder = _folder(target)
+    with suppress(OSError):
+        if digest in (folder / _IDENTITY).read_text(encoding="utf-8"):
+            remove_folder(folder, last=_IDENTITY)
+    with suppress(OSError):
+        folder.rmdir()  # empty, if a kill left it
 
 
 def _folder(target: Path) -> Path:

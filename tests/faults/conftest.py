@@ -91,15 +91,52 @@ def start(server, tmp_path_factory):
             each.wait()
 
 
+class Content(dict):
+    """What a run directory holds: by file, its text or bytes, and what may not differ of tables and manifests."""
+
+
+def pytest_assertrepr_compare(op, left, right):
+    """Name the files that differ and show the first line that does, not everything."""
+    if not (op == "==" and isinstance(left, Content) and isinstance(right, Content)):
+        return None
+    said = ["two run directories are the same"]
+    for name in sorted(set(left) | set(right)):
+        if name not in left or name not in right:
+            said.append(f"{name}: only in the {'right' if name in right else 'left'} one")
+        elif left[name] != right[name]:
+            lines = zip(_lines(left[name]), _lines(right[name]), strict=False)
+            said += [f"{name} (of {len(left[name])} and {len(right[name])}):", *_first_that_differs(lines)]
+    return said
+
+
+def _lines(value):
+    """A table's rows, a manifest's entries, a text's lines or the bytes by 64."""
+    if isinstance(value, bytes):
+        return [value[k : k + 64] for k in range(0, len(value), 64)]
+    return sorted(value.items()) if isinstance(value, dict) else value
+
+
+def _first_that_differs(pairs):
+    for number, (left, right) in enumerate(pairs):
+        if left != right:
+            return [f"  {number}: {left!r}", f"  {number}: {right!r}"]
+    return ["  one is longer"]
+
+
 @pytest.fixture(scope="session")
 def content():
     """What a run directory holds, but for times, hosts and places; nothing else may be in it."""
 
     def content_of(folder):
-        files = {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-        rows = list(csv.DictReader(files.pop("paths.csv").decode().splitlines()))
-        manifest = json.loads(files.pop("manifest.json"))
-        return files, [_without(row) for row in rows], _without(manifest)
+        found = Content()
+        for file in sorted(p for p in folder.rglob("*") if p.is_file()):
+            data, name = file.read_bytes(), str(file.relative_to(folder))
+            is_text = file.suffix in (".csv", ".json", ".yaml", ".pdb", ".md")
+            found[name] = data.decode().splitlines() if is_text else data
+        rows = list(csv.DictReader(found["paths.csv"]))
+        found["paths.csv"] = [_without(row) for row in rows]
+        found["manifest.json"] = _without(json.loads("\n".join(found["manifest.json"])))
+        return found
 
     return content_of
 

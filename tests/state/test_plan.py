@@ -1,5 +1,9 @@
 """Plans and shards: every path once, whatever the division."""
 
+import json
+import os
+from contextlib import contextmanager, nullcontext
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +13,44 @@ from tpsctl.state.plan import Plan, open_plan, read_plan
 from tpsctl.state.shard import WHOLE, Shard
 
 IDENTITY = {"digest": "aa", "recipe": {"seed": 1}, "inputs": {}}
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+@pytest.fixture
+def killed_at(monkeypatch):
+    """`with killed_at(n):` the n-th removal of a file or folder (from 0) ends the process."""
+
+    def begin(number):
+        left = iter([True] * number)
+
+        def counted(remove):
+            def act(*words, **options):
+                if not next(left, False):
+                    raise Killed
+                return remove(*words, **options)
+
+            return act
+
+        with monkeypatch.context() as patch:
+            for name in ("unlink", "rmdir"):
+                patch.setattr(os, name, counted(getattr(os, name)))
+            yield
+
+    return contextmanager(begin)
+
+
+def finished(directory, **changes):
+    """A run whose result is published, but whose state is still there."""
+    run = plan(directory, **changes)
+    run.write()
+    for name in ("batches/batch_00000.safetensors", "shards/0001_of_0001/status.json", "gather.json"):
+        (run.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (run.folder / name).write_text("{}")
+    (directory / "manifest.json").write_text(json.dumps(IDENTITY))
+    return run
 
 
 def plan(directory, paths=7, batch_paths=2, **changes):
@@ -61,3 +103,20 @@ def test_a_damaged_plan_is_named(tmp_path):
     (tmp_path / "state" / "plan.json").write_text('{"paths": 1}')
     with pytest.raises(StateError, match=r"plan\.json: cannot be read"):
         read_plan(tmp_path)
+
+
+@pytest.mark.parametrize("replaces", [False, True])
+def test_killed_while_the_state_is_removed_the_next_start_removes_the_rest(tmp_path, killed_at, replaces):
+    for number in range(10):
+        run = finished(tmp_path, replaces=replaces)
+        killed = pytest.raises(Killed) if number < 8 + replaces else nullcontext()  # eight files and folders, a plan written anew
+        with killed_at(number), killed:
+            run.finish()
+        assert open_plan(plan(tmp_path), overwrite=False, resume=False) == IDENTITY
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["manifest.json"]
+
+
+def test_a_run_that_replaces_another_is_not_complete_before_its_result_is_there(tmp_path):
+    finished(tmp_path, replaces=True)
+    assert not read_plan(tmp_path).is_complete
+    assert open_plan(plan(tmp_path), overwrite=False, resume=False) == plan(tmp_path, replaces=True)

@@ -41,9 +41,13 @@ def gather(directory: Path, progress: Progress, *, scratch: Path | None = None) 
     if plan is None:
         return _there_already(directory, progress)
     with leased(Lease(plan.folder / "gather.json")):
-        remove_leftovers(plan.folder)
-        manifest = _make(plan, read_batches(plan, progress), progress, scratch)
-        plan.remove()
+        found = read_plan(directory)  # again: another process may just have been faster
+        if found is None or found.is_complete:
+            manifest = _there_already(directory, progress)
+        else:
+            remove_leftovers(plan.folder)
+            manifest = _make(plan, read_batches(plan, progress), progress, scratch)
+        plan.finish()
     return manifest
 
 

@@ -53,6 +53,21 @@ def copy(source: Path, target: Path) -> None:
             raise OutputError(f"{target}: does not read back as it was written. Check the disk.")
 
 
+def remove_folder(folder: Path, *, last: str) -> None:
+    """Remove a folder; its file `last`, which tells whose it is, goes after all others.
+
+    A kill on the way leaves a folder that is still recognized, or an empty one. What cannot be removed stays.
+    """
+    with suppress(OSError):
+        for entry in [entry for entry in folder.iterdir() if entry.name != last]:
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
+        (folder / last).unlink(missing_ok=True)
+        folder.rmdir()
+
+
 def sync(path: Path) -> None:
     """Force a file, or the names in a folder, to disk."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -2,13 +2,13 @@
 
 import json
 import shlex
-import shutil
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tpsctl.errors import OutputError, RecipeError, StateError
-from tpsctl.output.atomic import write_text
+from tpsctl.output.atomic import remove_folder, write_text
 from tpsctl.output.directory import earlier_result
 from tpsctl.output.manifest import read_manifest, shown_differences
 from tpsctl.state.lease import holder
@@ -48,6 +48,11 @@ class Plan:
         return self.directory / FOLDER
 
     @property
+    def is_complete(self) -> bool:
+        """Whether the result is in the directory, and only the state is left to remove."""
+        return not self.replaces and read_manifest(self.directory) is not None
+
+    @property
     def batches(self) -> int:
         return -(-self.paths // self.batch_paths)
 
@@ -83,10 +88,16 @@ class Plan:
         values = asdict(self) | {"directory": str(self.directory)}
         write_text(self.folder / _NAME, json.dumps(values, indent=2) + "\n")
 
+    def finish(self) -> None:
+        """The result is in the directory: the state goes, now or, after a kill, when the run is next started."""
+        if self.replaces:
+            replace(self, replaces=False).write()  # the result is no longer an earlier one
+        self.remove()
+
     def remove(self) -> None:
-        """The run is complete, or begins anew: its state goes."""
+        """The state goes."""
         for _ in range(_REMOVALS):  # a shard that just ends may still write its status
-            shutil.rmtree(self.folder, ignore_errors=True)
+            remove_folder(self.folder, last=_NAME)
         if self.folder.exists():
             raise OutputError(f"{self.folder}: cannot be removed. The result beside it is complete; remove it by hand.")
 
@@ -123,6 +134,8 @@ def open_plan(wanted: Plan, *, overwrite: bool, resume: bool) -> Plan | dict[str
         return found
     earlier = earlier_result(wanted.directory, wanted.digest, wanted.identity, overwrite=overwrite)
     if earlier is not None:
+        with suppress(OSError):
+            wanted.folder.rmdir()  # empty, if a kill left it
         return earlier
     if resume:
         raise RecipeError(f"--resume: {wanted.directory} has no unfinished run. Leave --resume out to begin one.")
@@ -139,11 +152,10 @@ def _found(wanted: Plan) -> Plan | dict[str, Any] | None:
     if found is None:
         return None
     _require_same(found, wanted)
-    manifest = None if found.replaces else read_manifest(wanted.directory)
-    if manifest is None:
+    if not found.is_complete:
         return found
-    found.remove()  # a kill left it behind a complete result
-    return manifest
+    found.finish()
+    return read_manifest(wanted.directory)
 
 
 def require_idle(plan: Plan, shard: Shard | None = None) -> None:
