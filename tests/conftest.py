@@ -76,11 +76,14 @@ END
 def alanine():
     """ACE-ALA-NME (22 atoms) at a minimum of amber99sbildn in vacuum: topology and positions (22, 3), nm."""
     import io
+    import random
 
     import openmm
     from openmm import app
 
     from tpsctl.topology import Atom, Topology
+
+    random.seed(0)  # openmm adds hydrogens at random places
 
     heavy, field = app.PDBFile(io.StringIO(_CAPPED_ALANINE)), app.ForceField("amber99sbildn.xml")
     reference = openmm.Platform.getPlatformByName("Reference")

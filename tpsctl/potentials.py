@@ -4,6 +4,7 @@ Energies in kJ/mol and lengths in nm (the numbers are the published, dimensionle
 units), one bead per configuration, x (batch, 1, dim). Recipes and tests share them.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -41,21 +42,29 @@ def mueller_brown(x: Float[Tensor, "batch 1 2"]) -> Float[Tensor, " batch"]:
 
     Source: Mueller and Brown, Theor. Chim. Acta 53 (1979) 75; scaled as in arXiv:2504.18506.
     """
-    amplitude, xx, xy, yy, x0, y0 = (x.new_tensor(c) for c in (_AMPLITUDE, _XX, _XY, _YY, _X0, _Y0))
-    dx, dy = x[:, 0, :1] - x0, x[:, 0, 1:] - y0
-    return (amplitude * torch.exp(xx * dx**2 + xy * dx * dy + yy * dy**2)).sum(-1)
+    amplitude, center, form = _constants(x.dtype, x.device)
+    away = x - center  # (batch, term, 2)
+    return (amplitude * torch.exp((away * (form @ away.unsqueeze(-1)).squeeze(-1)).sum(-1) / 2)).sum(-1)
 
 
 def mueller_brown_derivatives(x: Float[Tensor, "batch 1 2"]) -> tuple[Tensor, Tensor]:
     """Gradient (batch, 1, 2) and Hessian (batch, 2, 2) of `mueller_brown`, kJ/mol per nm and nm^2."""
-    amplitude, x0, y0 = (x.new_tensor(c) for c in (_AMPLITUDE, _X0, _Y0))
-    form = x.new_tensor([[[2 * a, b], [b, 2 * c]] for a, b, c in zip(_XX, _XY, _YY, strict=True)])
-    away = torch.stack((x[:, 0, :1] - x0, x[:, 0, 1:] - y0), -1)  # (batch, term, 2)
+    amplitude, center, form = _constants(x.dtype, x.device)
+    away = x - center  # (batch, term, 2)
     slope = (form @ away.unsqueeze(-1)).squeeze(-1)
     value = amplitude * torch.exp((away * slope).sum(-1) / 2)
     weighted = value.unsqueeze(-1) * slope
     hessian = weighted.mT @ slope + (value @ form.flatten(1)).view(-1, 2, 2)
     return weighted.sum(1, keepdim=True), hessian
+
+
+@functools.cache
+def _constants(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Amplitudes (term), centers (term, 2) and matrices F (term, 2, 2); the exponents are x^T F x / 2."""
+    form = [[[2 * a, b], [b, 2 * c]] for a, b, c in zip(_XX, _XY, _YY, strict=True)]
+    values = (_AMPLITUDE, list(zip(_X0, _Y0, strict=True)), form)
+    amplitude, center, form_ = (torch.tensor(value, dtype=dtype, device=device) for value in values)
+    return amplitude, center, form_
 
 
 def double_well(

@@ -19,9 +19,15 @@ VectorProduct = Callable[[Tensor], Tensor]
 
 
 class Score(ABC):
-    """grad log p as a function of a batch of configurations, nm -> 1/nm."""
+    """grad log p as a function of a batch of configurations, nm -> 1/nm.
+
+    Attributes:
+        conservative: Whether it is the gradient of a scalar.
+        parallel: Whether threads may evaluate it at the same time, and gain by it.
+    """
 
     conservative: bool = True
+    parallel: bool = False
 
     @abstractmethod
     def __call__(self, x: Float[Tensor, "batch bead dim"]) -> Float[Tensor, "batch bead dim"]:
@@ -49,9 +55,11 @@ class Score(ABC):
 class AutogradScore(Score):
     """Score given as a function that autograd can differentiate once more."""
 
-    def __init__(self, score_fn: Callable[[Tensor], Tensor], *, conservative: bool = True) -> None:
+    def __init__(
+        self, score_fn: Callable[[Tensor], Tensor], *, conservative: bool = True, parallel: bool = False
+    ) -> None:
         self._score_fn = score_fn
-        self.conservative = conservative
+        self.conservative, self.parallel = conservative, parallel
 
     def __call__(self, x: Tensor) -> Tensor:
         return self._score_fn(x.detach()).detach()

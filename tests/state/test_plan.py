@@ -109,8 +109,8 @@ def test_a_damaged_plan_is_named(tmp_path):
 def test_killed_while_the_state_is_removed_the_next_start_removes_the_rest(tmp_path, killed_at, replaces):
     for number in range(10):
         run = finished(tmp_path, replaces=replaces)
-        killed = pytest.raises(Killed) if number < 8 + replaces else nullcontext()  # eight files and folders, a plan written anew
-        with killed_at(number), killed:
+        removals = 8 + replaces  # files and folders, and the temporary file of a plan that is written anew
+        with killed_at(number), pytest.raises(Killed) if number < removals else nullcontext():
             run.finish()
         assert open_plan(plan(tmp_path), overwrite=False, resume=False) == IDENTITY
         assert sorted(p.name for p in tmp_path.iterdir()) == ["manifest.json"]

@@ -88,10 +88,10 @@ class HutchinsonDivergence(Divergence):
         self._drawn = torch.empty(0)
 
     def vectors(self, x: Tensor, index: Tensor) -> Tensor:
-        needed = int(index.max()) + 1
-        if self._drawn.ndim != 4 or self._drawn.shape[0] < needed or self._drawn.shape[2:] != x.shape[1:]:
-            self._drawn = self._draw(needed, x)
-        return self._drawn[index].transpose(0, 1).to(x)
+        drawn, needed = self._drawn, int(index.max()) + 1
+        if drawn.ndim != 4 or drawn.shape[0] < needed or drawn.shape[2:] != x.shape[1:]:
+            drawn = self._drawn = self._draw(needed, x)  # another thread may put fewer there meanwhile
+        return drawn[index].transpose(0, 1).to(x)
 
     def combine(self, forms: Tensor) -> Tensor:
         return forms

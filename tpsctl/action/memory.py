@@ -5,7 +5,7 @@ two small batches gives the bytes one image adds, on any device; weights, which 
 batch, cancel in the difference. The product itself allocates about as much again.
 
 If memory runs out all the same (other programs take it too), the chunk is halved and that piece done again.
-Larger chunks are no faster once every core is busy: on a CPU they only leave its caches.
+On a CPU the chunks of all lanes (`action.lanes`) share the budget; larger ones would only leave its caches.
 """
 
 import math
@@ -16,6 +16,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from tpsctl.action.lanes import in_lanes, lanes_for
 from tpsctl.errors import TpsctlError
 from tpsctl.score import Score
 
@@ -30,7 +31,7 @@ class Chunks:
 
     Args:
         score: Whose derivatives are taken.
-        budget_bytes: What the graphs of one chunk may take; None for `default_budget` of the images' device.
+        budget_bytes: What the graphs of the chunks at work may take; None for `default_budget` of the images' device.
     """
 
     def __init__(self, score: Score, budget_bytes: float | None) -> None:
@@ -39,29 +40,34 @@ class Chunks:
         self.images: int | None = None
 
     def map(self, work: Callable[..., _Part], *arrays: Tensor) -> list[_Part]:
-        """work(slices of all arrays) for one chunk after the other.
+        """work(slices of all arrays) for every chunk, in order; on a CPU several at once (`action.lanes`).
 
         Raises:
             TpsctlError: Not even one image fits.
         """
-        parts: list[_Part] = []
-        done, total = 0, len(arrays[0])
-        while done < total:
-            size = self._planned(arrays[0])
-            part = _unless_out_of_memory(work, [array[done : done + size] for array in arrays])
-            if part is not None:
-                parts.append(part)
-                done += size
-            else:
-                self._halve(arrays[0])
-        return parts
+        lanes = lanes_for(self._score, arrays[0].device)
 
-    def _planned(self, x: Tensor) -> int:
+        def piece(images: slice) -> _Part | None:
+            return _unless_out_of_memory(work, [array[images] for array in arrays])
+
+        parts: dict[int, _Part] = {}
+        missing = [slice(0, len(arrays[0]))]
+        while missing:
+            size = self._planned(arrays[0], lanes)
+            chunks = [slice(k, min(k + size, m.stop)) for m in missing for k in range(m.start, m.stop, size)]
+            found = list(zip(chunks, in_lanes(piece, chunks, lanes if size > 1 else 1), strict=True))
+            parts |= {chunk.start: part for chunk, part in found if part is not None}
+            missing = [chunk for chunk, part in found if part is None]
+            if missing:
+                self._halve(arrays[0])
+        return [parts[start] for start in sorted(parts)]
+
+    def _planned(self, x: Tensor, lanes: int) -> int:
         if self.images is None:
             budget = default_budget(x.device) if self._budget is None else self._budget
             each = _unless_out_of_memory(partial(bytes_per_image, self._score), [x]) or budget
-            rounds = math.ceil(len(x) / max(1, budget // each))
-            self.images = math.ceil(len(x) / rounds)  # chunks of like size
+            rounds = math.ceil(len(x) / max(1, budget / lanes // each) / lanes)
+            self.images = math.ceil(len(x) / rounds / lanes)  # chunks of like size, and as many for every lane
         return self.images
 
     def _halve(self, x: Tensor) -> None:

@@ -16,7 +16,7 @@ class ScoreInPrecision(Score):
     def __init__(self, score: Score, dtype: torch.dtype) -> None:
         self._score = score
         self._dtype = dtype
-        self.conservative = score.conservative
+        self.conservative, self.parallel = score.conservative, score.parallel
 
     def __call__(self, x: Tensor) -> Tensor:
         return self._score(x.to(self._dtype)).to(x)

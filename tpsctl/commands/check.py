@@ -223,25 +223,27 @@ def _guess(subject: _Subject) -> Iterator[Finding]:
 
 
 def _cost(subject: _Subject) -> Iterator[Finding]:
-    recipe, per_path = subject.recipe, 0.0
+    recipe, step_seconds = subject.recipe, []
     guess = subject.guess[0]
     for section, stage in zip(recipe.stages, subject.stages, strict=True):
         paths = interpolated(guess, stage.images or guess.shape[1])
         trial = assemble.make_optimizer(section.model_copy(update={"max_steps": _TRIAL_STEPS}))
         started = time.monotonic()
         _, outcome = trial.minimize(stage.action, paths)
-        per_path += (time.monotonic() - started) / _TRIAL_STEPS * section.max_steps
+        step_seconds.append((time.monotonic() - started) / _TRIAL_STEPS)
         terms = stage.action.terms(paths)
         text = f"{stage.name}: action of the guess {terms.total[0].item():.4g} = "
         text += f"kinetic {terms.kinetic[0].item():.4g} + drift {terms.drift[0].item():.4g}; "
         text += f"{outcome.terms.total[0].item():.4g} after {_TRIAL_STEPS} step"
         yield Finding("action", "ok", text)
-    images = guess[0]
+    most = [seconds * section.max_steps for seconds, section in zip(step_seconds, recipe.stages, strict=True)]
+    per_path, images = sum(most), guess[0]
     gradients = bytes_per_image(subject.stages[-1].action.score, images) * len(images)
     chunk = default_budget(images.device)
     subject.estimate = Estimate(subject.guess_seconds + per_path, _resident_bytes(), gradients, chunk)
     budget = "within" if gradients * recipe.path.paths < chunk else "worked on in chunks of"
-    text = f"optimization: at most {_duration(per_path * recipe.path.paths)}; "
+    each = ", ".join(f"{seconds:.2g}" for seconds in step_seconds)
+    text = f"optimization: {each} s a step and path, {_duration(per_path * recipe.path.paths)} if all take max_steps; "
     text += f"gradients need {gradients * recipe.path.paths / 1e6:.0f} MB, {budget} {chunk / 1e6:.0f} MB"
     yield Finding("cost", "ok", text)
 

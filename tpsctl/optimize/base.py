@@ -159,7 +159,7 @@ class Record:
 class Monitor:
     """Keeps the record, decides who is finished, calls back after each step."""
 
-    def __init__(self, paths: Tensor, convergence: Convergence, on_step: StepCallback | None) -> None:
+    def __init__(self, paths: Tensor, max_steps: int, convergence: Convergence, on_step: StepCallback | None) -> None:
         _require_finite(paths)
         n = len(paths)
         running = torch.full((n,), _CODES.index(Status.RUNNING), device=paths.device)
@@ -171,7 +171,7 @@ class Monitor:
             code=running,
             steps=torch.zeros_like(running),
         )
-        self._convergence = convergence
+        self._max_steps, self._convergence = max_steps, convergence
         self._on_step = on_step
         self.step = -1
 
@@ -214,8 +214,10 @@ class Monitor:
         done &= size <= self._convergence.gradient_tolerance_per_nm
         self.finish(index[done], Status.CONVERGED)
 
-    def report(self) -> None:
-        """Tell whoever watches."""
+    def end_step(self) -> None:
+        """Whoever has used up the steps is finished; tell whoever watches."""
+        if self.step >= self._max_steps:
+            self.finish(self.active, Status.MAX_STEPS)
         if self._on_step is not None:
             running = self.record.code == _CODES.index(Status.RUNNING)
             self._on_step(StepReport(self.step, self.record.terms, self.record.gradient_max, running))
@@ -225,8 +227,7 @@ class Monitor:
         self.record.code[index] = _CODES.index(status)
 
     def outcome(self) -> Outcome:
-        """The final verdict; whoever still runs has used up the steps."""
-        self.finish(self.active, Status.MAX_STEPS)
+        """The final verdict."""
         record = self.record
         status = tuple(_CODES[code] for code in record.code.tolist())
         limit = self._convergence.gradient_tolerance_per_nm
@@ -304,10 +305,10 @@ class Optimizer(ABC):
             state: What `between_steps` was given in an earlier call: the minimization goes on from there.
             between_steps: May take the state after every step, and end the minimization by raising.
         """
-        under_way = self.begin(action, paths, Monitor(paths, self.convergence, on_step))
+        under_way = self.begin(action, paths, Monitor(paths, self.max_steps, self.convergence, on_step))
         if state is not None:
             under_way.restore(state)
-        while under_way.monitor.step < self.max_steps and under_way.step():
+        while under_way.step():
             if between_steps is not None:
                 between_steps(under_way.store)
         return under_way.monitor.record.good, under_way.monitor.outcome()

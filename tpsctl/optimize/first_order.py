@@ -55,7 +55,7 @@ class _Run(Minimization):
             return False
         terms, gradient = self.action.value_and_gradient(current[index])
         self.monitor.accept(index, current[index], terms, gradient)
-        self.monitor.report()
+        self.monitor.end_step()
         step = self.options.move(self.state, index, gradient, self.monitor.step + 1)
         current[index, 1:-1] -= step[:, 1:-1]
         return True

@@ -107,7 +107,7 @@ class _Run(Minimization):
         terms, gradient = self.action.value_and_gradient(trial)
         better = self._is_better(index, terms.total)
         self.monitor.accept(index[better], trial[better], terms.select(better), gradient[better])
-        self.monitor.report()
+        self.monitor.end_step()
         self._accept(index[better], trial[better], terms.select(better), self.scaling.gradient(gradient[better]))
         self._shorten(index[~better], terms.total[~better])
         return True

@@ -152,11 +152,12 @@ class _Run(Minimization):
         s.gradient[good] = self.scaling.gradient(gradient[better])
         expected = shortfall * self._newton_decrease(good)
         self.monitor.accept(good, trial[better], terms.select(better), gradient[better], expected)
-        self.monitor.report()
+        self.monitor.end_step()
+        good, bad = self._running(good), self._running(bad)
         hopeless = s.failures[bad] >= _HALVINGS
         self._halve(bad[~hopeless])
         self._damp_more(bad[hopeless])
-        self._refresh(self._running(good))
+        self._refresh(good)
         self._aim(self._running(torch.cat([good, bad[hopeless]])))
         self._try(self._running(index))
         return True

@@ -64,7 +64,7 @@ class _ReorderedScore(Score):
     """See the module."""
 
     def __init__(self, score: Score, order: Tensor, back: Tensor) -> None:
-        self.conservative = score.conservative
+        self.conservative, self.parallel = score.conservative, score.parallel
         self._score, self._order, self._back = score, order, back
 
     def __call__(self, x: Tensor) -> Tensor:

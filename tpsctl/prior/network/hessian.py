@@ -6,9 +6,7 @@ three vectors. Hence
     H = J^T H_net J + M^T blockdiag( d^2 / dv^2 [E_lin(q) + g . q] ) M ,      g = d net / d q held fixed
 
 The first part is propagated forward through the perceptron's layers (hidden x 3N at a time), and the second
-is block-diagonal over invariants. Most invariants are distances and handednesses, whose blocks are in closed form
-(`local_curvature`); those of angles and torsions take six and nine derivative passes, one per coordinate of their
-vectors, for all of them together.
+is block-diagonal over invariants, with blocks in closed form (`local_curvature`).
 Compared with column-by-column double backward this is 3N times fewer passes through the network.
 """
 
@@ -19,7 +17,14 @@ from torch.nn.functional import silu
 
 from tpsctl.prior.network.internal_coordinates import Invariants
 from tpsctl.prior.network.internal_energy import InternalEnergy
-from tpsctl.prior.network.local_curvature import Blocks, assemble, distance_blocks, handedness_blocks
+from tpsctl.prior.network.local_curvature import (
+    Blocks,
+    angle_blocks,
+    assemble,
+    distance_blocks,
+    handedness_blocks,
+    torsion_blocks,
+)
 
 
 def hessian(network: InternalEnergy, y: Float[Tensor, "batch bead 3"], width: float) -> Float[Tensor, "batch n n"]:
@@ -34,7 +39,7 @@ def hessian(network: InternalEnergy, y: Float[Tensor, "batch bead 3"], width: fl
         jacobian = _feature_jacobian(network, values, v)
         curvature, slope = _perceptron_curvature(network, features.detach(), sigma, jacobian)
         local = network.linear(values, sigma).sum() + (features * slope).sum()
-        return assemble(coordinates, _local_blocks(local, values, v), onto=curvature)
+        return assemble(coordinates, _local_blocks(local, values, v, coordinates.softening(sigma)), onto=curvature)
 
 
 def _perceptron_curvature(
@@ -93,22 +98,19 @@ def _feature_jacobian(
     return torch.cat(rows).flatten(1)
 
 
-def _local_blocks(local: Tensor, values: Invariants, v: dict[str, Tensor]) -> dict[str, Blocks]:
+def _local_blocks(local: Tensor, values: Invariants, v: dict[str, Tensor], soft: Tensor) -> dict[str, Blocks]:
     """Second derivatives of a sum of local terms over the vectors of each invariant."""
-    inner = [values.distances, values.handedness]
-    by_distance, by_handedness = torch.autograd.grad(local, inner, create_graph=True)
-    (twice,) = torch.autograd.grad(by_distance.sum(), values.distances, retain_graph=True)
+    inner = [values.distances, values.angles, values.cos, values.sin, values.handedness]
+    with torch.enable_grad():
+        by_distance, by_angle, by_cos, by_sin, by_handedness = torch.autograd.grad(local, inner, create_graph=True)
+        by_two = (by_distance.sum() + by_angle.sum() + by_cos.sum(), inner[:4])
+    distance_twice, angle_twice, cos_twice, cos_sin = torch.autograd.grad(*by_two, retain_graph=True)
+    (sin_twice,) = torch.autograd.grad(by_sin.sum(), values.sin, retain_graph=True)
+    v = {name: part.detach() for name, part in v.items()}
+    torsions = (by_cos.detach(), by_sin.detach()), (cos_twice, cos_sin, sin_twice)
     return {
-        "pairs": distance_blocks(v["pairs"].detach(), values.distances.detach(), by_distance.detach(), twice),
-        "handedness": handedness_blocks(v["handedness"].detach(), by_handedness.detach()),
-    } | {name: _blocks_by_autograd(local, v[name]) for name in ("angles", "torsions")}
-
-
-def _blocks_by_autograd(local: Tensor, v: Float[Tensor, "batch item vector 3"]) -> Blocks:
-    (gradient,) = torch.autograd.grad(local, v, create_graph=True)
-    units = (
-        torch.eye(gradient[0, 0].numel()).to(gradient).view(-1, 1, 1, *gradient.shape[2:]).expand(-1, *gradient.shape)
-    )
-    # Items are independent: one pass for each coordinate of their vectors, and all passes at once.
-    (columns,) = torch.autograd.grad(gradient, v, units, retain_graph=True, is_grads_batched=True)
-    return columns.movedim(0, 2).unflatten(2, v.shape[2:])
+        "pairs": distance_blocks(v["pairs"], values.distances.detach(), by_distance.detach(), distance_twice),
+        "angles": angle_blocks(v["angles"], soft, by_angle.detach(), angle_twice),
+        "torsions": torsion_blocks(v["torsions"], soft, *torsions),
+        "handedness": handedness_blocks(v["handedness"], by_handedness.detach()),
+    }

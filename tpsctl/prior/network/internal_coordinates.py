@@ -127,11 +127,15 @@ class InternalCoordinates(nn.Module):
     def forward(self, x: Float[Tensor, "batch bead 3"], sigma: Float[Tensor, " batch"]) -> Invariants:
         return self.invariants(self.by_group(self.vectors(x)), sigma)
 
+    def softening(self, sigma: Float[Tensor, " batch"]) -> Float[Tensor, "batch 1"]:
+        """What is added to squared normals of angles and torsions at noise of width sigma (nm), nm^4."""
+        return ((_SOFT_ARM_NM * sigma).square() + _COLLINEAR_NM4).unsqueeze(1)
+
     def invariants(
         self, v: dict[str, Float[Tensor, "batch item vector 3"]], sigma: Float[Tensor, " batch"]
     ) -> Invariants:
         """Features from the vectors of each group, for noise of width sigma (nm)."""
-        soft = ((_SOFT_ARM_NM * sigma).square() + _COLLINEAR_NM4).unsqueeze(1)
+        soft = self.softening(sigma)
         distances = v["pairs"][:, :, 0].square().sum(-1).clamp_min(1e-12).sqrt()
         cos, sin = _torsion(v["torsions"], soft)
         return Invariants(distances, _angle(v["angles"], soft), cos, sin, _handedness(v["handedness"]))

@@ -116,7 +116,7 @@ class PublishedPrior(Prior):
             raise PriorError(
                 "diffusion_time: got 0, where this prior has no noise and hence no score. Published runs use 0.05."
             )
-        return AutogradScore(lambda x: self._score(x, t), conservative=self.conservative)
+        return AutogradScore(lambda x: self._score(x, t), conservative=self.conservative, parallel=True)
 
     def sigma_nm(self, t: float) -> float:
         """Width of the noise relative to clean positions, nm (root mean square over dimensions)."""
