@@ -88,6 +88,7 @@ def work(way: str, beads: int) -> None:
     torch.set_num_threads(report_threads())
     step = Step(way, beads)
     idle = _memory_mb("VmRSS")
+    print("{}", flush=True)
     for line in sys.stdin:
         if line.startswith("step"):
             started = time.perf_counter()
@@ -123,8 +124,12 @@ class Worker:
 
     def ask(self, request: str) -> dict[str, Any]:
         assert self._process.stdin
-        assert self._process.stdout
         print(request, file=self._process.stdin, flush=True)
+        return self.answer()
+
+    def answer(self) -> dict[str, Any]:
+        """The next one; the first comes when the process is ready."""
+        assert self._process.stdout
         return json.loads(self._process.stdout.readline())
 
     def close(self) -> None:
@@ -159,6 +164,8 @@ def measure(beads: int) -> dict[str, Any]:
     """Both implementations in turns at one size."""
     facts = report.machine()
     workers = {way: Worker(way, beads) for way in WAYS}
+    for worker in workers.values():
+        worker.answer()
     seconds: dict[str, list[float]] = {way: [] for way in WAYS}
     peaks: dict[str, list[float]] = {"matmul": [], "bandwidth": []}
     memory = {}

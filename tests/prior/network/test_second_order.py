@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
+from tpsctl.prior.network.attend import attend
 from tpsctl.prior.network.second_order import from_heads, gated, gelu, softmax, standardized, tilted, to_heads
 
 
@@ -11,7 +12,24 @@ def rows(*shape):
     return torch.randn(*shape, requires_grad=True)
 
 
+def attention(blocked=None, tilt=True):
+    """Three configurations of two beads, two heads."""
+    bias = torch.linspace(-1, 1, 12).view(2, 1, 6)
+    return lambda q, k, v, x: attend(q, bias, k, v, x, blocked, beads=2, tilt=tilt)
+
+
+def attended(*_):
+    return rows(2, 6, 6), rows(2, 6, 6), rows(2, 6, 5), rows(6, 3)
+
+
 LAYERS = {
+    "attend": (attention(), attended),
+    "attend, no pair sees the second bead": (attention(torch.tensor([[False, True], [False, True]])), attended),
+    "attend, the first bead sees none": (attention(torch.tensor([[True, True], [False, False]])), attended),
+    "attend, places do not turn queries": (
+        lambda q, k, v: attention(tilt=False)(q, k, v, torch.zeros(6, 3)),
+        lambda: attended()[:3],
+    ),
     "gelu": (gelu, lambda: (rows(3, 4),)),
     "standardized": (standardized, lambda: (rows(3, 5),)),
     "softmax": (softmax, lambda: (rows(2, 3, 4),)),
@@ -39,7 +57,7 @@ def test_values_are_those_of_torch():
     torch.testing.assert_close(gated(a, b, torch.ones(4), -torch.ones(4)), z * a + (1 - z) * b)
 
 
-@pytest.mark.parametrize("name", ["gelu", "standardized", "softmax", "gated", "tilted"])
+@pytest.mark.parametrize("name", ["gelu", "standardized", "softmax", "gated", "tilted", "attend"])
 def test_third_derivatives_are_refused(name):
     """Even where what arrives is constant, and autograd would not notice that inputs are not."""
     layer, inputs = LAYERS[name]
@@ -58,3 +76,11 @@ def test_a_saturated_gate_keeps_its_slope_in_single_precision():
         (slope,) = torch.autograd.grad(gated(new.to(dtype), x, torch.ones(1).to(dtype), torch.zeros(1).to(dtype)), x)
         slopes.append(slope.item())
     assert slopes[1] == pytest.approx(slopes[0], rel=1e-5)
+
+
+def test_attention_is_that_of_torch():
+    q, k, v, x = attended()
+    bias = torch.linspace(-1, 1, 12).view(2, 1, 6)
+    by_configuration = [part.unflatten(1, (3, 2)) for part in (tilted(q + bias, x), k, v)]
+    expected = torch.nn.functional.scaled_dot_product_attention(*by_configuration, scale=1.0).flatten(1, 2)
+    torch.testing.assert_close(attention()(q, k, v, x), expected)

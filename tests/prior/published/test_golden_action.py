@@ -109,7 +109,16 @@ def any_order(monkeypatch):
         s = q[..., -1:]
         return torch.cat([q[..., :-4], q[..., -4:-1] - 2 * s * x, s], dim=-1)
 
+    def attend(q, bias, k, v, x, blocked, *, beads, tilt):
+        q = tilted(q + bias, x) if tilt else q + bias
+        q, k, v = (part.unflatten(1, (-1, beads)) for part in (q, k, v))
+        logits = q @ k.mT
+        if blocked is not None:
+            logits = logits.masked_fill(blocked, -torch.finfo(logits.dtype).max)
+        return (torch.softmax(logits, -1) @ v).flatten(1, 2)
+
     composed = {
+        "attend": attend,
         "gelu": functional.gelu,
         "standardized": lambda a: functional.layer_norm(a, a.shape[-1:]),
         "softmax": lambda a: torch.softmax(a, -1),

@@ -31,6 +31,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tpsctl.prior.network.attend import attend
 from tpsctl.prior.network.second_order import from_heads, softmax, standardized, tilted, to_heads
 
 
@@ -84,28 +85,27 @@ class AttentionMaps:
         if len(nodes) < batch * beads:
             return self._of_shared_nodes(nodes, places)
         y = torch.cat([standardized(nodes), places.p.flatten(0, 1)], dim=-1)
-        q, k, v = (part.unflatten(1, (batch, beads)) for part in self._queries_keys_values(y))
-        q = self._toward(q, places.x)
-        logits = torch.bmm(q.flatten(0, 1), k.flatten(0, 1).mT)
-        if places.blocked is not None:
-            logits = logits.masked_fill(places.blocked, -torch.finfo(logits.dtype).max)
-        seen = torch.bmm(softmax(logits), v.flatten(0, 1)).view_as(v)
-        out = self._own(places) + from_heads(seen.flatten(1, 2), self.out)
+        q, k, v = (to_heads(y, weight) for weight in (self.query, self.key, self.value))
+        x, tilt = places.x.flatten(0, 1), self.geometry is not None
+        seen = attend(q, self.query_bias, k, v, x, places.blocked, beads=beads, tilt=tilt)
+        out = self._own(places) + from_heads(seen, self.out)
         if self.geometry is None:
             return out
-        mean = _mean_geometry(seen[..., -4:], places.p)  # (head, batch, bead, 4)
-        return out + mean.permute(1, 2, 0, 3).reshape(batch * beads, -1) @ self.geometry
+        mean = _mean_geometry(seen[..., -4:], places.p.flatten(0, 1))  # (head, row, 4)
+        return out + mean.transpose(0, 1).flatten(1) @ self.geometry
 
     def _of_shared_nodes(self, nodes: Float[Tensor, "bead hidden"], places: Places) -> Float[Tensor, "row hidden"]:
         """The same for nodes that are alike in every configuration; pairs are [batch, bead i, head, bead j] here."""
         (batch, beads), heads = places.x.shape[:2], len(self.out)
         y = functional.pad(standardized(nodes), (0, 4))
-        q, k, v = self._queries_keys_values(y)
+        q = to_heads(y, self.query) + self.query_bias
+        k, v = to_heads(y, self.key), to_heads(y, self.value)
         logits = torch.bmm(q[..., :-4], k[..., :-4].mT).transpose(0, 1)  # (bead, head, bead)
         if places.blocked is not None:
             logits = logits.masked_fill(places.blocked.unsqueeze(1), -torch.finfo(logits.dtype).max)
         toward = q[..., -4:].transpose(0, 1).expand(batch, beads, heads, 4)
-        toward = self._toward(toward, places.x.unsqueeze(2))
+        if self.geometry is not None:
+            toward = tilted(toward, places.x.unsqueeze(2))
         by_place = torch.bmm(toward.flatten(1, 2), places.p.mT)
         weights = softmax(logits.flatten(0, 1) + by_place)
         seen = torch.bmm(weights, places.p).view(batch * beads, heads, 4)
@@ -114,13 +114,6 @@ class AttentionMaps:
         if self.geometry is None:
             return out
         return out + _mean_geometry(seen, places.p.view(batch * beads, 1, 4)).flatten(1) @ self.geometry
-
-    def _queries_keys_values(self, y: Float[Tensor, "row node_place"]) -> tuple[Tensor, Tensor, Tensor]:
-        return to_heads(y, self.query) + self.query_bias, to_heads(y, self.key), to_heads(y, self.value)
-
-    def _toward(self, q: Float[Tensor, "*q_rows column"], x: Float[Tensor, "*x_rows 3"]) -> Tensor:
-        """q with what multiplies p_j in its last four columns: of (r, s) there it makes (r - 2 s x_i, s)."""
-        return q if self.geometry is None else tilted(q, x)
 
     def _own(self, places: Places) -> Float[Tensor, "row hidden"]:
         return torch.addmm(self.bias, places.p.flatten(0, 1), self.own)

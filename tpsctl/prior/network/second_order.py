@@ -75,7 +75,7 @@ def from_heads(
     return _FromHeads.apply(y, weight)
 
 
-def _refuse_third_derivatives() -> None:
+def refuse_third_derivatives() -> None:
     """In the backward of a slope: with create_graph its result would be differentiated on."""
     if torch.is_grad_enabled():
         raise NotImplementedError(
@@ -84,7 +84,7 @@ def _refuse_third_derivatives() -> None:
         )
 
 
-def _rowwise(a: Tensor, b: Tensor) -> Tensor:
+def rowwise(a: Tensor, b: Tensor) -> Tensor:
     """a . b of every row, as a column."""
     return (a * b).sum(-1, keepdim=True)
 
@@ -111,7 +111,7 @@ class _GeluSlope(Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         (h,), (g, a) = grads, ctx.saved_tensors
-        _refuse_third_derivatives()
+        refuse_third_derivatives()
         square = a * a
         density = (-0.5 * square).exp_().mul_(1 / math.sqrt(2 * math.pi))
         by_a = density.mul_(square.neg_().add_(2)).mul_(g).mul_(h)
@@ -142,10 +142,10 @@ class _NormSlope(Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         (h,), (g, a, y, mean, r, slope) = grads, ctx.saved_tensors
-        _refuse_third_derivatives()
+        refuse_third_derivatives()
         n = a.shape[-1]
-        crossed = torch.addcmul(h * (_rowwise(g, y) / n), g, _rowwise(h, y) / n)
-        by_a = _norm_slope(crossed, a, mean, r).addcmul_(y, _rowwise(h, slope) / n).mul_(-r)
+        crossed = torch.addcmul(h * (rowwise(g, y) / n), g, rowwise(h, y) / n)
+        by_a = _norm_slope(crossed, a, mean, r).addcmul_(y, rowwise(h, slope) / n).mul_(-r)
         return _norm_slope(h, a, mean, r), by_a, None, None, None
 
 
@@ -172,17 +172,17 @@ class _SoftmaxSlope(Function):
     @staticmethod
     def forward(ctx: Any, g: Tensor, p: Tensor) -> Tensor:
         ctx.save_for_backward(g, p)
-        return _softmax_slope(g, p)
+        return softmax_slope(g, p)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         (h,), (g, p) = grads, ctx.saved_tensors
-        _refuse_third_derivatives()
-        by_p = (g - _rowwise(p, g)).mul_(h).addcmul_(g, _rowwise(p, h), value=-1)
-        return _softmax_slope(h, p), by_p
+        refuse_third_derivatives()
+        by_p = (g - rowwise(p, g)).mul_(h).addcmul_(g, rowwise(p, h), value=-1)
+        return softmax_slope(h, p), by_p
 
 
-def _softmax_slope(g: Tensor, p: Tensor) -> Tensor:
+def softmax_slope(g: Tensor, p: Tensor) -> Tensor:
     return torch.ops.aten._softmax_backward_data(g, p, -1, p.dtype)
 
 
@@ -208,17 +208,17 @@ class _GateSlope(Function):
         ctx: Any, g: Tensor, new: Tensor, old: Tensor, z: Tensor, rest: Tensor, by_new: Tensor, by_old: Tensor
     ) -> tuple[Tensor, Tensor]:
         change, z1 = new - old, z * rest
-        along = _rowwise(g, change)
+        along = rowwise(g, change)
         ctx.save_for_backward(g, change, along, z, rest, by_new, by_old)
         return (z * g).addcmul_(z1 * along, by_new), (rest * g).addcmul_(z1 * along, by_old)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         (h_new, h_old), (g, change, along, z, rest, by_new, by_old) = grads, ctx.saved_tensors
-        _refuse_third_derivatives()
+        refuse_third_derivatives()
         z1, difference = z * rest, h_new - h_old
         tilt = (h_new @ by_new + h_old @ by_old).unsqueeze(-1) * z1
-        by_a = z1 * _rowwise(difference, g) + tilt * (rest - z) * along
+        by_a = z1 * rowwise(difference, g) + tilt * (rest - z) * along
         by_change = tilt * g
         by_g = difference.mul_(z).add_(h_old).addcmul_(tilt, change)
         return by_g, torch.addcmul(by_change, by_a, by_new), by_a * by_old - by_change, None, None, None, None
@@ -244,18 +244,18 @@ class _TiltSlope(Function):
     def forward(ctx: Any, g: Tensor, q: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(g, q, x)
         by_q = g.clone()
-        by_q[..., -1:] -= 2 * _rowwise(g[..., -4:-1], x)
+        by_q[..., -1:] -= 2 * rowwise(g[..., -4:-1], x)
         return by_q, (-2 * q[..., -1:] * g[..., -4:-1]).sum_to_size(x.shape)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         (h_q, h_x), (g, q, x) = grads, ctx.saved_tensors
-        _refuse_third_derivatives()
+        refuse_third_derivatives()
         slope = g[..., -4:-1]
         by_g = h_q.clone()
         by_g[..., -4:-1].addcmul_(h_q[..., -1:], x, value=-2).addcmul_(q[..., -1:], h_x, value=-2)
         by_q = torch.zeros_like(q)
-        by_q[..., -1:] = -2 * _rowwise(slope, h_x)
+        by_q[..., -1:] = -2 * rowwise(slope, h_x)
         return by_g, by_q, (-2 * h_q[..., -1:] * slope).sum_to_size(x.shape)
 
 
