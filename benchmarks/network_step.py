@@ -74,10 +74,13 @@ class Step:
     def gflop(self) -> float:
         """Arithmetic of all matrix products of a step, counted on a short path."""
         short, threads = self.path[:9], torch.get_num_threads()
+        chunks, planned = self.action.chunks, self.action.chunks.images
+        chunks.images = len(short)  # nothing is planned while counting, nor for the steps to come
         torch.set_num_threads(1)  # the counter sees the thread it is in
         with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.addmm_: _addmm_flop}) as counter:
             self.gradient(short)
         torch.set_num_threads(threads)
+        chunks.images = planned
         return counter.get_total_flops() / 1e9 * (IMAGES - 1) / (len(short) - 1)
 
 

@@ -118,5 +118,5 @@ def test_killed_while_the_state_is_removed_the_next_start_removes_the_rest(tmp_p
 
 def test_a_run_that_replaces_another_is_not_complete_before_its_result_is_there(tmp_path):
     finished(tmp_path, replaces=True)
-    assert not read_plan(tmp_path).is_complete
+    assert read_plan(tmp_path).result is None
     assert open_plan(plan(tmp_path), overwrite=False, resume=False) == plan(tmp_path, replaces=True)

@@ -134,7 +134,7 @@ class Action(ABC):
     Args:
         score: Score at the diffusion time of this action.
         dynamics: Step and diffusion coefficients.
-        memory_gb: Memory that the graphs of one chunk of images may take, GB; None to choose by the device.
+        memory_gb: Memory that the graphs of the chunks at work may take, GB; None to choose by the device.
     """
 
     functional: ClassVar[str]

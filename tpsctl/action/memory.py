@@ -83,7 +83,7 @@ class Chunks:
 
 
 def default_budget(device: torch.device) -> float:
-    """Bytes for the graphs of one chunk: what keeps a CPU's cores busy, or half of a GPU's memory."""
+    """Bytes for the graphs of the chunks at work: what keeps a CPU's cores busy, or half of a GPU's memory."""
     if device.type == "cuda":
         return _GPU_SHARE * torch.cuda.get_device_properties(device).total_memory
     return _CPU_BYTES

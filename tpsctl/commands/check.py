@@ -236,8 +236,8 @@ def _cost(subject: _Subject) -> Iterator[Finding]:
         text += f"kinetic {terms.kinetic[0].item():.4g} + drift {terms.drift[0].item():.4g}; "
         text += f"{outcome.terms.total[0].item():.4g} after {_TRIAL_STEPS} step"
         yield Finding("action", "ok", text)
-    most = [seconds * section.max_steps for seconds, section in zip(step_seconds, recipe.stages, strict=True)]
-    per_path, images = sum(most), guess[0]
+    per_path = sum(each * section.max_steps for each, section in zip(step_seconds, recipe.stages, strict=True))
+    images = guess[0]
     gradients = bytes_per_image(subject.stages[-1].action.score, images) * len(images)
     chunk = default_budget(images.device)
     subject.estimate = Estimate(subject.guess_seconds + per_path, _resident_bytes(), gradients, chunk)

@@ -42,7 +42,7 @@ def gather(directory: Path, progress: Progress, *, scratch: Path | None = None) 
         return _there_already(directory, progress)
     with leased(Lease(plan.folder / "gather.json")):
         found = read_plan(directory)  # again: another process may just have been faster
-        if found is None or found.is_complete:
+        if found is None or found.result is not None:
             manifest = _there_already(directory, progress)
         else:
             remove_leftovers(plan.folder)

@@ -48,9 +48,9 @@ class Plan:
         return self.directory / FOLDER
 
     @property
-    def is_complete(self) -> bool:
-        """Whether the result is in the directory, and only the state is left to remove."""
-        return not self.replaces and read_manifest(self.directory) is not None
+    def result(self) -> dict[str, Any] | None:
+        """The manifest, if the result is in the directory and only the state is left to remove."""
+        return None if self.replaces else read_manifest(self.directory)
 
     @property
     def batches(self) -> int:
@@ -152,10 +152,11 @@ def _found(wanted: Plan) -> Plan | dict[str, Any] | None:
     if found is None:
         return None
     _require_same(found, wanted)
-    if not found.is_complete:
+    result = found.result
+    if result is None:
         return found
     found.finish()
-    return read_manifest(wanted.directory)
+    return result
 
 
 def require_idle(plan: Plan, shard: Shard | None = None) -> None:

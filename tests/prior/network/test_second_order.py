@@ -12,10 +12,10 @@ def rows(*shape):
     return torch.randn(*shape, requires_grad=True)
 
 
-def attention(blocked=None, tilt=True):
+def attention(blocked=None):
     """Three configurations of two beads, two heads."""
     bias = torch.linspace(-1, 1, 12).view(2, 1, 6)
-    return lambda q, k, v, x: attend(q, bias, k, v, x, blocked, beads=2, tilt=tilt)
+    return lambda q, k, v, x: attend(q, bias, k, v, x, blocked, beads=2)
 
 
 def attended(*_):
@@ -26,10 +26,7 @@ LAYERS = {
     "attend": (attention(), attended),
     "attend, no pair sees the second bead": (attention(torch.tensor([[False, True], [False, True]])), attended),
     "attend, the first bead sees none": (attention(torch.tensor([[True, True], [False, False]])), attended),
-    "attend, places do not turn queries": (
-        lambda q, k, v: attention(tilt=False)(q, k, v, torch.zeros(6, 3)),
-        lambda: attended()[:3],
-    ),
+    "attend, no places tilt queries": (lambda q, k, v: attention()(q, k, v, None), lambda: attended()[:3]),
     "gelu": (gelu, lambda: (rows(3, 4),)),
     "standardized": (standardized, lambda: (rows(3, 5),)),
     "softmax": (softmax, lambda: (rows(2, 3, 4),)),

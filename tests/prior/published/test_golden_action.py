@@ -109,8 +109,8 @@ def any_order(monkeypatch):
         s = q[..., -1:]
         return torch.cat([q[..., :-4], q[..., -4:-1] - 2 * s * x, s], dim=-1)
 
-    def attend(q, bias, k, v, x, blocked, *, beads, tilt):
-        q = tilted(q + bias, x) if tilt else q + bias
+    def attend(q, bias, k, v, x, blocked, *, beads):
+        q = q + bias if x is None else tilted(q + bias, x)
         q, k, v = (part.unflatten(1, (-1, beads)) for part in (q, k, v))
         logits = q @ k.mT
         if blocked is not None:

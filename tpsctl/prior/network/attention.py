@@ -86,8 +86,8 @@ class AttentionMaps:
             return self._of_shared_nodes(nodes, places)
         y = torch.cat([standardized(nodes), places.p.flatten(0, 1)], dim=-1)
         q, k, v = (to_heads(y, weight) for weight in (self.query, self.key, self.value))
-        x, tilt = places.x.flatten(0, 1), self.geometry is not None
-        seen = attend(q, self.query_bias, k, v, x, places.blocked, beads=beads, tilt=tilt)
+        x = None if self.geometry is None else places.x.flatten(0, 1)
+        seen = attend(q, self.query_bias, k, v, x, places.blocked, beads=beads)
         out = self._own(places) + from_heads(seen, self.out)
         if self.geometry is None:
             return out

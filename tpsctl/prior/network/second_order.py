@@ -224,13 +224,23 @@ class _GateSlope(Function):
         return by_g, torch.addcmul(by_change, by_a, by_new), by_a * by_old - by_change, None, None, None, None
 
 
+def tilt_(q: Float[Tensor, "*rows column"], x: Float[Tensor, "*x_rows 3"]) -> Float[Tensor, "*rows column"]:
+    """`tilted`, in place: linear in q."""
+    q[..., -4:-1].addcmul_(q[..., -1:], x, value=-2)
+    return q
+
+
+def tilt_back_(g: Float[Tensor, "*rows column"], x: Float[Tensor, "*x_rows 3"]) -> Float[Tensor, "*rows column"]:
+    """The transpose of that map, in place."""
+    g[..., -1:] -= 2 * rowwise(g[..., -4:-1], x)
+    return g
+
+
 class _Tilt(Function):
     @staticmethod
     def forward(ctx: Any, q: Tensor, x: Tensor) -> Tensor:
         ctx.save_for_backward(q, x)
-        out = q.clone()
-        out[..., -4:-1].addcmul_(q[..., -1:], x, value=-2)
-        return out
+        return tilt_(q.clone(), x)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
@@ -243,17 +253,15 @@ class _TiltSlope(Function):
     @staticmethod
     def forward(ctx: Any, g: Tensor, q: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(g, q, x)
-        by_q = g.clone()
-        by_q[..., -1:] -= 2 * rowwise(g[..., -4:-1], x)
-        return by_q, (-2 * q[..., -1:] * g[..., -4:-1]).sum_to_size(x.shape)
+        return tilt_back_(g.clone(), x), (-2 * q[..., -1:] * g[..., -4:-1]).sum_to_size(x.shape)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         (h_q, h_x), (g, q, x) = grads, ctx.saved_tensors
         refuse_third_derivatives()
         slope = g[..., -4:-1]
-        by_g = h_q.clone()
-        by_g[..., -4:-1].addcmul_(h_q[..., -1:], x, value=-2).addcmul_(q[..., -1:], h_x, value=-2)
+        by_g = tilt_(h_q.clone(), x)
+        by_g[..., -4:-1].addcmul_(q[..., -1:], h_x, value=-2)
         by_q = torch.zeros_like(q)
         by_q[..., -1:] = -2 * rowwise(slope, h_x)
         return by_g, by_q, (-2 * h_q[..., -1:] * slope).sum_to_size(x.shape)
