@@ -63,9 +63,12 @@ def test_help_is_fast_and_loads_nothing_heavy():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
-    started = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "tpsctl", "--help"], capture_output=True, check=True)
-    assert time.perf_counter() - started < 1.5, "0.2 s alone on a machine; the margin is for a busy one"
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "tpsctl", "--help"], capture_output=True, check=True)
+        seconds.append(time.perf_counter() - started)
+    assert min(seconds) < 1.5, "0.2 s alone on a machine; the margin is for a busy one"
 
 
 @pytest.mark.parametrize(

@@ -267,7 +267,7 @@ def test_a_run_that_is_told_to_stop_saves_its_state_and_says_how_to_go_on(recipe
             if "adam ..." in line:
                 break
         process.send_signal(number)
-        _, text = process.communicate(timeout=60)
+        _, text = process.communicate(timeout=600)
     assert process.returncode == code
     out = tmp_path / "out"
     assert text.splitlines()[-1] == f"Go on with: tpsctl sample {recipe} --set '{endless}' --threads 1 --out {out}"

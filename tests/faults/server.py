@@ -18,19 +18,31 @@ import torch.fx.experimental.symbolic_shapes  # noqa: F401 (what the first gradi
 
 from tpsctl import cli  # noqa: F401
 from tpsctl.commands import gather, train  # noqa: F401
+from tpsctl.optimize import lbfgs
 from tpsctl.output import dcd, trajectory
 
 
 def slow_dcd():
-    """Writing a DCD file takes a second after its first frames."""
+    """Writing a DCD file takes two seconds after its first frames."""
 
     def write(file, x, **options):
         dcd.write_dcd(file, x[:2], **options)
         sys.stderr.write("writing a DCD\n")
-        time.sleep(1.0)
+        time.sleep(2.0)
         dcd.write_dcd(file, x, **options)
 
     trajectory.write_dcd = write
+
+
+def slow_lbfgs():
+    """The first steps of L-BFGS take three seconds in all: time to be killed among them on a busy machine, too."""
+    step, waits = lbfgs._Run.step, iter([0.3] * 10)
+
+    def slow_step(run):
+        time.sleep(next(waits, 0))
+        return step(run)
+
+    lbfgs._Run.step = slow_step
 
 
 def clock_back():

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 
 import pytest
 
@@ -82,12 +81,11 @@ def test_a_directory_without_permission_is_named(start, recipe, tmp_path):
     assert "cannot be written (Permission denied)" in running.text
 
 
-def stopped(start, recipe, out, text="2. lbfgs ..."):
+def stopped(start, recipe, out):
     """A run that was killed with two snapshots; its shard's folder."""
-    running = sample(start, recipe, out, "--save-every", 0)
-    running.wait_for(text)
-    time.sleep(0.05)
-    running.kill_after(0)
+    running = sample(start, recipe, out, "--save-every", 0, fault="slow_lbfgs")
+    running.wait_for("2. lbfgs ...")
+    assert running.kill_after(0.05) == -signal.SIGKILL, running.text
     return out / "state" / "shards" / "0001_of_0001"
 
 
@@ -133,8 +131,8 @@ def test_a_damaged_plan_is_an_error_with_a_remedy(start, recipe, tmp_path):
 
 
 def test_two_processes_on_one_directory(start, recipe, whole, content, tmp_path):
-    first = sample(start, recipe, tmp_path / "run", "--save-every", 0)
-    first.wait_for("1. adam ...")
+    first = sample(start, recipe, tmp_path / "run", "--save-every", 0, fault="slow_lbfgs")
+    first.wait_for("2. lbfgs ...")
     os.kill(first.pid, signal.SIGSTOP)  # slow, but alive
     second = sample(start, recipe, tmp_path / "run")
     assert second.wait() == 1, second.text
@@ -201,7 +199,7 @@ def test_any_number_of_shards_at_once_gives_the_same_paths(start, recipe, whole,
 
 
 def test_a_signal_during_a_shard_is_in_its_status(start, recipe, tmp_path):
-    running = sample(start, recipe, tmp_path / "run", "--shard", "2/3", "--save-every", 0)
+    running = sample(start, recipe, tmp_path / "run", "--shard", "2/3", "--save-every", 0, fault="slow_lbfgs")
     running.wait_for("2. lbfgs ...")
     assert running.kill_after(0, signal.SIGUSR1) == RESUMABLE
     shard = tmp_path / "run" / "state" / "shards" / "0002_of_0003"

@@ -22,7 +22,7 @@ import pytest
 DAEMONS = ("munged", "slurmctld", "slurmd")
 PACKAGES = ("slurmctld", "slurmd", "slurm-client", "munge")
 SEARCH = os.environ["PATH"] + ":/usr/sbin:/sbin"
-START_S = 30.0
+START_S = 120.0
 
 
 def install() -> None:
@@ -117,14 +117,14 @@ class Slurm:
         self.clear()
         for daemon in reversed(self._daemons):
             daemon.send_signal(signal.SIGTERM)
-            daemon.wait(timeout=30)
+            daemon.wait(timeout=120)
 
     def clear(self) -> None:
         """Cancel what is left of a test."""
         self.run("scancel", "--me", "--state=PENDING")
         self.run("scancel", "--me", "--full", "--signal=KILL")
         self.run("scancel", "--me")
-        wait_until(lambda: not self.query("squeue", "-h"), 60, "an empty queue")
+        wait_until(lambda: not self.query("squeue", "-h"), 300, "an empty queue")
 
     def run(self, *command: object, cwd: Path | None = None) -> subprocess.CompletedProcess:
         words = [str(word) for word in command]

@@ -36,14 +36,13 @@ def test_a_lease_is_held_by_one_and_given_back(file):
     Lease(file).take()
 
 
-def test_a_dead_process_of_this_host_is_replaced_at_once(file):
+def test_a_dead_process_of_this_host_is_replaced_at_once(file, monkeypatch):
     child = multiprocessing.get_context("spawn").Process(target=os.getpid)
     child.start()
     child.join()
     forge(file, pid=child.pid, began=1)
-    started = time.monotonic()
+    monkeypatch.setattr(module, "_is_silent", lambda *_: pytest.fail("nobody need wait for a dead process"))
     Lease(file).take()
-    assert time.monotonic() - started < 1
 
 
 def test_a_process_id_that_was_given_to_another_program_is_not_taken_for_the_holder(file):
@@ -114,22 +113,22 @@ def test_a_half_written_lease_is_taken_over_when_nothing_happens(file):
     Lease(file).take(stale_s=0.05)
 
 
-def _compete(file, results):
+def _compete(file, results, all_tried):
     try:
         Lease(file).take()
         results.put(1)
-        time.sleep(1.0)
     except StateError:
         results.put(0)
+    all_tried.wait(120)  # a holder that ended would be replaced, rightly
 
 
 def test_of_many_that_want_a_dead_holders_lease_one_gets_it(file):
     forge(file, began=1)
     context = multiprocessing.get_context("fork")
-    results = context.Queue()
-    rivals = [context.Process(target=_compete, args=(file, results)) for _ in range(6)]
+    results, all_tried = context.Queue(), context.Barrier(6)
+    rivals = [context.Process(target=_compete, args=(file, results, all_tried)) for _ in range(6)]
     for rival in rivals:
         rival.start()
-    assert sum(results.get(timeout=30) for _ in rivals) == 1
+    assert sum(results.get(timeout=120) for _ in rivals) == 1
     for rival in rivals:
         rival.join()

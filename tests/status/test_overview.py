@@ -144,6 +144,13 @@ def test_requeued_and_resubmitted_shards_wait_or_start(run, queue):
     queue += [(12, 3, "PENDING", "BeginTime", "")]
     assert states(directory) == ["waiting", "running", "waiting"]
     assert look(directory).exit_code == 75
+    assert look(directory).shards[0].note == "starting again (BeginTime)"
+
+
+def test_a_requeued_shard_is_said_to_start_again_before_slurm_knows_why_it_waits(run, queue):
+    queue.append((12, 1, "PENDING", "", ""))
+    (shard,) = look(run(record(1, "stopped", exit_code=75, of=1), submitted=1)).shards
+    assert (shard.state, shard.note) == ("waiting", "starting again")
 
 
 def test_a_shard_that_never_spoke_is_lost_when_slurm_knows_no_job_of_it(run, queue):

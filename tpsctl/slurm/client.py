@@ -7,8 +7,12 @@ from pathlib import Path
 
 from tpsctl.errors import MissingDependencyError, TpsctlError
 
-ACTIVE = ("PENDING", "RUNNING", "REQUEUED", "REQUEUE_HOLD", "CONFIGURING", "COMPLETING", "SUSPENDED", "PREEMPTED")
-"""States of a job that will go on, or is still ending."""
+ACTIVE = (
+    *("PENDING", "CONFIGURING", "RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING"),
+    *("COMPLETING", "STAGE_OUT", "PREEMPTED"),
+    *("REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"),
+)
+"""States of a job that will start or go on, is still ending, or was put back into the queue."""
 
 _ANSWER_S = 30.0
 

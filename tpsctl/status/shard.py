@@ -98,7 +98,7 @@ def judge(record: dict[str, Any], task: Task | None, *, slurm_answers: bool) -> 
         slurm=in_words(task),
     )
     if task is not None and task.state == "PENDING" and shard.state != "complete":
-        return replace(shard, state="waiting", note=task.reason)
+        return replace(shard, state="waiting", note=_waits_for(task, again="state" in record))
     return _JUDGES[shard.state](shard, task, _gone(record, task, slurm_answers))
 
 
@@ -143,6 +143,13 @@ _JUDGES: dict[str, Callable[[Shard, Task | None, bool], Shard]] = {
     "failed": _judge_ended,
     "complete": _judge_complete,
 }
+
+
+def _waits_for(task: Task, *, again: bool) -> str:
+    """Slurm's reason, which it may not have found yet, and whether this is not the first start."""
+    if not again:
+        return task.reason
+    return f"starting again ({task.reason})" if task.reason else "starting again"
 
 
 def _ended(task: Task | None) -> str:
