@@ -94,6 +94,7 @@ class CheckpointPrior(Section):
     kind: Literal["checkpoint"] = key("A trained model.")
     checkpoint: Path = key("Checkpoint file.")
     diffusion_time: float = key("Diffusion time at which the score is used; 0 is data, 1 is noise.", "1", ge=0, le=1)
+    precision: Literal["float32", "float64"] = key("Precision in which the network computes.", default="float32")
 
 
 class OpenMMPrior(Section):

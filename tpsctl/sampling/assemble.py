@@ -145,8 +145,8 @@ def _prior(section: models.Prior, system: System) -> Prior:
 
 
 def _precision(section: models.Prior) -> torch.dtype:
-    """Networks compute in float32, formulas and force fields in float64; paths are always float64."""
-    return torch.float32 if isinstance(section, models.CheckpointPrior) else torch.float64
+    """Networks compute in what the recipe says, formulas and force fields in float64; paths are always float64."""
+    return getattr(torch, section.precision) if isinstance(section, models.CheckpointPrior) else torch.float64
 
 
 def _require_molecule(kind: str, system: System) -> None:
