@@ -49,13 +49,15 @@ def mueller_brown(x: Float[Tensor, "batch 1 2"]) -> Float[Tensor, " batch"]:
 
 def mueller_brown_derivatives(x: Float[Tensor, "batch 1 2"]) -> tuple[Tensor, Tensor]:
     """Gradient (batch, 1, 2) and Hessian (batch, 2, 2) of `mueller_brown`, kJ/mol per nm and nm^2."""
-    amplitude, center, form = _constants(x.dtype, x.device)
-    away = x - center  # (batch, term, 2)
-    slope = (form @ away.unsqueeze(-1)).squeeze(-1)
-    value = amplitude * torch.exp((away * slope).sum(-1) / 2)
-    weighted = value.unsqueeze(-1) * slope
-    hessian = weighted.mT @ slope + (value @ form.flatten(1)).view(-1, 2, 2)
-    return weighted.sum(1, keepdim=True), hessian
+    amplitude, x0, y0, xx, xy, yy = _components(x.dtype, x.device)
+    dx, dy = x[..., 0] - x0, x[..., 1] - y0  # (batch, term)
+    by_x, by_y = xx * dx + xy * dy, xy * dx + yy * dy  # of the exponents
+    value = amplitude * torch.exp((dx * by_x + dy * by_y) / 2)
+    slope_x, slope_y = value * by_x, value * by_y
+    gradient = torch.stack((slope_x, slope_y), dim=1).sum(-1)
+    across = value * xy + slope_x * by_y
+    hessian = torch.stack((value * xx + slope_x * by_x, across, across, value * yy + slope_y * by_y), dim=1).sum(-1)
+    return gradient.unsqueeze(1), hessian.view(-1, 2, 2)
 
 
 @functools.cache
@@ -65,6 +67,14 @@ def _constants(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor
     values = (_AMPLITUDE, list(zip(_X0, _Y0, strict=True)), form)
     amplitude, center, form_ = (torch.tensor(value, dtype=dtype, device=device) for value in values)
     return amplitude, center, form_
+
+
+@functools.cache
+def _components(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
+    """The same one by one: amplitudes, x and y of the centers, xx, xy and yy of the matrices, each (term)."""
+    amplitude, center, form = _constants(dtype, device)
+    parts = (amplitude, center[:, 0], center[:, 1], form[:, 0, 0], form[:, 0, 1], form[:, 1, 1])
+    return tuple(part.contiguous() for part in parts)
 
 
 def double_well(

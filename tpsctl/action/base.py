@@ -162,7 +162,7 @@ class Action(ABC):
         dx = paths.diff(dim=1)
         weighted = dx / (2 * self.dynamics.diffusion_like(paths) * self.dynamics.dt_ps)
         x, flat_dx = paths[:, :-1].flatten(0, 1), dx.flatten(0, 1)
-        index = torch.arange(n_steps, device=paths.device).repeat(n_paths)
+        index = torch.arange(n_steps, device=paths.device).expand(n_paths, -1).flatten()
         parts = self.chunks.map(partial(self._image_terms, gradient=gradient), x, flat_dx, index)
         terms = _sum_terms((weighted * dx).sum((1, 2, 3)) / 2, parts, n_paths)
         return terms, _assemble_gradient(paths, weighted, parts) if gradient else torch.empty(0)
@@ -263,5 +263,5 @@ def _assemble_gradient(paths: Tensor, weighted: Tensor, parts: list[ImageTerms])
     if parts[0].gradient_dx is not None:
         crossing = torch.cat([part.gradient_dx for part in parts if part.gradient_dx is not None])
         along = weighted + crossing.view_as(weighted)
-    gradient[:, 1:-1] = own[:, 1:] + along[:, :-1] - along[:, 1:]
+    gradient[:, 1:-1] = own[:, 1:] - along.diff(dim=1)
     return gradient

@@ -178,7 +178,7 @@ class Monitor:
     @property
     def active(self) -> Int[Tensor, " active"]:
         """Indices of the paths still running."""
-        return (self.record.code == _CODES.index(Status.RUNNING)).nonzero().squeeze(1)
+        return where(self.record.code == _CODES.index(Status.RUNNING))
 
     def begin_step(self) -> Int[Tensor, " active"]:
         """Count a step of every active path and return their indices; the first call is step 0."""
@@ -188,7 +188,12 @@ class Monitor:
         return index
 
     def accept(
-        self, index: Tensor, paths: Tensor, terms: ActionTerms, gradient: Tensor, expected: Tensor | None = None
+        self,
+        index: Tensor,
+        paths: Tensor,
+        terms: ActionTerms,
+        gradient: Tensor,
+        expected: Callable[[], Tensor] | None = None,
     ) -> None:
         """Take note of a new state of the paths `index`; one that is not finite ends its path.
 
@@ -197,22 +202,26 @@ class Monitor:
             paths: Where they are now.
             terms: Action terms there.
             gradient: dS/dx there.
-            expected: Decrease of the action still to come, by the optimizer's model; None if it has none.
+            expected: Gives the decrease of the action still to come, by the optimizer's model; None if it has none.
         """
         record = self.record
-        finite = terms.total.isfinite() & gradient.flatten(1).isfinite().all(1)
-        self.finish(index[~finite], Status.NON_FINITE)
+        is_finite = terms.total.isfinite() & gradient.flatten(1).isfinite().all(1)
+        finite, rest = where(is_finite), where(~is_finite)
+        self.finish(index[rest], Status.NON_FINITE)
         index, size = index[finite], gradient[finite].flatten(1).abs().amax(1)
         record.good[index] = paths[finite]
-        terms.select(finite).scatter_into(record.terms, index)
+        terms = terms.select(finite)
+        terms.scatter_into(record.terms, index)
         record.gradient_max[index] = size
-        record.history[index] = record.history[index].roll(-1, dims=1)
-        record.history[index, -1] = terms.total[finite]
+        total = terms.total
+        record.history[index] = torch.cat((record.history[index, 1:], total.unsqueeze(1)), dim=1)
+        flat = size <= self._convergence.gradient_tolerance_per_nm
+        if not bool(flat.any()):
+            return
         done = self._is_still(index)
         if expected is not None:
-            done |= expected[finite] <= self._convergence.action_tolerance * record.history[index, -1].abs()
-        done &= size <= self._convergence.gradient_tolerance_per_nm
-        self.finish(index[done], Status.CONVERGED)
+            done |= expected()[finite] <= self._convergence.action_tolerance * total.abs()
+        self.finish(index[where(flat & done)], Status.CONVERGED)
 
     def end_step(self) -> None:
         """Whoever has used up the steps is finished; tell whoever watches."""
@@ -224,7 +233,12 @@ class Monitor:
 
     def finish(self, index: Tensor, status: Status) -> None:
         """These paths end like this."""
-        self.record.code[index] = _CODES.index(status)
+        if len(index):
+            self.record.code[index] = _CODES.index(status)
+
+    def running(self, index: Tensor) -> Tensor:
+        """Those of the paths `index` that have not ended."""
+        return index[self.record.code[index] == _CODES.index(Status.RUNNING)]
 
     def outcome(self) -> Outcome:
         """The final verdict."""
@@ -312,6 +326,11 @@ class Optimizer(ABC):
             if between_steps is not None:
                 between_steps(under_way.store)
         return under_way.monitor.record.good, under_way.monitor.outcome()
+
+
+def where(mask: Bool[Tensor, " n"]) -> Int[Tensor, " chosen"]:
+    """Indices at which it is true: looked for once, however many tensors are indexed."""
+    return mask.nonzero().squeeze(1)
 
 
 def _remedy(status: Status, slope: float, limit: float) -> str:

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from tpsctl.action.base import Action, LeastSquaresAction
 from tpsctl.errors import TpsctlError
-from tpsctl.optimize.base import Convergence, Minimization, Monitor, Optimizer, Status
+from tpsctl.optimize.base import Convergence, Minimization, Monitor, Optimizer, Status, where
 from tpsctl.optimize.gauss_newton import BlockSystem, GaussNewtonSystem, ProductSystem
 from tpsctl.optimize.newton import NewtonSystem
 from tpsctl.optimize.scaling import Scaling
@@ -145,56 +145,48 @@ class _Run(Minimization):
             return False
         trial = s.trial[index]
         terms, gradient = self.action.value_and_gradient(trial)
-        better = self._is_better(index, terms.total)
-        good, bad = index[better], index[~better]
-        shortfall = self._adapt(good, terms.total[better])
-        s.base[good], s.value[good] = trial[better], terms.total[better]
-        s.gradient[good] = self.scaling.gradient(gradient[better])
-        expected = shortfall * self._newton_decrease(good)
-        self.monitor.accept(good, trial[better], terms.select(better), gradient[better], expected)
+        value, slope = terms.total, self._slope(index)
+        is_better = self._is_better(index, value, slope)
+        better, worse = where(is_better), where(~is_better)
+        good, bad, trial, gradient = index[better], index[worse], trial[better], gradient[better]
+        shortfall = self._adapt(good, value[better], slope[better])
+        s.base[good], s.value[good], s.gradient[good] = trial, value[better], self.scaling.gradient(gradient)
+        self.monitor.accept(
+            good, trial, terms.select(better), gradient, lambda: shortfall * self._newton_decrease(good)
+        )
         self.monitor.end_step()
-        good, bad = self._running(good), self._running(bad)
+        good, bad = self.monitor.running(good), self.monitor.running(bad)
         hopeless = s.failures[bad] >= _HALVINGS
         self._halve(bad[~hopeless])
         self._damp_more(bad[hopeless])
         self._refresh(good)
-        self._aim(self._running(torch.cat([good, bad[hopeless]])))
-        self._try(self._running(index))
+        self._aim(self.monitor.running(torch.cat([good, bad[hopeless]])))
+        self._try(self.monitor.running(index))
         return True
-
-    def _running(self, index: Tensor) -> Tensor:
-        return index[torch.isin(index, self.monitor.active)]
 
     def _slope(self, index: Tensor) -> Float[Tensor, " active"]:
         """-dS / d length along the direction, > 0."""
         s = self.state
         return -(s.gradient[index] * s.direction[index]).sum((1, 2)) / self.scaling.factor
 
-    def _predicted(self, index: Tensor) -> Float[Tensor, " active"]:
-        """Decrease of the action that the undamped model expects of the trial."""
-        s, slope, length = self.state, self._slope(index), self.state.length[index]
-        extra = s.damping[index] * s.direction[index].square().sum((1, 2)) / self.scaling.factor
-        return length * slope - length.square() * (slope - extra) / 2
-
-    def _is_better(self, index: Tensor, value: Tensor) -> Bool[Tensor, " active"]:
+    def _is_better(self, index: Tensor, value: Tensor, slope: Tensor) -> Bool[Tensor, " active"]:
         """Sufficient decrease; the first evaluation is always taken, so that the monitor sees it."""
-        s = self.state
-        enough = value <= s.value[index] - _SUFFICIENT * s.length[index] * self._slope(index)
-        return s.value[index].isinf() | (enough & value.isfinite())
+        s, before = self.state, self.state.value[index]
+        enough = value <= before - _SUFFICIENT * s.length[index] * slope
+        return before.isinf() | (enough & value.isfinite())
 
-    def _adapt(self, index: Tensor, value: Tensor) -> Float[Tensor, " active"]:
+    def _adapt(self, index: Tensor, value: Tensor, slope: Tensor) -> Float[Tensor, " active"]:
         """Damping and stretch from the new values of the paths `index`, before they move there.
 
         Returns:
             How many times too short the Gauss-Newton step was, by the parabola; inf at the first evaluation.
         """
-        s = self.state
-        first, decrease, length = s.value[index].isinf(), s.value[index] - value, s.length[index]
-        ratio = decrease / self._predicted(index)
+        s, before = self.state, self.state.value[index]
+        first, decrease, length, damping = before.isinf(), before - value, s.length[index], s.damping[index]
+        extra = damping * s.direction[index].square().sum((1, 2)) / self.scaling.factor
+        ratio = decrease / (length * slope - length.square() * (slope - extra) / 2)  # expected by the undamped model
         factor = torch.where((ratio > _GOOD) & (length >= 1), 0.1, torch.where(ratio < _POOR, 4.0, 1.0))
-        s.damping[index] *= torch.where(first, 1.0, factor)
-        s.damping[index] = s.damping[index].clamp_min(_LEAST_DAMPING)
-        slope = self._slope(index)
+        s.damping[index] = torch.where(first, damping, damping * factor).clamp_min(_LEAST_DAMPING)
         curvature = 2 * (length * slope - decrease) / length.square()
         best = torch.where(curvature > 0, slope / curvature, torch.inf).clamp_min(1.0)
         s.stretch[index] = torch.where(first, 1.0, best.minimum(_MOST_STRETCH * length.clamp_min(1.0)))
@@ -209,8 +201,9 @@ class _Run(Minimization):
         return (gradient * self.system.solve(index, gradient)).sum((1, 2)) / (2 * self.scaling.factor)
 
     def _halve(self, index: Tensor) -> None:
-        self.state.length[index] *= 0.5
-        self.state.failures[index] += 1
+        if len(index):
+            self.state.length[index] *= 0.5
+            self.state.failures[index] += 1
 
     def _damp_more(self, index: Tensor) -> None:
         if len(index) == 0:

@@ -38,6 +38,7 @@ class NewtonSystem(GaussNewtonSystem):
         size = paths[0, 1:-1].numel()
         self._hessian = paths.new_zeros(len(paths), size, size)
         self._factor = torch.zeros_like(self._hessian)
+        self._moves = _moves(paths)
 
     @classmethod
     def fits(cls, paths: Float[Tensor, "path image bead dim"]) -> bool:
@@ -50,7 +51,7 @@ class NewtonSystem(GaussNewtonSystem):
     def refresh(self, index: Tensor, paths: Tensor) -> None:
         self.empty = False
         self._paths[index] = paths
-        self._hessian[index] = _joined(*newton_blocks(self._action, paths))
+        self._hessian[index] = _joined(*newton_blocks(self._action, paths, self._moves))
 
     def damp(self, index: Tensor, damping: Tensor) -> None:
         factor, failed = _factored(self._hessian[index], damping)
@@ -67,8 +68,23 @@ class NewtonSystem(GaussNewtonSystem):
         return torch.cholesky_solve(b.flatten(1).unsqueeze(-1), self._factor[index]).view_as(b)
 
 
-def newton_blocks(action: LeastSquaresAction, paths: Float[Tensor, "path image bead dim"]) -> tuple[Tensor, Tensor]:
+def _moves(paths: Float[Tensor, "path image bead dim"]) -> Float[Tensor, "color coordinate 1 interior n"]:
+    """Displacements that tell the Hessian apart: one coordinate of every third image."""
+    m, n = paths.shape[1] - 2, paths[0, 0].numel()
+    every_third = torch.arange(m) % 3 == torch.arange(3).unsqueeze(1)
+    moves = every_third.view(3, 1, 1, m, 1) * torch.eye(n).view(1, n, 1, 1, n)
+    return moves.to(paths)
+
+
+def newton_blocks(
+    action: LeastSquaresAction, paths: Float[Tensor, "path image bead dim"], moves: Tensor
+) -> tuple[Tensor, Tensor]:
     """Hessian of 2 dt S in z = x / sqrt(D).
+
+    Args:
+        action: Gives the gradients.
+        paths: Where.
+        moves: `_moves` of such paths.
 
     Returns:
         Diagonal blocks (path, interior, n, n) and upper off-diagonal ones (path, interior - 1, n, n).
@@ -76,17 +92,12 @@ def newton_blocks(action: LeastSquaresAction, paths: Float[Tensor, "path image b
     scaling, n_paths = Scaling(action.dynamics, paths), len(paths)
     m, n = paths.shape[1] - 2, paths[0, 0].numel()
     h = _DISPLACEMENT * (paths.diff(dim=1).flatten(2) / scaling.root).abs().amax((1, 2))
-    color = torch.arange(m, device=paths.device) % 3
-    unit = torch.zeros(3, n, m, n).to(paths)
-    for k in range(3):
-        for j in range(n):
-            unit[k, j, color == k, j] = 1
-    step = h.view(1, 1, -1, 1, 1) * unit.unsqueeze(2)
-    sides = torch.stack((step, -step)).flatten(0, 3)
-    moved = scaling.moved(paths.repeat(6 * n, 1, 1, 1), sides)
+    step = (h.view(-1, 1, 1) * moves).flatten(0, 2)
+    moved = scaling.moved(paths.expand(6 * n, *paths.shape).flatten(0, 1), torch.cat((step, -step)))
     gradient = scaling.gradient(action.value_and_gradient(moved)[1]).view(2, 3, n, n_paths, m, n)
     slope = ((gradient[0] - gradient[1]) / (2 * h.view(-1, 1, 1))).permute(0, 2, 3, 4, 1)  # (color, path, image, n, j)
     image = torch.arange(m, device=paths.device)
+    color = image % 3
     diagonal = slope[color, :, image].transpose(0, 1)
     upper = slope[color[1:], :, image[:-1]].transpose(0, 1)
     return (diagonal + diagonal.mT) / 2, upper

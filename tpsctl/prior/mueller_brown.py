@@ -1,5 +1,6 @@
 """The Mueller-Brown surface as a prior: one bead in two dimensions, score and Jacobian in closed form."""
 
+import torch
 from torch import Tensor
 
 from tpsctl.potentials import mueller_brown, mueller_brown_derivatives
@@ -29,15 +30,15 @@ class _MuellerBrownScore(Score):
         self._kt = kt
 
     def __call__(self, x: Tensor) -> Tensor:
-        return -mueller_brown_derivatives(x)[0] / self._kt
+        return mueller_brown_derivatives(x)[0] / -self._kt
 
     def with_vjp(self, x: Tensor) -> tuple[Tensor, VectorProduct]:
         gradient, hessian = mueller_brown_derivatives(x)
-        jacobian = -hessian / self._kt
-        return -gradient / self._kt, lambda v: v @ jacobian  # J is symmetric
+        jacobian = hessian / -self._kt
+        return gradient / -self._kt, lambda v: torch.bmm(v, jacobian)  # J is symmetric
 
     def jvp(self, x: Tensor, v: Tensor) -> Tensor:
-        return v @ self.jacobian(x)
+        return torch.bmm(v, self.jacobian(x))
 
     def jacobian(self, x: Tensor) -> Tensor:
-        return -mueller_brown_derivatives(x)[1] / self._kt
+        return mueller_brown_derivatives(x)[1] / -self._kt
