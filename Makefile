@@ -2,7 +2,7 @@
 # make test       install, then run the tests
 # make faults     install, then run the whole fault campaign: kills, full disks, preemption, time limits (an hour)
 # make check      what CI runs: lint, format, types, tests
-# make bench      step, time to action, energies, start-up, growth: all CPU benchmarks, 11 minutes
+# make bench      step, time to action, energies, start-up, growth: all CPU benchmarks, 10 minutes
 # make bench-paths   more: batches and threads; the published protocol in full; paths beside NEB, the force field and a flat model
 # make bench-gpu  one optimization step of the published networks on a CUDA GPU
 # make reproduce-alanine   simulate alanine dipeptide and train its priors anew, into runs/alanine_dipeptide

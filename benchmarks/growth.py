@@ -4,13 +4,12 @@
 
 Steps of two kinds, on one thread: a gradient of the truncated action under a graph transformer of the fast-folder size
 with random weights (paths, images, beads), and a Levenberg-Marquardt step of the alanine dipeptide recipe (paths,
-images). Each point is a process of its own; memory is its peak over what it held before the first step.
+images). Each point is a process of its own, forked before torch has any threads; memory is its peak over what it held
+before the first step.
 """
 
 import argparse
-import json
-import subprocess
-import sys
+import multiprocessing
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -54,8 +53,10 @@ def newton(paths: int, images: int) -> Callable[[], Any]:
     return lambda: optimizer.minimize(problem.action, x)
 
 
-def measured(kind: str, sizes: dict[str, int]) -> dict[str, float]:
-    """Median seconds, and peak memory over what was there before (MB), in this process."""
+def measured(point: dict[str, Any]) -> dict[str, Any]:
+    """The point with median seconds, and peak memory over what was there before (MB), in this process."""
+    kind = point["kind"]
+    sizes = {name: value for name, value in point.items() if name not in ("kind", "varied")}
     torch.set_num_threads(1)
     work = gradient(**sizes) if kind == "gradient" else newton(**sizes)
     idle, seconds = _memory_mb("VmRSS"), []
@@ -65,18 +66,17 @@ def measured(kind: str, sizes: dict[str, int]) -> dict[str, float]:
         work()
         seconds.append(time.perf_counter() - started)
     divided = 1 if kind == "gradient" else 2
-    return {"seconds": sorted(seconds)[ROUNDS // 2] / divided, "memory_mb": _memory_mb("VmHWM") - idle}
+    memory = _memory_mb("VmHWM") - idle
+    return {**point, "seconds": sorted(seconds)[ROUNDS // 2] / divided, "memory_mb": memory}
 
 
-def curve(kind: str, name: str, values: tuple[int, ...], fixed: dict[str, int]) -> list[dict[str, Any]]:
-    """A point for each value, each in a process of its own."""
-    points = []
-    for value in values:
-        sizes = fixed | {name: value}
-        command = [sys.executable, "-m", "benchmarks.growth", "--point", kind, json.dumps(sizes)]
-        answer = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-        points.append({"kind": kind, "varied": name, **sizes, **json.loads(answer)})
-    return points
+def curves(kind: str, values: dict[str, tuple[int, ...]], fixed: dict[str, int]) -> list[dict[str, Any]]:
+    """A point for each value of each quantity."""
+    return [
+        {"kind": kind, "varied": varied, **(fixed | {varied: value})}
+        for varied, several in values.items()
+        for value in several
+    ]
 
 
 def draw(points: list[dict[str, Any]]) -> None:
@@ -126,16 +126,11 @@ def _memory_mb(what: str) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--point", nargs=2, metavar=("KIND", "SIZES"), help="measure one point in this process")
-    arguments = parser.parse_args()
-    if arguments.point:
-        print(json.dumps(measured(arguments.point[0], json.loads(arguments.point[1]))))
-        return
-    facts, points = machine() | {"threads": 1}, []
-    for varied, values in GRADIENT.items():
-        points += curve("gradient", varied, values, FIXED)
-    for varied, values in NEWTON.items():
-        points += curve("newton", varied, values, NEWTON_FIXED)
+    parser.parse_args()
+    facts = machine() | {"threads": 1}
+    asked = curves("gradient", GRADIENT, FIXED) + curves("newton", NEWTON, NEWTON_FIXED)
+    with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:
+        points = pool.map(measured, asked, chunksize=1)
     draw(points)
     head = ["step", "varied", "paths", "images", "beads", "s", "MB"]
     cells = [

@@ -121,7 +121,7 @@ def main() -> None:
     if arguments.device != "cpu" and not torch.cuda.is_available():
         raise SystemExit("no CUDA GPU here; `--device cpu --paths 1 --images 12 --beads 10` tries the script")
     facts = report.machine() | {"device": arguments.device}
-    peak = matmul_gflops(arguments.device, 8192 if arguments.device != "cpu" else 2048)
+    peak, _ = matmul_gflops(arguments.device, 8192 if arguments.device != "cpu" else 2048)
     sizes = {}
     for beads in arguments.beads:
         if arguments.device != "cpu":
