@@ -38,7 +38,7 @@ class NewtonSystem(GaussNewtonSystem):
         size = paths[0, 1:-1].numel()
         self._hessian = paths.new_zeros(len(paths), size, size)
         self._factor = torch.zeros_like(self._hessian)
-        self._moves = _moves(paths)
+        self._moves = unit_moves(paths)
 
     @classmethod
     def fits(cls, paths: Float[Tensor, "path image bead dim"]) -> bool:
@@ -68,7 +68,7 @@ class NewtonSystem(GaussNewtonSystem):
         return torch.cholesky_solve(b.flatten(1).unsqueeze(-1), self._factor[index]).view_as(b)
 
 
-def _moves(paths: Float[Tensor, "path image bead dim"]) -> Float[Tensor, "color coordinate 1 interior n"]:
+def unit_moves(paths: Float[Tensor, "path image bead dim"]) -> Float[Tensor, "color coordinate 1 interior n"]:
     """Displacements that tell the Hessian apart: one coordinate of every third image."""
     m, n = paths.shape[1] - 2, paths[0, 0].numel()
     every_third = torch.arange(m) % 3 == torch.arange(3).unsqueeze(1)
@@ -84,7 +84,7 @@ def newton_blocks(
     Args:
         action: Gives the gradients.
         paths: Where.
-        moves: `_moves` of such paths.
+        moves: `unit_moves` of such paths.
 
     Returns:
         Diagonal blocks (path, interior, n, n) and upper off-diagonal ones (path, interior - 1, n, n).
