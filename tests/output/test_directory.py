@@ -8,7 +8,7 @@ import pytest
 
 from tpsctl.errors import OutputError, RecipeError
 from tpsctl.output.directory import earlier_result, publish
-from tpsctl.output.manifest import differences, file_sha256, read_manifest, write_manifest
+from tpsctl.output.manifest import differences, file_sha256, read_manifest, shown_differences, write_manifest
 
 RECIPE = {"action": {"dt_ps": 0.001}}
 
@@ -128,4 +128,21 @@ def test_differences_list_nested_keys():
     assert list(differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1}, "d": 3})) == [
         "a.c: 2 there, null now",
         "d: null there, 3 now",
+    ]
+
+
+def test_a_file_with_the_same_content_elsewhere_is_no_difference():
+    def manifest(place, content, seed):
+        recipe = {"seed": seed, "output": {"directory": f"{place}/out"}}
+        recipe["endpoints"] = {"start": f"{place}/a.pdb", "end": f"{place}/b.pdb"}
+        files = {"endpoints.start": ("a.pdb", "same"), "endpoints.end": ("b.pdb", content)}
+        inputs = {key: {"file": f"{place}/{name}", "sha256": sha256} for key, (name, sha256) in files.items()}
+        return {"recipe": recipe, "inputs": inputs}
+
+    there, now = manifest("/there", "before", 1), manifest("/here", "after", 2)
+    assert [line.split(": ")[0].strip() for line in shown_differences(there, now, ("recipe", "inputs"))] == [
+        "recipe.seed",
+        "recipe.endpoints.end",
+        "inputs.endpoints.end.file",
+        "inputs.endpoints.end.sha256",
     ]

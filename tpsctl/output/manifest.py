@@ -56,10 +56,24 @@ def differences(before: Any, now: Any, key: str = "") -> Iterator[str]:
 
 
 def shown_differences(before: dict[str, Any], now: dict[str, Any], parts: Iterable[str]) -> list[str]:
-    """Indented lines for a message: the first keys that differ in these parts of two manifests."""
-    changed = [line for part in parts for line in differences(before.get(part), now.get(part), part)]
+    """Indented lines for a message: the first keys that differ in these parts of two manifests.
+
+    Places are left out where only they differ, as of a file with the same content elsewhere: they are in no digest.
+    """
+    places = ("recipe.output.directory: ", "recipe.output.checkpoint: ", *_moved(before, now))
+    lines = [line for part in parts for line in differences(before.get(part), now.get(part), part)]
+    changed = [line for line in lines if not line.startswith(places)]
     more = [f"  and {len(changed) - _SHOWN_DIFFERENCES} more"] * (len(changed) > _SHOWN_DIFFERENCES)
     return [f"  {line}" for line in changed[:_SHOWN_DIFFERENCES]] + more
+
+
+def _moved(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
+    """How lines about the places of unchanged input files begin."""
+    inputs = before.get("inputs") or {}
+    for key, entry in (now.get("inputs") or {}).items():
+        if inputs.get(key, {}).get("sha256") == entry["sha256"]:
+            yield f"recipe.{key}: "
+            yield f"inputs.{key}.file: "
 
 
 def _plain(value: Any) -> Any:

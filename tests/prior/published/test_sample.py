@@ -93,7 +93,8 @@ def test_missing_arguments_are_named(folder):
 
 def test_the_wrong_number_of_beads_is_named(folder, root):
     shutil.copy(root / "recipes" / "fast_folders" / "chignolin_diffusion.yaml", folder)
-    done = tpsctl("sample", folder / "chignolin_diffusion.yaml", "--set", "endpoints.select=resid 0 to 7")
+    recipe, few = folder / "chignolin_diffusion.yaml", "endpoints.select=resid 0 to 7"
+    done = tpsctl("sample", recipe, "--out", folder / "run", "--set", few)
     assert done.exit_code == 1
     assert "is for 10 beads in 3 dimensions, the ends have 8" in done.output
 
