@@ -5,7 +5,7 @@ import torch
 
 from tpsctl.action import Dynamics, EulerMaruyamaAction, TruncatedAction
 from tpsctl.optimize import Convergence, LevenbergMarquardt
-from tpsctl.optimize.newton import NewtonSystem, newton_blocks, unit_moves
+from tpsctl.optimize.newton import NewtonSystem, newton_blocks
 from tpsctl.prior.mueller_brown import MuellerBrownPrior
 from tpsctl.score import AutogradScore
 from tpsctl.units import BOLTZMANN
@@ -26,7 +26,7 @@ def mueller_brown(kind, images=8, paths=2):
 @pytest.mark.parametrize("kind", ACTIONS)
 def test_blocks_are_second_derivatives_of_the_action(kind):
     prior, action, paths = mueller_brown(kind)
-    diagonal, upper = newton_blocks(action, paths, unit_moves(paths))
+    diagonal, upper = newton_blocks(action, paths)
     dt, d = 0.1, 0.2
 
     def scaled_action(z):  # 2 dt S of path 1, by the formula

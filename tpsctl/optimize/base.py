@@ -178,7 +178,7 @@ class Monitor:
     @property
     def active(self) -> Int[Tensor, " active"]:
         """Indices of the paths still running."""
-        return where(self.record.code == _CODES.index(Status.RUNNING))
+        return indices(self.record.code == _CODES.index(Status.RUNNING))
 
     def begin_step(self) -> Int[Tensor, " active"]:
         """Count a step of every active path and return their indices; the first call is step 0."""
@@ -206,7 +206,7 @@ class Monitor:
         """
         record = self.record
         is_finite = terms.total.isfinite() & gradient.flatten(1).isfinite().all(1)
-        finite, rest = where(is_finite), where(~is_finite)
+        finite, rest = indices(is_finite), indices(~is_finite)
         self.finish(index[rest], Status.NON_FINITE)
         index, size = index[finite], gradient[finite].flatten(1).abs().amax(1)
         record.good[index] = paths[finite]
@@ -221,7 +221,7 @@ class Monitor:
         done = self._is_still(index)
         if expected is not None:
             done |= expected()[finite] <= self._convergence.action_tolerance * total.abs()
-        self.finish(index[where(flat & done)], Status.CONVERGED)
+        self.finish(index[indices(flat & done)], Status.CONVERGED)
 
     def end_step(self) -> None:
         """Whoever has used up the steps is finished; tell whoever watches."""
@@ -328,8 +328,8 @@ class Optimizer(ABC):
         return under_way.monitor.record.good, under_way.monitor.outcome()
 
 
-def where(mask: Bool[Tensor, " n"]) -> Int[Tensor, " chosen"]:
-    """Indices at which it is true: looked for once, however many tensors are indexed."""
+def indices(mask: Bool[Tensor, " n"]) -> Int[Tensor, " chosen"]:
+    """Where it is true: looked for once, however many tensors are indexed."""
     return mask.nonzero().squeeze(1)
 
 

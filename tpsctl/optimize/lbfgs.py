@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from tpsctl.action.base import Action, ActionTerms
-from tpsctl.optimize.base import Convergence, Minimization, Monitor, Optimizer, Status
+from tpsctl.optimize.base import Convergence, Minimization, Monitor, Optimizer, Status, indices
 from tpsctl.optimize.curvature_memory import CurvatureMemory
 from tpsctl.optimize.scaling import Scaling, laplacian_inverse
 
@@ -105,11 +105,14 @@ class _Run(Minimization):
             return False
         trial = self.scaling.moved(s.base[index], s.length[index].view(-1, 1, 1) * s.direction[index])
         terms, gradient = self.action.value_and_gradient(trial)
-        better = self._is_better(index, terms.total)
-        self.monitor.accept(index[better], trial[better], terms.select(better), gradient[better])
+        is_better = self._is_better(index, terms.total)
+        better, worse = indices(is_better), indices(~is_better)
+        good, bad, value_of_bad = index[better], index[worse], terms.total[worse]
+        trial, terms, gradient = trial[better], terms.select(better), gradient[better]
+        self.monitor.accept(good, trial, terms, gradient)
         self.monitor.end_step()
-        self._accept(index[better], trial[better], terms.select(better), self.scaling.gradient(gradient[better]))
-        self._shorten(index[~better], terms.total[~better])
+        self._accept(good, trial, terms, self.scaling.gradient(gradient))
+        self._shorten(bad, value_of_bad)
         return True
 
     def _slope(self, index: Tensor) -> Float[Tensor, " active"]:

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from tpsctl.action.base import Action, LeastSquaresAction
 from tpsctl.errors import TpsctlError
-from tpsctl.optimize.base import Convergence, Minimization, Monitor, Optimizer, Status, where
+from tpsctl.optimize.base import Convergence, Minimization, Monitor, Optimizer, Status, indices
 from tpsctl.optimize.gauss_newton import BlockSystem, GaussNewtonSystem, ProductSystem
 from tpsctl.optimize.newton import NewtonSystem
 from tpsctl.optimize.scaling import Scaling
@@ -147,7 +147,7 @@ class _Run(Minimization):
         terms, gradient = self.action.value_and_gradient(trial)
         value, slope = terms.total, self._slope(index)
         is_better = self._is_better(index, value, slope)
-        better, worse = where(is_better), where(~is_better)
+        better, worse = indices(is_better), indices(~is_better)
         good, bad, trial, gradient = index[better], index[worse], trial[better], gradient[better]
         shortfall = self._adapt(good, value[better], slope[better])
         s.base[good], s.value[good], s.gradient[good] = trial, value[better], self.scaling.gradient(gradient)

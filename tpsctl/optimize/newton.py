@@ -7,6 +7,8 @@ one batch, and one Cholesky factorization per path serves all images. Where H + 
 from a minimum, the Gauss-Newton matrix takes its place.
 """
 
+import functools
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -38,7 +40,6 @@ class NewtonSystem(GaussNewtonSystem):
         size = paths[0, 1:-1].numel()
         self._hessian = paths.new_zeros(len(paths), size, size)
         self._factor = torch.zeros_like(self._hessian)
-        self._moves = unit_moves(paths)
 
     @classmethod
     def fits(cls, paths: Float[Tensor, "path image bead dim"]) -> bool:
@@ -51,7 +52,7 @@ class NewtonSystem(GaussNewtonSystem):
     def refresh(self, index: Tensor, paths: Tensor) -> None:
         self.empty = False
         self._paths[index] = paths
-        self._hessian[index] = _joined(*newton_blocks(self._action, paths, self._moves))
+        self._hessian[index] = _joined(*newton_blocks(self._action, paths))
 
     def damp(self, index: Tensor, damping: Tensor) -> None:
         factor, failed = _factored(self._hessian[index], damping)
@@ -68,23 +69,16 @@ class NewtonSystem(GaussNewtonSystem):
         return torch.cholesky_solve(b.flatten(1).unsqueeze(-1), self._factor[index]).view_as(b)
 
 
-def unit_moves(paths: Float[Tensor, "path image bead dim"]) -> Float[Tensor, "color coordinate 1 interior n"]:
+@functools.cache
+def _moves(m: int, n: int, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "3 n 1 m n"]:
     """Displacements that tell the Hessian apart: one coordinate of every third image."""
-    m, n = paths.shape[1] - 2, paths[0, 0].numel()
-    every_third = torch.arange(m) % 3 == torch.arange(3).unsqueeze(1)
-    moves = every_third.view(3, 1, 1, m, 1) * torch.eye(n).view(1, n, 1, 1, n)
-    return moves.to(paths)
+    every_third = torch.arange(m, device=device) % 3 == torch.arange(3, device=device).unsqueeze(1)
+    coordinate = torch.eye(n, dtype=dtype, device=device)
+    return every_third.view(3, 1, 1, m, 1) * coordinate.view(1, n, 1, 1, n)
 
 
-def newton_blocks(
-    action: LeastSquaresAction, paths: Float[Tensor, "path image bead dim"], moves: Tensor
-) -> tuple[Tensor, Tensor]:
+def newton_blocks(action: LeastSquaresAction, paths: Float[Tensor, "path image bead dim"]) -> tuple[Tensor, Tensor]:
     """Hessian of 2 dt S in z = x / sqrt(D).
-
-    Args:
-        action: Gives the gradients.
-        paths: Where.
-        moves: `unit_moves` of such paths.
 
     Returns:
         Diagonal blocks (path, interior, n, n) and upper off-diagonal ones (path, interior - 1, n, n).
@@ -92,7 +86,7 @@ def newton_blocks(
     scaling, n_paths = Scaling(action.dynamics, paths), len(paths)
     m, n = paths.shape[1] - 2, paths[0, 0].numel()
     h = _DISPLACEMENT * (paths.diff(dim=1).flatten(2) / scaling.root).abs().amax((1, 2))
-    step = (h.view(-1, 1, 1) * moves).flatten(0, 2)
+    step = (h.view(-1, 1, 1) * _moves(m, n, paths.dtype, paths.device)).flatten(0, 2)
     moved = scaling.moved(paths.expand(6 * n, *paths.shape).flatten(0, 1), torch.cat((step, -step)))
     gradient = scaling.gradient(action.value_and_gradient(moved)[1]).view(2, 3, n, n_paths, m, n)
     slope = ((gradient[0] - gradient[1]) / (2 * h.view(-1, 1, 1))).permute(0, 2, 3, 4, 1)  # (color, path, image, n, j)
