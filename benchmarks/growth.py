@@ -12,13 +12,12 @@ import argparse
 import multiprocessing
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks.published_protocol import alanine_dipeptide
-from benchmarks.report import ROOT, Table, machine, write_report
+from benchmarks.report import ROOT, Table, machine, memory_mb, write_report
 from tpsctl.action import Dynamics, TruncatedAction
 from tpsctl.optimize import LevenbergMarquardt
 from tpsctl.prior.network.graph_transformer import Beads, GraphTransformer, GraphTransformerSizes
@@ -59,14 +58,14 @@ def measured(point: dict[str, Any]) -> dict[str, Any]:
     sizes = {name: value for name, value in point.items() if name not in ("kind", "varied")}
     torch.set_num_threads(1)
     work = gradient(**sizes) if kind == "gradient" else newton(**sizes)
-    idle, seconds = _memory_mb("VmRSS"), []
+    idle, seconds = memory_mb("VmRSS"), []
     work()
     for _ in range(ROUNDS):
         started = time.perf_counter()
         work()
         seconds.append(time.perf_counter() - started)
     divided = 1 if kind == "gradient" else 2
-    memory = _memory_mb("VmHWM") - idle
+    memory = memory_mb("VmHWM") - idle
     return {**point, "seconds": sorted(seconds)[ROUNDS // 2] / divided, "memory_mb": memory}
 
 
@@ -117,11 +116,6 @@ def draw(points: list[dict[str, Any]]) -> None:
     figure.tight_layout(rect=(0, 0, 1, 0.94))
     FIGURE.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(FIGURE, dpi=110)
-
-
-def _memory_mb(what: str) -> float:
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(what))
-    return int(line.split()[1]) / 1e3
 
 
 def main() -> None:

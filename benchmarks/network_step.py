@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -92,13 +91,13 @@ def work(way: str, beads: int) -> None:
     """A process that makes steps on request: one line in, one line of JSON out."""
     torch.set_num_threads(report_threads())
     step = Step(way, beads)
-    idle = _memory_mb("VmRSS")
+    idle = report.memory_mb("VmRSS")
     print("{}", flush=True)
     for line in sys.stdin:
         if line.startswith("step"):
             started = time.perf_counter()
             gradient = step.gradient(step.path)
-            answer = {"seconds": time.perf_counter() - started, "peak_mb": _memory_mb("VmHWM") - idle}
+            answer = {"seconds": time.perf_counter() - started, "peak_mb": report.memory_mb("VmHWM") - idle}
         elif line.startswith("facts"):
             saved = bytes_per_image(step.action.score, step.path[:4]) if way == "tpsctl" else float("nan")
             answer = {"gflop": step.gflop(), "bytes_per_image": saved, "chunk": step.action.chunks.images}
@@ -111,11 +110,6 @@ def work(way: str, beads: int) -> None:
 def report_threads() -> int:
     """All cores that this process may use, two at most: the bars are for two."""
     return min(2, len(os.sched_getaffinity(0)))
-
-
-def _memory_mb(what: str) -> float:
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(what))
-    return int(line.split()[1]) / 1e3
 
 
 class Worker:
