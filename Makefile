@@ -78,7 +78,7 @@ $(FAST_FOLDERS:%=reproduce-%): reproduce-%: .venv/installed
 clean:
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache
 
-.venv/installed: pyproject.toml
+.venv/installed: pyproject.toml hatch_build.py tpsctl/prior/network/attend.c
 	$(PYTHON) -m venv .venv
 	$(PIP_INSTALL) $(TORCH)
 	$(PIP_INSTALL) --editable .

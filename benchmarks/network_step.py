@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from typing import Any
+from unittest import mock
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -25,6 +26,7 @@ from benchmarks import report
 from benchmarks.plain_layer import PlainGraphTransformer, plain_step
 from tpsctl.action import Dynamics, TruncatedAction
 from tpsctl.action.memory import bytes_per_image
+from tpsctl.prior.network import attend_compiled
 from tpsctl.prior.network.graph_transformer import Beads, GraphTransformer, GraphTransformerSizes
 from tpsctl.prior.published.fields import MoleculeField
 from tpsctl.prior.published.noising import cosine_tables
@@ -71,20 +73,41 @@ class Step:
         return plain_step(self.plain, path, self.dynamics, time=TIME, sigma=self.sigma, scale_nm=SCALE_NM)[1]
 
     def gflop(self) -> float:
-        """Arithmetic of all matrix products of a step, counted on a short path."""
+        """Arithmetic of all matrix products of a step, counted on a short path; none that is done twice."""
         short, threads = self.path[:9], torch.get_num_threads()
         chunks, planned = self.action.chunks, self.action.chunks.images
         chunks.images = len(short)  # nothing is planned while counting, nor for the steps to come
         torch.set_num_threads(1)  # the counter sees the thread it is in
-        with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.addmm_: _addmm_flop}) as counter:
+        compiled, call = [], attend_compiled._call
+
+        def counted(name: str, arrays: Any, results: Any, shape: tuple[int, ...]) -> None:
+            images, beads, heads, channels, _ = shape
+            compiled.append(COMPILED_PRODUCTS[name] * 2 * images * heads * beads**2 * (channels + 4))
+            call(name, arrays, results, shape)
+
+        counter = FlopCounterMode(display=False, custom_mapping=IN_PLACE)
+        with counter, mock.patch.object(attend_compiled, "_call", counted):
             self.gradient(short)
         torch.set_num_threads(threads)
         chunks.images = planned
-        return counter.get_total_flops() / 1e9 * (IMAGES - 1) / (len(short) - 1)
+        return (counter.get_total_flops() + sum(compiled)) / 1e9 * (IMAGES - 1) / (len(short) - 1)
 
 
-def _addmm_flop(total: Any, a: Any, b: Any, **_: Any) -> int:
+COMPILED_PRODUCTS = {"attend_value": 2, "attend_slope": 4, "attend_slope_derivative": 10}
+"""Products of [bead, bead] and [bead, channel] matrices (see `tpsctl.prior.network.attend`). The last computes one of the
+second again instead of keeping it, which is not counted."""
+
+
+def _addmm_flop(_: Any, a: Any, b: Any, **__: Any) -> int:
     return 2 * a[0] * a[1] * b[1]
+
+
+def _baddbmm_flop(_: Any, a: Any, b: Any, **__: Any) -> int:
+    return 2 * a[0] * a[1] * a[2] * b[2]
+
+
+IN_PLACE = {torch.ops.aten.addmm_: _addmm_flop, torch.ops.aten.baddbmm_: _baddbmm_flop}
+"""What torch's counter does not know."""
 
 
 def work(way: str, beads: int) -> None:

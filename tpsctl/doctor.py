@@ -32,6 +32,7 @@ def examine() -> dict[str, Any]:
         "machine": f"{platform.system()} {platform.machine()}",
         "threads": default_threads(),
         "memory_gb": _memory_gb(),
+        "attention": _attention(),
     }
     torch_devices, openmm_platforms, problems = _torch_devices(), _openmm_platforms(), []
     if not openmm_platforms:
@@ -45,6 +46,16 @@ def examine() -> dict[str, Any]:
 
 def _memory_gb() -> float:
     return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
+
+
+def _attention() -> str:
+    """How graph transformers compute attention on the CPU."""
+    from tpsctl.prior.network.attend_compiled import instructions
+
+    compiled_for = instructions()
+    if compiled_for:
+        return f"compiled ({compiled_for})"
+    return "by torch (a C compiler at installation makes a step of 56 beads a sixth faster)"
 
 
 def _torch_devices() -> list[str]:

@@ -8,6 +8,8 @@ If memory runs out all the same (other programs take it too), the chunk is halve
 On a CPU the chunks of all lanes (`action.lanes`) share the budget; larger ones would only leave its caches.
 """
 
+import ctypes
+import functools
 import math
 from collections.abc import Callable
 from functools import partial
@@ -23,6 +25,8 @@ from tpsctl.score import Score
 _TRANSIENT = 2.0
 _CPU_BYTES = 2e8
 _GPU_SHARE = 0.5
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+_MOST_KEPT, _LARGEST_KEPT = 2**31 - 1, 2**25  # bytes; glibc takes no more
 _Part = TypeVar("_Part")
 
 
@@ -64,6 +68,8 @@ class Chunks:
 
     def _planned(self, x: Tensor, lanes: int) -> int:
         if self.images is None:
+            if x.device.type == "cpu" and self._score.parallel:
+                _keep_freed_memory()
             budget = default_budget(x.device) if self._budget is None else self._budget
             each = _unless_out_of_memory(partial(bytes_per_image, self._score), [x]) or budget
             rounds = math.ceil(len(x) / max(1, budget / lanes // each) / lanes)
@@ -87,6 +93,15 @@ def default_budget(device: torch.device) -> float:
     if device.type == "cuda":
         return _GPU_SHARE * torch.cuda.get_device_properties(device).total_memory
     return _CPU_BYTES
+
+
+@functools.cache
+def _keep_freed_memory() -> None:
+    """Tell glibc not to hand freed memory back: every chunk would fault it in again, page by page."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_TRIM_THRESHOLD, _MOST_KEPT)
+        mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)
 
 
 def bytes_per_image(score: Score, x: Tensor) -> float:

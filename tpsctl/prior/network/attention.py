@@ -25,12 +25,14 @@ outputs as vectors of head_dim numbers that nearly cancel; multiplied out, per h
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tpsctl.prior.network import attend_compiled
 from tpsctl.prior.network.attend import attend
 from tpsctl.prior.network.second_order import from_heads, softmax, standardized, tilted, to_heads
 
@@ -84,6 +86,8 @@ class AttentionMaps:
         batch, beads = places.x.shape[:2]
         if len(nodes) < batch * beads:
             return self._of_shared_nodes(nodes, places)
+        if places.blocked is None and attend_compiled.usable(nodes):
+            return self._compiled(nodes, places)
         y = torch.cat([standardized(nodes), places.p.flatten(0, 1)], dim=-1)
         q, k, v = (to_heads(y, weight) for weight in (self.query, self.key, self.value))
         x = None if self.geometry is None else places.x.flatten(0, 1)
@@ -93,6 +97,30 @@ class AttentionMaps:
             return out
         mean = _mean_geometry(seen[..., -4:], places.p.flatten(0, 1))  # (head, row, 4)
         return out + mean.transpose(0, 1).flatten(1) @ self.geometry
+
+    def _compiled(self, nodes: Float[Tensor, "row hidden"], places: Places) -> Float[Tensor, "row hidden"]:
+        p, heads = places.p.flatten(0, 1), len(self.out)
+        tilted = self.geometry is not None
+        z, bias = standardized(nodes) @ self._joint, self.query_bias.flatten()
+        seen, mean = attend_compiled.attend(z, bias, p, beads=places.x.shape[1], heads=heads, tilted=tilted)
+        out = self._own(places) + seen @ self._out_of_values
+        if self.geometry is None:
+            return out + mean @ self._out_of_places
+        return out + _mean_geometry(mean.unflatten(1, (heads, 4)), p.unsqueeze(1)).flatten(1) @ self.geometry
+
+    @cached_property
+    def _joint(self) -> Float[Tensor, "hidden channel"]:
+        """To queries, keys and values of all heads, which know the places of their beads without being told."""
+        parts = (self.query[:, :-4], self.key[:, :-4, :-4], self.value[:, :-4, :-4])
+        return torch.cat(parts, dim=2).transpose(0, 1).flatten(1)
+
+    @cached_property
+    def _out_of_values(self) -> Float[Tensor, "head_dim hidden"]:
+        return self.out[:, :-4].flatten(0, 1)
+
+    @cached_property
+    def _out_of_places(self) -> Float[Tensor, "head_place hidden"]:
+        return self.out[:, -4:].flatten(0, 1)
 
     def _of_shared_nodes(self, nodes: Float[Tensor, "bead hidden"], places: Places) -> Float[Tensor, "row hidden"]:
         """The same for nodes that are alike in every configuration; pairs are [batch, bead i, head, bead j] here."""
@@ -109,7 +137,7 @@ class AttentionMaps:
         by_place = torch.bmm(toward.flatten(1, 2), places.p.mT)
         weights = softmax(logits.flatten(0, 1) + by_place)
         seen = torch.bmm(weights, places.p).view(batch * beads, heads, 4)
-        out = self._own(places) + seen.flatten(1) @ self.out[:, -4:].flatten(0, 1)
+        out = self._own(places) + seen.flatten(1) @ self._out_of_places
         out = out + weights.view(batch * beads, -1) @ torch.bmm(v[..., :-4], self.out[:, :-4]).flatten(0, 1)
         if self.geometry is None:
             return out
