@@ -94,8 +94,8 @@ class Step:
 
 
 COMPILED_PRODUCTS = {"attend_value": 2, "attend_slope": 4, "attend_slope_derivative": 10}
-"""Products of [bead, bead] and [bead, channel] matrices (see `tpsctl.prior.network.attend`). The last computes one of the
-second again instead of keeping it, which is not counted."""
+"""Products of [bead, bead] and [bead, channel] matrices (see `tpsctl.prior.network.attend`). The last computes one of
+the second again instead of keeping it, which is not counted."""
 
 
 def _addmm_flop(_: Any, a: Any, b: Any, **__: Any) -> int:
