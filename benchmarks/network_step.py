@@ -19,6 +19,7 @@ import time
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -171,6 +172,12 @@ def matmul_gflops(device: str = "cpu", n: int = 2048) -> tuple[float, float]:
     return 2 * n**3 / min(seconds) / 1e9, 2 * n**3 / statistics.median(seconds) / 1e9
 
 
+def numpy_gflops(n: int = 2048) -> float:
+    """The same with numpy, whose library is another one (OpenBLAS): the best of some."""
+    a, b, c = (np.ones((n, n), np.float32) for _ in range(3))
+    return 2 * n**3 / min(_seconds(lambda: np.matmul(a, b, out=c), "cpu")) / 1e9
+
+
 def bandwidth_gb_s(device: str = "cpu", megabytes: int = 256) -> float:
     """Speed of a copy between two large arrays, read plus write, GB/s."""
     a = torch.ones(megabytes * 250_000, device=device)
@@ -199,12 +206,13 @@ def measure(beads: int) -> dict[str, Any]:
     peaks: dict[str, list[float]] = {"matmul": [], "bandwidth": []}
     memory = {}
     warm_up, turns = TURNS[beads]
-    beside: dict[str, list[float]] = {"best": [], "median": []}
+    beside: dict[str, list[float]] = {"best": [], "median": [], "numpy": []}
     for turn in range(-warm_up, turns):
         peaks["bandwidth"].append(bandwidth_gb_s())
         for way, worker in workers.items():
             own = []
             for _ in range(PER_TURN if way == "tpsctl" else 1):
+                by_numpy = numpy_gflops() if way == "tpsctl" else float("nan")
                 best, median = matmul_gflops()
                 peaks["matmul"].append(best)
                 time.sleep(SPIN_S)
@@ -213,6 +221,7 @@ def measure(beads: int) -> dict[str, Any]:
                 if way == "tpsctl":
                     beside["best"].append(best * answer["seconds"])
                     beside["median"].append(median * answer["seconds"])
+                    beside["numpy"].append(by_numpy * answer["seconds"])
             memory[way] = answer["peak_mb"]
             if turn >= 0:
                 seconds[way].append(statistics.median(own))
@@ -257,7 +266,7 @@ def row(beads: int, found: dict[str, Any]) -> list[Any]:
         found["gflop"]["plain"],
         found["gflop"]["tpsctl"],
         f"{speed:.0f} of {found['matmul_gflops']:.0f}",
-        " / ".join(f"{100 * found['share_of_matmul'][of]:.0f} %" for of in ("best", "median")),
+        " / ".join(f"{100 * found['share_of_matmul'][of]:.0f} %" for of in ("best", "median", "numpy")),
         f"{saved:.1f} of {found['bandwidth_gb_s']:.0f}",
     ]
 
@@ -276,7 +285,7 @@ HEAD = (
     "plain, GFLOP",
     "tpsctl, GFLOP",
     "GFLOP/s of a matmul's best",
-    "median step of the best / of the median of five matmuls right before it",
+    "median step of the best / of the median of five matmuls right before it / of numpy's best",
     "GB/s kept for derivatives of copy speed",
 )
 

@@ -55,7 +55,7 @@ def _attention() -> str:
     compiled_for = instructions()
     if compiled_for:
         return f"compiled ({compiled_for})"
-    return "by torch (a C compiler at installation makes a step of 56 beads a sixth faster)"
+    return "by torch (with a C compiler at installation it would be compiled: up to a fifth faster)"
 
 
 def _torch_devices() -> list[str]:

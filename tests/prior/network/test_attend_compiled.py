@@ -44,7 +44,7 @@ def score_and_gradient(net, x, beads):
 
 @pytest.mark.parametrize(("displacements", "distances"), [(False, True), (True, False), (True, True)])
 @pytest.mark.parametrize(
-    ("beads", "heads", "head_dim"), [(1, 1, 1), (10, 8, 64), (35, 2, 64), (13, 3, 5), (130, 2, 20)]
+    ("beads", "heads", "head_dim"), [(1, 1, 1), (10, 8, 64), (35, 2, 64), (13, 3, 5), (7, 1, 128), (130, 2, 20)]
 )
 def test_score_and_its_derivative_are_those_of_torch(
     library, monkeypatch, beads, heads, head_dim, displacements, distances
@@ -83,6 +83,13 @@ def test_what_is_not_a_number_is_not_hidden(library):
     weights = weights_of(logits)
     assert weights[1].isnan().all()
     assert weights[[0, 2, 3]].eq(0.25).all()
+
+
+def test_only_differences_of_logits_matter(library):
+    """However low they are, beside what pads a row."""
+    logits = torch.tensor([0.0, 1.0, 2.0, 3.0]).expand(4, 4)
+    torch.testing.assert_close(weights_of(logits - 1e6), weights_of(logits))
+    assert weights_of(torch.full((4, 4), -3e38)).eq(0.25).all()
 
 
 def test_configurations_do_not_depend_on_their_batch(library):

@@ -21,9 +21,9 @@ enum { LANES = 16, PANEL = 4 }; /* 4 rows of 4 vectors and a shorter one are 20 
 #else
 enum { LANES = 8, PANEL = 2 }; /* 4 rows of 2 vectors and a shorter one are 12 of 16 */
 #endif
-typedef float full __attribute__((vector_size(4 * LANES)));
-typedef float half __attribute__((vector_size(32)));
-typedef float quarter __attribute__((vector_size(16)));
+typedef float full __attribute__((vector_size(4 * LANES), may_alias));
+typedef float half __attribute__((vector_size(32), may_alias));
+typedef float quarter __attribute__((vector_size(16), may_alias));
 typedef int32_t whole __attribute__((vector_size(4 * LANES)));
 
 enum { PADDING = 16, PLACE = 4 };
@@ -133,7 +133,7 @@ INLINE full exponential(full x) {
 static void softmax(float *p, size n, size ld) {
     for (size i = 0; i < n; i++) {
         float *row = p + i * ld;
-        for (size j = n; j < ld; j++) row[j] = -1e30f;
+        for (size j = n; j < ld; j++) row[j] = -__builtin_inff();
         full most = *(full *)row;
         for (size j = LANES; j < ld; j += LANES) most = larger(most, *(full *)(row + j));
         float largest = most[0];
