@@ -3,6 +3,7 @@
 Without a C compiler tpsctl does the same with torch, slower; `tpsctl doctor` says which.
 """
 
+import hashlib
 import os
 import platform
 import shlex
@@ -44,8 +45,9 @@ class AttentionHook(BuildHookInterface):
     def _compile(self, library: Path, flags: list[str]) -> None:
         """Never half a file: written beside its place and moved."""
         partial = library.with_suffix(f".{os.getpid()}")
-        compiler = shlex.split(os.environ.get("CC", "cc"))
-        command = [*compiler, *FLAGS, *flags, "-o", str(partial), str(Path(self.root, SOURCE))]
+        compiler, source = shlex.split(os.environ.get("CC", "cc")), Path(self.root, SOURCE)
+        digest = hashlib.sha256(source.read_bytes()).hexdigest()
+        command = [*compiler, *FLAGS, *flags, f'-DSOURCE="{digest}"', "-o", str(partial), str(source)]
         try:
             subprocess.run(command, check=True, capture_output=True, text=True)
             partial.replace(library)

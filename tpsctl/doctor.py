@@ -55,7 +55,7 @@ def _attention() -> str:
     compiled_for = instructions()
     if compiled_for:
         return f"compiled ({compiled_for})"
-    return "by torch (with a C compiler at installation it would be compiled: up to a fifth faster)"
+    return "by torch (reinstalled with a C compiler it would be compiled: up to a fifth faster)"
 
 
 def _torch_devices() -> list[str]:

@@ -129,6 +129,19 @@ def test_without_a_library_torch_does_it(monkeypatch):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6 * float(other.abs().max()))
 
 
+def test_a_library_of_another_source_is_not_used(root, tmp_path, monkeypatch):
+    """As after an update without a new installation: what it expects of its callers may have changed."""
+    source = root / "tpsctl/prior/network/attend.c"
+    subprocess.run(["cc", "-shared", "-fPIC", "-w", "-o", str(tmp_path / "old.so"), str(source)], check=True)
+    assert attend_compiled.instructions() is not None
+    monkeypatch.setattr(attend_compiled, "_path", lambda _: tmp_path / "old.so")
+    assert attend_compiled.instructions() is None
+    (tmp_path / "no_library.so").write_text("of another machine, say")
+    for name in ("no_library.so", "none.so"):
+        monkeypatch.setattr(attend_compiled, "_path", lambda _, name=name: tmp_path / name)
+        assert attend_compiled.instructions() is None
+
+
 def test_short_memory_is_an_error_that_makes_chunks_smaller(monkeypatch):
     class Short:
         attend_value = staticmethod(lambda *_: 0)

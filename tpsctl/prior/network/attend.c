@@ -28,6 +28,13 @@ typedef int32_t whole __attribute__((vector_size(4 * LANES)));
 
 enum { PADDING = 16, PLACE = 4 };
 
+#ifndef SOURCE
+#define SOURCE ""
+#endif
+
+/* SHA-256 of the file this was compiled from, for those who load it. */
+const char *attend_source(void) { return SOURCE; }
+
 INLINE size padded(size columns) { return (columns + PADDING - 1) / PADDING * PADDING; }
 
 /* ---- products ------------------------------------------------------------------------------------------------- */
@@ -226,6 +233,13 @@ INLINE Columns columns_of(const Head *h, size a) {
     return (Columns){q, q + h->c, q + h->c + h->d, h->heads * each};
 }
 
+static void queries_keys_values(const Head *h, const float *z, Columns at, const float *bias, const float *place,
+                                int tilted) {
+    queries(h, h->q, z + at.q, at.row, bias, place, tilted);
+    gather(h, h->k, z + at.k, at.row, place, PLACE);
+    gather(h, h->v, z + at.v, at.row, place, PLACE);
+}
+
 INLINE void copy_weights(const Head *h, const float *p) {
     for (size i = 0; i < h->n; i++) memcpy(h->p + i * h->ldp, p + i * h->n, sizeof(float) * h->n);
 }
@@ -248,9 +262,7 @@ int attend_value(const float *z, const float *bias, const float *place, float *w
         for (size a = 0; a < heads; a++) {
             Columns at = columns_of(&h, a);
             const float *rows = z + image * n * at.row, *places = place + image * n * PLACE;
-            queries(&h, h.q, rows + at.q, at.row, bias + a * h.c, places, tilted);
-            gather(&h, h.k, rows + at.k, at.row, places, PLACE);
-            gather(&h, h.v, rows + at.v, at.row, places, PLACE);
+            queries_keys_values(&h, rows, at, bias + a * h.c, places, tilted);
             by_pairs(&h, h.p, h.q, h.k, 0);
             softmax(h.p, n, h.ldp);
             weighted(&h, h.out, h.p, h.v, 0);
@@ -276,9 +288,7 @@ int attend_slope(const float *g_seen, const float *g_mean, const float *z, const
             Columns at = columns_of(&h, a);
             const float *rows = z + image * n * at.row, *places = place + image * n * PLACE;
             float *by_rows = by_z + image * n * at.row, *by_places = by_place + image * n * PLACE;
-            queries(&h, h.q, rows + at.q, at.row, bias + a * h.c, places, tilted);
-            gather(&h, h.k, rows + at.k, at.row, places, PLACE);
-            gather(&h, h.v, rows + at.v, at.row, places, PLACE);
+            queries_keys_values(&h, rows, at, bias + a * h.c, places, tilted);
             gather(&h, h.g, g_seen + image * n * heads * d + a * d, heads * d,
                    g_mean + image * n * heads * PLACE + a * PLACE, heads * PLACE);
             copy_weights(&h, weights + (image * heads + a) * n * n);
@@ -327,9 +337,7 @@ int attend_slope_derivative(const float *h_z, const float *h_place, const float 
             const float *rows = z + first * at.row, *h_rows = h_z + first * at.row;
             const float *places = place + first * PLACE, *h_places = h_place + first * PLACE;
             float *rows_again = z_again + first * at.row, *places_again = place_again + first * PLACE;
-            queries(&h, h.q, rows + at.q, at.row, bias + a * h.c, places, tilted);
-            gather(&h, h.k, rows + at.k, at.row, places, PLACE);
-            gather(&h, h.v, rows + at.v, at.row, places, PLACE);
+            queries_keys_values(&h, rows, at, bias + a * h.c, places, tilted);
             gather(&h, h.g, g_seen + g_at, heads * d, g_mean + mean_at, heads * PLACE);
             queries(&h, h.h_q, h_rows + at.q, at.row, NULL, places, tilted);
             for (size i = 0; tilted && i < n; i++)

@@ -10,6 +10,7 @@ and for padded configurations `attend` does the same, and `tpsctl.prior.network.
 
 import ctypes
 import functools
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -107,9 +108,18 @@ def _call(name: str, arrays: Any, results: Any, shape: tuple[int, ...]) -> None:
 
 
 def instructions() -> str | None:
-    """The set of instructions that is used, or None if nothing was compiled."""
+    """The set of instructions that is used, or None if nothing was compiled, or from another source than is here."""
     sets = (torch.backends.cpu.get_cpu_capability().lower(), "default")
-    return next((name for name in sets if _path(name).is_file()), None)
+    name = next((name for name in sets if _path(name).is_file()), None)
+    if name is None:
+        return None
+    digest = hashlib.sha256(Path(__file__).with_name("attend.c").read_bytes()).hexdigest()
+    try:
+        source = ctypes.CDLL(str(_path(name))).attend_source
+    except (OSError, AttributeError):  # of another kind of machine, or older than this function
+        return None
+    source.restype = ctypes.c_char_p
+    return name if source() == digest.encode() else None
 
 
 def _path(name: str) -> Path:
