@@ -145,3 +145,4 @@ def test_completion_answers_the_shell():
 def test_doctor_as_json():
     found = json.loads(invoke("doctor", "--json").stdout)
     assert {"versions", "torch_devices", "openmm_platforms", "problems"} <= set(found)
+    assert found["attention"].startswith(("compiled (", "by torch (reinstalled with a C compiler"))
