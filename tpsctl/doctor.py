@@ -55,7 +55,7 @@ def _attention() -> str:
     compiled_for = instructions()
     if compiled_for:
         return f"compiled ({compiled_for})"
-    return "by torch (reinstalled with a C compiler it would be compiled: up to a fifth faster)"
+    return "by torch (reinstalled with a C compiler it would be compiled: an eighth less time)"
 
 
 def _torch_devices() -> list[str]:
