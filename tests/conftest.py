@@ -1,5 +1,8 @@
 """Shared by all tests: checked array shapes, float64, a fixed seed, golden files."""
 
+import os
+import shlex
+import shutil
 import signal
 from pathlib import Path
 
@@ -55,6 +58,15 @@ def golden(request):
 def root() -> Path:
     """The repository."""
     return Path(__file__).parents[1]
+
+
+@pytest.fixture
+def compiler() -> list[str]:
+    """The command of the C compiler that an installation would take."""
+    command = shlex.split(os.environ.get("CC", "cc"))
+    if shutil.which(command[0]) is None:
+        pytest.skip("no C compiler")
+    return command
 
 
 _CAPPED_ALANINE = """\

@@ -1,9 +1,6 @@
 """The compiled attention against that of torch, for every set of instructions this machine has."""
 
 import ctypes
-import os
-import shlex
-import shutil
 import subprocess
 
 import pytest
@@ -35,14 +32,6 @@ def library(request, monkeypatch):
         pytest.skip(f"this machine has no {request.param}")
     path = attend_compiled._path(request.param)
     monkeypatch.setattr(attend_compiled, "_library", lambda: ctypes.CDLL(str(path)))
-
-
-@pytest.fixture
-def compiler():
-    command = shlex.split(os.environ.get("CC", "cc"))
-    if shutil.which(command[0]) is None:
-        pytest.skip("no C compiler any more")
-    return command
 
 
 def score_and_gradient(net, x, beads):

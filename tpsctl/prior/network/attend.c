@@ -244,10 +244,13 @@ INLINE void copy_weights(const Head *h, const float *p) {
     for (size i = 0; i < h->n; i++) memcpy(h->p + i * h->ldp, p + i * h->n, sizeof(float) * h->n);
 }
 
-/* place += what reaches it from keys or values. */
-INLINE void add_places(const Head *h, float *place, const float *from) {
-    for (size i = 0; i < h->n; i++)
-        for (int a = 0; a < PLACE; a++) place[PLACE * i + a] += from[i * h->ldc + h->d + a];
+/* What reaches keys or values: their D columns into rows of length ld, the place's four added to its own. */
+INLINE void hand_back(const Head *h, float *rows, size ld, float *place) {
+    for (size i = 0; i < h->n; i++) {
+        const float *row = h->out + i * h->ldc;
+        memcpy(rows + i * ld, row, sizeof(float) * h->d);
+        for (int a = 0; a < PLACE; a++) place[PLACE * i + a] += row[h->d + a];
+    }
 }
 
 /* ---- the three functions -------------------------------------------------------------------------------------------- */
@@ -311,11 +314,9 @@ int attend_slope(const float *g_seen, const float *g_mean, const float *z, const
                 memcpy(by_rows + i * at.row + at.q, row, sizeof(float) * h.c);
             }
             weighted_back(&h, h.out, h.by_logits, h.q, 0);
-            for (size i = 0; i < n; i++) memcpy(by_rows + i * at.row + at.k, h.out + i * h.ldc, sizeof(float) * d);
-            add_places(&h, by_places, h.out);
+            hand_back(&h, by_rows + at.k, at.row, by_places);
             weighted_back(&h, h.out, h.p, h.g, 0);
-            for (size i = 0; i < n; i++) memcpy(by_rows + i * at.row + at.v, h.out + i * h.ldc, sizeof(float) * d);
-            add_places(&h, by_places, h.out);
+            hand_back(&h, by_rows + at.v, at.row, by_places);
         }
     }
     free(h.memory);
@@ -376,16 +377,15 @@ int attend_slope_derivative(const float *h_z, const float *h_place, const float 
             weighted(&h, h.out, h.u, h.v, 1);
             scatter(&h, h.out, g_seen_again + g_at, heads * d, g_mean_again + mean_at, heads * PLACE);
             weighted_back(&h, h.out, h.u, h.g, 0);
-            for (size i = 0; i < n; i++) memcpy(rows_again + i * at.row + at.v, h.out + i * h.ldc, sizeof(float) * d);
-            add_places(&h, places_again, h.out);
+            hand_back(&h, rows_again + at.v, at.row, places_again);
             weighted_back(&h, h.out, h.by_logits, h.h_q, 0);
             weighted_back(&h, h.out, h.w, h.q, 1);
-            for (size i = 0; i < n; i++) memcpy(rows_again + i * at.row + at.k, h.out + i * h.ldc, sizeof(float) * d);
-            add_places(&h, places_again, h.out);
+            hand_back(&h, rows_again + at.k, at.row, places_again);
             weighted(&h, h.out, h.by_logits, h.h_k, 0);
             weighted(&h, h.out, h.w, h.k, 1);
-            for (size i = 0; i < n; i++) memcpy(h.place + i * PADDING, places + PLACE * i, sizeof(float) * PLACE);
-            multiply(h.by_r, PADDING, h.by_logits, h.ldp, 1, h.place, PADDING, n, n, PLACE, 0);
+            for (size i = 0; tilted && i < n; i++)
+                memcpy(h.place + i * PADDING, places + PLACE * i, sizeof(float) * PLACE);
+            if (tilted) multiply(h.by_r, PADDING, h.by_logits, h.ldp, 1, h.place, PADDING, n, n, PLACE, 0);
             for (size i = 0; i < n; i++) {
                 float *row = h.out + i * h.ldc, *by_r_again = row + d;
                 if (tilted) {

@@ -99,6 +99,7 @@ class AttentionMaps:
         return out + mean.transpose(0, 1).flatten(1) @ self.geometry
 
     def _compiled(self, nodes: Float[Tensor, "row hidden"], places: Places) -> Float[Tensor, "row hidden"]:
+        """The same with all heads in one product, where `attend_compiled` can be used."""
         p, heads = places.p.flatten(0, 1), len(self.out)
         tilted = self.geometry is not None
         z, bias = standardized(nodes) @ self._joint, self.query_bias.flatten()
