@@ -32,7 +32,7 @@ test: .venv/installed-dev
 	.venv/bin/python -m pytest
 
 faults: .venv/installed-dev
-	.venv/bin/python -m pytest -m "campaign or slow" tests/faults tests/slurm tests/sampling/test_side_by_side.py
+	.venv/bin/python -m pytest -m "campaign or slow" tests/faults tests/jobs
 
 lint: .venv/installed-dev
 	.venv/bin/ruff check
@@ -78,7 +78,7 @@ $(FAST_FOLDERS:%=reproduce-%): reproduce-%: .venv/installed
 clean:
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache
 
-.venv/installed: pyproject.toml hatch_build.py tpsctl/prior/network/attend.c
+.venv/installed: pyproject.toml hatch_build.py tpsctl/networks/graph_transformer/attend.c
 	$(PYTHON) -m venv .venv
 	$(PIP_INSTALL) $(TORCH)
 	$(PIP_INSTALL) --editable .

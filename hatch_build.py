@@ -1,4 +1,4 @@
-"""Compiles `tpsctl/prior/network/attend.c` when tpsctl is installed or a wheel is built.
+"""Compiles `tpsctl/networks/graph_transformer/attend.c` when tpsctl is installed or a wheel is built.
 
 Without a C compiler tpsctl does the same with torch, slower; `tpsctl doctor` says which.
 """
@@ -14,7 +14,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCE = Path("tpsctl/prior/network/attend.c")
+SOURCE = Path("tpsctl/networks/graph_transformer/attend.c")
 FLAGS = "-std=gnu11 -O3 -ffp-contract=fast -fno-math-errno -fno-trapping-math -Wno-psabi -fPIC -shared".split()
 X86 = {
     "avx512": "-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma".split(),

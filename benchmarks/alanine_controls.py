@@ -33,20 +33,20 @@ from benchmarks.flat_model import FlatPrior
 from benchmarks.neb import converge_band
 from benchmarks.report import RESULTS, ROOT, heading, machine
 from tpsctl.console import make_progress
-from tpsctl.doctor import default_threads
-from tpsctl.output.atomic import write_text
+from tpsctl.files import write_text
 from tpsctl.prior.base import Prior
 from tpsctl.prior.openmm import OpenMMPrior
 from tpsctl.progress import Progress
-from tpsctl.recipe import models
+from tpsctl.recipe import sample as models
 from tpsctl.recipe.loader import load_recipe
-from tpsctl.sampling import assemble
-from tpsctl.sampling.batch import draw_guesses, optimize
-from tpsctl.sampling.judge import judge
+from tpsctl.workflows.doctor import default_threads
+from tpsctl.workflows.sample import assemble
+from tpsctl.workflows.sample.batch import draw_guesses, optimize
+from tpsctl.workflows.sample.judge import judge
 
 RECIPE = ROOT / "recipes" / "alanine_dipeptide.yaml"
-BENT = models.TorsionGuess(
-    kind="torsion", waypoints=(models.Waypoint(fraction=0.5, torsions_deg={"phi ALA2": 0.0, "psi ALA2": 84.0}),)
+BENT = models.TorsionGuessSection(
+    kind="torsion", waypoints=(models.WaypointSection(fraction=0.5, torsions_deg={"phi ALA2": 0.0, "psi ALA2": 84.0}),)
 )
 SADDLES_DEG = {"lower": (-2.0, -26.0), "upper": (-1.0, 67.0)}
 PHI_ZERO_ROUTE_DEG = 60.0
@@ -65,7 +65,7 @@ MODELS = ("learned", "force field", "flat")
 class Study:
     """The recipe's system, what judges paths of it, and the rows found so far."""
 
-    def __init__(self, recipe: models.Recipe, progress: Progress, out: Path) -> None:
+    def __init__(self, recipe: models.SampleRecipe, progress: Progress, out: Path) -> None:
         self._out, self._machine = out, machine()
         assert recipe.validation.energy is not None, "the recipe must name a force field in validation.energy"
         self.recipe, self.progress = recipe, progress
@@ -85,7 +85,7 @@ class Study:
             return FlatPrior(self.system.topology, self.force_field, temperature_k=self.temperature_k)
         return self.classical
 
-    def guesses(self, guess: models.TorsionGuess | Any) -> Tensor:
+    def guesses(self, guess: models.TorsionGuessSection | Any) -> Tensor:
         """Screened initial paths of a kind."""
         recipe = self.recipe.model_copy(update={"path": self.recipe.path.model_copy(update={"guess": guess})})
         prior = self.prior("learned") if guess.kind == "latent" else self.classical
@@ -159,14 +159,14 @@ class Study:
         write_text(self._out.with_suffix(".md"), f"{heading(self._machine)}\n{table(self.rows)}")
 
 
-def _for_control(recipe: models.Recipe, name: str, max_steps: int) -> models.Recipe:
+def _for_control(recipe: models.SampleRecipe, name: str, max_steps: int) -> models.SampleRecipe:
     """The recipe with steps enough in its last stage; for force fields tight, and without the diffusion times."""
     last = {"max_steps": max_steps, **TOLERANCES.get(name, {})}
     stages = (*recipe.stages[:-1], recipe.stages[-1].model_copy(update=last))
     if name == "learned":
         return recipe.model_copy(update={"optimize": stages})
     without = tuple(stage.model_copy(update={"diffusion_time": None}) for stage in stages)
-    prior = models.OpenMMPrior(kind="openmm", force_field=("amber99sbildn.xml",), temperature_k=300.0)
+    prior = models.OpenMMPriorSection(kind="openmm", force_field=("amber99sbildn.xml",), temperature_k=300.0)
     return recipe.model_copy(update={"optimize": without, "prior": prior})
 
 
@@ -213,7 +213,7 @@ def main() -> None:
     parser.add_argument("--without", nargs="*", default=[], choices=[*MODELS, "NEB"], help="controls to leave out")
     parser.add_argument("--out", type=Path, default=RESULTS / "alanine_controls", help="result file without suffix")
     arguments = parser.parse_args()
-    recipe = load_recipe(arguments.recipe, models.Recipe, [f"path.paths={arguments.paths}"])
+    recipe = load_recipe(arguments.recipe, models.SampleRecipe, [f"path.paths={arguments.paths}"])
     study = Study(recipe, make_progress(), arguments.out)
     starts = {"recipe": study.guesses(recipe.path.guess), "bent": study.guesses(BENT)}
     for start, guesses in starts.items():

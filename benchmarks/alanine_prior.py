@@ -24,9 +24,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.report import Table, machine, write_report
-from tpsctl.data.dataset import Dataset
-from tpsctl.prior.checkpoint import load_checkpoint, read_card
+from tpsctl.checkpoints.native import load_checkpoint, read_card
 from tpsctl.prior.generative import GenerativePrior
+from tpsctl.simulation.dataset import Dataset
 from tpsctl.training.metrics import (
     dihedral_histogram,
     handedness_agreement,

@@ -26,10 +26,10 @@ import openmm
 import torch
 from openmm import app, unit
 
-from tpsctl.data.dataset import write_arrays
-from tpsctl.data.molecule import CAPPED_ALANINE, Molecule, load_molecule
-from tpsctl.forcefield import create_system, openmm_topology
-from tpsctl.geometry import dihedral, superpose
+from tpsctl.molecule.force_field import create_system, openmm_topology
+from tpsctl.molecule.geometry import dihedral, superpose
+from tpsctl.simulation.dataset import write_arrays
+from tpsctl.simulation.molecule import CAPPED_ALANINE, Molecule, load_molecule
 
 FORCE_FIELD = ("amber99sbildn.xml",)
 ZERO_MODES = 6

@@ -18,8 +18,8 @@ from torch import Tensor
 from benchmarks.report import ROOT, Table, machine, write_report
 from tpsctl.optimize.stages import Stage, run_stages
 from tpsctl.recipe.loader import load_recipe
-from tpsctl.recipe.models import Recipe
-from tpsctl.sampling import assemble
+from tpsctl.recipe.sample import SampleRecipe
+from tpsctl.workflows.sample import assemble
 
 RECIPE = ROOT / "recipes" / "alanine_dipeptide.yaml"
 PATHS, WORKERS = 4, 2
@@ -27,7 +27,7 @@ PATHS, WORKERS = 4, 2
 
 def problem() -> tuple[list[Stage], Tensor]:
     """Stages and unscreened guesses of the recipe."""
-    recipe = load_recipe(RECIPE, Recipe)
+    recipe = load_recipe(RECIPE, SampleRecipe)
     system = assemble.make_system(recipe.endpoints)
     prior = assemble.make_prior(recipe.prior, system, torch.device("cpu"))
     guess, images = assemble.make_guess(recipe, prior, system), recipe.stages[0].images or recipe.path.images

@@ -13,10 +13,10 @@ import openmm
 import torch
 from torch import Tensor
 
-from tpsctl.forcefield import create_system
+from tpsctl.molecule.force_field import create_system
+from tpsctl.molecule.topology import Topology
 from tpsctl.prior.base import Prior
-from tpsctl.score import FiniteDifferenceScore, Score
-from tpsctl.topology import Topology
+from tpsctl.score.base import FiniteDifferenceScore, Score
 from tpsctl.units import thermal_energy
 
 

@@ -19,11 +19,11 @@ import torch
 from benchmarks.published_protocol import alanine_dipeptide
 from benchmarks.report import ROOT, Table, machine, memory_mb, write_report
 from tpsctl.action import Dynamics, TruncatedAction
+from tpsctl.networks.graph_transformer.network import Beads, GraphTransformer, GraphTransformerSizes
 from tpsctl.optimize import LevenbergMarquardt
-from tpsctl.prior.network.graph_transformer import Beads, GraphTransformer, GraphTransformerSizes
-from tpsctl.prior.published.fields import MoleculeField
-from tpsctl.prior.published.noising import cosine_tables
-from tpsctl.prior.published.prior import PublishedPrior
+from tpsctl.prior.fields import MoleculeField
+from tpsctl.prior.published import PublishedPrior
+from tpsctl.score.levels import cosine_tables
 
 FIGURE = ROOT / "docs" / "figures" / "growth.png"
 GRADIENT = {"paths": (1, 2, 4, 8), "images": (25, 50, 100, 200), "beads": (10, 20, 40, 80)}

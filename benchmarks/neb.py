@@ -17,8 +17,8 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.mep import NEB
 from ase.optimize import FIRE, LBFGS
 
-from tpsctl.forcefield import create_system
-from tpsctl.topology import Topology
+from tpsctl.molecule.force_field import create_system
+from tpsctl.molecule.topology import Topology
 
 _EV_PER_KJ = units.kJ / units.mol
 _PER_ANGSTROM = 10.0

@@ -27,11 +27,11 @@ from benchmarks import report
 from benchmarks.plain_layer import PlainGraphTransformer, plain_step
 from tpsctl.action import Dynamics, TruncatedAction
 from tpsctl.action.memory import bytes_per_image
-from tpsctl.prior.network import attend_compiled
-from tpsctl.prior.network.graph_transformer import Beads, GraphTransformer, GraphTransformerSizes
-from tpsctl.prior.published.fields import MoleculeField
-from tpsctl.prior.published.noising import cosine_tables
-from tpsctl.prior.published.prior import PublishedPrior
+from tpsctl.networks.graph_transformer import attend_compiled
+from tpsctl.networks.graph_transformer.network import Beads, GraphTransformer, GraphTransformerSizes
+from tpsctl.prior.fields import MoleculeField
+from tpsctl.prior.published import PublishedPrior
+from tpsctl.score.levels import cosine_tables
 
 HIDDEN = {10: 64, 20: 128, 28: 96, 35: 128, 56: 128}
 """Width of the published networks of chignolin, Trp-cage, BBA, villin and protein G; 3 blocks, 8 heads of 64."""
@@ -95,8 +95,9 @@ class Step:
 
 
 COMPILED_PRODUCTS = {"attend_value": 2, "attend_slope": 4, "attend_slope_derivative": 10}
-"""Products of [bead, bead] and [bead, channel] matrices (see `tpsctl.prior.network.attend`). The last computes one of
-the second again instead of keeping it, which is not counted."""
+"""Products of [bead, bead] and [bead, channel] matrices (see `tpsctl.networks.graph_transformer.attend`).
+
+The last computes one of the second again instead of keeping it, which is not counted."""
 
 
 def _addmm_flop(_: Any, a: Any, b: Any, **__: Any) -> int:

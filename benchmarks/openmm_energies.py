@@ -19,11 +19,11 @@ import openmm
 import torch
 
 from benchmarks.report import ROOT, Table, in_turns, machine, medians, write_report
-from tpsctl.forcefield import create_system
-from tpsctl.recipe import models
+from tpsctl.molecule.force_field import create_system
+from tpsctl.recipe import sample as models
 from tpsctl.recipe.loader import load_recipe
-from tpsctl.sampling import assemble
 from tpsctl.validation.energy import EnergyModel, Restraint
+from tpsctl.workflows.sample import assemble
 
 RECIPE = ROOT / "recipes" / "alanine_dipeptide.yaml"
 IMAGES = 16 * 100
@@ -55,7 +55,7 @@ class Process:
 
 
 def _serve(pipe: Connection, share: torch.Tensor) -> None:
-    system = assemble.make_system(load_recipe(RECIPE, models.Recipe).endpoints)
+    system = assemble.make_system(load_recipe(RECIPE, models.SampleRecipe).endpoints)
     model = EnergyModel(system.topology, FORCE_FIELD, system.ends[0], platform="Reference", threads=1)
     torch.set_num_threads(1)
     pipe.send("ready")
@@ -74,7 +74,7 @@ def together(processes: list[Process], what: str) -> None:
 def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     facts = machine()
-    system = assemble.make_system(load_recipe(RECIPE, models.Recipe).endpoints)
+    system = assemble.make_system(load_recipe(RECIPE, models.SampleRecipe).endpoints)
     generator = torch.Generator().manual_seed(0)
     shape = (IMAGES, *system.ends.shape[1:])
     x = system.ends[0] + 0.003 * torch.randn(shape, generator=generator, dtype=torch.float64)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tpsctl.action.base import Dynamics
-from tpsctl.prior.network.graph_transformer import GraphTransformerSizes
+from tpsctl.networks.graph_transformer.network import GraphTransformerSizes
 
 
 class PlainAttention(nn.Module):

@@ -28,8 +28,8 @@ from tpsctl.optimize.stages import Stage, interpolated
 from tpsctl.prior.base import Prior
 from tpsctl.prior.generative import GenerativePrior
 from tpsctl.recipe.loader import load_recipe
-from tpsctl.recipe.models import Recipe
-from tpsctl.sampling import assemble
+from tpsctl.recipe.sample import SampleRecipe
+from tpsctl.workflows.sample import assemble
 
 STEPS = 5000
 IMAGES = 200
@@ -64,9 +64,9 @@ class Problem:
 def alanine_dipeptide(images: int = IMAGES) -> Problem:
     """The shipped recipe, its last stage at so many images and the same horizon."""
     file = ROOT / "recipes" / "alanine_dipeptide.yaml"
-    recipe = load_recipe(file, Recipe)
+    recipe = load_recipe(file, SampleRecipe)
     dt_ps = recipe.action.dt_ps * (recipe.path.images - 1) / (images - 1)
-    recipe = load_recipe(file, Recipe, [f"path.images={images}", f"action.dt_ps={dt_ps}", "path.paths=1"])
+    recipe = load_recipe(file, SampleRecipe, [f"path.images={images}", f"action.dt_ps={dt_ps}", "path.paths=1"])
     problem = _problem("alanine dipeptide", recipe, images)
     spread = problem.guess[0, [0, -1]]
     deviation = (spread - spread.mean(1, keepdim=True)).std().item()
@@ -75,11 +75,11 @@ def alanine_dipeptide(images: int = IMAGES) -> Problem:
 
 def mueller_brown() -> Problem:
     """The published notebook's settings: 50 images, dt 0.1, D 0.2, straight line."""
-    recipe = load_recipe(ROOT / "recipes" / "mueller_brown.yaml", Recipe)
+    recipe = load_recipe(ROOT / "recipes" / "mueller_brown.yaml", SampleRecipe)
     return _problem("Müller–Brown", recipe, recipe.path.images)
 
 
-def _problem(name: str, recipe: Recipe, images: int) -> Problem:
+def _problem(name: str, recipe: SampleRecipe, images: int) -> Problem:
     system = assemble.make_system(recipe.endpoints)
     prior = assemble.make_prior(recipe.prior, system, torch.device("cpu"))
     seed = torch.Generator().manual_seed(assemble.path_seed(recipe.seed, 0))

@@ -15,11 +15,11 @@ import time
 from pathlib import Path
 
 from benchmarks.report import ROOT, Table, machine, write_report
-from tpsctl.commands.sample import Settings, run_recipe
+from tpsctl.jobs.shard import Shard
 from tpsctl.progress import Progress
 from tpsctl.recipe.loader import load_recipe
-from tpsctl.recipe.models import Recipe
-from tpsctl.state.shard import Shard
+from tpsctl.recipe.sample import SampleRecipe
+from tpsctl.workflows.sample.run import Settings, run_recipe
 
 SHARDS = 1000
 MANY = ROOT / "runs" / "thousand_shards"
@@ -42,7 +42,7 @@ def prepare() -> None:
     recipe = MANY.with_suffix(".yaml")
     recipe.parent.mkdir(parents=True, exist_ok=True)
     recipe.write_text(TINY)
-    loaded = load_recipe(recipe, Recipe)
+    loaded = load_recipe(recipe, SampleRecipe)
     for number in range(1, SHARDS + 1):
         run_recipe(loaded, Settings(threads=1, shard=Shard(number, SHARDS), origin=(str(recipe),)), Progress())
 

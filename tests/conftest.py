@@ -10,8 +10,7 @@ import pytest
 from jaxtyping import install_import_hook
 
 NUMERICS = [
-    f"tpsctl.{name}"
-    for name in ("action", "endpoints", "geometry", "guess", "optimize", "potentials", "prior", "schedule", "score")
+    f"tpsctl.{name}" for name in ("action", "endpoints", "guess", "molecule", "networks", "optimize", "prior", "score")
 ]
 install_import_hook(NUMERICS, "beartype.beartype")  # before the first import of these modules
 
@@ -93,7 +92,7 @@ def alanine():
     import openmm
     from openmm import app
 
-    from tpsctl.topology import Atom, Topology
+    from tpsctl.molecule.topology import Atom, Topology
 
     random.seed(0)  # openmm adds hydrogens at random places
 
@@ -122,8 +121,8 @@ def peroxide():
     """
     from types import SimpleNamespace
 
-    from tpsctl.geometry import center, dihedral
-    from tpsctl.topology import Atom, Topology
+    from tpsctl.molecule.geometry import center, dihedral
+    from tpsctl.molecule.topology import Atom, Topology
 
     names = ("H1", "O1", "O2", "H2")
     atoms = tuple(Atom(n, n[0], "PER", 1, "A", 15.999 if n[0] == "O" else 1.008) for n in names)

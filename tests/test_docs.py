@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tpsctl import cli
+from tpsctl.cli import app as cli
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = [command.name or command.callback.__name__ for command in cli.app.registered_commands]

@@ -1,4 +1,4 @@
-"""Imports point one way: cli -> commands -> sampling -> stages -> leaves; heavy packages only where they belong."""
+"""Imports point one way: cli -> workflows -> jobs -> stages -> leaves. Every room of the house is named here."""
 
 import ast
 from pathlib import Path
@@ -6,19 +6,53 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "tpsctl"
-LEAVES = {"errors", "forcefield", "geometry", "potentials", "schedule", "score", "symmetry", "topology", "units"}
-ABOVE = {"training": {"prior", "data"}, "optimize": {"action"}}  # trains priors on data, minimizes actions
-STAGES = {"action", "data", "endpoints", "guess", "optimize", "output", "prior", "slurm", "training", "validation"}
-FORBIDDEN_IN_STAGES = {"typer", "rich", "pydantic", "yaml"}
-OPENMM_LAZY_IN = {"data", "forcefield", "prior", "validation"}
-MDTRAJ_IN = {"endpoints", "output", "data"}
+
+LEAVES = {"errors", "files", "progress", "units"}
+"""Single files at the root that every room may import."""
+
+MAY_IMPORT = {
+    # domain leaves: what molecules and scores are
+    "molecule": set(),
+    "score": {"molecule"},
+    # stages: each knows itself, the leaves, and the stage whose objects it is about
+    "networks": {"molecule", "score"},
+    "prior": {"molecule", "networks", "score"},
+    "checkpoints": {"molecule", "networks", "prior", "score"},
+    "endpoints": {"molecule"},
+    "guess": {"molecule"},
+    "action": {"score"},
+    "optimize": {"action"},
+    "validation": {"molecule"},
+    "simulation": {"molecule"},
+    "training": {"molecule", "networks", "score"},
+    "output": {"molecule"},
+    # recipes are plain data
+    "recipe": set(),
+    # surviving kills wraps a job from outside
+    "jobs": {"optimize", "output"},
+    # commands: what they do, how they are called
+    "workflows": {
+        *("action", "checkpoints", "endpoints", "guess", "jobs", "molecule", "networks", "optimize", "output", "prior"),
+        *("recipe", "score", "simulation", "training", "validation"),
+    },
+    "console": set(),
+    "cli": {"console", "jobs", "recipe", "workflows"},
+    "__main__": {"cli"},
+}
+"""Which rooms a room may import, beside itself and the leaves."""
+
+FORBIDDEN = {room: {"typer", "rich", "pydantic", "yaml"} for room in MAY_IMPORT} | {
+    "recipe": {"typer", "rich"},
+    "console": {"typer", "pydantic", "yaml"},
+    "cli": {"pydantic", "yaml"},
+}
+"""Packages that a room never imports."""
+
+OPENMM_IN = {"molecule", "prior", "simulation", "validation", "workflows"}
+MDTRAJ_IN = {"endpoints", "output", "workflows"}
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
-
-
-def area(module: str) -> str:
-    """First name below tpsctl: "tpsctl.prior.base" -> "prior"; "" for the package itself."""
-    return module.split(".")[1] if "." in module else ""
+ROOMS = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in MODULES} - {"__init__"}
 
 
 def imports(path: Path, *, top_level_only: bool = False) -> set[str]:
@@ -34,38 +68,50 @@ def imports(path: Path, *, top_level_only: bool = False) -> set[str]:
     return found
 
 
-def own_area(path: Path) -> str:
+def room_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def ours(path: Path) -> set[str]:
-    return {area(name) for name in imports(path) if name.startswith("tpsctl.")}
+def rooms_used(path: Path) -> set[str]:
+    return {name.split(".")[1] for name in imports(path) if name.startswith("tpsctl.")} - {"__version__"}
+
+
+def test_every_room_is_named():
+    assert set(MAY_IMPORT) | LEAVES == ROOMS
+
+
+def test_the_allowed_arrows_make_no_circle():
+    order: list[str] = []
+    while len(order) < len(MAY_IMPORT):
+        free = [room for room, below in MAY_IMPORT.items() if room not in order and below <= set(order)]
+        assert free, f"a circle among {set(MAY_IMPORT) - set(order)}"
+        order += free
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_stages_import_only_themselves_and_leaves(path):
-    me, used = own_area(path), ours(path) - {"__version__"}
-    if me in LEAVES:
-        assert used <= LEAVES, "a leaf imports only leaves"
-    elif me in STAGES:
-        assert used <= LEAVES | {me} | ABOVE.get(me, set()), "a stage imports only itself and leaves"
-        assert not {name.split(".")[0] for name in imports(path)} & FORBIDDEN_IN_STAGES
-    elif me == "recipe":
-        assert used <= {"recipe", "errors"}, "recipes are plain data"
+def test_a_room_imports_only_what_lies_below_it(path):
+    room = room_of(path)
+    if room in LEAVES | {"__init__"}:
+        assert rooms_used(path) <= LEAVES, "a leaf imports only leaves"
+        return
+    assert rooms_used(path) <= MAY_IMPORT[room] | LEAVES | {room}
+    assert not {name.split(".")[0] for name in imports(path)} & FORBIDDEN[room]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_openmm_and_mdtraj_stay_at_the_border(path):
-    me = own_area(path)
+    room = room_of(path)
     anywhere = {name.split(".")[0] for name in imports(path)}
     at_import = {name.split(".")[0] for name in imports(path, top_level_only=True)}
-    assert "openmm" not in at_import or me == "data", "import openmm inside the function that needs it"
-    assert "openmm" not in anywhere or me in OPENMM_LAZY_IN | {"doctor"}
-    assert "mdtraj" not in anywhere or me in MDTRAJ_IN
+    assert "openmm" not in at_import or room == "simulation", "import openmm inside the function that needs it"
+    assert "openmm" not in anywhere or room in OPENMM_IN
+    assert "mdtraj" not in anywhere or room in MDTRAJ_IN
 
 
-@pytest.mark.parametrize(("above", "by"), [("cli", {"__main__"}), ("commands", {"cli"})])
-def test_nothing_below_imports_what_is_above(above, by):
+def test_the_house_stays_small():
+    """A newcomer finds the right file in a minute: few files at the root, few rooms, no long file."""
+    root_files = [path for path in MODULES if path.parent == PACKAGE]
+    assert len(root_files) <= 12
+    assert len([path for path in PACKAGE.iterdir() if (path / "__init__.py").exists()]) <= 18
     for path in MODULES:
-        if own_area(path) not in {above, *by}:
-            assert above not in ours(path), path
+        assert len(path.read_text().splitlines()) <= 350, f"{path}: split it"

@@ -1,5 +1,5 @@
 """`python -m tpsctl`."""
 
-from tpsctl.cli import main
+from tpsctl.cli.app import main
 
 main()

@@ -17,7 +17,7 @@ from tpsctl.action import (
 )
 from tpsctl.action.memory import bytes_per_image
 from tpsctl.errors import PathError, TpsctlError
-from tpsctl.score import AutogradScore
+from tpsctl.score.base import AutogradScore
 
 ROUNDING = 1e-10
 """Relative: sums of a few hundred float64 terms of like size."""

@@ -8,7 +8,7 @@ import torch
 from tpsctl.action import Dynamics, TruncatedAction
 from tpsctl.action.lanes import in_lanes, lanes_for
 from tpsctl.action.memory import Chunks
-from tpsctl.score import AutogradScore
+from tpsctl.score.base import AutogradScore
 
 CPU = torch.device("cpu")
 

@@ -6,7 +6,7 @@ import torch
 from tpsctl.action import Dynamics, EulerMaruyamaAction, TruncatedAction
 from tpsctl.optimize.gauss_newton import BlockSystem, ProductSystem
 from tpsctl.optimize.scaling import Scaling, laplacian_inverse
-from tpsctl.score import AutogradScore
+from tpsctl.score.base import AutogradScore
 
 ACTIONS = [TruncatedAction, EulerMaruyamaAction]
 

@@ -6,7 +6,7 @@ import torch
 from tpsctl.action import Dynamics, TruncatedAction
 from tpsctl.action.memory import Chunks, default_budget
 from tpsctl.errors import TpsctlError
-from tpsctl.score import AutogradScore
+from tpsctl.score.base import AutogradScore
 
 FAILURES = [
     MemoryError(),

@@ -10,11 +10,11 @@ import torch
 
 from benchmarks.plain_layer import PlainGraphTransformer, plain_noise, plain_step
 from tpsctl.action import Dynamics, TruncatedAction
-from tpsctl.prior.network.graph_transformer import Beads, GraphTransformer, GraphTransformerSizes
-from tpsctl.prior.published.fields import MoleculeField
-from tpsctl.prior.published.layouts import read_published
-from tpsctl.prior.published.noising import cosine_tables
-from tpsctl.prior.published.prior import PublishedPrior
+from tpsctl.checkpoints.layouts.recognize import read_published
+from tpsctl.networks.graph_transformer.network import Beads, GraphTransformer, GraphTransformerSizes
+from tpsctl.prior.fields import MoleculeField
+from tpsctl.prior.published import PublishedPrior
+from tpsctl.score.levels import cosine_tables
 
 FILES = {"chignolin_diff": "model-best.pt", "chignolin_flow": "model-best-flow.pt"}
 

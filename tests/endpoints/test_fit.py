@@ -6,7 +6,7 @@ import torch
 from tpsctl.endpoints import load_structure
 from tpsctl.endpoints.fit import bead_order, winding_order
 from tpsctl.errors import EndpointError
-from tpsctl.symmetry import stereo_centers
+from tpsctl.molecule.symmetry import stereo_centers
 
 
 @pytest.fixture(scope="module")

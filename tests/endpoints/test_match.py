@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from tpsctl.endpoints import align, load_structure, match
 from tpsctl.endpoints.structure import Structure
 from tpsctl.errors import EndpointError
-from tpsctl.geometry import dihedral, rmsd
-from tpsctl.symmetry import stereo_centers
-from tpsctl.topology import Atom, Topology
+from tpsctl.molecule.geometry import dihedral, rmsd
+from tpsctl.molecule.symmetry import stereo_centers
+from tpsctl.molecule.topology import Atom, Topology
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from tpsctl import cli
+from tpsctl.cli import app as cli
 
 RECIPE = """\
 version: 1

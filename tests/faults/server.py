@@ -16,10 +16,10 @@ import openmm  # noqa: F401
 import torch
 import torch.fx.experimental.symbolic_shapes  # noqa: F401 (what the first gradient imports)
 
-from tpsctl import cli  # noqa: F401
-from tpsctl.commands import gather, train  # noqa: F401
+from tpsctl.cli import app as cli  # noqa: F401
 from tpsctl.optimize import lbfgs
 from tpsctl.output import dcd, trajectory
+from tpsctl.workflows.train import molecule as train  # noqa: F401
 
 
 def slow_dcd():

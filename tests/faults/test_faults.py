@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from tpsctl.interruption import RESUMABLE
+from tpsctl.jobs.interruption import RESUMABLE
 
 
 def sample(start, recipe, out, *words, fault=""):

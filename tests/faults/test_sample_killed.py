@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tpsctl.state.plan import read_plan
+from tpsctl.jobs.plan import read_plan
 
 
 def killed_until_done(start, recipe, out, kills, longest_s, seed):

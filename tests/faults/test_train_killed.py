@@ -87,7 +87,7 @@ def dataset(peroxide, tmp_path):
     """A recipe of a training with forces, on 300 frames of H-O-O-H."""
     import torch
 
-    from tpsctl.data.dataset import Dataset
+    from tpsctl.simulation.dataset import Dataset
 
     x, scores = peroxide.frames(300)
     kt = 2.5

@@ -5,14 +5,14 @@ import torch
 
 from tpsctl.progress import Progress
 from tpsctl.recipe.loader import load_recipe
-from tpsctl.recipe.models import Recipe
-from tpsctl.sampling.assemble import make_prior, make_system
-from tpsctl.sampling.batch import Tools
+from tpsctl.recipe.sample import SampleRecipe
+from tpsctl.workflows.sample.assemble import make_prior, make_system
+from tpsctl.workflows.sample.batch import Tools
 
 
 def drawn(root, guess, *, paths):
     recipe = load_recipe(
-        root / "recipes/alanine_dipeptide.yaml", Recipe, [f"path.guess={guess}", f"path.paths={paths}"]
+        root / "recipes/alanine_dipeptide.yaml", SampleRecipe, [f"path.guess={guess}", f"path.paths={paths}"]
     )
     tools = Tools(recipe, torch.device("cpu"), threads=1)
     return tools.guesses(range(paths), Progress())
@@ -37,7 +37,7 @@ def test_straight_lines_through_a_molecule_are_repaired(root):
 @pytest.mark.parametrize("chunk", [2, 3])
 def test_shared_noise_is_the_same_in_every_chunk(root, monkeypatch, chunk):
     monkeypatch.setattr("tpsctl.prior.generative._CHUNK", chunk)
-    recipe = load_recipe(root / "recipes/alanine_dipeptide.yaml", Recipe, [])
+    recipe = load_recipe(root / "recipes/alanine_dipeptide.yaml", SampleRecipe, [])
     system = make_system(recipe.endpoints)
     prior = make_prior(recipe.prior, system, torch.device("cpu"))
     copies = system.ends[:1].expand(5, -1, -1)

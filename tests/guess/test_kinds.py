@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from tpsctl.errors import PathError
-from tpsctl.geometry import dihedral, rmsd
 from tpsctl.guess import IdppGuess, LatentGuess, LinearGuess, TorsionGuess, TrajectoryGuess, Waypoint, untangled
 from tpsctl.guess.base import straight_line
 from tpsctl.guess.internal import InternalCoordinates
 from tpsctl.guess.latent import linear, spherical
 from tpsctl.guess.trajectory import resample
-from tpsctl.symmetry import stereo_centers
-from tpsctl.topology import Atom, Topology
+from tpsctl.molecule.geometry import dihedral, rmsd
+from tpsctl.molecule.symmetry import stereo_centers
+from tpsctl.molecule.topology import Atom, Topology
 
 
 def handedness_kept(paths, ends):

@@ -7,7 +7,7 @@ from tpsctl.action import Dynamics, EulerMaruyamaAction, TruncatedAction
 from tpsctl.optimize import Convergence, LevenbergMarquardt
 from tpsctl.optimize.newton import NewtonSystem, newton_blocks
 from tpsctl.prior.mueller_brown import MuellerBrownPrior
-from tpsctl.score import AutogradScore
+from tpsctl.score.base import AutogradScore
 from tpsctl.units import BOLTZMANN
 
 ACTIONS = [TruncatedAction, EulerMaruyamaAction]

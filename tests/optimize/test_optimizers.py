@@ -17,7 +17,7 @@ from tpsctl.errors import PathError, TpsctlError
 from tpsctl.optimize import LBFGS, SGD, Adam, Convergence, LevenbergMarquardt, Status
 from tpsctl.prior.gaussian import GaussianPrior
 from tpsctl.prior.mueller_brown import MuellerBrownPrior
-from tpsctl.score import AutogradScore
+from tpsctl.score.base import AutogradScore
 from tpsctl.units import BOLTZMANN
 
 TIGHT = Convergence(action_tolerance=1e-10, gradient_tolerance_per_nm=1e-4)

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from tpsctl.action import Dynamics, ScoreInPrecision, TruncatedAction
+from tpsctl.networks.graph_transformer.network import Beads, GraphTransformer, GraphTransformerSizes
 from tpsctl.optimize import Convergence, LevenbergMarquardt
 from tpsctl.optimize.gauss_newton import BlockSystem, ProductSystem
-from tpsctl.prior.network.graph_transformer import Beads, GraphTransformer, GraphTransformerSizes
-from tpsctl.prior.published.fields import MoleculeField
-from tpsctl.prior.published.noising import cosine_tables
-from tpsctl.prior.published.prior import PublishedPrior
+from tpsctl.prior.fields import MoleculeField
+from tpsctl.prior.published import PublishedPrior
+from tpsctl.score.levels import cosine_tables
 
 BEADS, IMAGES = 10, 12
 

@@ -6,7 +6,7 @@ import torch
 
 from tpsctl.output import figures
 from tpsctl.output.figures import Background, action_history, contour, energy_profile, ramachandran
-from tpsctl.potentials import mueller_brown
+from tpsctl.prior.potentials import mueller_brown
 
 
 @pytest.fixture(autouse=True)

@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tpsctl.errors import OutputError
-from tpsctl.output.atomic import atomic, write_text
+from tpsctl.files import atomic, write_text
+from tpsctl.molecule.topology import Atom, Topology
 from tpsctl.output.dcd import read_dcd, write_dcd
 from tpsctl.output.trajectory import dummy_topology, write_path, write_topology
-from tpsctl.topology import Atom, Topology
 
 FLOAT32 = 1e-6  # nm, positions of a few nm in single precision
 PDB_ROUNDING = 5.1e-5  # nm, three decimals of an angstrom

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from tpsctl.errors import PriorError
+from tpsctl.molecule.topology import Topology
 from tpsctl.prior.base import Prior
-from tpsctl.score import AutogradScore, Score
-from tpsctl.topology import Topology
+from tpsctl.score.base import AutogradScore, Score
 from tpsctl.units import thermal_energy
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tpsctl.prior.gaussian import GaussianPrior
-from tpsctl.schedule import Flow, VarianceExploding, VariancePreserving
+from tpsctl.score.schedule import Flow, VarianceExploding, VariancePreserving
 
 SCHEDULES = [VarianceExploding(0.01, 1.0), VariancePreserving(scale=0.3), Flow(scale=0.5)]
 

@@ -7,8 +7,8 @@ from tpsctl.action import Dynamics, TruncatedAction
 from tpsctl.endpoints.ends import align
 from tpsctl.endpoints.load import load_structure
 from tpsctl.errors import PriorError
-from tpsctl.geometry import dihedral
 from tpsctl.guess.torsion import TorsionGuess
+from tpsctl.molecule.geometry import dihedral
 from tpsctl.optimize import Convergence, LevenbergMarquardt, Stage, run_stages
 from tpsctl.prior.openmm import OpenMMPrior
 from tpsctl.units import BOLTZMANN

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from tpsctl.errors import PriorError
-from tpsctl.potentials import double_well, mueller_brown
 from tpsctl.prior.double_well import DoubleWellPrior
 from tpsctl.prior.mueller_brown import MuellerBrownPrior
+from tpsctl.prior.potentials import double_well, mueller_brown
 from tpsctl.units import BOLTZMANN
 
 MUELLER_BROWN = {

@@ -2,10 +2,10 @@
 
 import torch
 
+from tpsctl.molecule.topology import Atom, Topology
 from tpsctl.prior.base import Prior
 from tpsctl.prior.reordered import ReorderedPrior
-from tpsctl.score import AutogradScore
-from tpsctl.topology import Atom, Topology
+from tpsctl.score.base import AutogradScore
 
 ORDER = [2, 0, 3, 1]
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tpsctl.errors import RecipeError
 from tpsctl.recipe.document import read_document
 from tpsctl.recipe.loader import input_files, load_recipe, recipe_digest
-from tpsctl.recipe.models import Recipe
+from tpsctl.recipe.sample import SampleRecipe
 
 GOOD = """\
 version: 1
@@ -45,12 +45,12 @@ def write(tmp_path, monkeypatch):
 
 def complaint(path: Path, *assignments: str) -> str:
     with pytest.raises(RecipeError) as caught:
-        load_recipe(path, Recipe, assignments)
+        load_recipe(path, SampleRecipe, assignments)
     return str(caught.value)
 
 
 def test_a_good_recipe_is_read_with_numbers_as_everyone_writes_them(write):
-    recipe = load_recipe(write(GOOD), Recipe)
+    recipe = load_recipe(write(GOOD), SampleRecipe)
     assert recipe.prior.diffusion_time == 0.01
     assert recipe.action.friction_per_ps == 1.0
     assert isinstance(recipe.action.friction_per_ps, float)
@@ -61,7 +61,7 @@ def test_file_names_are_relative_to_the_recipe_and_in_set_to_the_current_directo
     path = write(GOOD).resolve()
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    recipe = load_recipe(path, Recipe, ["prior.checkpoint=mine.safetensors"])
+    recipe = load_recipe(path, SampleRecipe, ["prior.checkpoint=mine.safetensors"])
     assert recipe.endpoints.start.structure == tmp_path / "a.pdb"
     assert recipe.prior.checkpoint == tmp_path / "elsewhere" / "mine.safetensors"
     assert recipe.output.directory == tmp_path / "out"
@@ -154,7 +154,7 @@ def test_mistakes_in_set_are_blamed_on_set(write, assignment, message):
 
 def test_set_changes_values_and_can_add_keys(write):
     recipe = load_recipe(
-        write(GOOD), Recipe, ["optimize.1.dt_ps=1e-5", "validation.energy.force_field=[amber14-all.xml]"]
+        write(GOOD), SampleRecipe, ["optimize.1.dt_ps=1e-5", "validation.energy.force_field=[amber14-all.xml]"]
     )
     assert recipe.stages[1].dt_ps == 1e-5
     assert recipe.validation.energy.force_field == ("amber14-all.xml",)
@@ -170,11 +170,13 @@ def test_missing_and_non_text_files_are_named(tmp_path):
 
 def test_digest_follows_contents_not_places(write):
     path = write(GOOD)
-    recipe, hashes = load_recipe(path, Recipe), {"prior.checkpoint": "00", "endpoints.start.structure": "11"}
+    recipe, hashes = load_recipe(path, SampleRecipe), {"prior.checkpoint": "00", "endpoints.start.structure": "11"}
     digest = recipe_digest(recipe, hashes)
-    assert recipe_digest(load_recipe(path, Recipe, ["output.directory=x", "prior.checkpoint=y"]), hashes) == digest
+    assert (
+        recipe_digest(load_recipe(path, SampleRecipe, ["output.directory=x", "prior.checkpoint=y"]), hashes) == digest
+    )
     assert recipe_digest(recipe, {**hashes, "prior.checkpoint": "22"}) != digest
-    assert recipe_digest(load_recipe(path, Recipe, ["seed=8"]), hashes) != digest
+    assert recipe_digest(load_recipe(path, SampleRecipe, ["seed=8"]), hashes) != digest
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False), st.integers())

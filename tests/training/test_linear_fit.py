@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from tpsctl.prior.network.internal_coordinates import InternalCoordinates
-from tpsctl.prior.network.linear_energy import LinearEnergy
+from tpsctl.networks.internal_energy.coordinates import InternalCoordinates
+from tpsctl.networks.internal_energy.linear import LinearEnergy
 from tpsctl.training.linear_fit import fit_linear_energy, set_reference
 from tpsctl.training.targets import TargetSource, internal_rotations
 
@@ -27,7 +27,7 @@ def in_span(peroxide):
     x, scores = peroxide.frames(3000)
 
     def fivefold(x):
-        from tpsctl.geometry import dihedral
+        from tpsctl.molecule.geometry import dihedral
 
         return 2 * (5 * dihedral(x, torch.tensor([[0, 1, 2, 3]]))).cos().sum()
 

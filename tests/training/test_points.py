@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import torch
 
-from tpsctl.prior.network.perceptron import Perceptron
-from tpsctl.prior.published.noising import cosine_tables
+from tpsctl.networks.perceptron import Perceptron
+from tpsctl.score.levels import cosine_tables
 from tpsctl.training.points import PointTrainer, PointTraining
 
 STEPS = 600

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from tpsctl.geometry import center, dihedral
+from tpsctl.molecule.geometry import center, dihedral
 from tpsctl.training.targets import KnownBias, TargetSource, internal_rotations
 
 LADDER = torch.linspace(math.log(1e-3), math.log(0.3), 6, dtype=torch.float64)

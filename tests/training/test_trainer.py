@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from tpsctl.errors import DataError
-from tpsctl.prior.network.internal_energy import InternalEnergySizes
-from tpsctl.schedule import Flow, VarianceExploding
+from tpsctl.networks.internal_energy.network import InternalEnergySizes
+from tpsctl.score.schedule import Flow, VarianceExploding
 from tpsctl.training.trainer import Trainer, TrainingFrames, TrainingSettings
 
 SIZES = InternalEnergySizes(hidden=24, layers=2, levels=3, embedding=4)

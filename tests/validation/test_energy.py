@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from tpsctl.errors import ValidationError
-from tpsctl.forcefield import create_system, residues
-from tpsctl.geometry import superpose
-from tpsctl.topology import Atom, Topology
+from tpsctl.molecule.force_field import create_system, residues
+from tpsctl.molecule.geometry import superpose
+from tpsctl.molecule.topology import Atom, Topology
 from tpsctl.validation.energy import EnergyModel, Profile, Restraint, path_energies
 
 FORCE_FIELD = ("amber99sbildn.xml",)

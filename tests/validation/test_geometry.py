@@ -13,7 +13,7 @@ from tpsctl.endpoints import align, load_structure
 from tpsctl.errors import ValidationError
 from tpsctl.guess import LinearGuess, TorsionGuess
 from tpsctl.guess.internal import InternalCoordinates
-from tpsctl.topology import Atom, Topology
+from tpsctl.molecule.topology import Atom, Topology
 from tpsctl.validation.geometry import CHECKS, GeometryGate
 
 

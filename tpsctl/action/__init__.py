@@ -4,8 +4,8 @@ from tpsctl.action.base import Action, ActionTerms, Dynamics, LeastSquaresAction
 from tpsctl.action.divergence import Divergence, ExactDivergence, HutchinsonDivergence
 from tpsctl.action.euler_maruyama import EulerMaruyamaAction
 from tpsctl.action.onsager_machlup import OnsagerMachlupAction
-from tpsctl.action.precision import ScoreInPrecision
 from tpsctl.action.truncated import TruncatedAction
+from tpsctl.score.precision import ScoreInPrecision
 
 __all__ = [
     "Action",

@@ -32,7 +32,7 @@ from torch import Tensor
 
 from tpsctl.action.memory import Chunks
 from tpsctl.errors import PathError, TpsctlError
-from tpsctl.score import Score, VectorProduct
+from tpsctl.score.base import Score, VectorProduct
 from tpsctl.units import diffusion_coefficient
 
 

@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from tpsctl.score import Score, VectorProduct
+from tpsctl.score.base import Score, VectorProduct
 
 
 class Divergence(ABC):

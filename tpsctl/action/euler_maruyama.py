@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tpsctl.action.base import ImageTerms, LeastSquaresAction
-from tpsctl.score import VectorProduct
+from tpsctl.score.base import VectorProduct
 
 
 class EulerMaruyamaAction(LeastSquaresAction):

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import torch
 
-from tpsctl.score import Score
+from tpsctl.score.base import Score
 
 _MOST = 4
 _Piece = TypeVar("_Piece")

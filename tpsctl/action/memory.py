@@ -20,7 +20,7 @@ from torch import Tensor
 
 from tpsctl.action.lanes import in_lanes, lanes_for
 from tpsctl.errors import TpsctlError
-from tpsctl.score import Score
+from tpsctl.score.base import Score
 
 _TRANSIENT = 2.0
 _CPU_BYTES = 2e8

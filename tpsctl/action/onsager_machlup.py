@@ -4,7 +4,7 @@ from torch import Tensor
 
 from tpsctl.action.base import Action, Dynamics, ImageTerms
 from tpsctl.action.divergence import Divergence
-from tpsctl.score import Score
+from tpsctl.score.base import Score
 
 
 class OnsagerMachlupAction(Action):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tpsctl.action.base import ImageTerms, LeastSquaresAction
-from tpsctl.score import VectorProduct
+from tpsctl.score.base import VectorProduct
 
 
 class TruncatedAction(LeastSquaresAction):

@@ -9,8 +9,8 @@ from torch import Tensor
 from tpsctl.endpoints.match import AtomMap, match
 from tpsctl.endpoints.structure import Structure
 from tpsctl.errors import EndpointError
-from tpsctl.geometry import rmsd, superpose
-from tpsctl.topology import Topology
+from tpsctl.molecule.geometry import rmsd, superpose
+from tpsctl.molecule.topology import Topology
 
 SAME_STRUCTURE_NM = 1e-4
 """Two ends closer than this (the precision of a PDB file) are one structure."""

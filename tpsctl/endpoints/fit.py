@@ -14,8 +14,8 @@ from torch import Tensor
 
 from tpsctl.endpoints.match import label_keys
 from tpsctl.errors import EndpointError
-from tpsctl.symmetry import equivalence_classes, stereo_centers
-from tpsctl.topology import Topology
+from tpsctl.molecule.symmetry import equivalence_classes, stereo_centers
+from tpsctl.molecule.topology import Topology
 
 WINDING_GAIN = 4.0
 """Exchanging two hydrogens must divide the squared score by this to be believed; a wrong winding gives hundreds."""

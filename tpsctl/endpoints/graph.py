@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Iterator, Sequence
 
-from tpsctl.symmetry import refine
+from tpsctl.molecule.symmetry import refine
 
 Order = tuple[int, ...]
 """For each atom of the first molecule the index of its partner in the second."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from tpsctl.endpoints.reading import RawStructure, read_frames, read_structure_file
 from tpsctl.endpoints.structure import Structure, require_sound
 from tpsctl.errors import EndpointError
-from tpsctl.topology import Atom, Topology
+from tpsctl.molecule.topology import Atom, Topology
 
 
 def load_structure(

@@ -19,8 +19,8 @@ from tpsctl.endpoints.graph import Order, isomorphisms
 from tpsctl.endpoints.relabel import best_relabeling
 from tpsctl.endpoints.structure import Structure, ordinals, residue_ordinals
 from tpsctl.errors import EndpointError
-from tpsctl.geometry import rmsd
-from tpsctl.topology import Atom, Topology
+from tpsctl.molecule.geometry import rmsd
+from tpsctl.molecule.topology import Atom, Topology
 
 
 @dataclass(frozen=True)

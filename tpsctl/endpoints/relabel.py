@@ -15,9 +15,9 @@ from torch import Tensor
 from tpsctl.endpoints.graph import Order, cells_of, isomorphisms
 from tpsctl.endpoints.structure import Structure, residue_ordinals
 from tpsctl.errors import EndpointError
-from tpsctl.geometry import dihedral, rmsd, superpose
-from tpsctl.symmetry import StereoCenters, refine, stereo_centers
-from tpsctl.topology import Atom, Topology
+from tpsctl.molecule.geometry import dihedral, rmsd, superpose
+from tpsctl.molecule.symmetry import StereoCenters, refine, stereo_centers
+from tpsctl.molecule.topology import Atom, Topology
 
 MAX_SYMMETRIES = 2_000
 """Most relabelings tried for one unit of equivalent atoms (a tert-butyl group: 1296)."""

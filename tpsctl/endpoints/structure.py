@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tpsctl.errors import EndpointError
-from tpsctl.topology import Topology
+from tpsctl.molecule.topology import Topology
 
 LONGEST_BOND_NM = 0.35
 """A covalent bond between atoms is never longer (I-I: 0.27 nm); a longer one means a molecule cut by a box."""

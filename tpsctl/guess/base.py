@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tpsctl.errors import PathError
-from tpsctl.geometry import superpose
+from tpsctl.molecule.geometry import superpose
 
 
 class Guess(ABC):

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from tpsctl.guess.base import Guess, fix_gauge, fractions, normal, straight_line
 from tpsctl.guess.pairs import PairTargets, relaxed, rigid_pairs, weights_of
-from tpsctl.topology import Topology
+from tpsctl.molecule.topology import Topology
 
 SMOOTHING_ROUNDS = 4
 """Times the random displacement is averaged over bonded neighbors."""

@@ -18,8 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tpsctl.geometry import dihedral
-from tpsctl.topology import Topology
+from tpsctl.molecule.geometry import dihedral
+from tpsctl.molecule.topology import Topology
 
 
 @dataclass(frozen=True)

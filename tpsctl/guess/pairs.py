@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from tpsctl.guess.quasi_newton import minimized
-from tpsctl.topology import Topology
+from tpsctl.molecule.topology import Topology
 
 SPRING_PER_NM2 = 2e4
 """K in units of S. A pair at 0.15 nm has w = 2000 / nm^4, a pair at 0.5 nm 16: at 200 images jump (largest gap

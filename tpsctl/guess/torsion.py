@@ -20,11 +20,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tpsctl.errors import PathError
-from tpsctl.geometry import dihedral
 from tpsctl.guess.base import Guess, fix_gauge, fractions, normal
 from tpsctl.guess.internal import Internal, InternalCoordinates, wrapped
 from tpsctl.guess.untangle import untangled
-from tpsctl.topology import Topology
+from tpsctl.molecule.geometry import dihedral
+from tpsctl.molecule.topology import Topology
 
 PLANAR_DEG = 25.0
 """A torsion within this of 0 or 180 degrees in both ends, between atoms of fewer than four neighbors, is stiff

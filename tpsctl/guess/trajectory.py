@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tpsctl.errors import PathError
-from tpsctl.geometry import rmsd, superpose
 from tpsctl.guess.base import Guess, fix_gauge, fractions
+from tpsctl.molecule.geometry import rmsd, superpose
 
 
 class TrajectoryGuess(Guess):

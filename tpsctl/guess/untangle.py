@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tpsctl.guess.base import fix_gauge
 from tpsctl.guess.pairs import PairTargets, relaxed, rigid_pairs, weights_of
-from tpsctl.topology import Topology
+from tpsctl.molecule.topology import Topology
 
 CONTACT_NM = {0: 0.28, 1: 0.23, 2: 0.20}
 """Closest approach by the number of hydrogens in the pair: 80 to 85 % of the van der Waals contact (C-C 0.34,

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tpsctl.output.atomic import atomic
+from tpsctl.files import atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tpsctl.errors import OutputError
-from tpsctl.output.atomic import write_text
+from tpsctl.files import write_text
 
 NAME = "manifest.json"
 _SHOWN_DIFFERENCES = 5

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from tpsctl.topology import Atom, Topology
+from tpsctl.molecule.topology import Atom, Topology
 from tpsctl.units import NM_PER_ANGSTROM
 
 Frames = Float[np.ndarray, "frame atom 3"]

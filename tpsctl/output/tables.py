@@ -16,7 +16,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from tpsctl.errors import OutputError
-from tpsctl.output.atomic import write_text
+from tpsctl.files import write_text
 
 Column = Sequence[str] | Tensor
 

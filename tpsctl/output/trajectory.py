@@ -16,10 +16,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tpsctl.errors import OutputError
-from tpsctl.output.atomic import atomic
+from tpsctl.files import atomic
+from tpsctl.molecule.topology import Atom, Topology
 from tpsctl.output.dcd import read_dcd, write_dcd
 from tpsctl.output.pdb import fits_pdb, mmcif_text, pdb_text, read_mmcif, read_pdb
-from tpsctl.topology import Atom, Topology
 from tpsctl.units import NM_PER_ANGSTROM
 
 Format = Literal["dcd", "pdb"]

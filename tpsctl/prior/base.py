@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from tpsctl.errors import PriorError
-from tpsctl.potentials import NamedPotential
-from tpsctl.score import Score
-from tpsctl.topology import Topology
+from tpsctl.molecule.topology import Topology
+from tpsctl.prior.potentials import NamedPotential
+from tpsctl.score.base import Score
 
 
 class Prior(ABC):

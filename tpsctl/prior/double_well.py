@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from tpsctl.potentials import double_well
 from tpsctl.prior.potential import PotentialPrior
+from tpsctl.prior.potentials import double_well
 
 
 class DoubleWellPrior(PotentialPrior):

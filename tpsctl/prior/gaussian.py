@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from tpsctl.prior.base import Prior
-from tpsctl.schedule import NoiseSchedule, VariancePreserving
-from tpsctl.score import AutogradScore, Score
+from tpsctl.score.base import AutogradScore, Score
+from tpsctl.score.schedule import NoiseSchedule, VariancePreserving
 
 
 class GaussianPrior(Prior):

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from tpsctl.errors import PriorError
+from tpsctl.molecule.topology import Topology
+from tpsctl.networks.internal_energy.hessian import hessian
+from tpsctl.networks.internal_energy.network import InternalEnergy
 from tpsctl.prior.base import Prior
-from tpsctl.prior.network.hessian import hessian
-from tpsctl.prior.network.internal_energy import InternalEnergy
-from tpsctl.prior.reverse_process import geometric_widths, in_chunks, reverse, standard_normal
-from tpsctl.schedule import NoiseSchedule
-from tpsctl.score import AutogradScore, Score
-from tpsctl.topology import Topology
+from tpsctl.score.base import AutogradScore, Score
+from tpsctl.score.reverse_process import geometric_widths, in_chunks, reverse, standard_normal
+from tpsctl.score.schedule import NoiseSchedule
 
 KINDS = ("diffusion", "flow_matching")
 _CHUNK = 1000

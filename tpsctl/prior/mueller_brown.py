@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from tpsctl.potentials import mueller_brown, mueller_brown_derivatives
 from tpsctl.prior.potential import PotentialPrior, require_no_noise
-from tpsctl.score import Score, VectorProduct
+from tpsctl.prior.potentials import mueller_brown, mueller_brown_derivatives
+from tpsctl.score.base import Score, VectorProduct
 
 
 class MuellerBrownPrior(PotentialPrior):

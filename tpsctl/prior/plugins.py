@@ -8,8 +8,8 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from tpsctl.errors import PriorError
+from tpsctl.molecule.topology import Topology
 from tpsctl.prior.base import Prior
-from tpsctl.topology import Topology
 
 GROUP = "tpsctl.priors"
 

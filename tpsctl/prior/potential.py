@@ -7,9 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tpsctl.errors import PriorError
-from tpsctl.potentials import NamedPotential
 from tpsctl.prior.base import Prior
-from tpsctl.score import AutogradScore, Score
+from tpsctl.prior.potentials import NamedPotential
+from tpsctl.score.base import AutogradScore, Score
 from tpsctl.units import thermal_energy
 
 

@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tpsctl.molecule.topology import Topology
 from tpsctl.prior.base import Prior
-from tpsctl.score import Score, VectorProduct
-from tpsctl.topology import Topology
+from tpsctl.score.base import Score, VectorProduct
 
 
 class ReorderedPrior(Prior):

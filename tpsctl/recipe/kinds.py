@@ -5,13 +5,13 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from tpsctl.recipe.document import read_document
-from tpsctl.recipe.models import Recipe
-from tpsctl.recipe.simulate_models import SimulateRecipe
-from tpsctl.recipe.train_models import TrainRecipe
-from tpsctl.recipe.train_potential_models import TrainPotentialRecipe
+from tpsctl.recipe.sample import SampleRecipe
+from tpsctl.recipe.simulate import SimulateRecipe
+from tpsctl.recipe.train import TrainRecipe
+from tpsctl.recipe.train_potential import TrainPotentialRecipe
 
 MODELS: dict[str, type[BaseModel]] = {
-    "sample": Recipe,
+    "sample": SampleRecipe,
     "simulate": SimulateRecipe,
     "train": TrainRecipe,
     "train_potential": TrainPotentialRecipe,

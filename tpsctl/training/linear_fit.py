@@ -19,7 +19,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from tpsctl.prior.network.linear_energy import LinearEnergy
+from tpsctl.networks.internal_energy.linear import LinearEnergy
 from tpsctl.training.targets import Batch, TargetSource
 
 _DIRECTIONS = 6

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from tpsctl.geometry import dihedral, signed_volume
-from tpsctl.topology import Topology
+from tpsctl.molecule.geometry import dihedral, signed_volume
+from tpsctl.molecule.topology import Topology
 from tpsctl.training.targets import internal_rotations
 
 _RAMACHANDRAN_BINS = 36

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tpsctl.prior.network.perceptron import Perceptron, PerceptronSizes
+from tpsctl.networks.perceptron import Perceptron, PerceptronSizes
 
 _SMALL = 0.1
 _WARM_UP_STEPS = 200

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tpsctl.geometry import center, dihedral
-from tpsctl.topology import Topology
+from tpsctl.molecule.geometry import center, dihedral
+from tpsctl.molecule.topology import Topology
 
 _FLOORS_PER_NM2 = (30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 1e5, 1e6, 1e8)
 """Candidates for h; with the last one the target is denoising alone."""

@@ -24,10 +24,10 @@ import torch
 from torch import Tensor
 
 from tpsctl.errors import DataError
-from tpsctl.prior.network.internal_energy import InternalEnergy, InternalEnergySizes
-from tpsctl.prior.network.linear_energy import interpolate
-from tpsctl.schedule import NoiseSchedule
-from tpsctl.topology import Topology
+from tpsctl.molecule.topology import Topology
+from tpsctl.networks.internal_energy.linear import interpolate
+from tpsctl.networks.internal_energy.network import InternalEnergy, InternalEnergySizes
+from tpsctl.score.schedule import NoiseSchedule
 from tpsctl.training.linear_fit import fit_linear_energy, set_reference
 from tpsctl.training.targets import Batch, KnownBias, TargetSource, internal_rotations
 

@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from tpsctl.geometry import dihedral
-from tpsctl.symmetry import StereoCenters
-from tpsctl.topology import Topology
+from tpsctl.molecule.geometry import dihedral
+from tpsctl.molecule.symmetry import StereoCenters
+from tpsctl.molecule.topology import Topology
 
 BOND_TOLERANCE = 0.2
 """Relative deviation of a bond from the range of both ends; thermal 0.12. 20 % of a C-C bond costs 120 kJ/mol."""

@@ -32,8 +32,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from tpsctl.errors import ValidationError
-from tpsctl.forcefield import create_system
-from tpsctl.topology import Topology
+from tpsctl.molecule.force_field import create_system
+from tpsctl.molecule.topology import Topology
 
 _CPU_PLATFORMS = ("Reference", "CPU")
 _SMALL_ATOMS = 50

@@ -18,9 +18,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from tpsctl.errors import ValidationError
-from tpsctl.geometry import rmsd
-from tpsctl.symmetry import StereoCenters, equivalence_classes, stereo_centers
-from tpsctl.topology import Topology
+from tpsctl.molecule.geometry import rmsd
+from tpsctl.molecule.symmetry import StereoCenters, equivalence_classes, stereo_centers
+from tpsctl.molecule.topology import Topology
 from tpsctl.validation.checks import BondCheck, CenterCheck, Check, ClashCheck, OmegaCheck, are_beads, omegas
 
 JUMP_RATIO = 10.0

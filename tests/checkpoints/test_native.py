@@ -1,0 +1,197 @@
+"""Native checkpoints: the same model comes back, and nothing bad gets in."""
+
+import json
+import struct
+
+import pytest
+import torch
+from safetensors.torch import load_file, save, save_file
+
+from tpsctl.checkpoints.native import load_checkpoint, read_card, save_checkpoint
+from tpsctl.errors import PriorError
+from tpsctl.molecule.topology import Atom, Topology
+from tpsctl.networks.internal_energy.network import InternalEnergy, InternalEnergySizes
+from tpsctl.prior.generative import GenerativePrior
+from tpsctl.score.schedule import Flow, VarianceExploding
+
+PEROXIDE = Topology(
+    tuple(Atom(name, name[0], "HOOH", 1, "", 16.0 if name[0] == "O" else 1.0) for name in ("H1", "O1", "O2", "H2")),
+    ((0, 1), (1, 2), (2, 3)),
+)
+SIZES = InternalEnergySizes(hidden=5, layers=2, levels=3, embedding=4)
+CARD = {"licence": "MIT", "metrics": {0.001: 0.9}}
+
+
+def make_prior(kind="diffusion", dtype=torch.float32):
+    """Random parameters in every tensor."""
+    network = InternalEnergy(PEROXIDE, SIZES).to(dtype)
+    for tensor in network.state_dict().values():
+        tensor.uniform_(0.5, 1.5)
+    network.linear.log_sigmas.copy_(torch.linspace(-6, 0, SIZES.levels))
+    schedule = VarianceExploding(0.001, 1.0) if kind == "diffusion" else Flow(0.3)
+    return GenerativePrior(kind, network, schedule, PEROXIDE, 300.0, 0.001)
+
+
+@pytest.fixture
+def good(tmp_path):
+    path = tmp_path / "prior.safetensors"
+    save_checkpoint(path, make_prior(), SIZES, CARD)
+    return path
+
+
+def edit(path, *, card=None, tensors=None):
+    """Write the file again with another card (without its hash) or other tensors."""
+    header, values = read_card(path), load_file(str(path))
+    header.pop("sha256", None)
+    header = card(header) if card else header
+    values = tensors(values) if tensors else values
+    save_file(values, str(path), metadata={"tpsctl": header if isinstance(header, str) else json.dumps(header)})
+    return path
+
+
+@pytest.mark.parametrize("kind", ["diffusion", "flow_matching"])
+def test_a_loaded_prior_gives_identical_scores(tmp_path, kind):
+    torch.set_default_dtype(torch.float32)
+    prior = make_prior(kind)
+    path = tmp_path / "prior.safetensors"
+    save_checkpoint(path, prior, SIZES, CARD)
+    loaded = load_checkpoint(path)
+    x = torch.randn(6, 4, 3) * 0.1
+    for t in (0.1, 0.5):
+        assert torch.equal(loaded.at(t)(x), prior.at(t)(x))
+    assert (loaded.kind, loaded.topology, loaded.schedule) == (kind, PEROXIDE, prior.schedule)
+    assert (loaded.temperature_k, loaded.smallest_width_nm, loaded.conservative) == (300.0, 0.001, True)
+
+
+def test_the_card_keeps_what_it_was_given_and_what_it_must_say(good):
+    card = read_card(good)
+    assert card["licence"] == "MIT"
+    assert card["metrics"] == {"0.001": 0.9}
+    assert {"kind", "network", "schedule", "temperature_k", "length_unit", "atoms", "bonds", "sha256"} <= set(card)
+
+
+def test_saving_leaves_no_temporary_file_and_replaces_whole(good, tmp_path):
+    save_checkpoint(good, make_prior(), SIZES, CARD | {"licence": "CC0"})
+    assert [p.name for p in tmp_path.iterdir()] == ["prior.safetensors"]
+    assert read_card(good)["licence"] == "CC0"
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(PriorError, match=r"none.safetensors: no such checkpoint"):
+        load_checkpoint(tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x02pickle", b"\xff" * 64, b"PK\x03\x04" + b"\0" * 60])
+def test_files_of_another_kind(tmp_path, content):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(PriorError, match="not a readable safetensors file"):
+        load_checkpoint(path)
+
+
+def test_a_header_that_claims_more_than_the_file_holds(tmp_path):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(struct.pack("<Q", 2**62) + b"{}")
+    with pytest.raises(PriorError, match="not a readable safetensors file"):
+        load_checkpoint(path)
+
+
+def test_truncated_anywhere(good):
+    content = good.read_bytes()
+    for end in (4, 8, 100, len(content) // 2, len(content) - 1):
+        good.write_bytes(content[:end])
+        with pytest.raises(PriorError):
+            load_checkpoint(good)
+
+
+def test_flipped_bits_are_noticed(good):
+    """In the length, the card, the shapes or the tensors; only not in the name of the hash, which is optional."""
+    content = good.read_bytes()
+    name = range(content.index(b"sha256"), content.index(b"sha256") + 6)
+    for place in [*range(0, len(content), max(1, len(content) // 150)), len(content) - 1]:
+        if place in name:
+            continue
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << (place % 8)
+        good.write_bytes(bytes(damaged))
+        with pytest.raises(PriorError):
+            load_checkpoint(good)
+
+
+def test_no_metadata(tmp_path):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(save({"a": torch.zeros(2)}))
+    with pytest.raises(PriorError, match='without the "tpsctl" metadata'):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda card: "{no json", "its model card is no JSON"),
+        (lambda card: "[1, 2]", "checkpoint format None"),
+        (lambda card: card | {"format_version": 99}, "checkpoint format 99, this tpsctl reads 1"),
+        (lambda card: {k: v for k, v in card.items() if k != "atoms"}, "incomplete or damaged.*atoms"),
+        (lambda card: card | {"atoms": [["C"]]}, "incomplete or damaged"),
+        (lambda card: card | {"kind": "oracle"}, "kind 'oracle' with network 'internal_energy'"),
+        (lambda card: card | {"network": card["network"] | {"name": "other"}}, "with network 'other'"),
+        (lambda card: card | {"network": "internal_energy"}, "incomplete or damaged"),
+        (lambda card: card | {"schedule": {"name": "cosine"}}, "schedule: got 'cosine'"),
+        (lambda card: card | {"temperature_k": float("nan")}, "not a finite number > 0"),
+        (lambda card: card | {"smallest_width_nm": 0}, "not a finite number > 0"),
+        (lambda card: card | {"bonds": [[0, 1], [1, 2], [2, 9]]}, "no sorted pairs"),
+        (lambda card: card | {"bonds": []}, "do not fit"),
+        (lambda card: card | {"network": card["network"] | {"levels": 1}}, "fewer than 2 levels"),
+        (lambda card: card | {"network": card["network"] | {"wings": 2}}, "incomplete or damaged.*wings"),
+    ],
+)
+def test_bad_cards(good, change, message):
+    with pytest.raises(PriorError, match=message):
+        load_checkpoint(edit(good, card=change))
+
+
+@pytest.mark.parametrize("size", ["hidden", "levels", "embedding", "layers"])
+def test_sizes_that_would_exhaust_memory_are_refused_before_it_is_taken(good, size):
+    huge = edit(good, card=lambda card: card | {"network": card["network"] | {size: 10**9}})
+    with pytest.raises(PriorError, match="levels, hidden, embedding, layers are"):
+        load_checkpoint(huge)
+
+
+def test_a_crowd_of_atoms_or_bonds_is_refused_before_it_is_enumerated(good):
+    crowd = [["C", "C", "X", 1, "", 12.0]] * 5000
+    with pytest.raises(PriorError, match="for 5000 atoms"):
+        load_checkpoint(edit(good, card=lambda card: card | {"atoms": crowd, "bonds": [[0, 1]]}))
+    star = [[0, i] for i in range(1, 14)]
+    with pytest.raises(PriorError, match="more than 12 bonds"):
+        load_checkpoint(edit(good, card=lambda card: card | {"atoms": crowd[:14], "bonds": star}))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_values_that_are_not_finite(good, value):
+    def spoil(tensors):
+        tensors["net.output.bias"][0] = value
+        return tensors
+
+    with pytest.raises(PriorError, match=r"tensor net.output.bias has values that are not finite"):
+        load_checkpoint(edit(good, tensors=spoil))
+
+
+def test_missing_and_misshapen_tensors(good, tmp_path):
+    content = good.read_bytes()
+    for change in (
+        lambda t: {k: v for k, v in t.items() if k != "linear.coefficients"},
+        lambda t: t | {"linear.coefficients": torch.zeros(3, 2)},
+        lambda t: t | {"extra": torch.zeros(1)},
+    ):
+        good.write_bytes(content)
+        with pytest.raises(PriorError, match="tensors do not fit the model card"):
+            load_checkpoint(edit(good, tensors=change))
+
+
+def test_diffusion_times_outside_of_what_was_trained_are_refused():
+    prior = make_prior("flow_matching")
+    with pytest.raises(PriorError, match=r"trained down to 0.001 nm. Use diffusion_time >= 0.00332"):
+        prior.at(0.001)
+    with pytest.raises(PriorError, match=r"got 1.5, expected a value in \[0, 1\]"):
+        prior.at(1.5)
+    assert prior.sigma_nm(prior.time_of(0.02)) == pytest.approx(0.02, rel=1e-12)

@@ -1,0 +1,157 @@
+"""Schedules: derivatives, inverses, and every parametrization of the exact score of a Gaussian."""
+
+import math
+
+import pytest
+import torch
+
+from tpsctl.errors import PriorError
+from tpsctl.molecule.geometry import center
+from tpsctl.score import schedule as s
+from tpsctl.score.reverse_process import geometric_widths, reverse, standard_normal
+
+SCHEDULES = [s.VarianceExploding(0.001, 1.0), s.VariancePreserving(0.3), s.VariancePreserving(), s.Flow(0.3)]
+TIMES = torch.linspace(0.02, 0.98, 25, dtype=torch.float64)
+MEAN, STD = 0.2, 0.07  # of the Gaussian data, nm
+
+every_schedule = pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda x: f"{x.name}-{x}")
+
+
+@every_schedule
+def test_derivatives_are_those_of_alpha_and_sigma(schedule):
+    t = TIMES.clone().requires_grad_(True)
+    for value, derivative in ((schedule.alpha, schedule.alpha_dot), (schedule.sigma, schedule.sigma_dot)):
+        y = value(t)
+        exact = torch.autograd.grad(y.sum(), t)[0] if y.requires_grad else torch.zeros_like(t)
+        torch.testing.assert_close(derivative(TIMES), exact, rtol=1e-10, atol=1e-12)
+
+
+@every_schedule
+def test_noise_grows_from_none_and_time_of_is_its_inverse(schedule):
+    width = schedule.relative_sigma(TIMES)
+    assert (width.diff() > 0).all()
+    torch.testing.assert_close(schedule.time_of(width), TIMES, rtol=0, atol=1e-9)  # acos near 1 costs digits
+    assert float(schedule.alpha(torch.zeros(()))) == 1
+    assert float(schedule.relative_sigma(torch.zeros(()))) <= 0.001
+
+
+@every_schedule
+def test_time_of_stays_in_the_unit_interval(schedule):
+    t = schedule.time_of(torch.tensor([1e-12, 1e6]))
+    assert (t >= 0).all()
+    assert (t <= 1).all()
+
+
+@pytest.mark.parametrize("scale", [0.3, 1.0])
+def test_variance_preserving_preserves_variance(scale):
+    schedule = s.VariancePreserving(scale)
+    total = schedule.alpha(TIMES) ** 2 + (schedule.sigma(TIMES) / scale) ** 2
+    torch.testing.assert_close(total, torch.ones_like(total), rtol=1e-14, atol=0)
+
+
+@every_schedule
+def test_schedules_survive_a_checkpoint(schedule):
+    assert s.schedule_from_dict(schedule.to_dict()) == schedule
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"name": "cosine"}, "got 'cosine', expected one of variance_exploding, variance_preserving, flow"),
+        ({}, "got None"),
+        ({"name": "flow", "speed": 1.0}, "schedule flow: .*speed"),
+        ({"name": "flow", "scale": -0.3}, "schedule flow: scale: got -0.3, expected a finite number > 0"),
+        ({"name": "variance_exploding", "sigma_min": 0.0, "sigma_max": 1.0}, "sigma_min: got 0.0"),
+        ({"name": "variance_exploding", "sigma_min": 0.1, "sigma_max": math.nan}, "sigma_max: got nan"),
+    ],
+)
+def test_unusable_schedules_are_refused(fields, message):
+    with pytest.raises(PriorError, match=message):
+        s.schedule_from_dict(fields)
+
+
+def exact_parametrizations(schedule, t, x_t):
+    """Score, noise, clean estimate and velocity of N(MEAN, STD^2), each from its own closed form.
+
+    x_t ~ N(alpha m, v) with v = alpha^2 STD^2 + sigma^2, and (x_0, eps, x_t) are jointly Gaussian, so every
+    conditional mean is a line in x_t - alpha m with slope covariance / v.
+    """
+    alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+    v = alpha**2 * STD**2 + sigma**2
+    away = (x_t - alpha * MEAN) / v
+    clean, noise = MEAN + alpha * STD**2 * away, sigma * away
+    # E[alpha' x_0 + sigma' eps | x_t] without going through the other two
+    v_dot_half = schedule.alpha_dot(t) * alpha * STD**2 + schedule.sigma_dot(t) * sigma
+    velocity = schedule.alpha_dot(t) * MEAN + v_dot_half * away
+    return {"score": -away, "noise": noise, "clean": clean, "velocity": velocity}
+
+
+def to_noise(name, value, x_t, schedule, t):
+    alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+    return {
+        "score": lambda: s.noise_from_score(value, sigma),
+        "noise": lambda: value,
+        "clean": lambda: s.noise_from_clean(x_t, value, alpha, sigma),
+        "velocity": lambda: s.noise_from_velocity(x_t, value, schedule, t),
+    }[name]()
+
+
+def from_noise(name, noise, x_t, schedule, t):
+    return {
+        "score": lambda: s.score_from_noise(noise, schedule.sigma(t)),
+        "noise": lambda: noise,
+        "clean": lambda: s.clean_from_noise(x_t, noise, schedule.alpha(t), schedule.sigma(t)),
+        "velocity": lambda: s.velocity_from_noise(x_t, noise, schedule, t),
+    }[name]()
+
+
+@every_schedule
+@pytest.mark.parametrize("given", ["score", "noise", "clean", "velocity"])
+@pytest.mark.parametrize("wanted", ["score", "noise", "clean", "velocity"])
+def test_every_parametrization_of_a_gaussian_from_every_other(schedule, given, wanted):
+    x_t = schedule.alpha(TIMES) * MEAN + torch.linspace(-2, 2, len(TIMES)) * schedule.sigma(TIMES)
+    exact = exact_parametrizations(schedule, TIMES, x_t)
+    noise = to_noise(given, exact[given], x_t, schedule, TIMES)
+    found = from_noise(wanted, noise, x_t, schedule, TIMES)
+    # 1e-12 of the largest value; x_0 from eps divides by alpha, the reverse by sigma, each at most 1/1e-3
+    torch.testing.assert_close(found, exact[wanted], rtol=1e-10, atol=1e-12 * float(exact[wanted].abs().max()))
+
+
+@every_schedule
+def test_the_velocity_of_a_gaussian_moves_its_quantiles(schedule):
+    t = TIMES.clone().requires_grad_(True)
+    width = (schedule.alpha(t) ** 2 * STD**2 + schedule.sigma(t) ** 2).sqrt()
+    quantile = schedule.alpha(t) * MEAN + 1.3 * width
+    (speed,) = torch.autograd.grad(quantile.sum(), t)
+    velocity = exact_parametrizations(schedule, TIMES, quantile.detach())["velocity"]
+    torch.testing.assert_close(velocity, speed, rtol=1e-10, atol=1e-12)
+
+
+@every_schedule
+def test_the_reverse_process_with_an_exact_score_recovers_mean_and_spread(schedule, generator):
+    """Every coordinate of data, relative to the center of its configuration, is N(m, (1 - 1/n) std^2)."""
+    beads, count = 5, 4000
+    mean = center(torch.linspace(-0.3, 0.3, beads * 3).reshape(1, beads, 3))
+    largest = float(schedule.relative_sigma(torch.tensor(0.9)))
+    widths = geometric_widths(largest, largest / 2000, 300)
+
+    def score(y, width):
+        return -(y - mean) / (STD**2 + width**2)
+
+    y = (STD**2 + largest**2) ** 0.5 * standard_normal(torch.empty(count, beads, 3), generator) + mean
+    x = reverse(score, y, widths, generator)
+    # standard errors: 0.07/sqrt(4000) = 1.1e-3 of a mean (x 3.5), 1/sqrt(2 x 4000 x 12) = 0.3 % of the spread;
+    # 300 ancestral steps leave a bias of the spread of about half the log step, 1.3 %
+    torch.testing.assert_close(x.mean(0, keepdim=True), mean, rtol=0, atol=4e-3)
+    expected = STD * (1 - 1 / beads) ** 0.5
+    assert float((x - mean).square().mean().sqrt()) == pytest.approx(expected, rel=0.025)
+
+
+def test_noise_widths_of_the_reverse_process_are_geometric():
+    widths = geometric_widths(1.0, 0.001, 3)
+    assert widths == pytest.approx([1.0, 0.1, 0.01, 0.001])
+
+
+def test_reverse_noise_is_centered(generator):
+    z = standard_normal(torch.empty(7, 4, 3), generator)
+    assert float(z.mean(1).abs().max()) < 1e-15

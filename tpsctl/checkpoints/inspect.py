@@ -1,0 +1,190 @@
+"""What a checkpoint is, whether it is safe, and whether it behaves.
+
+Safety comes first, and from the bytes: names in the pickles are listed without loading anything. The self-test
+then asks of the loaded prior what holds for every sound one, whatever it was trained on:
+
+* scores are finite;
+* moving a molecule does not change its score;
+* where the network has an energy, its slope along a line is the score's projection on it;
+* at t = 1 hardly anything but noise is left, so the noise the network sees is x itself.
+
+The last one fails for an untrained network and for a wrong unit of length.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tpsctl.checkpoints import archive, pickles
+from tpsctl.checkpoints.layouts.two_for_one import arguments_name
+from tpsctl.checkpoints.model import Model, build
+from tpsctl.checkpoints.native import read_card
+from tpsctl.checkpoints.source import find_checkpoint
+from tpsctl.errors import PriorError
+from tpsctl.molecule.geometry import center
+from tpsctl.prior.base import Prior
+from tpsctl.prior.generative import GenerativePrior
+from tpsctl.prior.published import PublishedPrior
+from tpsctl.score.base import Score
+
+_TIMES = (0.02, 0.5)
+_COUNT = 8
+
+
+def describe(path: Path, model: Model | None, prior: Prior) -> dict[str, Any]:
+    """Facts about a checkpoint, as JSON values; `model` is None for one that tpsctl has trained."""
+    return _native_facts(path, prior) if model is None else _published_facts(path, model, prior)
+
+
+def fixed_scores(model: Model) -> Tensor:
+    """Scores of a published model in float32 at fixed positions and times, to compare two files."""
+    prior = build(model)
+    shape = (_COUNT, prior.n_beads, prior.n_dims)
+    x = prior.from_network(torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32))
+    return torch.cat([prior.at(t)(x) for t in (*_TIMES, 0.9)])
+
+
+def dangerous_names(path: Path) -> list[str]:
+    """Names that files of this checkpoint would import, beyond those that make tensors and plain arguments."""
+    if path.suffix in (".safetensors", ".yaml", ".yml"):
+        return []
+    file = find_checkpoint(path)
+    found = list(archive.scan(file).dangerous)
+    arguments = file.with_name(arguments_name(file.name))
+    if arguments.is_file():
+        try:
+            inert = pickles.read_inert(arguments.read_bytes()[: pickles.MAX_BYTES])
+        except ValueError as error:
+            raise PriorError(f"{arguments}: not a readable pickle of arguments ({error}).") from None
+        found += [name for name in inert.names if name not in pickles.ADMITTED]
+    return [ascii(name)[1:-1] for name in found]
+
+
+def self_test(prior: Prior) -> list[dict[str, Any]]:
+    """The checks of the module docstring: what was measured, the limit, and whether it holds."""
+    prior, generator = prior.to(device="cpu", dtype=torch.float64), torch.Generator().manual_seed(0)
+    x = _positions(prior, generator)
+    scores = {t: prior.at(t)(x) for t in _TIMES}
+    finite = all(bool(score.isfinite().all()) for score in scores.values())
+    tests = [_verdict("finite score", float(finite), "1", finite, f"{_COUNT} configurations, t = 0.02 and 0.5")]
+    if prior.n_dims == 3:
+        tests.append(_translation(prior.at(_TIMES[1]), x, scores[_TIMES[1]]))
+    slope = _slope(prior, x, scores[_TIMES[1]], generator)
+    if slope is not None:
+        tests.append(slope)
+    return [*tests, _noise_scale(prior, generator)]
+
+
+def _translation(score: Score, x: Tensor, before: Tensor) -> dict[str, Any]:
+    change = _relative(score(x + 1.0), before)
+    return _verdict("change of the score when moved by 1 nm", change, "< 1e-8", change < 1e-8, "relative, float64")
+
+
+def _slope(prior: Prior, x: Tensor, score: Tensor, generator: torch.Generator) -> dict[str, Any] | None:
+    """Central difference of the energy along a random line against the score."""
+    direction = torch.randn(x.shape, generator=generator, dtype=x.dtype)
+    ahead, behind = (_log_density(prior, x + h * direction, _TIMES[1]) for h in (1e-6, -1e-6))
+    if ahead is None or behind is None:
+        return None
+    error = _relative((ahead - behind) / 2e-6, (score * direction).sum((1, 2)))
+    return _verdict("score against the slope of the energy", error, "< 1e-4", error < 1e-4, "relative, t = 0.5")
+
+
+def _noise_scale(prior: Prior, generator: torch.Generator) -> dict[str, Any]:
+    """Regression of the noise seen in pure noise on that noise: 1 for a trained model."""
+    x = torch.randn(_COUNT, prior.n_beads, prior.n_dims, generator=generator, dtype=torch.float64)
+    if isinstance(prior, PublishedPrior):
+        y = prior.field.gauge(x)
+        # a flow at t = 1 moves by data minus noise, whatever is left of the data by then
+        found = prior.noise_estimate(y, 1.0) if prior.kind == "diffusion" else -prior.field(y, 0.0)
+    else:
+        assert isinstance(prior, GenerativePrior)
+        y, width = center(x), prior.largest_width_nm  # where the schedule ends, a flow's noise has no finite width
+        found = -width * prior.score_at_width(width * y, width).detach()
+    ratio = float((found * y).sum() / y.square().sum())
+    return _verdict("noise seen in pure noise", ratio, "0.8 to 1.2", 0.8 < ratio < 1.2, "regression, most noise")
+
+
+def _log_density(prior: Prior, x: Tensor, t: float) -> Tensor | None:
+    """log p_t(x) up to a constant, where the network has an energy."""
+    if isinstance(prior, PublishedPrior):
+        return prior.log_density(x, t)
+    assert isinstance(prior, GenerativePrior)
+    return -prior.network(x, torch.full((len(x),), prior.sigma_nm(t), dtype=x.dtype)).detach()
+
+
+def _positions(prior: Prior, generator: torch.Generator) -> Tensor:
+    """Configurations of about the right size: noise as wide as the data for networks that are scaled by it."""
+    if isinstance(prior, PublishedPrior):
+        shape = (_COUNT, prior.n_beads, prior.n_dims)
+        return prior.from_network(torch.randn(shape, generator=generator, dtype=torch.float64))
+    return prior.sample(_COUNT, generator, steps=50).double()
+
+
+def _relative(found: Tensor, expected: Tensor) -> float:
+    return float((found - expected).abs().max() / expected.abs().max().clamp_min(1e-300))
+
+
+def _verdict(check: str, value: float, expected: str, passed: bool, how: str) -> dict[str, Any]:
+    return {"check": check, "value": value, "expected": expected, "passed": passed, "how": how}
+
+
+def _published_facts(path: Path, model: Model, prior: Prior) -> dict[str, Any]:
+    about = model.description
+    return {
+        "layout": about.layout,
+        "kind": about.kind,
+        "network": {"name": about.network, **about.sizes},
+        "parameters": model.parameters,
+        "beads": prior.n_beads,
+        "schedule": {**_schedule(prior), "published_clock": about.clock},
+        "network_unit_nm": list(about.scale_nm),
+        "origin_nm": list(about.offset_nm),
+        "temperature_k": about.temperature_k,
+        "conservative": prior.conservative,
+        "sha256": about.provenance.get("sha256") if path.suffix != ".safetensors" else _sha256(path),
+        "provenance": about.provenance,
+        "notes": list(about.notes),
+    }
+
+
+def _native_facts(path: Path, prior: Prior) -> dict[str, Any]:
+    card = read_card(path)
+    assert isinstance(prior, GenerativePrior)
+    used = (
+        "format_version",
+        "kind",
+        "network",
+        "schedule",
+        "temperature_k",
+        "conservative",
+        "atoms",
+        "bonds",
+        "sha256",
+    )
+    return {
+        "layout": "native",
+        "kind": prior.kind,
+        "network": card["network"],
+        "parameters": sum(p.numel() for p in prior.network.parameters()),
+        "beads": prior.n_beads,
+        "schedule": _schedule(prior),
+        "temperature_k": prior.temperature_k,
+        "conservative": prior.conservative,
+        "sha256": _sha256(path),
+        "card": {key: value for key, value in card.items() if key not in used},
+    }
+
+
+def _schedule(prior: Prior) -> dict[str, Any]:
+    assert isinstance(prior, PublishedPrior | GenerativePrior)
+    widths = {f"{t:g}": round(prior.sigma_nm(t), 6) for t in (0.01, 0.02, 0.05, 0.1)}
+    return {**prior.schedule.to_dict(), "noise_nm_at_t": widths}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

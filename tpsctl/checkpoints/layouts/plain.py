@@ -1,0 +1,77 @@
+"""A bare state dict with a description beside it (a YAML file, see docs/checkpoints.md)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tpsctl.checkpoints import archive
+from tpsctl.checkpoints.layouts import mueller_brown, two_for_one
+from tpsctl.checkpoints.model import Description, Model
+from tpsctl.checkpoints.source import open_source
+from tpsctl.errors import PriorError
+from tpsctl.score.levels import cosine_tables
+from tpsctl.units import NM_PER_ANGSTROM
+
+LAYOUT = "plain state dict"
+_MOST_LEVELS = 100_000
+
+
+@dataclass(frozen=True)
+class Card:
+    """The description.
+
+    Attributes:
+        weights: File with the state dict, or with a dictionary that holds it.
+        state_dict: Where in that dictionary; None if it is the state dict.
+        prefix: What the names start with.
+        kind: "diffusion" or "flow_matching".
+        length_angstrom: One network unit, Angstrom; one value or one per dimension.
+        origin_angstrom: Where the network's origin is, likewise.
+        temperature_k: Temperature of the training data, K.
+        levels: Levels of the cosine schedule; None for flows.
+        sees: For a graph transformer: the published arguments that say what nodes and pairs see.
+        perceptron: For a perceptron: naming of its layers and activation.
+    """
+
+    weights: Path
+    state_dict: str | None
+    prefix: str
+    kind: str
+    length_angstrom: tuple[float, ...]
+    origin_angstrom: tuple[float, ...]
+    temperature_k: float | None
+    levels: int | None
+    sees: dict[str, bool] | None
+    perceptron: tuple[str, str] | None
+
+
+def read(path: Path, card: Card) -> Model:
+    """The model that the YAML file `path` describes.
+
+    Raises:
+        PriorError: The description does not fit the file it names.
+    """
+    if (card.levels or 0) > _MOST_LEVELS:
+        raise PriorError(f"{path}: diffusion_steps: got {card.levels}, expected at most {_MOST_LEVELS}.")
+    source = open_source(card.weights)
+    state = source.content if card.state_dict is None else source.content.get(card.state_dict)
+    stored = archive.tensors(source.path, state, card.prefix)
+    if card.sees is not None:
+        weights, network = two_for_one.rename(stored), "graph_transformer"
+        sizes: dict[str, Any] = two_for_one.sizes_of(path, weights, dict(card.sees))
+    else:
+        assert card.perceptron is not None
+        weights, network = mueller_brown.rename(stored, card.perceptron[0]), "perceptron"
+        sizes = dict(mueller_brown.sizes_of(source.path, weights, card.perceptron[1]))
+    about = Description(
+        layout=f"{LAYOUT} {card.kind.replace('_', ' ')}",
+        kind=card.kind,
+        network=network,
+        sizes=sizes,
+        scale_nm=tuple(v * NM_PER_ANGSTROM for v in card.length_angstrom),
+        offset_nm=tuple(v * NM_PER_ANGSTROM for v in card.origin_angstrom),
+        temperature_k=card.temperature_k,
+        clock="t = i/levels" if card.kind == "diffusion" else "s from noise (0) to data (1) is t = 1 - s",
+        provenance={**source.facts, "description": path.name},
+    )
+    return Model(about, weights, cosine_tables(card.levels) if card.levels else {})

@@ -1,0 +1,108 @@
+"""The end of a run or a check as a person or a script wants it: a table, or a short JSON object."""
+
+from typing import TYPE_CHECKING, Any
+
+from tpsctl.console import print_table
+
+if TYPE_CHECKING:
+    from tpsctl.workflows.sample.check import Report
+
+
+def as_json(manifest: dict[str, Any]) -> dict[str, Any]:
+    """What `tpsctl sample --json` prints: outcome, counts, place, and one entry per path; of a shard, all there is."""
+    if "shard" in manifest:
+        return manifest
+    names = ("outcome", "directory", "requested", "produced", "valid", "converged", "paths")
+    return {name: manifest.get(name) for name in names}
+
+
+def show(manifest: dict[str, Any]) -> None:
+    """Print the summary table of a finished run, or what a shard did."""
+    if "shard" in manifest:
+        _show_shard(manifest)
+        return
+    kinds = [kind for kind in ("raw", "minimized") if kind in manifest["paths"][0]]
+    columns = ["path", "status", "gate", "steps", "action"]
+    for kind in kinds:
+        columns += [f"{kind}\nA->B", f"{kind}\nB->A"]
+    angles = list(manifest["paths"][0]["raw"]["dihedrals_deg"]) if kinds else []
+    shown = [name for name in angles if not name.startswith("omega")][:4]
+    columns += [f"{name}\nat top" for name in shown] + (["channel"] if shown else [])
+    rows = [_row(entry, kinds, shown) for entry in manifest["paths"]]
+    print_table(f"{manifest['name']}: barriers in kJ/mol", columns, rows, notes=_notes(manifest))
+
+
+def _show_shard(done: dict[str, Any]) -> None:
+    missing = done["batches_missing_of_all_shards"]
+    left = f"{missing} batches of other shards are missing" if missing else "all batches are there"
+    notes = [f"{left}; join them with: tpsctl gather {done['directory']}"]
+    rows = [[done["shard"], str(len(done["batches"])), str(done["paths"]), done["outcome"]]]
+    print_table(f"shard {done['shard']}", ["shard", "batches", "paths", "outcome"], rows, notes=notes)
+
+
+def _row(entry: dict[str, Any], kinds: list[str], angles: list[str]) -> list[str]:
+    gate = entry["gate"].partition(" ")[0].rstrip(":")
+    cells = [str(entry["path"]), entry["status"], gate, str(entry["steps"]), f"{entry['action']['total']:.1f}"]
+    for kind in kinds:
+        cells += [_number(entry[kind][f"barrier_{way}_kj_per_mol"], ".1f") for way in ("forward", "backward")]
+    cells += [_number(entry["raw"]["dihedrals_deg"][name], ".0f") for name in angles]
+    return cells + ([str(entry["channel"])] if angles else [])
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None or value != value else format(value, form)
+
+
+def _notes(manifest: dict[str, Any]) -> list[str]:
+    counts = ", ".join(f"{manifest[name]} {name}" for name in ("requested", "produced", "converged", "valid"))
+    words = {
+        "complete": "complete",
+        "not_converged": "NOT CONVERGED: the files are there, the paths are no minima",
+        "not_valid": "NOT VALID: the files are there, see the gate column and images.csv",
+    }
+    lines = [f"paths: {counts}"]
+    protocol = manifest["energies"]
+    if protocol is not None:
+        where = f" ({protocol['platform']})" if protocol["platform"] else ""
+        lines.append(f"energies: {' + '.join(protocol['force_field'])}{where}")
+    lines += _remedies(manifest["paths"])
+    seconds = manifest["seconds"]["total"]
+    outcome = f"outcome: {words[manifest['outcome']]} ({seconds:.1f} s of work)"
+    return [*lines, outcome, f"files: {manifest['directory']}"]
+
+
+def _remedies(entries: list[dict[str, Any]]) -> list[str]:
+    """What to do about paths that did not converge: once for each way they ended, with the first path's numbers."""
+    remedies: dict[str, list[str]] = {}
+    for entry in entries:
+        if entry["remedy"]:
+            remedies.setdefault(entry["status"], []).append(f"path {entry['path']} {entry['remedy']}")
+    return [texts[0] + (f" (and {len(texts) - 1} more)" if texts[1:] else "") for texts in remedies.values()]
+
+
+def show_report(report: "Report") -> None:
+    """Print what `tpsctl check` found."""
+    rows = [[finding.what, finding.verdict, finding.text] for finding in report.findings]
+    failures = sum(finding.verdict == "FAIL" for finding in report.findings)
+    verdict = f"{failures} of {len(rows)} checks failed" if failures else "ready to run"
+    print_table(report.recipe, ["what", "verdict", "found"], rows, notes=[f"{verdict} ({report.seconds:.1f} s)"])
+
+
+def show_checkpoint(report: dict[str, Any]) -> None:
+    """Print what `tpsctl inspect` found."""
+    if not report["safe"]:
+        names = [[name] for name in report["dangerous_names"]]
+        print_table(f"{report['file']}: REFUSED, nothing was run", ["name the file asks for"], names)
+        return
+    left_out = ("file", "safe", "dangerous_names", "self_test", "sound", "provenance", "card", "notes")
+    rows = [[name, _flat(value)] for name, value in report.items() if name not in left_out]
+    rows += [
+        [test["check"], f"{test['value']:.3g} ({test['expected']}) {'ok' if test['passed'] else 'FAILED'}"]
+        for test in report["self_test"]
+    ]
+    verdict = "sound" if report["sound"] else "NOT SOUND: a self-test failed; untrained, or a wrong unit of length"
+    print_table(report["file"], ["what", "found"], rows, notes=[*report.get("notes", []), f"self-test: {verdict}"])
+
+
+def _flat(value: Any) -> str:
+    return ", ".join(f"{k} {_flat(v)}" for k, v in value.items()) if isinstance(value, dict) else str(value)

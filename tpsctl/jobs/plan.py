@@ -1,0 +1,184 @@
+"""The plan of a run: what is computed, in which batches, and which of them are done."""
+
+import json
+import shlex
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tpsctl.errors import OutputError, RecipeError, StateError
+from tpsctl.files import remove_folder, write_text
+from tpsctl.jobs.directory import earlier_result
+from tpsctl.jobs.lease import holder
+from tpsctl.jobs.shard import WHOLE, Shard
+from tpsctl.output.manifest import read_manifest, shown_differences
+
+FOLDER = "state"
+_NAME = "plan.json"
+_REMOVALS = 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run, complete or not.
+
+    Attributes:
+        directory: The run directory.
+        identity: Digest, resolved recipe and input hashes.
+        paths: Number of paths.
+        batch_paths: Paths per batch; the last batch may have fewer.
+        replaces: Whether an earlier result lies in the directory until this one is complete.
+        origin: Words of a command line that runs this recipe again, without the command itself.
+    """
+
+    directory: Path
+    identity: dict[str, Any]
+    paths: int
+    batch_paths: int
+    replaces: bool
+    origin: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        return self.identity["digest"]
+
+    @property
+    def folder(self) -> Path:
+        return self.directory / FOLDER
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """The manifest, if the result is in the directory and only the state is left to remove."""
+        return None if self.replaces else read_manifest(self.directory)
+
+    @property
+    def batches(self) -> int:
+        return -(-self.paths // self.batch_paths)
+
+    def numbers(self, batch: int) -> range:
+        """The paths of a batch."""
+        return range(batch * self.batch_paths, min((batch + 1) * self.batch_paths, self.paths))
+
+    def batches_of(self, shard: Shard) -> list[int]:
+        """The batches of a shard.
+
+        Raises:
+            RecipeError: There are more shards than batches.
+        """
+        if shard.of > self.batches:
+            raise RecipeError(
+                f"--shard {shard}: {self.paths} paths in batches of {self.batch_paths} make {self.batches} batches, "
+                f"so at most {self.batches} shards. Use fewer, or a smaller path.batch_paths."
+            )
+        return [batch for batch in range(self.batches) if shard.owns(batch)]
+
+    def batch_file(self, batch: int) -> Path:
+        return self.folder / "batches" / f"batch_{batch:05d}.safetensors"
+
+    def shard_folder(self, shard: Shard) -> Path:
+        return self.folder / "shards" / shard.folder
+
+    def command(self, shard: Shard = WHOLE) -> str:
+        """The command that goes on with this shard."""
+        part = () if shard == WHOLE else ("--shard", str(shard))
+        return shlex.join(("tpsctl", "sample", *self.origin, *part))
+
+    def write(self) -> None:
+        values = asdict(self) | {"directory": str(self.directory)}
+        write_text(self.folder / _NAME, json.dumps(values, indent=2) + "\n")
+
+    def finish(self) -> None:
+        """The result is in the directory: the state goes, now or, after a kill, when the run is next started."""
+        if self.replaces:
+            replace(self, replaces=False).write()  # the result is no longer an earlier one
+        self.remove()
+
+    def remove(self) -> None:
+        """The state goes."""
+        for _ in range(_REMOVALS):  # a shard that just ends may still write its status
+            remove_folder(self.folder, last=_NAME)
+        if self.folder.exists():
+            raise OutputError(f"{self.folder}: cannot be removed. The result beside it is complete; remove it by hand.")
+
+
+def read_plan(directory: Path) -> Plan | None:
+    """The plan of the unfinished run in a directory; None if there is none.
+
+    Raises:
+        StateError: It is damaged.
+    """
+    file = directory / FOLDER / _NAME
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        return Plan(**(values | {"directory": directory, "origin": tuple(values["origin"])}))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise StateError(f"{file}: cannot be read ({error}). Start anew with --overwrite.") from None
+
+
+def open_plan(wanted: Plan, *, overwrite: bool, resume: bool) -> Plan | dict[str, Any]:
+    """The plan to go on with, new or found; or the manifest, if all is done already.
+
+    Args:
+        wanted: The plan of a new run.
+        overwrite: Begin anew, whatever is there.
+        resume: Refuse to begin anew.
+
+    Raises:
+        RecipeError: The directory belongs to another recipe, or to no run; or there is nothing to resume.
+    """
+    found = None if overwrite else _found(wanted)
+    if found is not None:
+        return found
+    earlier = earlier_result(wanted.directory, wanted.digest, wanted.identity, overwrite=overwrite)
+    if earlier is not None:
+        with suppress(OSError):
+            wanted.folder.rmdir()  # empty, if a kill left it
+        return earlier
+    if resume:
+        raise RecipeError(f"--resume: {wanted.directory} has no unfinished run. Leave --resume out to begin one.")
+    if overwrite:
+        require_idle(wanted)
+        wanted.remove()
+    wanted.write()
+    return _found(wanted) or wanted
+
+
+def _found(wanted: Plan) -> Plan | dict[str, Any] | None:
+    """The unfinished run of this recipe in the directory, or its manifest where only its state is left to remove."""
+    found = read_plan(wanted.directory)
+    if found is None:
+        return None
+    _require_same(found, wanted)
+    result = found.result
+    if result is None:
+        return found
+    found.finish()
+    return result
+
+
+def require_idle(plan: Plan, shard: Shard | None = None) -> None:
+    """Refuse while another process works on this run, other than on another part of the same division.
+
+    Raises:
+        StateError: Naming the process.
+    """
+    for file in sorted((plan.folder / "shards").glob("*/lease.json")):
+        beside = shard is not None and file.parent.name.endswith(f"_of_{shard.of:04d}")
+        if not beside and (other := holder(file)):
+            raise StateError(f"{plan.directory}: {other} works on it (shard {_words(file)}). Wait for it, or end it.")
+
+
+def _words(lease: Path) -> str:
+    return "/".join(str(int(part)) for part in lease.parent.name.split("_of_"))
+
+
+def _require_same(found: Plan, wanted: Plan) -> None:
+    if found.digest == wanted.digest:
+        return
+    listed = shown_differences(found.identity, wanted.identity, ("recipe", "inputs"))
+    head = f"{wanted.directory}: holds the unfinished run of another recipe; nothing was changed. It differs in:"
+    tail = "Choose another directory with --out, or begin anew with --overwrite."
+    raise RecipeError("\n".join([head, *listed, tail]))

@@ -1,0 +1,134 @@
+"""One run in several processes of one machine: each takes a shard, with one CPU thread or a GPU of its own.
+
+Operations on a small molecule are too short to be split among threads, and Python threads wait for one another;
+processes with batches of their own do not (docs/performance.md). They are the shards of `tpsctl sample --shard i/N`, so
+a kill loses as little as anywhere, and the paths are the same for any number of them.
+"""
+
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tpsctl.errors import Interrupted, OutputError, RecipeError
+from tpsctl.jobs.interruption import EXIT_CODES, noted_interruptions
+from tpsctl.jobs.plan import Plan
+from tpsctl.jobs.shard import Shard
+from tpsctl.progress import Progress
+
+_LOOK_EVERY_S = 0.5
+_ENDED_WELL = (0, 3)
+_TOLD_LINES = 5
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One of the processes, its shard, and the file with what it says."""
+
+    shard: Shard
+    process: subprocess.Popen[bytes]
+    log: Path
+
+
+def run_side_by_side(plan: Plan, options: Sequence[Sequence[str]], progress: Progress) -> None:
+    """Compute all batches of a plan.
+
+    Args:
+        plan: What is to be done.
+        options: What each process gets on its command line beside its shard.
+        progress: Told how far all of them together are.
+
+    Raises:
+        Interrupted: Told to stop, and so were the processes.
+        OutputError: One of them failed; its last words are told, the others were stopped.
+    """
+    progress.say(f"{len(options)} processes side by side, {plan.batches} batches")
+    workers: list[Worker] = []
+    with noted_interruptions() as asked:
+        try:
+            for number, its_options in enumerate(options, start=1):
+                workers.append(_started(plan, Shard(number, len(options)), its_options))
+            with progress.task("paths", plan.paths) as update:
+                while not _failed(workers) and any(worker.process.poll() is None for worker in workers):
+                    time.sleep(_LOOK_EVERY_S)
+                    statuses = [_status(plan, worker.shard) for worker in workers]
+                    update(sum(status.get("paths_done", 0) for status in statuses), _words(statuses))
+                    if code := asked():
+                        _stop(workers, next(number for number, meant in EXIT_CODES.items() if meant == code))
+                        raise Interrupted(
+                            f"stopped between two steps, state saved.\nGo on with: {plan.command()}", code
+                        )
+            failed = _failed(workers)  # before the others are stopped, which may look like a failure
+        finally:
+            _stop(workers, signal.SIGTERM)
+    if failed:
+        raise _failure(failed[0], plan)
+
+
+def _started(plan: Plan, shard: Shard, options: Sequence[str]) -> Worker:
+    log = plan.shard_folder(shard) / "log.txt"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    words = [sys.executable, "-m", "tpsctl", "sample", *plan.origin, "--shard", str(shard), *options]
+    with log.open("ab") as file:
+        # In a session of its own, so that Ctrl-C reaches it once: from here.
+        process = subprocess.Popen(
+            words, stdout=file, stderr=file, start_new_session=True, preexec_fn=_end_with_parent(os.getpid())
+        )
+    return Worker(shard, process, log)
+
+
+def _end_with_parent(parent: int) -> Any:
+    """What a new process does first: have the system end it when its parent is gone (Linux)."""
+    if not sys.platform.startswith("linux"):
+        return None
+    library = ctypes.CDLL(None)
+
+    def ask() -> None:
+        library.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            os._exit(EXIT_CODES[signal.SIGTERM])
+
+    return ask
+
+
+def _failed(workers: Sequence[Worker]) -> list[Worker]:
+    """Those that ended, and not well."""
+    return [worker for worker in workers if worker.process.poll() not in (None, *_ENDED_WELL)]
+
+
+def _stop(workers: Sequence[Worker], number: int) -> None:
+    """Have all that still work save and end, and wait for them."""
+    for worker in workers:
+        if worker.process.poll() is None:
+            worker.process.send_signal(number)
+    for worker in workers:
+        worker.process.wait()
+
+
+def _status(plan: Plan, shard: Shard) -> dict[str, Any]:
+    try:
+        return dict(json.loads((plan.shard_folder(shard) / "status.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
+def _words(statuses: Sequence[dict[str, Any]]) -> str:
+    return "; ".join(f"{s['stage']} step {s['step']}" for s in statuses if s.get("stage"))
+
+
+def _failure(worker: Worker, plan: Plan) -> Exception:
+    """The error of a process that failed, with its last words."""
+    code = worker.process.returncode
+    said = worker.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-_TOLD_LINES:]
+    if code in EXIT_CODES.values():
+        return Interrupted(f"process {worker.shard} was stopped.\nGo on with: {plan.command()}", code)
+    text = "\n".join([f"process {worker.shard} failed (exit code {code}):", *said])
+    return RecipeError(text) if code == 2 else OutputError(text)

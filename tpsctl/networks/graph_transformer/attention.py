@@ -1,0 +1,212 @@
+"""Attention between beads whose keys and values see the geometry of every pair, without a tensor per pair and channel.
+
+In the published formulation a pair adds an embedding e_ij of its geometry g_ij to key and value of bead j as bead i
+sees them, a tensor [batch, bead, bead, heads x head_dim]. But e_ij is affine in g_ij:
+
+    g_ij = (x_j - x_i, |x_i - x_j|^2)  or a part of it          e_ij = W_r (x_j - x_i) + w_s |x_i - x_j|^2 + b
+
+Terms of q_i . e_ij that do not depend on j drop out of the softmax over j, and sums over j act on g_ij alone:
+
+    logits   q_i . k_j  +  (W_r^T q_i) . x_j  +  (w_s . q_i) (|x_j|^2 - 2 x_i . x_j)
+    out      W_o (sum_j A_ij v_j + b)  +  W_o W_r (m_i - x_i)  +  W_o w_s (|x_i|^2 + n_i - 2 x_i . m_i)
+
+with W_o the output map, m_i = sum_j A_ij x_j and n_i = sum_j A_ij |x_j|^2. So keys and values grow by the four numbers
+of the bead's place, p_j = (x_j, |x_j|^2), and [batch, heads, bead, bead] is the largest tensor. Exact.
+
+Weights are frozen, so everything that meets nothing but weights is multiplied out beforehand, in double precision
+(`AttentionMaps`): scale and shift of the norm before, 1/sqrt(head_dim), W_r and w_s with the maps before and after.
+
+Where nodes do not depend on the configuration yet (the first block of a network that is not told positions), neither
+do q, k and v: q_i . k_j is one matrix for the whole batch, and sum_j A_ij (W_o v_j) is one product with a fixed matrix.
+
+Rounding. Where the network's unit is small (Angstrom), logits reach hundreds. W_r and w_s would meet queries and
+outputs as vectors of head_dim numbers that nearly cancel; multiplied out, per head only scalars are left. Squares
+|x_i|^2 + |x_j|^2 - 2 x_i . x_j are harmless: x is centered, and differences give the same.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tpsctl.networks.graph_transformer import attend_compiled
+from tpsctl.networks.graph_transformer.attend import attend
+from tpsctl.networks.graph_transformer.second_order import from_heads, softmax, standardized, tilted, to_heads
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the beads of a batch are.
+
+    Attributes:
+        x: Centered positions.
+        p: (x, |x|^2).
+        blocked: Pairs that do not see each other, or None.
+    """
+
+    x: Float[Tensor, "batch bead 3"]
+    p: Float[Tensor, "batch bead 4"]
+    blocked: Bool[Tensor, "bead bead"] | None
+
+    @classmethod
+    def of(cls, x: Float[Tensor, "batch bead 3"], blocked: Bool[Tensor, "bead bead"] | None) -> "Places":
+        return cls(x, torch.cat([x, x.square().sum(-1, keepdim=True)], dim=-1), blocked)
+
+
+@dataclass(frozen=True)
+class AttentionMaps:
+    """Weights of one attention, multiplied out. Channels are [standardized node, place] and [head_dim, place].
+
+    Attributes:
+        query: To q_i / sqrt(head_dim) and, in the place of p, (W_r, w_s)^T q_i / sqrt(head_dim).
+        query_bias: What is added to that.
+        key: To k_j and p_j.
+        value: To v_j and p_j.
+        out: From sum_j A_ij (v_j, p_j).
+        own: From p_i.
+        geometry: From sum_j A_ij g_ij of each head; None if pairs do not see distances: g is linear in p_i and p_j
+            then, and its part is in `out` and `own`, which have zeros there otherwise.
+        bias: Added to the output.
+    """
+
+    query: Float[Tensor, "head node_place column"]
+    query_bias: Float[Tensor, "head 1 column"]
+    key: Float[Tensor, "head node_place column"]
+    value: Float[Tensor, "head node_place column"]
+    out: Float[Tensor, "head column hidden"]
+    own: Float[Tensor, "4 hidden"]
+    geometry: Float[Tensor, "head_place hidden"] | None
+    bias: Float[Tensor, " hidden"]
+
+    def __call__(self, nodes: Float[Tensor, "node hidden"], places: Places) -> Float[Tensor, "row hidden"]:
+        """Output at the beads of all configurations; nodes may be those of one that stands for all."""
+        batch, beads = places.x.shape[:2]
+        if len(nodes) < batch * beads:
+            return self._of_shared_nodes(nodes, places)
+        if places.blocked is None and attend_compiled.usable(nodes):
+            return self._compiled(nodes, places)
+        y = torch.cat([standardized(nodes), places.p.flatten(0, 1)], dim=-1)
+        q, k, v = (to_heads(y, weight) for weight in (self.query, self.key, self.value))
+        x = None if self.geometry is None else places.x.flatten(0, 1)
+        seen = attend(q, self.query_bias, k, v, x, places.blocked, beads=beads)
+        out = self._own(places) + from_heads(seen, self.out)
+        if self.geometry is None:
+            return out
+        mean = _mean_geometry(seen[..., -4:], places.p.flatten(0, 1))  # (head, row, 4)
+        return out + mean.transpose(0, 1).flatten(1) @ self.geometry
+
+    def _compiled(self, nodes: Float[Tensor, "row hidden"], places: Places) -> Float[Tensor, "row hidden"]:
+        """The same with all heads in one product, where `attend_compiled` can be used."""
+        p, heads = places.p.flatten(0, 1), len(self.out)
+        tilted = self.geometry is not None
+        z, bias = standardized(nodes) @ self._joint, self.query_bias.flatten()
+        seen, mean = attend_compiled.attend(z, bias, p, beads=places.x.shape[1], heads=heads, tilted=tilted)
+        out = self._own(places) + seen @ self._out_of_values
+        if self.geometry is None:
+            return out + mean @ self._out_of_places
+        return out + _mean_geometry(mean.unflatten(1, (heads, 4)), p.unsqueeze(1)).flatten(1) @ self.geometry
+
+    @cached_property
+    def _joint(self) -> Float[Tensor, "hidden channel"]:
+        """To queries, keys and values of all heads, which know the places of their beads without being told."""
+        parts = (self.query[:, :-4], self.key[:, :-4, :-4], self.value[:, :-4, :-4])
+        return torch.cat(parts, dim=2).transpose(0, 1).flatten(1)
+
+    @cached_property
+    def _out_of_values(self) -> Float[Tensor, "head_dim hidden"]:
+        return self.out[:, :-4].flatten(0, 1)
+
+    @cached_property
+    def _out_of_places(self) -> Float[Tensor, "head_place hidden"]:
+        return self.out[:, -4:].flatten(0, 1)
+
+    def _of_shared_nodes(self, nodes: Float[Tensor, "bead hidden"], places: Places) -> Float[Tensor, "row hidden"]:
+        """The same for nodes that are alike in every configuration; pairs are [batch, bead i, head, bead j] here."""
+        (batch, beads), heads = places.x.shape[:2], len(self.out)
+        y = functional.pad(standardized(nodes), (0, 4))
+        q = to_heads(y, self.query) + self.query_bias
+        k, v = to_heads(y, self.key), to_heads(y, self.value)
+        logits = torch.bmm(q[..., :-4], k[..., :-4].mT).transpose(0, 1)  # (bead, head, bead)
+        if places.blocked is not None:
+            logits = logits.masked_fill(places.blocked.unsqueeze(1), -torch.finfo(logits.dtype).max)
+        toward = q[..., -4:].transpose(0, 1).expand(batch, beads, heads, 4)
+        if self.geometry is not None:
+            toward = tilted(toward, places.x.unsqueeze(2))
+        by_place = torch.bmm(toward.flatten(1, 2), places.p.mT)
+        weights = softmax(logits.flatten(0, 1) + by_place)
+        seen = torch.bmm(weights, places.p).view(batch * beads, heads, 4)
+        out = self._own(places) + seen.flatten(1) @ self._out_of_places
+        out = out + weights.view(batch * beads, -1) @ torch.bmm(v[..., :-4], self.out[:, :-4]).flatten(0, 1)
+        if self.geometry is None:
+            return out
+        return out + _mean_geometry(seen, places.p.view(batch * beads, 1, 4)).flatten(1) @ self.geometry
+
+    def _own(self, places: Places) -> Float[Tensor, "row hidden"]:
+        return torch.addmm(self.bias, places.p.flatten(0, 1), self.own)
+
+
+class Attention(nn.Module):
+    """Parameters of the attention, under the names they are stored by."""
+
+    def __init__(self, hidden: int, heads: int, head_dim: int) -> None:
+        super().__init__()
+        inner = heads * head_dim
+        self.heads, self.head_dim = heads, head_dim
+        self.to_q = nn.Linear(hidden, inner)
+        self.to_kv = nn.Linear(hidden, 2 * inner)
+        self.edges_to_kv = nn.Linear(hidden, inner)
+        self.to_out = nn.Linear(inner, hidden)
+
+    def maps(
+        self, norm: nn.LayerNorm, pair: Float[Tensor, "hidden 4"], pair_bias: Float[Tensor, " hidden"]
+    ) -> AttentionMaps:
+        """Multiply out.
+
+        Args:
+            norm: The norm before the attention.
+            pair: Embedding of (x_j - x_i, |x_i - x_j|^2), with zeros for what pairs do not see.
+            pair_bias: What is added to the embedding.
+        """
+        like, to_kv = self.to_q.weight, self.edges_to_kv.weight.double()
+        per_head = (self.heads, self.head_dim)
+        pairs = (to_kv @ pair.double()).unflatten(0, per_head)  # (head, head_dim, 4)
+        (q, q_bias), (kv, kv_bias) = (absorbed(norm, linear) for linear in (self.to_q, self.to_kv))
+        q, q_bias = (part.unflatten(0, per_head) * self.head_dim**-0.5 for part in (q, q_bias))
+        k, v = (part.unflatten(0, per_head) for part in kv.chunk(2))
+        out = self.to_out.weight.double()
+        out_per_head = out.unflatten(1, per_head)
+        pairs_out = torch.einsum("nhd,hdp->hpn", out_per_head, pairs)
+        always = kv_bias.chunk(2)[1] + to_kv @ pair_bias.double() + self.edges_to_kv.bias
+        linear = not bool(pair[:, -1].any())
+        sign = pairs_out.new_tensor([[-1.0], [-1.0], [-1.0], [1.0]])
+        maps = {
+            "query": functional.pad(torch.cat([q, pairs.mT @ q], dim=1), (0, 4)).mT,
+            "query_bias": torch.cat([q_bias, torch.einsum("hdp,hd->hp", pairs, q_bias)], dim=1).unsqueeze(1),
+            "key": _beside_place(k),
+            "value": _beside_place(v),
+            "out": torch.cat([out_per_head.permute(1, 2, 0), linear * pairs_out], dim=1),
+            "own": linear * pairs_out.sum(0) * sign,
+            "bias": out @ always + self.to_out.bias,
+        }
+        geometry = None if linear else pairs_out.flatten(0, 1).to(like)
+        return AttentionMaps(**{name: part.to(like).contiguous() for name, part in maps.items()}, geometry=geometry)
+
+
+def absorbed(norm: nn.LayerNorm, linear: nn.Linear) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a linear layer after `standardized`, in double precision: scale and shift multiplied out."""
+    weight = linear.weight.double()
+    return weight * norm.weight, weight @ norm.bias.double() + linear.bias
+
+
+def _mean_geometry(mean: Float[Tensor, "*rows 4"], p: Float[Tensor, "*own 4"]) -> Tensor:
+    """sum_j A_ij g_ij = (m_i - x_i, |x_i|^2 + n_i - 2 x_i . m_i) from mean = (m_i, n_i) and p_i."""
+    x, m = p[..., :3], mean[..., :3]
+    return torch.cat([m - x, p[..., 3:] + mean[..., 3:] - 2 * (x * m).sum(-1, keepdim=True)], dim=-1)
+
+
+def _beside_place(weight: Float[Tensor, "head head_dim hidden"]) -> Float[Tensor, "head node_place column"]:
+    """A map of nodes, and beside it the identity for the place."""
+    return torch.stack([torch.block_diag(one, torch.eye(4).to(one)) for one in weight]).mT

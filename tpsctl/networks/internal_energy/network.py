@@ -1,0 +1,121 @@
+"""Scalar energy of a small molecule on noised structures, from internal coordinates.
+
+    U(y; sigma) = U_linear(y; sigma) + net( (f(y) - mean(sigma)) / std(sigma) ; log sigma )
+
+f holds distances, torsions (cos, sin) and handedness; mean and std come from a table over noise widths,
+so that every input is of order one at every width. The network is a multi-layer perceptron whose hidden
+layers are scaled and shifted by an embedding of log sigma (FiLM, arXiv:1709.07871). The score
+-grad_y U is a gradient by construction, invariant under translation, equivariant under rotation, and
+knows left from right.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from tpsctl.molecule.topology import Topology
+from tpsctl.networks.internal_energy.coordinates import InternalCoordinates, Invariants
+from tpsctl.networks.internal_energy.linear import LinearEnergy, interpolate
+
+
+@dataclass(frozen=True)
+class InternalEnergySizes:
+    """Hyper-parameters that fix the shapes of an `InternalEnergy`.
+
+    Attributes:
+        hidden: Width of the hidden layers.
+        layers: Number of hidden layers.
+        levels: Noise widths in the tables.
+        embedding: Radial functions that embed log sigma.
+    """
+
+    hidden: int = 384
+    layers: int = 3
+    levels: int = 32
+    embedding: int = 24
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class InternalEnergy(nn.Module):
+    """U(y; sigma) in kT for y in nm with noise of width sigma in nm.
+
+    Args:
+        topology: Molecule with bonds.
+        sizes: Shapes.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, topology: Topology, sizes: InternalEnergySizes) -> None:
+        super().__init__()
+        self.coordinates = InternalCoordinates(topology)
+        self.linear = LinearEnergy(self.coordinates, sizes.levels)
+        c = self.coordinates
+        n_features = c.n_pairs + 2 * c.n_proper + c.n_handedness
+        self.register_buffer("mean", torch.zeros(sizes.levels, n_features))
+        self.register_buffer("std", torch.ones(sizes.levels, n_features))
+        self.net = ConditionedPerceptron(n_features, sizes.hidden, sizes.layers, sizes.embedding)
+
+    def features(self, values: Invariants) -> Float[Tensor, "batch feature"]:
+        """Inputs of the network before normalization."""
+        proper = slice(self.coordinates.n_proper)
+        return torch.cat((values.distances, values.cos[:, proper], values.sin[:, proper], values.handedness), 1)
+
+    def normalized(self, features: Tensor, sigma: Tensor) -> Tensor:
+        """Features of order one at every sigma."""
+        levels = self.linear.log_sigmas
+        return (features - interpolate(levels, self.mean, sigma)) / interpolate(levels, self.std, sigma)
+
+    def residual(self, values: Invariants, sigma: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+        """The network's part of U."""
+        return self.net(self.normalized(self.features(values), sigma), self.level(sigma))
+
+    def forward(self, y: Float[Tensor, "batch bead 3"], sigma: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+        values = self.coordinates(y, sigma)
+        return self.linear(values, sigma) + self.residual(values, sigma)
+
+    def level(self, sigma: Tensor) -> Tensor:
+        """log sigma mapped to [0, 1] over the ladder of widths."""
+        levels = self.linear.log_sigmas
+        return ((sigma.log() - levels[0]) / (levels[-1] - levels[0])).clamp(0, 1)
+
+
+class ConditionedPerceptron(nn.Module):
+    """Scalar multi-layer perceptron, SiLU, hidden layers modulated by a level in [0, 1].
+
+    The output starts at zero: an untrained network adds nothing.
+    """
+
+    knots: Tensor
+
+    def __init__(self, n_inputs: int, hidden: int, layers: int, embedding: int) -> None:
+        super().__init__()
+        self.register_buffer("knots", torch.linspace(0, 1, embedding), persistent=False)
+        widths = [n_inputs] + [hidden] * layers
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        films = [nn.Linear(embedding, 2 * b) for b in widths[1:]]
+        self.films = nn.ModuleList(films)
+        self.output = nn.Linear(embedding, hidden)
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
+        for film in films:
+            nn.init.normal_(film.weight, std=0.1)
+            nn.init.zeros_(film.bias)
+
+    def radial(self, level: Float[Tensor, " batch"]) -> Float[Tensor, "batch knot"]:
+        """Embedding of the level."""
+        return torch.exp(-0.5 * ((level.unsqueeze(1) - self.knots) * (len(self.knots) - 1)).square())
+
+    def forward(self, z: Float[Tensor, "batch feature"], level: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+        radial = self.radial(level)
+        h = z
+        for layer, film in zip(self.layers, self.films, strict=True):
+            scale, shift = film(radial).chunk(2, 1)
+            h = nn.functional.silu(layer(h) * (1 + scale) + shift)
+        return (h * self.output(radial)).sum(1)

@@ -1,0 +1,65 @@
+"""The section `action`: the functional that is minimized, the physical step and the diffusion coefficients."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from tpsctl.recipe.section import Section, key
+
+
+class FunctionalSection(Section):
+    """What all functionals share: the physical step and the diffusion coefficient of every bead."""
+
+    dt_ps: float = key("Physical time between two images.", "ps", gt=0)
+    friction_per_ps: float | None = key(
+        "Langevin friction gamma; D = kT / (mass gamma) for every bead.", "1/ps", default=None, gt=0
+    )
+    diffusion_nm2_per_ps: float | None = key(
+        "Diffusion coefficient set by hand for all beads, instead of friction_per_ps.", "nm^2/ps", default=None, gt=0
+    )
+    temperature_k: float | None = key("Temperature of the dynamics; default: the prior's.", "K", default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _one_diffusion(self) -> Self:
+        if (self.friction_per_ps is None) == (self.diffusion_nm2_per_ps is None):
+            raise ValueError("give exactly one of friction_per_ps (1/ps) and diffusion_nm2_per_ps (nm^2/ps)")
+        return self
+
+
+class TruncatedActionSection(FunctionalSection):
+    """Kinetic and drift term: the zero-temperature limit, a sum of squares."""
+
+    functional: Literal["truncated"] = key("Kinetic + drift.")
+
+
+class EulerMaruyamaActionSection(FunctionalSection):
+    """Exact log-likelihood of the discretized dynamics; for scores that are no gradient."""
+
+    functional: Literal["euler_maruyama"] = key("Transition-kernel likelihood.")
+
+
+class ExactDivergenceSection(Section):
+    """Trace of the score's Jacobian, column by column: for small systems."""
+
+    kind: Literal["exact"] = key("Exact trace.")
+
+
+class HutchinsonDivergenceSection(Section):
+    """Trace estimated with random signs, with an error bar."""
+
+    kind: Literal["hutchinson"] = key("Random probes.")
+    probes: int = key("Rademacher vectors per image.", "1", default=8, ge=2)
+
+
+class OnsagerMachlupActionSection(FunctionalSection):
+    """Kinetic, drift and divergence term: finite temperature."""
+
+    functional: Literal["onsager_machlup"] = key("Kinetic + drift + divergence.")
+    divergence: Annotated[ExactDivergenceSection | HutchinsonDivergenceSection, Field(discriminator="kind")] = key(
+        "How the divergence of the score is computed.", default=ExactDivergenceSection(kind="exact")
+    )
+
+
+ActionSection = Annotated[
+    TruncatedActionSection | OnsagerMachlupActionSection | EulerMaruyamaActionSection, Field(discriminator="functional")
+]

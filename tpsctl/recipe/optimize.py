@@ -1,0 +1,70 @@
+"""The section `optimize`: a minimizer, or stages of them."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from tpsctl.recipe.section import Section, key
+
+
+class StageSection(Section):
+    """What all methods share. Several stages run one after another, each from the last one's paths."""
+
+    max_steps: int = key("Most iterations; reaching it in the last stage counts as not converged.", "1", ge=1)
+    action_tolerance: float = key(
+        "Converged if the action fell by less than this fraction over the last five steps, and",
+        "1",
+        default=1e-4,
+        gt=0,
+    )
+    gradient_tolerance_per_nm: float = key(
+        "no coordinate has a larger derivative of the action than this.", "1/nm", default=10.0, gt=0
+    )
+    dt_ps: float | None = key("Physical step of this stage; default: action.dt_ps.", "ps", default=None, gt=0)
+    diffusion_time: float | None = key(
+        "Diffusion time of this stage; default: prior.diffusion_time.", "1", default=None, ge=0, le=1
+    )
+    images: int | None = key("Images in this stage; default: path.images.", "1", default=None, ge=3)
+
+
+class LevenbergMarquardtSection(StageSection):
+    """Damped Gauss-Newton on the least-squares form; finds saddles where the others stall."""
+
+    method: Literal["levenberg_marquardt"] = key("Levenberg-Marquardt.")
+
+
+class LbfgsSection(StageSection):
+    """L-BFGS with the path's Laplacian as the initial Hessian."""
+
+    method: Literal["lbfgs"] = key("L-BFGS.")
+    max_displacement_nm: float = key("Longest move of any bead in one step.", "nm", default=0.02, gt=0)
+
+
+class AdamSection(StageSection):
+    """Adam with a fixed learning rate."""
+
+    method: Literal["adam"] = key("Adam.")
+    learning_rate_nm: float = key("Learning rate: the length of an early step of each coordinate.", "nm", gt=0)
+
+
+class SgdSection(StageSection):
+    """Gradient descent with momentum."""
+
+    method: Literal["sgd"] = key("Gradient descent with momentum.")
+    learning_rate_nm2: float = key("Learning rate: step = rate x gradient.", "nm^2", gt=0)
+    momentum: float = key("Momentum.", "1", default=0.9, ge=0, lt=1)
+
+
+MethodSection = Annotated[
+    LevenbergMarquardtSection | LbfgsSection | AdamSection | SgdSection, Field(discriminator="method")
+]
+
+
+def _optimize_kind(value: Any) -> str:
+    return "stages" if isinstance(value, list | tuple) else "single"
+
+
+OptimizeSection = Annotated[
+    Annotated[MethodSection, Tag("single")] | Annotated[tuple[MethodSection, ...], Field(min_length=1), Tag("stages")],
+    Discriminator(_optimize_kind),
+]

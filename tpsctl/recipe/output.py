@@ -1,0 +1,14 @@
+"""The section `output`: which files are written, and where."""
+
+from pathlib import Path
+from typing import Literal
+
+from tpsctl.recipe.section import Section, key
+
+
+class OutputSection(Section):
+    """What is written, and where."""
+
+    directory: Path = key("Run directory; made new, never overwritten without --overwrite.")
+    trajectories: tuple[Literal["dcd", "pdb"], ...] = key("Formats of the paths.", default=("dcd",))
+    figures: bool = key("Draw the figures.", default=True)

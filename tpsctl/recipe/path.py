@@ -1,0 +1,94 @@
+"""The section `path`: how many paths, how fine, and the initial guess."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tpsctl.recipe.section import Section, key
+
+
+class LinearGuessSection(Section):
+    """Straight lines between the ends. For model potentials; atoms collide on them."""
+
+    kind: Literal["linear"] = key("Straight line.")
+
+
+class LatentGuessSection(Section):
+    """Both ends noised to a level, joined there, and denoised by the prior."""
+
+    kind: Literal["latent"] = key("Interpolation in the prior's noise.")
+    level: float = key("Diffusion time of the interpolation; larger gives more diverse paths.", "1", gt=0, le=1)
+    interpolation: Literal["linear", "spherical"] = key("How noised ends are joined.", default="spherical")
+    steps: int = key("Steps of the denoising.", "1", default=100, ge=1)
+
+
+class IdppGuessSection(Section):
+    """Interpolated distances instead of coordinates (image dependent pair potential)."""
+
+    kind: Literal["idpp"] = key("Interpolation of distances.")
+    spread_nm: float = key("Random displacement of the middle; 0 makes all paths equal.", "nm", default=0.05, ge=0)
+
+
+class WaypointSection(Section):
+    """Values of named torsions at a point of the path."""
+
+    fraction: float = key("Where on the path, between 0 and 1.", "1", gt=0, lt=1)
+    torsions_deg: dict[str, float] = key("Value by name, e.g. {phi ALA2: 0, psi ALA2: 84}.", "degrees", min_length=1)
+
+
+class TorsionGuessSection(Section):
+    """Turning about bonds: bond lengths, handedness and windings hold all along."""
+
+    kind: Literal["torsion"] = key("Interpolation of torsions.")
+    spread_deg: float = key(
+        "Standard deviation of random waves on the torsions; 0 makes all paths equal.", "degrees", default=20.0, ge=0
+    )
+    long_way: float = key(
+        "Probability that a torsion which changes a lot goes the long way round.", "1", default=0.0, ge=0, le=1
+    )
+    waypoints: tuple[WaypointSection, ...] = key("Points that the path is sent through.", default=())
+
+
+class TrajectoryGuessSection(Section):
+    """The user's own frames, resampled to the number of images."""
+
+    kind: Literal["trajectory"] = key("Frames of trajectories or of an earlier run.")
+    trajectories: tuple[Path, ...] = key(
+        "Trajectory files with the atoms of the ends; path k takes file k, and starts over after the last.",
+        min_length=1,
+    )
+    topology: Path = key("Structure file that names the trajectories' atoms.")
+
+
+GuessSection = Annotated[
+    LinearGuessSection | LatentGuessSection | IdppGuessSection | TorsionGuessSection | TrajectoryGuessSection,
+    Field(discriminator="kind"),
+]
+
+
+class ScreenSection(Section):
+    """Guesses of a molecule that fail the geometry gate, or are too high, are drawn again, and counted."""
+
+    max_draws: int = key("Most draws per path; the last stays, marked, if none passes.", "1", default=5, ge=1)
+    max_energy_kj_per_mol: float | None = key(
+        "Highest allowed energy above the start, with validation.energy's force field; default: any.",
+        "kJ/mol",
+        default=None,
+        gt=0,
+    )
+
+
+class PathSection(Section):
+    """How many paths, how fine, and where they start."""
+
+    paths: int = key("Number of paths.", "1", ge=1)
+    images: int = key("Images per path, both ends included.", "1", ge=3)
+    batch_paths: int | None = key(
+        "Paths that are optimized together: the unit of shards. Default: 2 on a CPU, 32 on a GPU.",
+        "1",
+        default=None,
+        ge=1,
+    )
+    guess: GuessSection = key("The initial path.")
+    screen: ScreenSection = key("What is done with bad guesses.", default=ScreenSection())

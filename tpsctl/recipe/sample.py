@@ -1,0 +1,43 @@
+"""The recipe of `tpsctl sample`: the sections of a run, one file each."""
+
+from typing import Literal, Self
+
+from pydantic import model_validator
+
+from tpsctl.recipe.action import ActionSection
+from tpsctl.recipe.endpoints import EndpointsSection
+from tpsctl.recipe.optimize import MethodSection, OptimizeSection
+from tpsctl.recipe.output import OutputSection
+from tpsctl.recipe.path import PathSection
+from tpsctl.recipe.prior import PriorSection
+from tpsctl.recipe.section import Section, key
+from tpsctl.recipe.validation import ValidationSection
+
+
+class SampleRecipe(Section):
+    """A complete description of one `tpsctl sample` run."""
+
+    version: Literal[1] = key("Version of the recipe format.")
+    name: str = key("Name of the run, for tables and figures.", min_length=1)
+    seed: int = key("Seed of all random numbers; each path has its own stream.", "1", ge=0)
+    endpoints: EndpointsSection = key("The two fixed ends.")
+    prior: PriorSection = key("Where the score comes from.")
+    path: PathSection = key("Number and size of the paths, and the initial guess.")
+    action: ActionSection = key("The functional that is minimized.")
+    optimize: OptimizeSection = key("The minimizer, or a list of stages.")
+    validation: ValidationSection = key("Checks of the finished paths.", default=ValidationSection())
+    output: OutputSection = key("Files to write.")
+
+    @model_validator(mode="after")
+    def _last_stage_has_all_images(self) -> Self:
+        if self.stages[-1].images not in (None, self.path.images):
+            raise ValueError(
+                f"optimize: the last stage has {self.stages[-1].images} images, path.images is {self.path.images}; "
+                "leave images out of the last stage"
+            )
+        return self
+
+    @property
+    def stages(self) -> tuple[MethodSection, ...]:
+        """The stages of the optimization, one if only one method is given."""
+        return self.optimize if isinstance(self.optimize, tuple) else (self.optimize,)

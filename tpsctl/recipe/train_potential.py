@@ -1,0 +1,61 @@
+"""The recipe of `tpsctl train` for a point in a model potential: no molecule, no dynamics, a small network."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tpsctl.recipe.section import Section, key
+
+
+class MuellerBrownPotentialSection(Section):
+    """The Mueller-Brown surface, in the published rescaling."""
+
+    kind: Literal["mueller_brown"] = key("The Mueller-Brown potential.")
+    temperature_k: float = key("Temperature; 120.2724 K is kT = 1 kJ/mol.", "K", gt=0)
+    samples: int = key("Independent points drawn from the Boltzmann distribution.", "1", default=1_000_000, ge=1000)
+
+
+class PointDiffusionSection(Section):
+    """Denoising diffusion on the discrete cosine schedule: the network predicts the noise."""
+
+    kind: Literal["diffusion"] = key("Denoising diffusion.")
+    levels: int = key("Levels of the cosine schedule.", "1", default=256, ge=2)
+    hidden: int = key("Width of the network's hidden layers.", "1", default=128, ge=1)
+
+
+class PointFlowSection(Section):
+    """Flow matching on straight lines: the network predicts the velocity towards data."""
+
+    kind: Literal["flow_matching"] = key("Flow matching.")
+    hidden: int = key("Width of the network's hidden layers.", "1", default=128, ge=1)
+
+
+class PointOptimizationSection(Section):
+    """How the network is fitted."""
+
+    steps: int = key("Optimizer steps.", "1", default=20_000, ge=1)
+    batch: int = key("Noised points per step.", "1", default=2048, ge=2)
+    learning_rate: float = key("Peak learning rate of Adam; it decays to 1 % of this.", "1", default=1e-3, gt=0)
+    average: float = key("Decay per step of the running mean of the parameters.", "1", default=0.999, ge=0, lt=1)
+    small_times: float = key(
+        "Fraction of a batch with t below 0.1, where paths are sought.", "1", default=0.5, ge=0, le=1
+    )
+
+
+class PointOutputSection(Section):
+    """The file to write."""
+
+    checkpoint: Path = key("Checkpoint (.safetensors); never overwritten without --overwrite.")
+
+
+class TrainPotentialRecipe(Section):
+    """A complete description of one `tpsctl train` run on a model potential."""
+
+    version: Literal[1] = key("Version of the recipe format.")
+    name: str = key("Name of the model.", min_length=1)
+    seed: int = key("Seed of all random numbers.", "1", ge=0)
+    potential: MuellerBrownPotentialSection = key("What is learned from.")
+    model: Annotated[PointDiffusionSection | PointFlowSection, Field(discriminator="kind")] = key("What is learned.")
+    optimize: PointOptimizationSection = key("How it is learned.", default=PointOptimizationSection())
+    output: PointOutputSection = key("The checkpoint.")

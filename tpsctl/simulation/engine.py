@@ -1,0 +1,168 @@
+"""One stretch of Langevin dynamics under physical forces and a bias, frames with forces stored.
+
+The bias sits in a force group of its own, so every stored frame carries the physical energy and
+forces apart from the bias energy. Each stretch starts from explicit positions, velocities and a
+random seed: the same three give the same frames, whether the run before it was broken or not.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import openmm
+from openmm import unit
+
+from tpsctl.errors import DataError
+from tpsctl.simulation.bias import BiasGrid
+
+PHYSICAL_GROUP = 0
+BIAS_GROUP = 1
+
+REFERENCE_PLATFORM_ATOMS = 100
+"""With platform "auto", molecules up to this size run on OpenMM's Reference platform, which at 22 atoms
+is about ten times as fast as the CPU platform (no threads to wake)."""
+
+
+@dataclass(frozen=True)
+class Thermostat:
+    """Langevin dynamics (LFMiddle discretization): step in ps, friction in 1/ps, temperature in K."""
+
+    dt_ps: float
+    friction_per_ps: float
+    temperature_k: float
+
+
+@dataclass(frozen=True)
+class PhaseState:
+    """Positions (atom, 3) in nm and velocities (atom, 3) in nm/ps, float64."""
+
+    x: np.ndarray
+    v: np.ndarray
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Stored frames: positions nm and physical forces kJ/mol/nm (frame, atom, 3); energies kJ/mol, time ps (frame,)."""
+
+    x: np.ndarray
+    force: np.ndarray
+    energy: np.ndarray
+    bias: np.ndarray
+    time_ps: np.ndarray
+
+
+class Engine:
+    """A System with a bias on one OpenMM context.
+
+    Args:
+        system_xml: Serialized OpenMM System without bias.
+        bias: The bias, or None.
+        thermostat: Step, friction, temperature.
+        seed: Seed of the random forces and of new velocities, 1 ... 2^31 - 1.
+        platform: OpenMM platform name, or "auto".
+    """
+
+    def __init__(
+        self, system_xml: str, bias: BiasGrid | None, thermostat: Thermostat, *, seed: int, platform: str = "auto"
+    ) -> None:
+        system = openmm.XmlSerializer.deserialize(system_xml)
+        _remove_center_of_mass_control(system)
+        for force in system.getForces():
+            force.setForceGroup(PHYSICAL_GROUP)
+        self._bias_force: openmm.CustomCompoundBondForce | None = None
+        if bias is not None:
+            self._bias_force = bias.openmm_force()
+            self._bias_force.setForceGroup(BIAS_GROUP)
+            system.addForce(self._bias_force)
+        self._thermostat = thermostat
+        self._seed = seed
+        self._integrator = openmm.LangevinMiddleIntegrator(
+            thermostat.temperature_k, thermostat.friction_per_ps, thermostat.dt_ps
+        )
+        self._integrator.setRandomNumberSeed(seed)
+        found = _platform(platform, system.getNumParticles())
+        # One process per core is faster than several threads for one small molecule.
+        properties = {"Threads": "1"} if found.getName() == "CPU" else {}
+        self.context = openmm.Context(system, self._integrator, found, properties)
+
+    def set_bias(self, bias: BiasGrid) -> None:
+        """Replace the values of the bias that the engine was made with."""
+        if self._bias_force is None:
+            raise ValueError("this engine was made without a bias")
+        bias.set_table(self._bias_force, self.context)
+
+    def set_state(self, state: PhaseState) -> None:
+        """Start from these positions and velocities."""
+        self.context.setPositions(state.x)
+        self.context.setVelocities(state.v)
+
+    def start(self, x: np.ndarray, *, minimize: bool = False) -> None:
+        """Start from positions in nm with new Maxwell-Boltzmann velocities, minimized first if asked."""
+        self.context.setPositions(x)
+        if minimize:
+            openmm.LocalEnergyMinimizer.minimize(self.context, 1.0)
+        self.context.setVelocitiesToTemperature(self._thermostat.temperature_k, self._seed)
+
+    def state(self) -> PhaseState:
+        """Where the dynamics is now."""
+        state = self.context.getState(positions=True, velocities=True)
+        return PhaseState(_array(state.getPositions(asNumpy=True)), _array(state.getVelocities(asNumpy=True)))
+
+    def step(self, steps: int) -> None:
+        """Advance this many steps.
+
+        Raises:
+            DataError: The dynamics exploded.
+        """
+        try:
+            self._integrator.step(steps)
+        except openmm.OpenMMException as error:
+            raise DataError(
+                f"the simulation failed ({error}). A smaller dt_ps than {self._thermostat.dt_ps} ps, or a better "
+                "minimized structure, usually helps; bonds to hydrogen are flexible and want dt_ps <= 0.001."
+            ) from error
+
+    def record(self, frames: int, interval: int, *, time_ps: float) -> Frames:
+        """Run and store `frames` frames, one after every `interval` steps; time_ps is the time at the start."""
+        n = self.context.getSystem().getNumParticles()
+        x, force = np.empty((frames, n, 3)), np.empty((frames, n, 3))
+        energy, bias = np.empty(frames), np.zeros(frames)
+        for i in range(frames):
+            self.step(interval)
+            physical = self.context.getState(positions=True, forces=True, energy=True, groups={PHYSICAL_GROUP})
+            x[i], force[i] = _array(physical.getPositions(asNumpy=True)), _array(physical.getForces(asNumpy=True))
+            energy[i] = physical.getPotentialEnergy()._value
+            if self._bias_force is not None:
+                bias[i] = self.context.getState(energy=True, groups={BIAS_GROUP}).getPotentialEnergy()._value
+        if not (np.isfinite(x).all() and np.isfinite(energy).all()):
+            raise DataError("the simulation gave non-finite coordinates or energies; use a smaller dt_ps.")
+        times = time_ps + self._thermostat.dt_ps * interval * np.arange(1, frames + 1)
+        return Frames(x, force, energy, bias, times)
+
+
+def _remove_center_of_mass_control(system: openmm.System) -> None:
+    """Langevin dynamics thermalizes the center of mass too; holding it would take its kinetic energy away."""
+    for i in reversed(range(system.getNumForces())):
+        if isinstance(system.getForce(i), openmm.CMMotionRemover):
+            system.removeForce(i)
+
+
+def platform_name(platform: str, n_atoms: int) -> str:
+    """The OpenMM platform that "auto" stands for at this size."""
+    if platform != "auto":
+        return platform
+    if n_atoms <= REFERENCE_PLATFORM_ATOMS:
+        return "Reference"
+    names = [openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())]
+    return next(name for name in ("CUDA", "HIP", "OpenCL", "CPU", "Reference") if name in names)
+
+
+def _platform(platform: str, n_atoms: int) -> openmm.Platform:
+    name = platform_name(platform, n_atoms)
+    try:
+        return openmm.Platform.getPlatformByName(name)
+    except openmm.OpenMMException as error:
+        raise DataError(f'platform "{name}" is not available here ({error}).') from error
+
+
+def _array(quantity: unit.Quantity) -> np.ndarray:
+    return np.array(quantity.value_in_unit_system(unit.md_unit_system), dtype=np.float64)

@@ -1,0 +1,86 @@
+"""Well-tempered metadynamics with several walkers, and the frozen bias that is left of it.
+
+Every `hill_interval_ps` a walker adds a Gaussian at its dihedrals theta, of height
+
+    h exp(-V(theta) / ((gamma - 1) kT)),
+
+so that V converges to -(1 - 1/gamma) F (gamma = bias factor, F = free energy): under the frozen V the
+molecule sees F/gamma. Walkers run in rounds: within a round each sees the common bias and its own
+hills, after it all hills are added. A round depends on nothing but the state before it, which makes
+the run resumable and independent of how walkers are scheduled.
+
+The frozen bias follows F only up to a smooth cap,  F_c = -w log(exp(-F/w) + exp(-cap/w)),  so regions
+above it (clashes) stay forbidden.
+
+Source: Barducci, Bussi, Parrinello, Phys. Rev. Lett. 100 (2008) 020603.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from tpsctl.simulation.bias import BiasGrid
+from tpsctl.simulation.engine import Engine, PhaseState, Thermostat
+from tpsctl.units import thermal_energy
+
+
+@dataclass(frozen=True)
+class Hills:
+    """Height h in kJ/mol, width (standard deviation) in rad, time between hills in ps, bias factor gamma > 1."""
+
+    height_kj_per_mol: float
+    width_rad: float
+    interval_ps: float
+    bias_factor: float
+
+
+def run_walker(
+    system_xml: str,
+    bias: BiasGrid,
+    start: PhaseState,
+    thermostat: Thermostat,
+    hills: Hills,
+    *,
+    duration_ps: float,
+    seed: int,
+    platform: str,
+) -> tuple[np.ndarray, PhaseState]:
+    """One walker for one round.
+
+    Returns:
+        The hills it added, summed on the grid in kJ/mol, and its state at the end.
+    """
+    engine = Engine(system_xml, bias, thermostat, seed=seed, platform=platform)
+    engine.set_state(start)
+    interval = max(1, round(hills.interval_ps / thermostat.dt_ps))
+    current = bias
+    for _ in range(round(duration_ps / (interval * thermostat.dt_ps))):
+        engine.step(interval)
+        angles = current.angles(torch.as_tensor(engine.state().x))
+        current = BiasGrid(current.values + _hill(current, angles, hills, thermostat), bias.dihedrals)
+        engine.set_bias(current)
+    return current.values - bias.values, engine.state()
+
+
+def free_energy(bias: BiasGrid, bias_factor: float) -> np.ndarray:
+    """Free energy on the grid, kJ/mol, lowest value 0, from a converged well-tempered bias."""
+    surface = -bias.values * bias_factor / (bias_factor - 1)
+    return surface - surface.min()
+
+
+def freeze(bias: BiasGrid, bias_factor: float, *, cap_kj_per_mol: float, cap_width_kj_per_mol: float) -> BiasGrid:
+    """The bias -(1 - 1/gamma) F_c with the smoothly capped free energy F_c; 0 where F is lowest."""
+    w = cap_width_kj_per_mol
+    capped = -w * np.logaddexp(-free_energy(bias, bias_factor) / w, -cap_kj_per_mol / w)
+    values = -(1 - 1 / bias_factor) * capped
+    return BiasGrid(values - values.max(), bias.dihedrals)
+
+
+def _hill(bias: BiasGrid, angles: torch.Tensor, hills: Hills, thermostat: Thermostat) -> np.ndarray:
+    tempered = (hills.bias_factor - 1) * thermal_energy(thermostat.temperature_k)
+    hill = np.array(hills.height_kj_per_mol * np.exp(-float(bias.energy(angles)) / tempered))
+    for number, angle in enumerate(angles.tolist()):
+        away = np.remainder(bias.axis(number) - angle + np.pi, 2 * np.pi) - np.pi
+        hill = np.multiply.outer(hill, np.exp(-0.5 * (away / hills.width_rad) ** 2))
+    return hill

@@ -1,0 +1,147 @@
+"""What is simulated and how: plain data, complete, hashable to a digest."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from tpsctl.simulation.engine import Thermostat, platform_name
+from tpsctl.simulation.metadynamics import Hills
+
+
+@dataclass(frozen=True)
+class PlainSampling:
+    """Molecular dynamics without bias."""
+
+    kind: ClassVar[str] = "plain"
+
+
+@dataclass(frozen=True)
+class MetadynamicsSampling:
+    """Well-tempered metadynamics first, then production under its frozen bias.
+
+    Attributes:
+        collective_variables: One or two dihedrals, each a label such as "phi ALA2" or four atom labels.
+        walkers: Walkers that share one bias.
+        duration_ps: Metadynamics per walker, ps.
+        round_ps: Time after which walkers exchange their hills, ps.
+        hill_height_kj_per_mol: Height of the first hill.
+        hill_width_rad: Standard deviation of a hill.
+        hill_interval_ps: Time between hills of one walker.
+        bias_factor: gamma > 1; production sees the free energy divided by it.
+        cap_kj_per_mol: Free energy above the minimum up to which the bias compensates.
+        cap_width_kj_per_mol: Energy range over which the cap sets in.
+        grid_points: Grid points per dihedral.
+    """
+
+    kind: ClassVar[str] = "metadynamics"
+
+    collective_variables: tuple[str | tuple[str, str, str, str], ...]
+    walkers: int = 2
+    duration_ps: float = 1500.0
+    round_ps: float = 50.0
+    hill_height_kj_per_mol: float = 3.0
+    hill_width_rad: float = 0.3
+    hill_interval_ps: float = 0.5
+    bias_factor: float = 10.0
+    cap_kj_per_mol: float = 75.0
+    cap_width_kj_per_mol: float = 4.0
+    grid_points: int = 48
+
+    @property
+    def rounds(self) -> int:
+        """Number of metadynamics rounds."""
+        return max(1, round(self.duration_ps / self.round_ps))
+
+    @property
+    def hills(self) -> Hills:
+        """The hills as the walkers want them."""
+        return Hills(self.hill_height_kj_per_mol, self.hill_width_rad, self.hill_interval_ps, self.bias_factor)
+
+
+@dataclass(frozen=True)
+class SimulationSettings:
+    """What is simulated and how.
+
+    Attributes:
+        structure: PDB or mmCIF file with all atoms, or "capped_alanine".
+        force_field: OpenMM force field XML files.
+        sampling: Plain dynamics or metadynamics.
+        trajectories: Independent production trajectories.
+        duration_ps: Production per trajectory, ps.
+        equilibration_ps: Discarded at the start of each trajectory, ps.
+        frame_interval_ps: Time between stored frames, ps.
+        chunk_ps: Production per file, ps: what a kill can cost.
+        dt_ps: Integration step, ps. Bonds are flexible, so at most about 0.001.
+        friction_per_ps: Langevin friction, 1/ps.
+        temperature_k: Temperature, K.
+        seed: Seed of everything random.
+        platform: OpenMM platform, or "auto".
+    """
+
+    structure: str
+    force_field: tuple[str, ...]
+    sampling: PlainSampling | MetadynamicsSampling
+    trajectories: int = 8
+    duration_ps: float = 2000.0
+    equilibration_ps: float = 20.0
+    frame_interval_ps: float = 0.2
+    chunk_ps: float = 200.0
+    dt_ps: float = 0.001
+    friction_per_ps: float = 1.0
+    temperature_k: float = 300.0
+    seed: int = 2026
+    platform: str = "auto"
+
+    @property
+    def frame_interval_steps(self) -> int:
+        """Steps between stored frames."""
+        return max(1, round(self.frame_interval_ps / self.dt_ps))
+
+    @property
+    def frames_per_chunk(self) -> int:
+        """Frames in one file."""
+        return max(1, round(self.chunk_ps / (self.frame_interval_steps * self.dt_ps)))
+
+    @property
+    def chunks(self) -> int:
+        """Files per trajectory."""
+        return max(1, round(self.duration_ps / self.chunk_duration_ps))
+
+    @property
+    def chunk_duration_ps(self) -> float:
+        """Simulated time in one file, ps."""
+        return self.frames_per_chunk * self.frame_interval_steps * self.dt_ps
+
+    @property
+    def thermostat(self) -> Thermostat:
+        """The equation of motion as the engine wants it."""
+        return Thermostat(self.dt_ps, self.friction_per_ps, self.temperature_k)
+
+    def describe(self, n_atoms: int) -> dict[str, Any]:
+        """Settings, platform and digest, to be kept with the data; no folders."""
+        import openmm
+
+        platform = platform_name(self.platform, n_atoms)
+        return self._content() | {
+            "platform": platform,
+            "openmm": openmm.version.version,
+            "constraints": None,
+            "digest": self.digest(),
+        }
+
+    def digest(self) -> str:
+        """Hash of the settings, with files by content, not by where they lie."""
+        content = json.dumps(self._content(), sort_keys=True).encode()
+        for file in map(Path, (self.structure, *self.force_field)):
+            if file.is_file():
+                content += file.read_bytes()
+        return hashlib.sha256(content).hexdigest()[:16]
+
+    def _content(self) -> dict[str, Any]:
+        content = asdict(self)
+        content["structure"] = Path(self.structure).name
+        content["force_field"] = [Path(file).name if Path(file).is_file() else file for file in self.force_field]
+        content["sampling"] = {"kind": self.sampling.kind} | content["sampling"]
+        return content

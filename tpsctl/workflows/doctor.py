@@ -1,0 +1,78 @@
+"""Facts about this machine and installation that decide whether and how fast tpsctl runs."""
+
+import importlib.metadata
+import os
+import platform
+from typing import Any
+
+from tpsctl import __version__
+
+PACKAGES = ("torch", "openmm", "mdtraj", "numpy", "scipy", "pydantic", "safetensors", "matplotlib", "typer", "rich")
+
+
+def versions() -> dict[str, str]:
+    """Versions of tpsctl, Python and the packages a result depends on."""
+    found = {"tpsctl": __version__, "python": platform.python_version()}
+    return found | {name: importlib.metadata.version(name) for name in PACKAGES}
+
+
+def default_threads() -> int:
+    """OMP_NUM_THREADS, else SLURM_CPUS_PER_TASK, else the cores this process may use."""
+    for name in ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK"):
+        value = os.environ.get(name, "")
+        if value.isdecimal() and int(value) > 0:
+            return int(value)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def examine() -> dict[str, Any]:
+    """Everything `tpsctl doctor` shows; `problems` lists what stands in the way, with its cure."""
+    facts: dict[str, Any] = {
+        "versions": versions(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "threads": default_threads(),
+        "memory_gb": _memory_gb(),
+        "attention": _attention(),
+    }
+    torch_devices, openmm_platforms, problems = _torch_devices(), _openmm_platforms(), []
+    if not openmm_platforms:
+        problems.append("OpenMM finds no platform: reinstall it (pip install --force-reinstall openmm).")
+    if len(torch_devices) > 1 and not {"CUDA", "OpenCL", "HIP"} & set(openmm_platforms):
+        problems.append(
+            'PyTorch has a GPU, OpenMM has none: install "openmm[cuda12]" or "openmm[cuda13]" if it matters.'
+        )
+    return facts | {"torch_devices": torch_devices, "openmm_platforms": openmm_platforms, "problems": problems}
+
+
+def _memory_gb() -> float:
+    return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
+
+
+def _attention() -> str:
+    """How graph transformers compute attention on the CPU."""
+    from tpsctl.networks.graph_transformer.attend_compiled import instructions
+
+    compiled_for = instructions()
+    if compiled_for:
+        return f"compiled ({compiled_for})"
+    return "by torch (reinstalled with a C compiler it would be compiled: an eighth less time)"
+
+
+def _torch_devices() -> list[str]:
+    import torch
+
+    gpus = [f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())]
+    return ["cpu", *gpus]
+
+
+def _openmm_platforms() -> list[str]:
+    import openmm
+
+    return [openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())]
+
+
+def shown(value: Any) -> str:
+    """A fact as text for the table."""
+    if isinstance(value, dict):
+        return "\n".join(f"{name} {'yes' if v is True else 'no' if v is False else v}" for name, v in value.items())
+    return "\n".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,24 @@
+"""From the sections of a recipe to the objects that do the work; shared by `run` and `check`."""
+
+from tpsctl.workflows.sample.assemble.guess import make_faults, make_guess, make_repair, path_seed
+from tpsctl.workflows.sample.assemble.optimization import make_action, make_dynamics, make_optimizer, make_stages
+from tpsctl.workflows.sample.assemble.prior import diffusion_time, make_prior
+from tpsctl.workflows.sample.assemble.system import System, make_system
+from tpsctl.workflows.sample.assemble.validation import make_energy_model, make_gate
+
+__all__ = [
+    "System",
+    "diffusion_time",
+    "make_action",
+    "make_dynamics",
+    "make_energy_model",
+    "make_faults",
+    "make_gate",
+    "make_guess",
+    "make_optimizer",
+    "make_prior",
+    "make_repair",
+    "make_stages",
+    "make_system",
+    "path_seed",
+]

@@ -1,0 +1,98 @@
+"""The maker of initial paths, and what they are screened for, from the section `path`."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tpsctl.errors import RecipeError
+from tpsctl.guess.base import Guess
+from tpsctl.guess.idpp import IdppGuess
+from tpsctl.guess.latent import LatentGuess
+from tpsctl.guess.linear import LinearGuess
+from tpsctl.guess.screen import FaultsOf, Repair, all_of, energy_below
+from tpsctl.guess.torsion import TorsionGuess, Waypoint
+from tpsctl.guess.trajectory import TrajectoryGuess
+from tpsctl.guess.untangle import untangled
+from tpsctl.prior.base import Prior
+from tpsctl.recipe.endpoints import MoleculeEndpointsSection, PointEndpointsSection
+from tpsctl.recipe.path import (
+    IdppGuessSection,
+    LatentGuessSection,
+    LinearGuessSection,
+    TorsionGuessSection,
+    TrajectoryGuessSection,
+)
+from tpsctl.recipe.sample import SampleRecipe
+from tpsctl.validation.energy import EnergyModel
+from tpsctl.validation.geometry import GeometryGate
+from tpsctl.workflows.sample.assemble.system import System
+
+
+def path_seed(seed: int, path: int) -> int:
+    """Seed of one path: a function of the recipe's seed and the path's number only."""
+    return int(np.random.SeedSequence([seed, path]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def make_guess(recipe: SampleRecipe, prior: Prior, system: System) -> Guess:
+    """The initial path's maker."""
+    section = recipe.path.guess
+    match section:
+        case LinearGuessSection():
+            return LinearGuess()
+        case LatentGuessSection():
+            _require_generative(prior, recipe.prior.kind)
+            return LatentGuess(prior, level=section.level, interpolation=section.interpolation, steps=section.steps)
+        case IdppGuessSection():
+            return IdppGuess(system.topology, spread_nm=section.spread_nm)
+        case TorsionGuessSection():
+            waypoints = [Waypoint(point.fraction, point.torsions_deg) for point in section.waypoints]
+            return TorsionGuess(
+                system.topology, spread_deg=section.spread_deg, long_way=section.long_way, waypoints=waypoints
+            )
+        case TrajectoryGuessSection():
+            return _trajectory_guess(section, recipe.endpoints, system)
+
+
+def _require_generative(prior: Prior, kind: str) -> None:
+    if not prior.generative:
+        raise RecipeError(
+            f'path.guess.kind: "latent" needs a generative prior; "{kind}" is none. Use idpp, linear or trajectory.'
+        )
+
+
+def _trajectory_guess(
+    section: TrajectoryGuessSection,
+    endpoints: MoleculeEndpointsSection | PointEndpointsSection,
+    system: System,
+) -> Guess:
+    from tpsctl.endpoints.load import load_ensemble
+    from tpsctl.endpoints.match import match
+    from tpsctl.endpoints.structure import Structure
+
+    if isinstance(endpoints, PointEndpointsSection):
+        raise RecipeError('path.guess.kind: "trajectory" needs structures; the endpoints are points of a potential.')
+    topology, trajectories = load_ensemble(section.trajectories, topology=section.topology, select=endpoints.select)
+    start = Structure(system.topology, system.ends[0], "the ends")
+    order = list(match(start, Structure(topology, trajectories[0][0], str(section.trajectories[0]))).order)
+    return TrajectoryGuess([frames[:, order] for frames in trajectories])
+
+
+def make_faults(recipe: SampleRecipe, gate: GeometryGate, energy_model: EnergyModel | None) -> FaultsOf:
+    """What a guess is screened for: the gate, and the energy if the recipe sets a limit."""
+
+    def gate_faults(paths: Tensor) -> list[str]:
+        return list(gate.check(paths).faults)
+
+    limit = recipe.path.screen.max_energy_kj_per_mol
+    if limit is None:
+        return gate_faults
+    if energy_model is None:
+        raise RecipeError("path.screen.max_energy_kj_per_mol: needs validation.energy, whose force field it is in.")
+    return all_of(gate_faults, energy_below(energy_model.energies, limit))
+
+
+def make_repair(system: System) -> Repair | None:
+    """What mends broken bonds and clashes of a guess; None for points of a model potential."""
+    if not system.is_molecule:
+        return None
+    return lambda paths: torch.stack([untangled(path, system.topology) for path in paths])

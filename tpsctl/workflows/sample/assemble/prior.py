@@ -1,0 +1,101 @@
+"""The prior on its device, in the order of the ends, from the section `prior`."""
+
+import torch
+
+from tpsctl.errors import PriorError, RecipeError
+from tpsctl.prior.base import Prior
+from tpsctl.recipe.prior import (
+    CheckpointPriorSection,
+    DoubleWellPriorSection,
+    GaussianPriorSection,
+    MuellerBrownPriorSection,
+    OpenMMPriorSection,
+    PluginPriorSection,
+    PriorSection,
+)
+from tpsctl.recipe.sample import SampleRecipe
+from tpsctl.score.precision import ScoreInPrecision
+from tpsctl.workflows.sample.assemble.system import System
+
+
+def make_prior(section: PriorSection, system: System, device: torch.device) -> Prior:
+    """The prior on its device, in the order of the ends' beads; torch keeps the CPU threads that it can use."""
+    prior = _prior(section, system).to(device=device, dtype=precision_of(section))
+    if prior.one_thread and device.type == "cpu":
+        torch.set_num_threads(1)
+    if prior.topology is not None and system.is_molecule:
+        prior = _fitted(prior, section, system, device)
+    shape = (prior.n_beads, prior.n_dims)
+    if system.ends.shape[1:] != shape:
+        raise PriorError(
+            f'prior "{section.kind}" is for {shape[0]} beads in {shape[1]} dimensions, the ends have '
+            f"{system.ends.shape[1]} in {system.ends.shape[2]}. Set endpoints.select, or take another prior."
+        )
+    return prior
+
+
+def _fitted(prior: Prior, section: PriorSection, system: System, device: torch.device) -> Prior:
+    """The prior, with the ends' beads put into its order where that differs."""
+    from tpsctl.endpoints.fit import bead_order, winding_order
+    from tpsctl.prior.reordered import ReorderedPrior
+
+    assert prior.topology is not None
+    order = bead_order(system.topology, prior.topology, name=f'prior "{section.kind}"')
+    score = ScoreInPrecision(prior.at(getattr(section, "diffusion_time", 0.0)), precision_of(section))
+    order = winding_order(system.topology, system.ends.to(device), score, order)
+    return prior if order == sorted(order) else ReorderedPrior(prior, order, system.topology)
+
+
+def _prior(section: PriorSection, system: System) -> Prior:
+    match section:
+        case CheckpointPriorSection():
+            from tpsctl.workflows.checkpoints import open_prior
+
+            return open_prior(section.checkpoint, system.topology)
+        case OpenMMPriorSection():
+            from tpsctl.prior.openmm import OpenMMPrior
+
+            require_molecule(section.kind, system)
+            return OpenMMPrior(
+                system.topology,
+                section.force_field,
+                temperature_k=section.temperature_k,
+                threads=torch.get_num_threads(),
+            )
+        case MuellerBrownPriorSection():
+            from tpsctl.prior.mueller_brown import MuellerBrownPrior
+
+            return MuellerBrownPrior(temperature_k=section.temperature_k)
+        case DoubleWellPriorSection():
+            from tpsctl.prior.double_well import DoubleWellPrior
+
+            return DoubleWellPrior(
+                temperature_k=section.temperature_k,
+                barrier=section.barrier_kj_per_mol,
+                half_distance_nm=section.half_distance_nm,
+                stiffness=section.stiffness_kj_per_mol_nm2,
+                n_dims=system.ends.shape[-1],
+            )
+        case PluginPriorSection():
+            from tpsctl.prior.plugins import make_plugin
+
+            return make_plugin(section.name, dict(section.options), system.topology if system.is_molecule else None)
+        case GaussianPriorSection():
+            from tpsctl.prior.gaussian import GaussianPrior
+
+            return GaussianPrior(mean_nm=section.mean_nm, std_nm=section.std_nm)
+
+
+def precision_of(section: PriorSection) -> torch.dtype:
+    """Networks compute in what the recipe says, formulas and force fields in float64; paths are always float64."""
+    return getattr(torch, section.precision) if isinstance(section, CheckpointPriorSection) else torch.float64
+
+
+def require_molecule(kind: str, system: System) -> None:
+    if not system.is_molecule:
+        raise RecipeError(f'prior.kind: "{kind}" needs structures; the endpoints are points of a model potential.')
+
+
+def diffusion_time(recipe: SampleRecipe) -> float:
+    """The diffusion time of the final path; 0 for priors that are a force field."""
+    return getattr(recipe.prior, "diffusion_time", 0.0)

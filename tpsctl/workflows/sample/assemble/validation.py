@@ -1,0 +1,18 @@
+"""What judges finished paths, from the section `validation`."""
+
+from tpsctl.recipe.validation import ValidationSection
+from tpsctl.validation.energy import EnergyModel
+from tpsctl.validation.geometry import GeometryGate
+from tpsctl.workflows.sample.assemble.system import System
+
+
+def make_gate(system: System) -> GeometryGate:
+    """The geometry gate of a molecule; of a model potential, finite positions and jumps only."""
+    return GeometryGate(system.topology if system.is_molecule else None, system.ends)
+
+
+def make_energy_model(section: ValidationSection, system: System, threads: int) -> EnergyModel | None:
+    """The force field that judges the paths; None if the recipe names none, or there is no molecule."""
+    if section.energy is None or not system.is_molecule:
+        return None
+    return EnergyModel(system.topology, section.energy.force_field, system.ends[0], threads=threads)

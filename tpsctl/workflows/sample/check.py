@@ -1,0 +1,276 @@
+"""`tpsctl check`: everything that can be wrong, found before any optimization.
+
+Each check is a function that yields findings; an error that a user can mend becomes a failed finding,
+and what depends on it is left out. Nothing is written.
+"""
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from torch import Tensor
+
+from tpsctl.action.memory import bytes_per_image, default_budget
+from tpsctl.errors import RecipeError, TpsctlError
+from tpsctl.guess.screen import Screening
+from tpsctl.jobs.directory import earlier_result
+from tpsctl.jobs.plan import read_plan
+from tpsctl.optimize.stages import Stage, interpolated
+from tpsctl.progress import Progress
+from tpsctl.recipe.sample import SampleRecipe
+from tpsctl.units import thermal_energy
+from tpsctl.workflows.sample import assemble
+from tpsctl.workflows.sample.batch import Tools
+from tpsctl.workflows.sample.identity import identify
+from tpsctl.workflows.sample.run import Settings, use_hardware
+
+_TRIAL_STEPS = 1
+"""Steps of each stage that are tried on one path, to see that they work and how long they take."""
+
+_FITTING = 0.3
+"""Score times noise width above which a structure looks strange to the prior."""
+
+Verdict = Literal["ok", "note", "warn", "FAIL"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report."""
+
+    what: str
+    verdict: Verdict
+    text: str
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run will need, by a trial of one path on this machine.
+
+    Attributes:
+        seconds_per_path: Guess and optimization of one path, if every stage takes all its steps.
+        base_bytes: Largest resident memory of the trial: program, libraries, prior, one path.
+        gradient_bytes: What the gradients of all images of one path take at once.
+        budget_bytes: What they may take; more images are worked on chunk by chunk (`action.memory`).
+    """
+
+    seconds_per_path: float
+    base_bytes: float
+    gradient_bytes: float
+    budget_bytes: float = 1e9
+
+    def seconds(self, paths: int) -> float:
+        """Upper bound for so many paths, one after the other."""
+        return self.seconds_per_path * paths
+
+    def memory_bytes(self, paths: int) -> float:
+        """Resident memory with so many paths at once."""
+        return self.base_bytes + min(self.gradient_bytes * paths, self.budget_bytes)
+
+
+@dataclass
+class Report:
+    """All findings of a check."""
+
+    recipe: str
+    findings: list[Finding] = field(default_factory=list)
+    seconds: float = 0.0
+    estimate: Estimate | None = None
+
+    @property
+    def passed(self) -> bool:
+        return all(finding.verdict != "FAIL" for finding in self.findings)
+
+    def as_json(self) -> dict[str, Any]:
+        return {"recipe": self.recipe, "passed": self.passed, "findings": [asdict(f) for f in self.findings]}
+
+
+def check_recipe(recipe: SampleRecipe, settings: Settings, *, trial: bool = True) -> Report:
+    """Check everything a valid recipe names; without `trial`, leave out the guess and the trial steps."""
+    started = time.monotonic()
+    subject = _Subject(recipe, settings)
+    report = Report(recipe.name)
+    for name, check in _CHECKS.items():
+        if name in _TRIALS and not trial:
+            continue
+        try:
+            report.findings += check(subject)
+        except TpsctlError as error:
+            report.findings.append(Finding(name, "FAIL", str(error)))
+            if name in _FATAL:
+                break
+    report.seconds = time.monotonic() - started
+    report.estimate = subject.estimate
+    return report
+
+
+class _Subject(Tools):
+    """What a run is made with, and what only a check asks for; each made when it is first needed."""
+
+    def __init__(self, recipe: SampleRecipe, settings: Settings) -> None:
+        super().__init__(recipe, *use_hardware(settings))
+        self.settings = settings
+        self.guess_seconds = 0.0
+        self.estimate: Estimate | None = None
+
+    @cached_property
+    def stages(self) -> list[Stage]:
+        return assemble.make_stages(self.recipe, self.prior, self.system)
+
+    @cached_property
+    def score_at_ends(self) -> Tensor:
+        return self.stages[-1].action.score(self.system.ends.to(self.device)).cpu()
+
+    @cached_property
+    def guess(self) -> tuple[Tensor, Screening]:
+        """The first path's."""
+        return self.guesses([0], Progress())
+
+
+def _files(subject: _Subject) -> Iterator[Finding]:
+    identity = identify(subject.recipe)
+    yield Finding("recipe", "ok", f"digest {identity['digest'][:12]}, {len(identity['inputs'])} input files")
+    directory = (subject.settings.out or subject.recipe.output.directory).resolve()
+    try:
+        earlier = earlier_result(directory, identity["digest"], identity, overwrite=False)
+    except RecipeError as error:
+        yield Finding("output", "FAIL", str(error))
+        return
+    unfinished = read_plan(directory)
+    if unfinished is not None and unfinished.digest != identity["digest"]:
+        text = "holds the unfinished run of another recipe. Choose another directory with --out."
+        yield Finding("output", "FAIL", f"{directory}: {text}")
+    elif unfinished is not None:
+        yield Finding("output", "note", f"{directory}: holds this run, unfinished; `sample` will go on with it")
+    elif earlier is not None:
+        yield Finding("output", "note", f"{directory}: holds this very run already; `sample` will show it")
+    else:
+        yield Finding("output", "ok", f"{directory}: free")
+
+
+def _ends(subject: _Subject) -> Iterator[Finding]:
+    system = subject.system
+    distance = (system.ends[1] - system.ends[0]).square().sum(-1).mean().sqrt().item()
+    beads = f"{system.topology.n_atoms} atoms" if system.is_molecule else "model potential"
+    yield Finding("ends", "ok", f"{beads}; {distance:.4g} nm apart (root mean square per bead)")
+    if system.atom_map is not None:
+        matched = system.atom_map
+        pairs = ", ".join(f"{a} = {b}" for a, b in matched.renamed) or "none"
+        text = f"atoms matched by {matched.method}; relabeled: {pairs}; handedness of all centers agrees"
+        yield Finding("atom map", "ok", text)
+    for note in system.notes:
+        yield Finding("ends", "note", note)
+
+
+def _prior(subject: _Subject) -> Iterator[Finding]:
+    recipe, prior = subject.recipe, subject.prior
+    kelvin = "any temperature" if prior.temperature_k is None else f"{prior.temperature_k:g} K"
+    yield Finding("prior", "ok", f"{prior.kind}, {prior.n_beads} beads, {kelvin}")
+    wanted = recipe.action.temperature_k
+    if wanted is not None and prior.temperature_k is not None and abs(wanted - prior.temperature_k) > 0.5:
+        text = f"action.temperature_k is {wanted:g} K, the prior belongs to {prior.temperature_k:g} K"
+        yield Finding("prior", "warn", text)
+    score = subject.score_at_ends
+    if not bool(score.isfinite().all()):
+        raise TpsctlError("the prior's score at the ends is not finite. Check the structures and the checkpoint.")
+    largest = score.flatten(1).abs().amax(1).tolist()
+    yield Finding("score", "ok", f"largest component {largest[0]:.3g} at A, {largest[1]:.3g} at B (1/nm)")
+    if prior.generative:
+        yield _fit(score, prior.sigma_nm(assemble.diffusion_time(recipe)))
+
+
+def _fit(score: Tensor, sigma_nm: float) -> Finding:
+    """A structure as the prior knows it has a score well below 1/sigma; pure noise of width sigma has 1/sigma."""
+    a, b = (score.flatten(1).square().mean(1).sqrt() * sigma_nm).tolist()
+    text = f"rms score x noise width ({sigma_nm:.3g} nm): {a:.2g} at A, {b:.2g} at B; below 0.3 the ends fit the prior"
+    return Finding("prior fit", "ok" if max(a, b) < _FITTING else "warn", text)
+
+
+def _agreement(physical: Tensor, score: Tensor) -> Finding:
+    error = (score - physical).flatten(1).square().mean(1).sqrt()
+    size = physical.flatten(1).square().mean(1).sqrt()
+    a, b = (f"{e:.3g} of {s:.3g}" for e, s in zip(error.tolist(), size.tolist(), strict=True))
+    return Finding("score", "note", f"rms deviation from the force field's force/kT: {a} at A, {b} at B (1/nm)")
+
+
+def _energies(subject: _Subject) -> Iterator[Finding]:
+    model = subject.energy_model
+    if model is None:
+        if subject.system.is_molecule:
+            yield Finding("energies", "warn", "no validation.energy in the recipe: paths will have no energies")
+        return
+    a, b = model.energies(subject.system.ends).tolist()
+    files = " + ".join(model.force_field)
+    yield Finding("energies", "ok", f"{files} ({model.platform}): A {a:.2f}, B {b:.2f}, B - A {b - a:+.2f} kJ/mol")
+    if subject.prior.temperature_k is not None:
+        kt = thermal_energy(subject.prior.temperature_k)
+        yield _agreement(model.forces(subject.system.ends) / kt, subject.score_at_ends)
+
+
+def _guess(subject: _Subject) -> Iterator[Finding]:
+    recipe = subject.recipe
+    started = time.monotonic()
+    guess, screening = subject.guess
+    seconds = subject.guess_seconds = time.monotonic() - started
+    gaps = guess.diff(dim=1).square().sum((2, 3)).sqrt()
+    text = f"{recipe.path.guess.kind}: one path in {seconds:.2f} s, largest/mean gap {gaps.max() / gaps.mean():.2f}"
+    yield Finding("guess", "warn" if screening.failing else "ok", f"{text}; {screening.summary()}")
+    if recipe.path.paths > 1 and recipe.path.guess.kind == "linear":
+        yield Finding("guess", "warn", f"a linear guess has no randomness: all {recipe.path.paths} paths will be equal")
+
+
+def _cost(subject: _Subject) -> Iterator[Finding]:
+    recipe, step_seconds = subject.recipe, []
+    guess = subject.guess[0]
+    for section, stage in zip(recipe.stages, subject.stages, strict=True):
+        paths = interpolated(guess, stage.images or guess.shape[1])
+        trial = assemble.make_optimizer(section.model_copy(update={"max_steps": _TRIAL_STEPS}))
+        started = time.monotonic()
+        _, outcome = trial.minimize(stage.action, paths)
+        step_seconds.append((time.monotonic() - started) / _TRIAL_STEPS)
+        terms = stage.action.terms(paths)
+        text = f"{stage.name}: action of the guess {terms.total[0].item():.4g} = "
+        text += f"kinetic {terms.kinetic[0].item():.4g} + drift {terms.drift[0].item():.4g}; "
+        text += f"{outcome.terms.total[0].item():.4g} after {_TRIAL_STEPS} step"
+        yield Finding("action", "ok", text)
+    per_path = sum(each * section.max_steps for each, section in zip(step_seconds, recipe.stages, strict=True))
+    images = guess[0]
+    gradients = bytes_per_image(subject.stages[-1].action.score, images) * len(images)
+    chunk = default_budget(images.device)
+    subject.estimate = Estimate(subject.guess_seconds + per_path, _resident_bytes(), gradients, chunk)
+    budget = "within" if gradients * recipe.path.paths < chunk else "worked on in chunks of"
+    each = ", ".join(f"{seconds:.2g}" for seconds in step_seconds)
+    text = f"optimization: {each} s a step and path, {_duration(per_path * recipe.path.paths)} if all take max_steps; "
+    text += f"gradients need {gradients * recipe.path.paths / 1e6:.0f} MB, {budget} {chunk / 1e6:.0f} MB"
+    yield Finding("cost", "ok", text)
+
+
+def _resident_bytes() -> float:
+    """Largest resident memory of this process so far (Linux counts in KiB, macOS in bytes)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(peak if sys.platform == "darwin" else peak * 1024)
+
+
+def _duration(seconds: float) -> str:
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 120
+        else f"{seconds / 60:.0f} min"
+        if seconds < 7200
+        else f"{seconds / 3600:.1f} h"
+    )
+
+
+_CHECKS: dict[str, Callable[[_Subject], Iterator[Finding]]] = {
+    "recipe": _files,
+    "ends": _ends,
+    "prior": _prior,
+    "energies": _energies,
+    "guess": _guess,
+    "cost": _cost,
+}
+_TRIALS = ("guess", "cost")
+_FATAL = ("recipe", "ends", "prior")

@@ -1,0 +1,176 @@
+"""Everything a run leaves: files, the manifest, one status per path."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tpsctl.optimize.base import Outcome, Status
+from tpsctl.output import figures, tables
+from tpsctl.output.trajectory import write_path, write_topology
+from tpsctl.prior.potentials import NamedPotential
+from tpsctl.recipe.sample import SampleRecipe
+from tpsctl.validation.energy import PathEnergies
+from tpsctl.workflows.doctor import versions
+from tpsctl.workflows.sample.assemble import System, path_seed
+from tpsctl.workflows.sample.batch import Batch
+from tpsctl.workflows.sample.trace import TERMS
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run with all its parts done, not yet written.
+
+    Attributes:
+        recipe: What was run.
+        system: The ends and what they are made of.
+        batch: All paths.
+        potential: The model potential they are drawn on; None for a molecule.
+    """
+
+    recipe: SampleRecipe
+    system: System
+    batch: Batch
+    potential: NamedPotential | None
+
+    @property
+    def outcome(self) -> Outcome:
+        """That of the last stage."""
+        return self.batch.stages[-1]
+
+    @property
+    def steps(self) -> list[int]:
+        """Optimizer steps of every path over all stages."""
+        return [sum(of_path) for of_path in zip(*(stage.steps for stage in self.batch.stages), strict=True)]
+
+
+def write_files(folder: Path, run: Finished) -> None:
+    """Trajectories, tables and figures."""
+    recipe, verdict, trace = run.recipe, run.batch.verdict, run.batch.trace
+    write_topology(folder, run.system.topology, run.system.ends[0], name=recipe.name)
+    for i, path in enumerate(run.batch.paths):
+        write_path(folder, i, path, run.system.topology, dt_ps=recipe.action.dt_ps, formats=recipe.output.trajectories)
+    columns = tables.path_columns(
+        status=run.outcome.status,
+        terms=run.outcome.terms,
+        steps=run.steps,
+        gradient_max=run.outcome.gradient_max,
+        profiles=verdict.profiles,
+        dihedrals=verdict.dihedrals,
+        valid=verdict.gate.verdicts,
+        seconds=trace.seconds,
+    ) | ({"channel": list(map(str, verdict.channels))} if verdict.channels else {})
+    tables.write_table(folder / "paths.csv", columns)
+    tables.write_table(
+        folder / "images.csv",
+        tables.image_columns(
+            profiles=verdict.profiles,
+            displacement_nm=None if verdict.energies is None else verdict.energies.displacement_nm,
+            gap_nm=verdict.gap_nm,
+            dihedrals=verdict.dihedrals,
+            gate=verdict.gate.columns,
+        ),
+    )
+    if recipe.output.figures:
+        _draw(folder / "figures", run)
+
+
+def _draw(folder: Path, run: Finished) -> None:
+    verdict, trace, name = run.batch.verdict, run.batch.trace, run.recipe.name
+    above = {kind: profile.above_start for kind, profile in verdict.profiles.items()}
+    if above:
+        figures.energy_profile(folder / "energy", above, title=name)
+    terms = {key: torch.stack([entry[key] for entry in trace.terms]) for key in trace.terms[0]}
+    shown = {key: value for key, value in terms.items() if key == "total" or bool((value != 0).any())}
+    figures.action_history(folder / "action", trace.steps, shown, title=name, stages=trace.stages)
+    for label, phi in verdict.dihedrals.items():
+        residue = label.removeprefix("phi ")
+        psi = verdict.dihedrals.get(f"psi {residue}")
+        if label.startswith("phi ") and psi is not None:
+            figures.ramachandran(
+                folder / f"ramachandran_{residue.lower()}",
+                phi,
+                psi,
+                title=f"{name}, {residue}",
+                above_start=above.get("raw"),
+            )
+    if run.potential is not None and run.batch.paths.shape[2:] == (1, 2):
+        figures.contour(folder / "contour", run.batch.paths, run.potential.energy, title=name)
+
+
+def describe(run: Finished, batches: Sequence[Batch]) -> dict[str, Any]:
+    """The manifest without the run's identity; seconds are summed over the batches, wherever they were done."""
+    paths, batch = [_path_entry(run, i) for i in range(len(run.batch.paths))], run.batch
+    machines = [each.facts["machine"] for each in batches]
+    laps = [each.facts["seconds"] for each in batches]
+    seconds = {name: round(sum(lap.get(name, 0.0) for lap in laps), 3) for name in laps[0]}
+    return {
+        "name": run.recipe.name,
+        "outcome": outcome(paths),
+        "requested": run.recipe.path.paths,
+        "produced": len(paths),
+        "valid": sum(entry["gate"] == "valid" for entry in paths),
+        "converged": sum(entry["status"] == Status.CONVERGED for entry in paths),
+        "paths": paths,
+        "guesses": asdict(batch.screening),
+        "stages": [
+            _stage_entry(stage, outcome) for (_, stage), outcome in zip(batch.trace.stages, batch.stages, strict=True)
+        ],
+        "energies": _protocol(batch.verdict.energies),
+        "notes": run.system.notes,
+        "batches": len(batches),
+        "started": min(each.facts["started"] for each in batches),
+        "seconds": seconds | {"total": round(sum(seconds.values()), 3)},
+        "versions": versions(),
+        "machines": [machine for i, machine in enumerate(machines) if machine not in machines[:i]],
+    }
+
+
+def _stage_entry(name: str, outcome: Outcome) -> dict[str, Any]:
+    """How many paths a stage left in which state."""
+    return {"stage": name, "steps": max(outcome.steps), "status": dict(Counter(s.value for s in outcome.status))}
+
+
+def _protocol(energies: PathEnergies | None) -> dict[str, Any] | None:
+    """How energies were computed."""
+    if energies is None:
+        return None
+    restraint = None if energies.restraint is None else asdict(energies.restraint)
+    return {"force_field": energies.force_field, "platform": energies.platform, "restraint": restraint}
+
+
+def outcome(paths: list[dict[str, Any]]) -> str:
+    """ "complete", "not_converged" or "not_valid": the worst of the paths'."""
+    if any(entry["gate"] != "valid" for entry in paths):
+        return "not_valid"
+    return "complete" if all(entry["status"] == Status.CONVERGED for entry in paths) else "not_converged"
+
+
+def _path_entry(run: Finished, i: int) -> dict[str, Any]:
+    outcome, verdict = run.outcome, run.batch.verdict
+    entry: dict[str, Any] = {
+        "path": i,
+        "channel": verdict.channels[i] if verdict.channels else None,
+        "seed": path_seed(run.recipe.seed, i),
+        "status": outcome.status[i].value,
+        "remedy": outcome.remedy[i],
+        "gate": verdict.gate.verdicts[i],
+        "steps": run.steps[i],
+        "action": {name: getattr(outcome.terms, name)[i].item() for name in ("total", *TERMS, "divergence_error")},
+        "gradient_max_per_nm": outcome.gradient_max[i].item(),
+        "largest_over_mean_gap": (verdict.gap_nm[i].max() / verdict.gap_nm[i].mean()).item(),
+    }
+    for kind, profile in verdict.profiles.items():
+        top = int(profile.highest_image[i])
+        entry[kind] = {
+            "highest_image": top,
+            "highest_energy_kj_per_mol": profile.energy[i, top].item(),
+            "barrier_forward_kj_per_mol": profile.barrier_forward[i].item(),
+            "barrier_backward_kj_per_mol": profile.barrier_backward[i].item(),
+            "dihedrals_deg": {name: math.degrees(angle[i, top]) for name, angle in verdict.dihedrals.items()},
+        }
+    return entry

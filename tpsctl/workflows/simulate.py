@@ -1,0 +1,109 @@
+"""`tpsctl simulate`: recipe -> molecular dynamics -> data set; a killed run goes on where it was."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from tpsctl.errors import Interrupted, RecipeError
+from tpsctl.jobs.interruption import RESUMABLE, TimeLimit, telling_how_to_go_on
+from tpsctl.jobs.lease import Lease, leased
+from tpsctl.jobs.snapshots import remove_leftovers
+from tpsctl.progress import Progress, Update
+from tpsctl.recipe import simulate as models
+from tpsctl.recipe.loader import require_files
+from tpsctl.simulation.simulate import (
+    MetadynamicsSampling,
+    PlainSampling,
+    SimulationProgress,
+    SimulationSettings,
+    run_simulation,
+)
+
+
+def simulate_recipe(
+    recipe: models.SimulateRecipe,
+    *,
+    out: Path | None,
+    workers: int | None,
+    progress: Progress,
+    max_hours: float | None = None,
+    command: str = "",
+) -> dict[str, Any]:
+    """Make the data set of a recipe; facts about it.
+
+    Args:
+        recipe: What is simulated.
+        out: Data set file instead of the recipe's.
+        workers: Processes at once; None for all cores.
+        progress: Told about finished parts.
+        max_hours: Time after which to stop, resumable; None for none.
+        command: The command that goes on, for messages.
+
+    Raises:
+        Interrupted: Told to stop; the finished parts are kept.
+    """
+    require_files(recipe)
+    file = (out or recipe.output.data).resolve()
+    if file.suffix != ".npz":
+        raise RecipeError(f"output.data: got {file.name}, expected a file that ends in .npz.")
+    parts, limit = file.with_name(f"{file.name}.parts"), TimeLimit(max_hours)
+    with ExitStack() as stack, telling_how_to_go_on(command), nullcontext() if file.exists() else _held(parts):
+        tasks: dict[str, Update] = {}
+
+        def on_progress(report: SimulationProgress) -> None:
+            if report.stage not in tasks:
+                stack.close()
+                tasks[report.stage] = stack.enter_context(progress.task(report.stage, round(report.total_ps)))
+            tasks[report.stage](round(report.done_ps), "ps")
+            if limit.near() and report.done_ps < report.total_ps:
+                raise Interrupted(f"stopped after {report.done_ps:g} ps of {report.stage}, all saved.", RESUMABLE)
+
+        dataset = run_simulation(simulation_settings(recipe), file, workers=workers, on_progress=on_progress)
+    return {
+        "name": recipe.name,
+        "file": str(file),
+        "atoms": dataset.topology.n_atoms,
+        "frames": len(dataset),
+        "trajectories": recipe.production.trajectories,
+        "temperature_k": dataset.temperature_k,
+        "biased": dataset.bias is not None,
+    }
+
+
+@contextmanager
+def _held(parts: Path) -> Iterator[None]:
+    """The folder of parts, by this process alone."""
+    with leased(Lease(parts / "lease.json")):
+        remove_leftovers(parts)
+        yield
+    shutil.rmtree(parts, ignore_errors=True)  # not reached after an error, when the parts are needed
+
+
+def simulation_settings(recipe: models.SimulateRecipe) -> SimulationSettings:
+    """The recipe in the words of `tpsctl.simulation`."""
+    molecule, dynamics, production = recipe.molecule, recipe.dynamics, recipe.production
+    return SimulationSettings(
+        structure=str(molecule.structure) if isinstance(molecule, models.MoleculeFileSection) else molecule.kind,
+        force_field=dynamics.force_field,
+        sampling=_sampling(recipe.sampling),
+        trajectories=production.trajectories,
+        duration_ps=production.duration_ps,
+        equilibration_ps=production.equilibration_ps,
+        frame_interval_ps=production.frame_interval_ps,
+        chunk_ps=production.chunk_ps,
+        dt_ps=dynamics.dt_ps,
+        friction_per_ps=dynamics.friction_per_ps,
+        temperature_k=dynamics.temperature_k,
+        seed=recipe.seed,
+        platform=dynamics.platform,
+    )
+
+
+def _sampling(
+    section: models.PlainSamplingSection | models.MetadynamicsSamplingSection,
+) -> PlainSampling | MetadynamicsSampling:
+    if isinstance(section, models.PlainSamplingSection):
+        return PlainSampling()
+    return MetadynamicsSampling(**section.model_dump(exclude={"kind"}))
