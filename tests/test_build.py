@@ -32,7 +32,7 @@ def build(root, tmp_path):
 
 def test_a_wheel_with_the_compiled_attention(build, compiler):
     name, libraries, _ = build(shlex.join(compiler))
-    assert "tpsctl/prior/network/_attend_default.so" in libraries
+    assert "tpsctl/networks/graph_transformer/_attend_default.so" in libraries
     assert "-py3-none-" in name
     assert "any" not in name
 
