@@ -41,8 +41,10 @@ from tpsctl.recipe import sample as models
 from tpsctl.recipe.loader import load_recipe
 from tpsctl.workflows.doctor import default_threads
 from tpsctl.workflows.sample import assemble
-from tpsctl.workflows.sample.batch import draw_guesses, optimize
+from tpsctl.workflows.sample.guesses import draw_guesses
 from tpsctl.workflows.sample.judge import judge
+from tpsctl.workflows.sample.optimization import optimize
+from tpsctl.workflows.sample.tools import Tools
 
 RECIPE = ROOT / "recipes" / "alanine_dipeptide.yaml"
 BENT = models.TorsionGuessSection(
@@ -89,15 +91,20 @@ class Study:
         """Screened initial paths of a kind."""
         recipe = self.recipe.model_copy(update={"path": self.recipe.path.model_copy(update={"guess": guess})})
         prior = self.prior("learned") if guess.kind == "latent" else self.classical
-        faults_of = assemble.make_faults(recipe, self.gate, self.energies)
-        return draw_guesses(recipe, prior, self.system, faults_of, self.progress)[0]
+        return draw_guesses(self.tools(recipe, prior), range(recipe.path.paths), self.progress)[0]
+
+    def tools(self, recipe: models.SampleRecipe, prior: Prior) -> Tools:
+        """The study's ends and judges with a recipe and a prior."""
+        tools = Tools(recipe, torch.device("cpu"), default_threads())
+        vars(tools).update(system=self.system, gate=self.gate, energy_model=self.energies, prior=prior)
+        return tools
 
     def optimized(self, name: str, start: str, guesses: Tensor, max_steps: int) -> None:
         """Optimize the guesses with a model, and add the row."""
         recipe = _for_control(self.recipe, name, max_steps)
         started = time.perf_counter()
         self.progress.say(f"{name}, {start} ...")
-        paths, outcomes, _ = optimize(recipe, self.prior(name), self.system, guesses, self.progress)
+        paths, outcomes = optimize(self.tools(recipe, self.prior(name)), guesses, self.progress)
         outcome = outcomes[-1]
         seconds = time.perf_counter() - started
         converged = sum(status == "converged" for status in outcome.status)
@@ -121,7 +128,7 @@ class Study:
 
     def add(self, name: str, start: str, paths: Tensor, *, converged: int | None, seconds: float, **extra: Any) -> None:
         """Judge paths and note what came of them."""
-        verdict = judge(self.recipe.validation, self.system, self.classical, paths, self.gate, self.energies)
+        verdict = judge(self.tools(self.recipe, self.classical), paths)
         raw, minimized = (verdict.profiles[kind] for kind in ("raw", "minimized"))
         angles = [verdict.dihedrals[f"{kind} ALA2"].rad2deg() for kind in ("phi", "psi")]
         top = torch.cat([angle.gather(1, raw.highest_image.unsqueeze(1)) for angle in angles], 1)

@@ -19,7 +19,8 @@ from tpsctl.jobs.shard import Shard
 from tpsctl.progress import Progress
 from tpsctl.recipe.loader import load_recipe
 from tpsctl.recipe.sample import SampleRecipe
-from tpsctl.workflows.sample.run import Settings, run_recipe
+from tpsctl.workflows.sample.run import run_recipe
+from tpsctl.workflows.sample.settings import RunSettings
 
 SHARDS = 1000
 MANY = ROOT / "runs" / "thousand_shards"
@@ -44,7 +45,7 @@ def prepare() -> None:
     recipe.write_text(TINY)
     loaded = load_recipe(recipe, SampleRecipe)
     for number in range(1, SHARDS + 1):
-        run_recipe(loaded, Settings(threads=1, shard=Shard(number, SHARDS), origin=(str(recipe),)), Progress())
+        run_recipe(loaded, RunSettings(threads=1, shard=Shard(number, SHARDS), origin=(str(recipe),)), Progress())
 
 
 def gather() -> None:

@@ -7,7 +7,8 @@ from tpsctl.progress import Progress
 from tpsctl.recipe.loader import load_recipe
 from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.workflows.sample.assemble import make_prior, make_system
-from tpsctl.workflows.sample.batch import Tools
+from tpsctl.workflows.sample.guesses import draw_guesses
+from tpsctl.workflows.sample.tools import Tools
 
 
 def drawn(root, guess, *, paths):
@@ -15,7 +16,7 @@ def drawn(root, guess, *, paths):
         root / "recipes/alanine_dipeptide.yaml", SampleRecipe, [f"path.guess={guess}", f"path.paths={paths}"]
     )
     tools = Tools(recipe, torch.device("cpu"), threads=1)
-    return tools.guesses(range(paths), Progress())
+    return draw_guesses(tools, range(paths), Progress())
 
 
 def test_latent_guesses_are_sound_and_smooth(root):

@@ -18,8 +18,10 @@ from tpsctl.jobs.side_by_side import run_side_by_side
 from tpsctl.progress import Progress
 from tpsctl.recipe.loader import load_recipe
 from tpsctl.recipe.sample import SampleRecipe
-from tpsctl.workflows.sample.batch import Tools
-from tpsctl.workflows.sample.run import Settings, make_plan, processes
+from tpsctl.workflows.sample.hardware import processes
+from tpsctl.workflows.sample.planning import make_plan
+from tpsctl.workflows.sample.settings import RunSettings
+from tpsctl.workflows.sample.tools import Tools
 
 TWO_PATHS = [
     "path.paths=2",
@@ -91,7 +93,7 @@ def plan(root, tmp_path):
 
     def planned(*origin):
         recipe = load_recipe(root / "recipes/alanine_dipeptide.yaml", SampleRecipe, TWO_PATHS)
-        settings = Settings(out=tmp_path / "run", origin=origin)
+        settings = RunSettings(out=tmp_path / "run", origin=origin)
         return recipe, settings, make_plan(recipe, settings, torch.device("cpu"))
 
     return planned
@@ -108,7 +110,7 @@ def test_there_are_as_many_processes_as_threads_batches_or_gpus(plan, monkeypatc
     one = ["--threads", "1", "--save-every", "300.0"]
     assert processes(planned, Tools(recipe, torch.device("cpu"), threads=1), settings) == [one]
     assert processes(planned, Tools(recipe, torch.device("cpu"), threads=16), settings) == [one, one]
-    in_shard = Settings(out=settings.out, origin=settings.origin, shard=Shard(1, 2))
+    in_shard = RunSettings(out=settings.out, origin=settings.origin, shard=Shard(1, 2))
     assert processes(planned, Tools(recipe, torch.device("cpu"), threads=16), in_shard) == [[]]
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
     gpus = processes(planned, Tools(recipe, torch.device("cuda"), threads=16), settings)

@@ -130,12 +130,13 @@ def sample(
     loaded, progress = _load(recipe, "sample", set_)
     from tpsctl.cli import show as summary
     from tpsctl.jobs.shard import Shard
-    from tpsctl.workflows.sample import run
+    from tpsctl.workflows.sample.run import run_recipe
+    from tpsctl.workflows.sample.settings import RunSettings
 
     part = None if shard is None else Shard.parse(shard)
     origin = _words_again(recipe, set_, device=device, threads=threads, maxh=maxh, scratch=scratch)
-    settings = run.Settings(out, overwrite, resume, part, device, threads, maxh, save_every, scratch, origin)
-    done = run.run_recipe(loaded, settings, progress)
+    settings = RunSettings(out, overwrite, resume, part, device, threads, maxh, save_every, scratch, origin)
+    done = run_recipe(loaded, settings, progress)
     if json_:
         typer.echo(json.dumps(summary.as_json(done), indent=2))
     else:
@@ -154,14 +155,15 @@ def gather(
     from tpsctl import console
     from tpsctl.cli import show as summary
     from tpsctl.workflows.sample import gather as flow
-    from tpsctl.workflows.sample import run
+    from tpsctl.workflows.sample.planning import run_directory
+    from tpsctl.workflows.sample.settings import RunSettings, scratch_folder
 
     if place.is_file():
         loaded, progress = _load(place, "gather", set_)
-        place = run.run_directory(loaded, run.Settings())
+        place = run_directory(loaded, RunSettings())
     else:
         progress = console.make_progress()
-    with run.scratch_folder(scratch) as folder:
+    with scratch_folder(scratch) as folder:
         manifest = flow.gather(place.resolve(), progress, scratch=folder)
     if json_:
         typer.echo(json.dumps(summary.as_json(manifest), indent=2))
@@ -183,9 +185,9 @@ def check(
     loaded, _ = _load(recipe, "check", set_)
     from tpsctl.cli import show as summary
     from tpsctl.workflows.sample import check as checks
-    from tpsctl.workflows.sample import run
+    from tpsctl.workflows.sample.settings import RunSettings
 
-    report = checks.check_recipe(loaded, run.Settings(out=out, device=device, threads=threads))
+    report = checks.check_recipe(loaded, RunSettings(out=out, device=device, threads=threads))
     if json_:
         typer.echo(json.dumps(report.as_json(), indent=2))
     else:

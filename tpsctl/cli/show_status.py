@@ -2,7 +2,7 @@
 
 from tpsctl.console import print_table
 from tpsctl.jobs.overview import FAILED, UNFINISHED, Overview
-from tpsctl.jobs.shard_view import Shard
+from tpsctl.jobs.shard_report import ShardReport
 from tpsctl.jobs.slurm.script import ranges
 
 
@@ -17,7 +17,7 @@ def show(overview: Overview) -> None:
     print_table(str(overview.directory), columns, rows, notes=_summary(overview))
 
 
-def _row(shard: Shard) -> list[str]:
+def _row(shard: ShardReport) -> list[str]:
     return [
         f"{shard.shard}/{shard.of}",
         shard.state,

@@ -12,8 +12,8 @@ from typing import Any
 
 from tpsctl.errors import RecipeError, TpsctlError
 from tpsctl.jobs.plan import Plan, read_plan
-from tpsctl.jobs.shard import Shard as Part
-from tpsctl.jobs.shard_view import Shard, in_words, judge
+from tpsctl.jobs.shard import Shard
+from tpsctl.jobs.shard_report import ShardReport, in_words, judge
 from tpsctl.jobs.slurm import client
 from tpsctl.jobs.slurm.client import Task
 from tpsctl.jobs.slurm.script import FOLDER, resubmit_command
@@ -36,7 +36,7 @@ class Overview:
     """
 
     directory: Path
-    shards: tuple[Shard, ...]
+    shards: tuple[ShardReport, ...]
     outcome: str | None
     gather: str
     notes: tuple[str, ...]
@@ -62,7 +62,7 @@ class Overview:
         if left and (self.directory / FOLDER / "array.sbatch").exists():
             return [resubmit_command(self.directory, left)]
         if left and self.plan is not None:
-            return [self.plan.command(Part(shard, self.shards[0].of)) for shard in left]
+            return [self.plan.command(Shard(shard, self.shards[0].of)) for shard in left]
         ready = bool(self.shards) and all(shard.state == "complete" for shard in self.shards)
         return [f"tpsctl gather {shlex.quote(str(self.directory))}"] if ready and not self.gather else []
 
@@ -153,6 +153,6 @@ def _latest(tasks: Iterable[Task]) -> dict[int | None, Task]:
     return {task.index: task for task in sorted(tasks, key=lambda task: task.job)}
 
 
-def _with_log(shard: Shard, directory: Path) -> Shard:
+def _with_log(shard: ShardReport, directory: Path) -> ShardReport:
     log = directory / FOLDER / f"shard_{shard.shard:04}.log"
     return replace(shard, log=str(log)) if log.exists() else shard

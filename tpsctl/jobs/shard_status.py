@@ -9,11 +9,11 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Literal
 
-State = Literal["running", "complete", "stopped", "failed"]
+ShardState = Literal["running", "complete", "stopped", "failed"]
 
 
 @dataclass
-class Status:
+class ShardStatus:
     """What is known of a shard.
 
     Attributes:
@@ -39,7 +39,7 @@ class Status:
     gpu: str | None = None
     batches_done: int = 0
     paths_done: int = 0
-    state: State = "running"
+    state: ShardState = "running"
     exit_code: int | None = None
     stage: str = ""
     step: int = 0
@@ -54,7 +54,7 @@ class Status:
 class StatusFile:
     """Writes a status, from the working thread and from the one that beats."""
 
-    def __init__(self, file: Path, status: Status) -> None:
+    def __init__(self, file: Path, status: ShardStatus) -> None:
         self.status = status
         self._file, self._lock = file, Lock()
 

@@ -6,7 +6,7 @@ import torch
 from tpsctl.recipe.loader import load_recipe
 from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.workflows.sample.assemble import make_stages
-from tpsctl.workflows.sample.batch import Tools
+from tpsctl.workflows.sample.tools import Tools
 
 ALANINE = "recipes/alanine_dipeptide.yaml"
 

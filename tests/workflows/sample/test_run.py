@@ -19,7 +19,8 @@ from tpsctl.recipe.loader import load_recipe
 from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.workflows.sample.check import check_recipe
 from tpsctl.workflows.sample.gather import gather
-from tpsctl.workflows.sample.run import Settings, run_recipe
+from tpsctl.workflows.sample.run import run_recipe
+from tpsctl.workflows.sample.settings import RunSettings
 
 DOUBLE_WELL = """\
 version: 1
@@ -42,11 +43,11 @@ def recipe(tmp_path):
 
 
 def run(recipe, *assignments, **settings):
-    return run_recipe(load_recipe(recipe, SampleRecipe, assignments), Settings(threads=1, **settings), Progress())
+    return run_recipe(load_recipe(recipe, SampleRecipe, assignments), RunSettings(threads=1, **settings), Progress())
 
 
 def check(recipe, *assignments):
-    return check_recipe(load_recipe(recipe, SampleRecipe, assignments), Settings(threads=1))
+    return check_recipe(load_recipe(recipe, SampleRecipe, assignments), RunSettings(threads=1))
 
 
 def test_a_run_leaves_everything_the_manifest_promises(recipe, tmp_path):
@@ -184,7 +185,7 @@ def test_an_unusable_device_is_a_usage_error(recipe):
         run(recipe, device="nonsense")
 
 
-ALANINE = Path(__file__).parents[2] / "recipes" / "alanine_dipeptide"
+ALANINE = Path(__file__).parents[3] / "recipes" / "alanine_dipeptide"
 CLASSICAL = f"""\
 version: 1
 name: classical
@@ -348,7 +349,7 @@ def test_overwriting_keeps_the_old_result_until_the_new_one_is_complete(recipe, 
 def fail_once(job):
     """Run a job whose validation fails."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tpsctl.workflows.sample.batch.judge", lambda *arguments: 1 / 0)
+        patch.setattr("tpsctl.workflows.sample.run.judge", lambda *arguments: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             job()
 

@@ -24,9 +24,11 @@ from tpsctl.progress import Progress
 from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.units import thermal_energy
 from tpsctl.workflows.sample import assemble
-from tpsctl.workflows.sample.batch import Tools
+from tpsctl.workflows.sample.guesses import draw_guesses
+from tpsctl.workflows.sample.hardware import use_hardware
 from tpsctl.workflows.sample.identity import identify
-from tpsctl.workflows.sample.run import Settings, use_hardware
+from tpsctl.workflows.sample.settings import RunSettings
+from tpsctl.workflows.sample.tools import Tools
 
 _TRIAL_STEPS = 1
 """Steps of each stage that are tried on one path, to see that they work and how long they take."""
@@ -34,7 +36,7 @@ _TRIAL_STEPS = 1
 _FITTING = 0.3
 """Score times noise width above which a structure looks strange to the prior."""
 
-Verdict = Literal["ok", "note", "warn", "FAIL"]
+Severity = Literal["ok", "note", "warn", "FAIL"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Finding:
     """One line of the report."""
 
     what: str
-    verdict: Verdict
+    verdict: Severity
     text: str
 
 
@@ -88,7 +90,7 @@ class Report:
         return {"recipe": self.recipe, "passed": self.passed, "findings": [asdict(f) for f in self.findings]}
 
 
-def check_recipe(recipe: SampleRecipe, settings: Settings, *, trial: bool = True) -> Report:
+def check_recipe(recipe: SampleRecipe, settings: RunSettings, *, trial: bool = True) -> Report:
     """Check everything a valid recipe names; without `trial`, leave out the guess and the trial steps."""
     started = time.monotonic()
     subject = _Subject(recipe, settings)
@@ -110,7 +112,7 @@ def check_recipe(recipe: SampleRecipe, settings: Settings, *, trial: bool = True
 class _Subject(Tools):
     """What a run is made with, and what only a check asks for; each made when it is first needed."""
 
-    def __init__(self, recipe: SampleRecipe, settings: Settings) -> None:
+    def __init__(self, recipe: SampleRecipe, settings: RunSettings) -> None:
         super().__init__(recipe, *use_hardware(settings))
         self.settings = settings
         self.guess_seconds = 0.0
@@ -127,7 +129,7 @@ class _Subject(Tools):
     @cached_property
     def guess(self) -> tuple[Tensor, Screening]:
         """The first path's."""
-        return self.guesses([0], Progress())
+        return draw_guesses(self, [0], Progress())
 
 
 def _files(subject: _Subject) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""The verdict on finished paths: gate and energies of every image, dihedrals, what is highest."""
+"""The verdicts on finished paths: gate and energies of every image, dihedrals, what is highest."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -9,16 +9,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tpsctl.molecule.geometry import dihedral
-from tpsctl.prior.base import Prior
-from tpsctl.recipe.sample import ValidationSection
 from tpsctl.validation.channels import find_channels
-from tpsctl.validation.energy import EnergyModel, PathEnergies, Profile, Restraint, path_energies
-from tpsctl.validation.geometry import GateReport, GeometryGate
+from tpsctl.validation.energy import PathEnergies, Profile, Restraint, path_energies
+from tpsctl.validation.geometry import GateReport
 from tpsctl.workflows.sample.assemble import System
+from tpsctl.workflows.sample.tools import Tools
 
 
 @dataclass(frozen=True)
-class Verdict:
+class PathVerdicts:
     """What validation says of a batch of paths.
 
     Attributes:
@@ -62,7 +61,7 @@ class Verdict:
         return tensors, facts
 
     @classmethod
-    def from_stored(cls, tensors: dict[str, Tensor], facts: dict[str, Any]) -> "Verdict":
+    def from_stored(cls, tensors: dict[str, Tensor], facts: dict[str, Any]) -> "PathVerdicts":
         """The verdict that `store` gave."""
 
         def below(prefix: str) -> dict[str, Tensor]:
@@ -82,26 +81,19 @@ class Verdict:
         return cls(gate, energies, below("dihedrals."), tensors["gap_nm"])
 
     @classmethod
-    def joined(cls, parts: "Sequence[Verdict]") -> "Verdict":
+    def joined(cls, parts: "Sequence[PathVerdicts]") -> "PathVerdicts":
         """Those of several batches as one."""
         tensors, facts = zip(*(part.store() for part in parts), strict=True)
         whole = {name: torch.cat([some[name] for some in tensors]) for name in tensors[0]}
         return cls.from_stored(whole, facts[0] | {"faults": [fault for some in facts for fault in some["faults"]]})
 
 
-def judge(
-    section: ValidationSection,
-    system: System,
-    prior: Prior,
-    paths: Float[Tensor, "path image bead dim"],
-    gate: GeometryGate,
-    energy_model: EnergyModel | None,
-) -> Verdict:
-    """Gate first, then energies: a minimizer would hide what the gate finds."""
-    return Verdict(
-        gate=gate.check(paths),
-        energies=_energies(section, prior, paths, energy_model),
-        dihedrals=_dihedrals(system, paths),
+def judge(tools: Tools, paths: Float[Tensor, "path image bead dim"]) -> PathVerdicts:
+    """Judge finished paths, nm: the gate first, then energies, because a minimizer would hide what the gate finds."""
+    return PathVerdicts(
+        gate=tools.gate.check(paths),
+        energies=_energies(tools, paths),
+        dihedrals=_dihedrals(tools.system, paths),
         gap_nm=paths.diff(dim=1).square().sum((2, 3)).div(paths.shape[2]).sqrt(),
     )
 
@@ -115,15 +107,14 @@ def _channels(energies: PathEnergies | None, dihedrals: Mapping[str, Tensor]) ->
     return tuple(find_channels(at_top, energies.raw.barrier_forward))
 
 
-def _energies(
-    section: ValidationSection, prior: Prior, paths: Tensor, energy_model: EnergyModel | None
-) -> PathEnergies | None:
-    if prior.potential is not None:
-        energy = prior.potential.energy(paths.flatten(0, 1)).detach().unflatten(0, paths.shape[:2])
-        return PathEnergies(Profile(energy), None, None, None, (prior.potential.name,), "")
-    if energy_model is None or section.energy is None:
+def _energies(tools: Tools, paths: Tensor) -> PathEnergies | None:
+    potential, wanted = tools.prior.potential, tools.recipe.validation.energy
+    if potential is not None:
+        energy = potential.energy(paths.flatten(0, 1)).detach().unflatten(0, paths.shape[:2])
+        return PathEnergies(Profile(energy), None, None, None, (potential.name,), "")
+    if tools.energy_model is None or wanted is None:
         return None
-    return path_energies(energy_model, paths, Restraint() if section.energy.minimize else None)
+    return path_energies(tools.energy_model, paths, Restraint() if wanted.minimize else None)
 
 
 def _dihedrals(system: System, paths: Tensor) -> dict[str, Tensor]:

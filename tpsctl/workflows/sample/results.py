@@ -17,12 +17,13 @@ from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.validation.energy import PathEnergies
 from tpsctl.workflows.doctor import versions
 from tpsctl.workflows.sample.assemble import System, path_seed
-from tpsctl.workflows.sample.batch import Batch
+from tpsctl.workflows.sample.batch import PathBatch
+from tpsctl.workflows.sample.tools import Tools
 from tpsctl.workflows.sample.trace import TERMS
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinishedRun:
     """A run with all its parts done, not yet written.
 
     Attributes:
@@ -34,12 +35,12 @@ class Finished:
 
     recipe: SampleRecipe
     system: System
-    batch: Batch
+    batch: PathBatch
     potential: NamedPotential | None
 
     @property
     def outcome(self) -> Outcome:
-        """That of the last stage."""
+        """How the last stage ended, which is how the run ended."""
         return self.batch.stages[-1]
 
     @property
@@ -48,7 +49,15 @@ class Finished:
         return [sum(of_path) for of_path in zip(*(stage.steps for stage in self.batch.stages), strict=True)]
 
 
-def write_files(folder: Path, run: Finished) -> None:
+def write_results(folder: Path, tools: Tools, batches: Sequence[PathBatch]) -> dict[str, Any]:
+    """Write all files of a run but its manifest into a new folder; the manifest without the run's identity."""
+    potential = None if tools.system.is_molecule else tools.prior.potential
+    run = FinishedRun(tools.recipe, tools.system, PathBatch.joined(batches), potential)
+    write_files(folder, run)
+    return describe(run, batches)
+
+
+def write_files(folder: Path, run: FinishedRun) -> None:
     """Trajectories, tables and figures."""
     recipe, verdict, trace = run.recipe, run.batch.verdict, run.batch.trace
     write_topology(folder, run.system.topology, run.system.ends[0], name=recipe.name)
@@ -79,14 +88,14 @@ def write_files(folder: Path, run: Finished) -> None:
         _draw(folder / "figures", run)
 
 
-def _draw(folder: Path, run: Finished) -> None:
+def _draw(folder: Path, run: FinishedRun) -> None:
     verdict, trace, name = run.batch.verdict, run.batch.trace, run.recipe.name
     above = {kind: profile.above_start for kind, profile in verdict.profiles.items()}
     if above:
         figures.energy_profile(folder / "energy", above, title=name)
     terms = {key: torch.stack([entry[key] for entry in trace.terms]) for key in trace.terms[0]}
     shown = {key: value for key, value in terms.items() if key == "total" or bool((value != 0).any())}
-    figures.action_history(folder / "action", trace.steps, shown, title=name, stages=trace.stages)
+    figures.action_history(folder / "action", range(trace.steps), shown, title=name, stages=trace.stages)
     for label, phi in verdict.dihedrals.items():
         residue = label.removeprefix("phi ")
         psi = verdict.dihedrals.get(f"psi {residue}")
@@ -102,7 +111,7 @@ def _draw(folder: Path, run: Finished) -> None:
         figures.contour(folder / "contour", run.batch.paths, run.potential.energy, title=name)
 
 
-def describe(run: Finished, batches: Sequence[Batch]) -> dict[str, Any]:
+def describe(run: FinishedRun, batches: Sequence[PathBatch]) -> dict[str, Any]:
     """The manifest without the run's identity; seconds are summed over the batches, wherever they were done."""
     paths, batch = [_path_entry(run, i) for i in range(len(run.batch.paths))], run.batch
     machines = [each.facts["machine"] for each in batches]
@@ -150,7 +159,7 @@ def outcome(paths: list[dict[str, Any]]) -> str:
     return "complete" if all(entry["status"] == Status.CONVERGED for entry in paths) else "not_converged"
 
 
-def _path_entry(run: Finished, i: int) -> dict[str, Any]:
+def _path_entry(run: FinishedRun, i: int) -> dict[str, Any]:
     outcome, verdict = run.outcome, run.batch.verdict
     entry: dict[str, Any] = {
         "path": i,

@@ -1,160 +1,79 @@
-"""The main job: recipe -> batches of paths, each guessed, optimized and judged -> files; resumable at any moment."""
+"""The main job: a recipe in; paths guessed, optimized, judged and written."""
 
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from tpsctl.errors import RecipeError
-from tpsctl.jobs.plan import Plan, open_plan
-from tpsctl.jobs.shard import WHOLE, Shard
-from tpsctl.jobs.side_by_side import run_side_by_side
-from tpsctl.jobs.store import write_state
-from tpsctl.jobs.watch import Watch, watching
+from tpsctl.jobs.batches import BatchedJob, StoredBatch
+from tpsctl.jobs.keeper import ShardKeeper
 from tpsctl.progress import Progress
 from tpsctl.recipe.sample import SampleRecipe
-from tpsctl.workflows.doctor import default_threads
-from tpsctl.workflows.sample.batch import Tools, work_on
-from tpsctl.workflows.sample.gather import gather, read_batch
-from tpsctl.workflows.sample.identity import identify
-
-BATCH_PATHS = {"cpu": 2, "cuda": 32}
-"""Paths per batch by type of device, where the recipe does not say."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Where and how a run is done; nothing here changes the result.
-
-    Attributes:
-        out: Run directory instead of the recipe's.
-        overwrite: Whether an earlier result may be replaced, and unfinished work thrown away.
-        resume: Whether there must be something to go on with.
-        shard: Which of the batches; None for all, and the files of the result.
-        device: "auto", "cpu", "cuda" or "cuda:N".
-        threads: CPU threads; None for all.
-        max_hours: Time after which to stop, resumable; None for none.
-        save_every_s: Seconds between two snapshots: what a kill can cost.
-        scratch: Folder on a local disk; None for $SLURM_TMPDIR or $TMPDIR.
-        origin: Words after `tpsctl sample` that run the recipe again, for messages.
-    """
-
-    out: Path | None = None
-    overwrite: bool = False
-    resume: bool = False
-    shard: Shard | None = None
-    device: str = "auto"
-    threads: int | None = None
-    max_hours: float | None = None
-    save_every_s: float = 300.0
-    scratch: Path | None = None
-    origin: tuple[str, ...] = ()
+from tpsctl.workflows.sample.batch import Attempt, PathBatch, now
+from tpsctl.workflows.sample.clock import Clock
+from tpsctl.workflows.sample.guesses import draw_guesses
+from tpsctl.workflows.sample.hardware import use_hardware
+from tpsctl.workflows.sample.judge import judge
+from tpsctl.workflows.sample.optimization import optimize
+from tpsctl.workflows.sample.results import write_results
+from tpsctl.workflows.sample.settings import RunSettings
+from tpsctl.workflows.sample.survive import survive
+from tpsctl.workflows.sample.tools import Tools
 
 
-def run_recipe(recipe: SampleRecipe, settings: Settings, progress: Progress) -> dict[str, Any]:
+def run_recipe(recipe: SampleRecipe, settings: RunSettings, progress: Progress) -> dict[str, Any]:
     """Run a recipe or a shard of it, go on with it, or find that it was run; the manifest, or what the shard did."""
-    if settings.shard and settings.overwrite:
-        raise RecipeError("--overwrite: throws the work of all shards away; not with --shard. Choose another --out.")
-    device, threads = use_hardware(settings)
-    found = open_plan(make_plan(recipe, settings, device), overwrite=settings.overwrite, resume=settings.resume)
-    if not isinstance(found, Plan):
-        directory = run_directory(recipe, settings)
-        progress.say(f"{directory}: this recipe was run here already; nothing to do (--overwrite runs it again).")
-        return found | {"directory": str(directory)}
-    tools = Tools(recipe, device, threads)
-    options = processes(found, tools, settings)
-    with scratch_folder(settings.scratch) as scratch:
-        if len(options) > 1:
-            run_side_by_side(found, options, progress)
-            return gather(found.directory, progress, scratch=scratch)
-        done = work(found, tools, settings, scratch, progress)
-        return done if settings.shard else gather(found.directory, progress, scratch=scratch)
+    tools = Tools(recipe, *use_hardware(settings))
+    return survive(PathSearch(tools, progress), tools, settings, progress)
 
 
-def processes(plan: Plan, tools: Tools, settings: Settings) -> list[list[str]]:
-    """Options of the processes that share the work: one for each GPU, or for each CPU thread; at most one per batch.
+class PathSearch(BatchedJob):
+    """The paths of a recipe, batch by batch: guess, optimize, judge; then write them all."""
 
-    One process, with no options, for a shard, for a model potential, and for networks that use all threads at once.
-    """
-    missing = sum(not plan.batch_file(batch).exists() for batch in range(plan.batches))
-    saving = ["--save-every", str(settings.save_every_s)]
-    if settings.shard or not settings.origin:
-        return [[]]
-    if tools.device.type == "cuda" and settings.device in ("auto", "cuda"):
-        return [["--device", f"cuda:{gpu}", *saving] for gpu in range(min(torch.cuda.device_count(), missing))]
-    if tools.device.type == "cpu" and tools.system.is_molecule and tools.prior.one_thread:
-        return [["--threads", "1", *saving] for _ in range(min(tools.threads, missing))]
-    return [[]]
+    def __init__(self, tools: Tools, progress: Progress) -> None:
+        self._tools, self._progress = tools, progress
 
+    def compute(self, numbers: range, keeper: ShardKeeper) -> StoredBatch:
+        """Guess, optimize and judge the paths of these numbers."""
+        attempt = self._begin(numbers, keeper)
+        paths, stages = self._optimize(attempt, keeper)
+        attempt.clock.lap("optimize")
+        keeper.enter(stage="validation")
+        self._progress.say(f"validating {len(paths)} x {paths.shape[1]} images ...")
+        verdict = judge(self._tools, paths)
+        attempt.clock.lap("validate")
+        facts = attempt.facts | {"seconds": attempt.clock.seconds}
+        return PathBatch(paths, stages, attempt.trace, attempt.screening, verdict, facts).store()
 
-def work(plan: Plan, tools: Tools, settings: Settings, scratch: Path | None, progress: Progress) -> dict[str, Any]:
-    """All batches of a shard that are not there yet; what the shard has done."""
-    shard = settings.shard or WHOLE
-    watch = Watch(plan, shard, settings.save_every_s, settings.max_hours, scratch, progress)
-    watch.status.gpu = tools.machine["gpu"]
-    good = True
-    with watching(watch):
-        for number in plan.batches_of(shard):
-            batch = read_batch(plan, number)
-            if batch is None:
-                progress.say(f"batch {number + 1} of {plan.batches}: {_words(plan.numbers(number))}")
-                watch.begin(number)
-                batch = work_on(plan.numbers(number), tools, watch, progress)
-                tensors, facts = batch.store()
-                write_state(plan.batch_file(number), tensors, facts | {"digest": plan.digest})
-            watch.finish(number)
-            good = good and batch.is_good
-        watch.complete(good=good)
-    return watch.summary()
+    def is_good(self, batch: StoredBatch) -> bool:
+        """Whether every path of a batch converged and passed the gate."""
+        return PathBatch.from_stored(*batch).is_good
 
+    def write(self, folder: Path, batches: Sequence[StoredBatch]) -> dict[str, Any]:
+        """Write trajectories, tables and figures of all batches; the manifest."""
+        return write_results(folder, self._tools, [PathBatch.from_stored(*batch) for batch in batches])
 
-def make_plan(recipe: SampleRecipe, settings: Settings, device: torch.device) -> Plan:
-    """What a new run of this recipe would compute, and in which batches."""
-    directory = run_directory(recipe, settings)
-    size = recipe.path.batch_paths or BATCH_PATHS.get(device.type, BATCH_PATHS["cuda"])
-    origin = (*settings.origin, "--out", str(directory))
-    replaces = settings.overwrite and (directory / "manifest.json").exists()
-    return Plan(directory, identify(recipe), recipe.path.paths, size, replaces, origin)
+    def _begin(self, numbers: range, keeper: ShardKeeper) -> Attempt:
+        """Draw the guesses, or take up what an interrupted attempt saved last."""
+        saved = keeper.newest()
+        if saved is not None:
+            attempt = Attempt.from_snapshot(*saved, self._tools.device)
+            self._progress.say(f"going on after step {attempt.trace.steps} of paths {numbers[0]} to {numbers[-1]}")
+            return attempt
+        keeper.enter(stage="guess")
+        clock, facts = Clock(), {"machine": self._tools.machine, "started": now()}
+        paths, screening = draw_guesses(self._tools, numbers, self._progress)
+        clock.lap("guess")
+        return Attempt(paths, screening, clock, facts)
 
-
-def run_directory(recipe: SampleRecipe, settings: Settings) -> Path:
-    """Where the result goes."""
-    return (settings.out or recipe.output.directory).resolve()
-
-
-def use_hardware(settings: Settings) -> tuple[torch.device, int]:
-    """The device and the number of threads, set for torch."""
-    threads = settings.threads or default_threads()
-    torch.set_num_threads(threads)
-    name = settings.device
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise RecipeError(f"--device {name}: not usable here: {reason}. `tpsctl doctor` lists devices.") from None
-    return device, threads
-
-
-@contextmanager
-def scratch_folder(wanted: Path | None) -> Iterator[Path | None]:
-    """A folder of our own on a local disk, gone at the end; None where there is no such disk."""
-    place = wanted or next((Path(p) for name in ("SLURM_TMPDIR", "TMPDIR") if (p := os.environ.get(name))), None)
-    if place is None:
-        yield None
-        return
-    if not place.is_dir():
-        raise RecipeError(f"--scratch {place}: no such folder. Make it, or name another.")
-    with tempfile.TemporaryDirectory(prefix="tpsctl-", dir=place, ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
-
-
-def _words(numbers: range) -> str:
-    return f"paths {numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else f"path {numbers[0]}"
+    def _optimize(self, attempt: Attempt, keeper: ShardKeeper) -> tuple[Any, Any]:
+        """Optimize from where the attempt is; snapshots are taken on the way."""
+        with keeper.between_steps(lambda state: keeper.save(*attempt.snapshot(state))) as between_steps:
+            return optimize(
+                self._tools,
+                attempt.paths,
+                self._progress,
+                trace=attempt.trace,
+                state=attempt.state,
+                on_step=keeper.on_step,
+                between_steps=between_steps,
+            )

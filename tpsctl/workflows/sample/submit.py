@@ -25,8 +25,8 @@ from tpsctl.jobs.slurm.script import OWN, Submission, array_script, as_time, gat
 from tpsctl.progress import Progress
 from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.workflows.sample.check import Estimate, check_recipe
-from tpsctl.workflows.sample.run import Settings as RunSettings
-from tpsctl.workflows.sample.run import make_plan
+from tpsctl.workflows.sample.planning import make_plan
+from tpsctl.workflows.sample.settings import RunSettings
 
 _SHORTEST_S, _LONGEST_S = 600.0, 86400.0
 """Limits of the time that is asked for when --time is not given; a longer run goes on after a requeue."""

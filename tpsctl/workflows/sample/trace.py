@@ -17,35 +17,38 @@ class Trace:
     """How the action went down: one entry per optimizer step, over all stages."""
 
     started: float = field(default_factory=time.monotonic)
-    steps: list[int] = field(default_factory=list)
     terms: list[dict[str, Tensor]] = field(default_factory=list)
     stages: list[tuple[int, str]] = field(default_factory=list)
     seconds: Tensor = field(default_factory=lambda: torch.empty(0))
 
+    @property
+    def steps(self) -> int:
+        """Number of steps so far, over all stages."""
+        return len(self.terms)
+
     def note(self, report: StepReport) -> None:
+        """Add a step."""
         now = time.monotonic() - self.started
         if len(self.seconds) != len(report.active):
             self.seconds = torch.zeros(len(report.active))
         self.seconds[report.active.cpu()] = now
         if not self.stages or self.stages[-1][1] != report.stage:
-            self.stages.append((len(self.steps), report.stage))
-        self.steps.append(len(self.steps))
+            self.stages.append((self.steps, report.stage))
         names = ("total", *TERMS)
         self.terms.append({name: getattr(report.terms, name).detach().cpu().clone() for name in names})
 
     @classmethod
     def joined(cls, traces: "Sequence[Trace]") -> "Trace":
-        """Those of several batches as one, stage by stage: whoever was done earlier keeps its last values."""
+        """Several batches as one, stage by stage; a batch that needed fewer steps keeps its last values."""
         names = [name for _, name in traces[0].stages]
         whole = cls(seconds=torch.cat([trace.seconds for trace in traces]))
         for number, name in enumerate(names):
             parts = [trace.of_stage(number) for trace in traces]
             length = max(map(len, parts))
-            whole.stages.append((len(whole.steps), name))
+            whole.stages.append((whole.steps, name))
             for step in range(length):
                 entries = [part[min(step, len(part) - 1)] for part in parts]
                 whole.terms.append({key: torch.cat([entry[key] for entry in entries]) for key in entries[0]})
-                whole.steps.append(len(whole.steps))
         return whole
 
     def of_stage(self, number: int) -> list[dict[str, Tensor]]:
@@ -65,7 +68,6 @@ class Trace:
         count, seconds = len(tensors["total"]), tensors["seconds"]
         return cls(
             started=time.monotonic() - float(seconds.max()),
-            steps=list(range(count)),
             terms=[{name: tensors[name][k] for name in names} for k in range(count)],
             stages=[(int(start), str(name)) for start, name in stages],
             seconds=seconds,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ from tpsctl.jobs.interruption import RESUMABLE, noted_interruptions
 from tpsctl.jobs.lease import Lease, leased
 from tpsctl.jobs.plan import Plan, require_idle
 from tpsctl.jobs.shard import Shard
-from tpsctl.jobs.shard_status import Status, StatusFile
-from tpsctl.jobs.snapshots import Snapshots, remove_leftovers
+from tpsctl.jobs.shard_status import ShardStatus, StatusFile
+from tpsctl.jobs.snapshots import Content, Snapshots, remove_leftovers
 from tpsctl.optimize.base import StepReport
 from tpsctl.optimize.state import BetweenSteps, State
 from tpsctl.progress import Progress
@@ -23,44 +24,51 @@ _WORTH_SAVING_S = 10.0
 """Seconds of work that a kill during validation may cost; a batch with more is saved before."""
 
 
-class Watch:
-    """Over one shard, from `watching` until its end.
+@dataclass(frozen=True)
+class KeepingSettings:
+    """How the work of a shard is kept; nothing here changes the result.
 
     Attributes:
-        snapshots: Those of the batch under way.
+        max_hours: Time after which to stop, resumable; None for none.
+        save_every_s: Seconds between two snapshots: what a kill can cost.
+        scratch: Folder on a fast local disk where snapshots are written first; None to write them in place.
+    """
+
+    max_hours: float | None = None
+    save_every_s: float = 300.0
+    scratch: Path | None = None
+
+
+class ShardKeeper:
+    """Keeps the state of one shard from `keeping` until its end.
+
+    Attributes:
+        snapshots: The snapshots of the batch under way.
         status: What is known of the shard.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        shard: Shard,
-        save_every_s: float,
-        max_hours: float | None,
-        scratch: Path | None,
-        progress: Progress,
-    ) -> None:
-        self.plan, self.shard, self._every_s, self._max_hours = plan, shard, save_every_s, max_hours
-        self._scratch, self._progress = scratch, progress
+    def __init__(self, plan: Plan, shard: Shard, settings: KeepingSettings, progress: Progress) -> None:
+        self.plan, self.shard, self._settings, self._progress = plan, shard, settings, progress
         self.folder = plan.shard_folder(shard)
         batches = plan.batches_of(shard)
         paths = sum(len(plan.numbers(batch)) for batch in batches)
-        self.status = Status(shard.number, shard.of, batches, paths)
+        self.status = ShardStatus(shard.number, shard.of, batches, paths)
         self.file = StatusFile(self.folder / "status.json", self.status)
         self.lost: Callable[[], bool] = lambda: False
         self.snapshots = self._snapshots("none")
 
     @property
     def resume_command(self) -> str:
+        """The command that goes on with this shard."""
         return self.plan.command(self.shard)
 
     def begin(self, batch: int) -> None:
-        """The next batch."""
+        """Note that the work on this batch begins."""
         self.snapshots = self._snapshots(f"running-{batch:05d}")
-        self.tell(stage="")
+        self.enter(stage="")
 
     def finish(self, batch: int) -> None:
-        """A batch is done, and its file written."""
+        """Note that a batch is done and its file is written."""
         self.snapshots.clear()
         self.status.batches_done += 1
         self.status.paths_done += len(self.plan.numbers(batch))
@@ -68,7 +76,7 @@ class Watch:
         self.file.write()
 
     def complete(self, *, good: bool) -> None:
-        """All batches are done."""
+        """Note that all batches are done, and whether every path is converged and valid."""
         self.status.state, self.status.stage, self.status.exit_code = "complete", "", 0 if good else NOT_VALID
 
     def summary(self) -> dict[str, Any]:
@@ -83,13 +91,25 @@ class Watch:
             "batches_missing_of_all_shards": len(missing),
         }
 
-    def tell(self, *, stage: str) -> None:
-        """What is done now."""
+    def newest(self) -> Content | None:
+        """What an interrupted attempt at this batch saved last; None if it saved nothing."""
+        return self.snapshots.newest()
+
+    def save(self, tensors: State, facts: dict[str, Any]) -> None:
+        """Keep a snapshot of the batch under way.
+
+        Raises:
+            OutputError: It cannot be written; those before it stay.
+        """
+        self.snapshots.save(tensors, facts)
+
+    def enter(self, *, stage: str) -> None:
+        """Note which part of the work begins now."""
         self.status.stage, self.status.step = stage, 0
         self.file.write()
 
     def on_step(self, report: StepReport) -> None:
-        """Note a step of the optimizer; the first is written at once, the others with the next beat."""
+        """Note a step of the optimizer; the first is written at once, the others with the next heartbeat."""
         first = self.status.step == 0
         self.status.stage, self.status.step = report.stage, report.step
         self.status.action_total = report.terms.total.tolist()
@@ -98,9 +118,9 @@ class Watch:
 
     @contextmanager
     def between_steps(self, save: Callable[[State], None]) -> Iterator[BetweenSteps]:
-        """A hook that saves a snapshot when it is due, or when the job is told to stop, which it then does."""
+        """Give a hook that saves a snapshot when it is due, or when the job is told to stop, which it then does."""
         latest: list[Callable[[], State]] = []
-        with noted_interruptions(self._max_hours) as asked:
+        with noted_interruptions(self._settings.max_hours) as asked:
 
             def hook(take: Callable[[], State]) -> None:
                 latest[:] = [take]
@@ -117,36 +137,43 @@ class Watch:
                 save(latest[0]())
 
     def _snapshots(self, name: str) -> Snapshots:
-        every_s, say = self._every_s, self._progress.say
-        return Snapshots(self.folder, name, self.plan.digest, every_s=every_s, say=say, scratch=self._scratch)
+        settings = self._settings
+        return Snapshots(
+            self.folder,
+            name,
+            self.plan.digest,
+            every_s=settings.save_every_s,
+            say=self._progress.say,
+            scratch=settings.scratch,
+        )
 
 
 @contextmanager
-def watching(watch: Watch) -> Iterator[None]:
+def keeping(keeper: ShardKeeper) -> Iterator[None]:
     """Hold the lease of a shard, keep its status, and say at the end how to go on."""
-    with leased(Lease(watch.folder / "lease.json"), also=watch.file.write) as watch.lost:
-        require_idle(watch.plan, watch.shard)
-        remove_leftovers(watch.folder)
-        watch.file.write()
+    with leased(Lease(keeper.folder / "lease.json"), also=keeper.file.write) as keeper.lost:
+        require_idle(keeper.plan, keeper.shard)
+        remove_leftovers(keeper.folder)
+        keeper.file.write()
         try:
             yield
         except BaseException as error:
-            raise _ended(watch, error) from None
+            raise _ended(keeper, error) from None
         finally:
-            watch.file.write()
+            keeper.file.write()
 
 
-def _ended(watch: Watch, error: BaseException) -> BaseException:
-    """Note in the status how the work ended; what ended it, or an `Interrupted` that says how to go on."""
+def _ended(keeper: ShardKeeper, error: BaseException) -> BaseException:
+    """Note in the status how the work ended; give what ended it, or an `Interrupted` that says how to go on."""
     code = _exit_code(error)
-    status = watch.status
+    status = keeper.status
     status.exit_code, status.message = code, str(error)
     status.state = "stopped" if code in (RESUMABLE, 130, 143) else "failed"
     if status.state == "failed":
         return error
     what = str(error) if isinstance(error, Interrupted) else "interrupted; what was saved before is there."
     status.message = what
-    return Interrupted(f"{what}\nGo on with: {watch.resume_command}", code)
+    return Interrupted(f"{what}\nGo on with: {keeper.resume_command}", code)
 
 
 def _exit_code(error: BaseException) -> int:

@@ -23,7 +23,7 @@ _ENDED_BY = {
 
 
 @dataclass(frozen=True)
-class Shard:
+class ShardReport:
     """What is known of one shard.
 
     Attributes:
@@ -67,7 +67,7 @@ class Shard:
     log: str | None = None
 
 
-def judge(record: dict[str, Any], task: Task | None, *, slurm_answers: bool) -> Shard:
+def judge(record: dict[str, Any], task: Task | None, *, slurm_answers: bool) -> ShardReport:
     """What a shard's own record and Slurm together say of it.
 
     Args:
@@ -78,7 +78,7 @@ def judge(record: dict[str, Any], task: Task | None, *, slurm_answers: bool) -> 
     slurm = record.get("slurm") or {}
     actions = record.get("action_total") or []
     array_job, index = slurm.get("array_job"), slurm.get("array_task")
-    shard = Shard(
+    shard = ShardReport(
         shard=record["shard"],
         of=record["of"],
         state=record.get("state", "waiting"),
@@ -112,14 +112,14 @@ def _gone(record: dict[str, Any], task: Task | None, slurm_answers: bool) -> boo
     return record.get("host") == socket.gethostname() and pid is not None and not lives(pid)
 
 
-def _judge_waiting(shard: Shard, task: Task | None, gone: bool) -> Shard:
+def _judge_waiting(shard: ShardReport, task: Task | None, gone: bool) -> ShardReport:
     """It has said nothing yet."""
     if gone:
         return replace(shard, state="lost", note=_ended(task))
     return shard if task is None else replace(shard, state="running", note="starting")
 
 
-def _judge_running(shard: Shard, task: Task | None, gone: bool) -> Shard:
+def _judge_running(shard: ShardReport, task: Task | None, gone: bool) -> ShardReport:
     """Its file says running: is it? A process that is gone may have left a file of a moment ago."""
     silent = shard.silent_s is None or shard.silent_s > SILENT_S
     if gone and (silent or task is not None):
@@ -127,16 +127,16 @@ def _judge_running(shard: Shard, task: Task | None, gone: bool) -> Shard:
     return replace(shard, note=f"silent; {shard.note}".rstrip("; ")) if silent else shard
 
 
-def _judge_ended(shard: Shard, task: Task | None, gone: bool) -> Shard:
+def _judge_ended(shard: ShardReport, task: Task | None, gone: bool) -> ShardReport:
     """Stopped or failed, unless it has been started again and has not spoken yet."""
     return shard if task is None or gone else replace(shard, state="running", note="ending, or starting again")
 
 
-def _judge_complete(shard: Shard, task: Task | None, gone: bool) -> Shard:
+def _judge_complete(shard: ShardReport, task: Task | None, gone: bool) -> ShardReport:
     return replace(shard, note="a path is not converged or not valid") if shard.exit_code == _NOT_VALID else shard
 
 
-_JUDGES: dict[str, Callable[[Shard, Task | None, bool], Shard]] = {
+_JUDGES: dict[str, Callable[[ShardReport, Task | None, bool], ShardReport]] = {
     "waiting": _judge_waiting,
     "running": _judge_running,
     "stopped": _judge_ended,

@@ -1,0 +1,36 @@
+"""What a run of a recipe would compute, in which batches, and where its result goes."""
+
+from pathlib import Path
+
+import torch
+
+from tpsctl.errors import RecipeError
+from tpsctl.jobs.plan import Plan
+from tpsctl.recipe.sample import SampleRecipe
+from tpsctl.workflows.sample.hardware import BATCH_PATHS
+from tpsctl.workflows.sample.identity import identify
+from tpsctl.workflows.sample.settings import RunSettings
+
+
+def make_plan(recipe: SampleRecipe, settings: RunSettings, device: torch.device) -> Plan:
+    """The plan of a new run of this recipe."""
+    directory = run_directory(recipe, settings)
+    size = recipe.path.batch_paths or BATCH_PATHS.get(device.type, BATCH_PATHS["cuda"])
+    origin = (*settings.origin, "--out", str(directory))
+    replaces = settings.overwrite and (directory / "manifest.json").exists()
+    return Plan(directory, identify(recipe), recipe.path.paths, size, replaces, origin)
+
+
+def run_directory(recipe: SampleRecipe, settings: RunSettings) -> Path:
+    """Where the result goes."""
+    return (settings.out or recipe.output.directory).resolve()
+
+
+def require_unchanged(recipe: SampleRecipe, plan: Plan) -> None:
+    """Refuse to gather batches that were made from other input files than are there now.
+
+    Raises:
+        RecipeError: An input file has changed since.
+    """
+    if identify(recipe)["digest"] != plan.digest:
+        raise RecipeError(f"{plan.directory}: an input file has changed since the batches were made. Restore it.")

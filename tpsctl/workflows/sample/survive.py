@@ -1,0 +1,53 @@
+"""What wraps a run from outside: its plan, its shards and processes, and the end of it.
+
+The batches of a run are the same for any number of shards and processes, and a kill at any moment loses at most what
+was done since the last snapshot (docs/batch.md). What a batch is, and what is written of all, the job says.
+"""
+
+from typing import Any
+
+from tpsctl.errors import RecipeError
+from tpsctl.jobs.batches import BatchedJob, compute_batches, gather_batches
+from tpsctl.jobs.keeper import KeepingSettings, ShardKeeper
+from tpsctl.jobs.plan import Plan, open_plan
+from tpsctl.jobs.shard import WHOLE
+from tpsctl.jobs.side_by_side import run_side_by_side
+from tpsctl.progress import Progress
+from tpsctl.workflows.sample.hardware import processes
+from tpsctl.workflows.sample.planning import make_plan, require_unchanged
+from tpsctl.workflows.sample.settings import RunSettings, scratch_folder
+from tpsctl.workflows.sample.tools import Tools
+
+
+def survive(job: BatchedJob, tools: Tools, settings: RunSettings, progress: Progress) -> dict[str, Any]:
+    """Do a job or a shard of it, go on with it, or find that it was done; the manifest, or what the shard did.
+
+    Raises:
+        RecipeError: The run directory belongs to another recipe, or the settings contradict each other.
+        Interrupted: The job was told to stop; what it had done is saved.
+    """
+    if settings.shard and settings.overwrite:
+        raise RecipeError("--overwrite: throws the work of all shards away; not with --shard. Choose another --out.")
+    wanted = make_plan(tools.recipe, settings, tools.device)
+    plan = open_plan(wanted, overwrite=settings.overwrite, resume=settings.resume)
+    if not isinstance(plan, Plan):
+        where = wanted.directory
+        progress.say(f"{where}: this recipe was run here already; nothing to do (--overwrite runs it again).")
+        return plan | {"directory": str(where)}
+    options = processes(plan, tools, settings)
+    with scratch_folder(settings.scratch) as scratch:
+        if len(options) > 1:
+            run_side_by_side(plan, options, progress)
+        else:
+            keeping = KeepingSettings(settings.max_hours, settings.save_every_s, scratch)
+            keeper = ShardKeeper(plan, settings.shard or WHOLE, keeping, progress)
+            keeper.status.gpu = tools.machine["gpu"]
+            done = compute_batches(job, plan, keeper, progress)
+            if settings.shard:
+                return done
+
+        def the_same(gathered: Plan) -> BatchedJob:
+            require_unchanged(tools.recipe, gathered)
+            return job
+
+        return gather_batches(plan.directory, the_same, progress, scratch=scratch)

@@ -1,0 +1,57 @@
+"""What every batch of paths of a recipe is made with."""
+
+import os
+import platform
+import socket
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from tpsctl.jobs.shard_status import slurm_ids
+from tpsctl.prior.base import Prior
+from tpsctl.recipe.sample import SampleRecipe
+from tpsctl.validation.energy import EnergyModel
+from tpsctl.validation.geometry import GeometryGate
+from tpsctl.workflows.sample import assemble
+
+
+class Tools:
+    """The ends, the prior and the judges of a recipe, each made when it is first needed."""
+
+    def __init__(self, recipe: SampleRecipe, device: torch.device, threads: int) -> None:
+        self.recipe, self.device, self.threads = recipe, device, threads
+
+    @cached_property
+    def system(self) -> assemble.System:
+        """The two ends and what they are made of."""
+        return assemble.make_system(self.recipe.endpoints)
+
+    @cached_property
+    def prior(self) -> Prior:
+        """The prior on its device."""
+        return assemble.make_prior(self.recipe.prior, self.system, self.device)
+
+    @cached_property
+    def gate(self) -> GeometryGate:
+        """The geometry gate."""
+        return assemble.make_gate(self.system)
+
+    @cached_property
+    def energy_model(self) -> EnergyModel | None:
+        """The force field that judges the paths, if the recipe names one."""
+        return assemble.make_energy_model(self.recipe.validation, self.system, self.threads)
+
+    @property
+    def machine(self) -> dict[str, Any]:
+        """Where the work is done, for the manifest."""
+        gpu = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else None
+        return {
+            "host": socket.gethostname(),
+            "system": platform.platform(),
+            "device": str(self.device),
+            "gpu": gpu,
+            "threads": self.threads,
+            "cores": os.cpu_count(),
+            "slurm": slurm_ids(),
+        }
