@@ -22,7 +22,8 @@ from tpsctl.workflows.sample.tools import Tools
 
 def run_recipe(recipe: SampleRecipe, settings: RunSettings, progress: Progress) -> dict[str, Any]:
     """Run a recipe or a shard of it, go on with it, or find that it was run; the manifest, or what the shard did."""
-    tools = Tools(recipe, *use_hardware(settings))
+    device, threads = use_hardware(settings)
+    tools = Tools(recipe, device, threads)
     return survive(PathSearch(tools, progress), tools, settings, progress)
 
 
