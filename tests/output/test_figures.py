@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from tpsctl.output import figures
-from tpsctl.output.figures import Background, action_history, contour, energy_profile, ramachandran
+from tpsctl.output.figures import Background, action_history, canvas, contour, energy_profile, ramachandran
+from tpsctl.output.figures.canvas import ceiling_of
+from tpsctl.output.figures.ramachandran import unwrapped_pieces
 from tpsctl.prior.potentials import mueller_brown
 
 
 @pytest.fixture(autouse=True)
 def _small_pictures(monkeypatch):
-    monkeypatch.setattr(figures, "_DPI", 30)
+    monkeypatch.setattr(canvas, "DPI", 30)
 
 
 def text_of(stem):
@@ -43,7 +44,7 @@ def test_a_broken_path_does_not_rule_the_axis_but_is_counted(tmp_path):
     energy_profile(tmp_path / "energy", {"raw": energy}, title="alanine")
     assert "1 path beyond this axis" in text_of(tmp_path / "energy")
     assert "1 path with images without an energy" in text_of(tmp_path / "energy")
-    assert figures._ceiling(energy.numpy()) < 43
+    assert ceiling_of(energy.numpy()) < 43
 
 
 @pytest.mark.parametrize("value", [0.0, torch.nan, -3.0])
@@ -81,13 +82,13 @@ def test_ramachandran_with_background_and_energy(tmp_path):
 
 
 def test_a_path_over_the_periodic_edge_is_drawn_on_both_sides():
-    x, y = figures._unwrapped_pieces(np.array([170.0, -170.0, -160.0]), np.array([0.0, 0.0, 0.0]))
+    x, y = unwrapped_pieces(np.array([170.0, -170.0, -160.0]), np.array([0.0, 0.0, 0.0]))
     np.testing.assert_allclose(x, [170, 190, np.nan, -190, -170, -160])
     np.testing.assert_allclose(y, [0, 0, np.nan, 0, 0, 0])
 
 
 def test_a_path_inside_the_square_is_one_line():
-    x, _ = figures._unwrapped_pieces(np.array([-10.0, 0.0, 100.0]), np.array([0.0, 5.0, 10.0]))
+    x, _ = unwrapped_pieces(np.array([-10.0, 0.0, 100.0]), np.array([0.0, 5.0, 10.0]))
     np.testing.assert_array_equal(x, [-10.0, 0.0, 100.0])
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import mdtraj
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from tpsctl.cli.app import app
@@ -17,10 +18,12 @@ from tpsctl.jobs.shard import Shard
 from tpsctl.progress import Progress
 from tpsctl.recipe.loader import load_recipe
 from tpsctl.recipe.sample import SampleRecipe
+from tpsctl.workflows.sample.assemble import make_stages
 from tpsctl.workflows.sample.check import check_recipe
 from tpsctl.workflows.sample.gather import gather
 from tpsctl.workflows.sample.run import run_recipe
 from tpsctl.workflows.sample.settings import RunSettings
+from tpsctl.workflows.sample.tools import Tools
 
 DOUBLE_WELL = """\
 version: 1
@@ -92,27 +95,53 @@ def test_too_few_steps_end_as_not_converged_with_a_remedy(recipe):
     manifest = run(recipe, "optimize={method: adam, max_steps: 1, learning_rate_nm: 1e-4}")
     assert manifest["outcome"] == "not_converged"
     assert "Raise optimize.max_steps" in manifest["paths"][0]["remedy"]
-    assert manifest["produced"] == 2
+    assert [entry["steps"] for entry in manifest["paths"]] == [1, 1]
+    assert len(list((recipe.parent / "out" / "paths").glob("*.dcd"))) == 2
+
+
+def action_of_guess(recipe, *assignments):
+    """Total action of the straight line between the ends, for the last stage of a recipe."""
+    loaded = load_recipe(recipe, SampleRecipe, assignments)
+    tools = Tools(loaded, torch.device("cpu"), threads=1)
+    line = torch.lerp(*tools.system.ends, torch.linspace(0, 1, loaded.path.images).reshape(-1, 1, 1))
+    return make_stages(loaded, tools.prior, tools.system)[-1].action.terms(line[None]).total.item()
 
 
 @pytest.mark.parametrize(
-    "assignments",
+    ("assignments", "terms"),
     [
-        ["action.functional=euler_maruyama"],
-        ["action.functional=onsager_machlup", "optimize={method: adam, max_steps: 3, learning_rate_nm: 1e-4}"],
-        [
-            "action.functional=onsager_machlup",
-            "action.divergence={kind: hutchinson, probes: 2}",
-            "optimize={method: sgd, max_steps: 3, learning_rate_nm2: 1e-9}",
-        ],
-        [
-            "optimize=[{method: levenberg_marquardt, max_steps: 5, dt_ps: 1e-3}, "
-            "{method: adam, max_steps: 2, learning_rate_nm: 1e-4}]"
-        ],
+        (["action.functional=euler_maruyama"], {"kinetic", "drift", "cross"}),
+        (
+            ["action.functional=onsager_machlup", "optimize={method: adam, max_steps: 300, learning_rate_nm: 1e-4}"],
+            {"kinetic", "drift", "divergence"},
+        ),
+        (
+            [
+                "action.functional=onsager_machlup",
+                "action.divergence={kind: hutchinson, probes: 2}",
+                "optimize={method: sgd, max_steps: 3, learning_rate_nm2: 1e-9}",
+            ],
+            {"kinetic", "drift", "divergence"},
+        ),
+        (
+            [
+                "optimize=[{method: levenberg_marquardt, max_steps: 5, dt_ps: 1e-3}, "
+                "{method: adam, max_steps: 300, learning_rate_nm: 1e-4}]"
+            ],
+            {"kinetic", "drift"},
+        ),
     ],
 )
-def test_functionals_and_methods_run(recipe, assignments):
-    assert run(recipe, *assignments)["produced"] == 2
+def test_functionals_and_methods_lower_their_action_and_report_its_terms(recipe, assignments, terms):
+    entries = run(recipe, *assignments)["paths"]
+    for entry in entries:
+        action = entry["action"]
+        assert action["total"] < action_of_guess(recipe, *assignments)
+        assert {name for name, value in action.items() if value != 0} - {"divergence_error"} == (terms | {"total"}) - {
+            "divergence_error"
+        }
+        parts = [action[name] for name in ("kinetic", "drift", "cross", "divergence")]
+        assert action["total"] == pytest.approx(sum(parts), rel=1e-12)  # rounding of three additions
 
 
 def test_seeds_belong_to_paths_not_to_their_number(recipe, tmp_path):

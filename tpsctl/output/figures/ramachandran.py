@@ -1,0 +1,110 @@
+"""Paths in the plane of two backbone dihedrals."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from tpsctl.output.figures.canvas import (
+    GRAY,
+    as_array,
+    ceiling_of,
+    cross_highest,
+    figure_files,
+    legend_below,
+    mark_ends,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Background:
+    """A free energy on a (phi, psi) grid.
+
+    Attributes:
+        phi_edges_deg: Edges of the cells along phi, degrees.
+        psi_edges_deg: Edges of the cells along psi, degrees.
+        values: kJ/mol, values[i, j] for cell i of phi and j of psi; NaN where nothing is known.
+    """
+
+    phi_edges_deg: Float[np.ndarray, " phi_edge"]
+    psi_edges_deg: Float[np.ndarray, " psi_edge"]
+    values: Float[np.ndarray, "phi psi"]
+
+
+def ramachandran(
+    stem: Path,
+    phi: Float[Tensor, "path image"],
+    psi: Float[Tensor, "path image"],
+    *,
+    title: str,
+    above_start: Float[Tensor, "path image"] | None = None,
+    background: Background | None = None,
+) -> list[Path]:
+    """The paths in the (phi, psi) plane, ends marked, images colored by energy, highest images crossed.
+
+    Args:
+        stem: File name without suffix.
+        phi: rad.
+        psi: rad.
+        title: Title of the figure, e.g. with the residue.
+        above_start: E - E(A) of each image, kJ/mol; without it no color and no crosses.
+        background: A free energy to draw behind the paths.
+    """
+    x, y = as_array(phi.rad2deg()), as_array(psi.rad2deg())
+    with figure_files(stem, 5.8 if above_start is not None or background is not None else 4.8, 4.6) as (figure, files):
+        axes = figure.subplots()
+        if background is not None:
+            _draw_background(figure, axes, background)
+        for one_x, one_y in zip(x, y, strict=True):
+            axes.plot(*unwrapped_pieces(one_x, one_y), color=GRAY, linewidth=0.6, alpha=0.7, zorder=2)
+        if above_start is not None:
+            _draw_images(figure, axes, x, y, as_array(above_start), "E − E(A)  (kJ/mol)")
+        mark_ends(axes, x, y)
+        ticks = np.arange(-180, 181, 60)
+        axes.set(xlim=(-180, 180), ylim=(-180, 180), xticks=ticks, yticks=ticks, aspect="equal", title=title)
+        axes.set(xlabel="φ (degrees)", ylabel="ψ (degrees)")
+        legend_below(axes)
+    return files
+
+
+def unwrapped_pieces(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A periodic path (degrees) as one line with gaps: drawn on both sides where it leaves the square."""
+    xs, ys = [x[:1]], [y[:1]]
+    for i in range(1, len(x)):
+        dx, dy = (_nearest(b - a) for a, b in ((x[i - 1], x[i]), (y[i - 1], y[i])))
+        if dx != x[i] - x[i - 1] or dy != y[i] - y[i - 1]:
+            xs.append(np.array([x[i - 1] + dx, np.nan, x[i] - dx]))
+            ys.append(np.array([y[i - 1] + dy, np.nan, y[i] - dy]))
+        xs.append(x[i : i + 1])
+        ys.append(y[i : i + 1])
+    return np.concatenate(xs), np.concatenate(ys)
+
+
+def _nearest(difference: float) -> float:
+    """The same difference of angles within half a turn; unchanged if it is already (no rounding)."""
+    return difference - 360.0 * round(difference / 360.0) if abs(difference) > 180.0 else difference
+
+
+def _draw_background(figure: "Figure", axes: "Axes", background: Background) -> None:
+    shown = np.ma.masked_invalid(background.values.T)
+    mesh = axes.pcolormesh(
+        background.phi_edges_deg, background.psi_edges_deg, shown, cmap="Greys_r", vmin=0, rasterized=True, alpha=0.6
+    )
+    axes.grid(visible=False)
+    figure.colorbar(mesh, ax=axes, label="free energy (kJ/mol)", shrink=0.75)
+
+
+def _draw_images(figure: "Figure", axes: "Axes", x: np.ndarray, y: np.ndarray, energy: np.ndarray, label: str) -> None:
+    shown = np.isfinite(energy)
+    points = axes.scatter(
+        x[shown], y[shown], c=energy[shown], s=9, cmap="viridis", vmax=ceiling_of(energy), linewidths=0, zorder=3
+    )
+    figure.colorbar(points, ax=axes, label=label, shrink=0.75, extend="max")
+    cross_highest(axes, x, y, energy)
