@@ -21,13 +21,13 @@ LINE_EVERY_S = 10.0
 
 
 def make_progress() -> Progress:
-    """Bars if stderr is a terminal, plain lines otherwise."""
+    """Show bars if stderr is a terminal, plain lines otherwise."""
     console = Console(stderr=True, highlight=False)
     return BarProgress(console) if console.is_terminal else LineProgress()
 
 
 class LineProgress(Progress):
-    """One timestamped, flushed line per fact, and one per task every `LINE_EVERY_S` seconds."""
+    """Prints one timestamped, flushed line per fact, and one per task every `LINE_EVERY_S` seconds."""
 
     def say(self, text: str) -> None:
         print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}", file=sys.stderr, flush=True)  # noqa: T201
@@ -51,7 +51,7 @@ class LineProgress(Progress):
 
 
 class BarProgress(Progress):
-    """Live bars on a terminal; a finished task stays as one line."""
+    """Draws live bars on a terminal; a finished task stays as one line."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -76,7 +76,7 @@ class BarProgress(Progress):
 def print_table(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, notes: Sequence[str] = ()
 ) -> None:
-    """A table on stdout: ruled on a terminal, aligned plain text otherwise; numbers to the right."""
+    """Print a table on stdout: ruled on a terminal, aligned plain text otherwise; numbers stand to the right."""
     console = Console(highlight=False)
     if not console.is_terminal:
         _print_plain(title, columns, rows, notes)

@@ -1,4 +1,4 @@
-"""Files that appear complete or not at all.
+"""Writes files so that they appear complete or not at all.
 
 Data goes to a temporary file in the same directory, is forced to disk, and takes the place of the
 target in one step (`os.replace`); a crash in between leaves the old file or none.
@@ -16,7 +16,7 @@ from tpsctl.errors import OutputError
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Gives a temporary path with the same suffix; what was written there becomes `path` if nothing was raised.
+    """Give a temporary path with the same suffix; what is written there becomes `path` if nothing is raised.
 
     Raises:
         OutputError: The operating system refused (disk full, no permission).
@@ -36,13 +36,13 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """A UTF-8 text file, atomically."""
+    """Write a UTF-8 text file atomically."""
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def copy(source: Path, target: Path) -> None:
-    """A copy, atomically, compared with its source.
+    """Copy a file atomically, and compare the copy with its source.
 
     Raises:
         OutputError: The target cannot be written, or does not read back as it should.
@@ -54,7 +54,7 @@ def copy(source: Path, target: Path) -> None:
 
 
 def remove_folder(folder: Path, *, last: str) -> None:
-    """Remove a folder; its file `last`, which tells whose it is, goes after all others.
+    """Remove a folder; its file `last`, which says to which run it belongs, is removed after all others.
 
     A kill on the way leaves a folder that is still recognized, or an empty one. What cannot be removed stays.
     """

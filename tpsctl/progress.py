@@ -1,23 +1,23 @@
-"""What a long job tells whoever watches: the silent base class, and the interface of all others.
+"""How a long job reports what it is doing.
 
-Flow modules call `say` for a fact and `task` around a loop. What becomes of it (a Rich bar, a
-timestamped line, nothing) is decided in `console`.
+A workflow calls `say` for a fact and `task` around a loop. Whether a person sees a bar, a timestamped line or nothing
+is decided by the subclass of `Progress` it was given (`console` has two).
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 Update = Callable[[int, str], None]
-"""Call with how many are done so far and a short text about now."""
+"""A function that is called with the number of steps done and a short text about the latest one."""
 
 
 class Progress:
-    """Tells nobody."""
+    """Reports nothing; the base class of those that do."""
 
     def say(self, text: str) -> None:
-        """A fact worth a line."""
+        """Report a fact that is worth a line."""
 
     @contextmanager
     def task(self, name: str, total: int) -> Iterator[Update]:
-        """A loop of `total` steps; call the yielded function after each."""
+        """Report a loop of `total` steps; the yielded function is called after each of them."""
         yield lambda done, text: None

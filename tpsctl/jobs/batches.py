@@ -31,7 +31,7 @@ _SHOWN = 10
 
 
 class BatchedJob(ABC):
-    """The work itself."""
+    """What a batch is made of, and what is written of all batches."""
 
     @abstractmethod
     def compute(self, numbers: range, keeper: ShardKeeper) -> StoredBatch:
@@ -43,11 +43,11 @@ class BatchedJob(ABC):
 
     @abstractmethod
     def write(self, folder: Path, batches: Sequence[StoredBatch]) -> dict[str, Any]:
-        """Write the result into a new folder; its manifest, without the identity of the run."""
+        """Write the result into a new folder, and return its manifest without the identity of the run."""
 
 
 def compute_batches(job: BatchedJob, plan: Plan, keeper: ShardKeeper, progress: Progress) -> dict[str, Any]:
-    """Compute all batches of a shard that are not there yet; what the shard has done.
+    """Compute all batches of a shard that are not there yet, and return what the shard has done.
 
     Raises:
         Interrupted: The job was told to stop; what it had done is saved.
@@ -72,7 +72,7 @@ def compute_batches(job: BatchedJob, plan: Plan, keeper: ShardKeeper, progress: 
 def gather_batches(
     directory: Path, job_of: Callable[[Plan], BatchedJob], progress: Progress, *, scratch: Path | None = None
 ) -> dict[str, Any]:
-    """Make the result of all batches of a run; its manifest.
+    """Make the result of all batches of a run, and return its manifest.
 
     This may be started again at any time: what is complete stays, what a kill left half done is made anew, and the
     state is removed only after every file was compared with what was assembled.
@@ -102,7 +102,7 @@ def gather_batches(
 
 
 def read_batch(plan: Plan, batch: int) -> StoredBatch | None:
-    """A finished batch; None if it is not there, is damaged, or is of another run."""
+    """Read a finished batch; None if it is not there, is damaged, or belongs to another run."""
     try:
         tensors, facts = read_state(plan.batch_file(batch))
     except StateError:
@@ -111,7 +111,7 @@ def read_batch(plan: Plan, batch: int) -> StoredBatch | None:
 
 
 def read_batches(plan: Plan, progress: Progress) -> list[StoredBatch]:
-    """All batches of a run.
+    """Read all batches of a run.
 
     Raises:
         OutputError: Some are missing or damaged; it says which, and how to make them.

@@ -1,4 +1,4 @@
-"""Run directories appear complete or not at all, and no result is ever lost to another.
+"""Publishes results so that a run directory is complete or not there, and never replaces another result unasked.
 
 A result is assembled inside the run directory's `state` folder, moved out file by file, the manifest last, and
 compared with what was assembled. A directory with a manifest is complete; one without is finished by the next start. A

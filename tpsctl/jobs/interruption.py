@@ -1,4 +1,4 @@
-"""Stopping a long job between two steps, so that what it has done can be saved whole.
+"""Stops a long job between two steps, so that what it has done can be saved whole.
 
 While the block runs, SIGINT (Ctrl-C), SIGTERM (batch systems) and SIGUSR1 (a time limit is near) are only noted;
 the job asks, saves and stops itself. So it does when its own time limit would pass before the next step is done and
@@ -26,7 +26,7 @@ _SAVING_S = 2.0
 
 
 class TimeLimit:
-    """When a job should stop by itself.
+    """Says when a job should stop because its time is nearly up.
 
     Args:
         hours: Since the start of this program; None for no limit.
@@ -37,7 +37,7 @@ class TimeLimit:
         self._last, self._longest = time.monotonic(), 0.0
 
     def near(self) -> bool:
-        """Whether another step, as long as the longest between two of these calls, might end too late."""
+        """Whether another step might end too late, if it takes as long as the longest one so far."""
         now = time.monotonic()
         self._longest, self._last = max(self._longest, now - self._last), now
         return self._end is not None and now + self._longest + _SAVING_S > self._end
@@ -45,7 +45,7 @@ class TimeLimit:
 
 @contextmanager
 def telling_how_to_go_on(command: str) -> Iterator[None]:
-    """Around a job that keeps what it has done by itself: whatever stops it, say what goes on with it.
+    """Wrap a job that saves its own work: whatever stops it, the message names the command that continues it.
 
     Raises:
         Interrupted: Instead of what stopped it.
@@ -61,7 +61,7 @@ def telling_how_to_go_on(command: str) -> Iterator[None]:
 
 @contextmanager
 def noted_interruptions(max_hours: float | None = None) -> Iterator[Callable[[], int]]:
-    """Gives a function that returns the exit code to stop with: 0 to go on, 75, 130 or 143."""
+    """Give a function that returns 0 while the job may continue, else the exit code to stop with (75, 130, 143)."""
     limit, received, told = TimeLimit(max_hours), [0], [False]
 
     def asked() -> int:

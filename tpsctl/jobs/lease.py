@@ -1,4 +1,4 @@
-"""One process per shard: a lease file with a heartbeat.
+"""Lets only one process work on a shard, by a lease file with a heartbeat.
 
 The file is made with O_EXCL, which is atomic on NFS too (a lock by `flock` may not be), and says who holds it. A
 holder that is gone is replaced: at once if its process is dead on this host, or if it was an earlier run of the same
@@ -91,7 +91,7 @@ class Lease:
         return json.dumps(self._me | {"beats": self._beats}) + "\n"
 
     def _clear(self, before: dict[str, Any]) -> None:
-        """Put the lease of a holder that is gone aside, unless another process was faster."""
+        """Put aside the lease of a process that is gone, unless another process did so first."""
         aside = self.file.with_name(f".{self.file.name}.{os.getpid()}.old.tmp")
         with suppress(FileNotFoundError):
             os.rename(self.file, aside)
@@ -103,7 +103,7 @@ class Lease:
 
 @contextmanager
 def leased(lease: Lease, also: Callable[[], None] = lambda: None) -> Iterator[Callable[[], bool]]:
-    """Hold a lease, with a heartbeat, at which something else may be done; gives a function: was it taken over?
+    """Hold a lease and renew it regularly; the yielded function says whether another process has taken it over.
 
     Raises:
         StateError: A process that lives holds it.
@@ -133,7 +133,7 @@ def leased(lease: Lease, also: Callable[[], None] = lambda: None) -> Iterator[Ca
 
 
 def holder(file: Path, *, stale_s: float = STALE_S) -> str:
-    """Who holds a lease, in words; "" if nobody who lives does."""
+    """Name the process that holds a lease; "" if no living process does."""
     found = _read(file)
     if not found or _is_gone(found, _this_process()) or _is_silent(file, found, stale_s):
         return ""
@@ -155,7 +155,7 @@ def _this_process() -> dict[str, Any]:
 
 
 def _read(file: Path) -> dict[str, Any] | None:
-    """What a lease says; {} while it is being written, None if there is none."""
+    """Read the content of a lease; {} while it is being written, None if there is none."""
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
         return found if isinstance(found, dict) else {}
@@ -166,7 +166,7 @@ def _read(file: Path) -> dict[str, Any] | None:
 
 
 def _is_gone(other: dict[str, Any], me: dict[str, Any]) -> bool:
-    """Whether a holder is certainly dead."""
+    """Whether the process that holds a lease is certainly dead."""
     if other.get("job") and other["job"] == me["job"] and other["restart"] < me["restart"]:
         return True
     here = other.get("host") == me["host"] and other.get("place") == me["place"]
@@ -174,7 +174,7 @@ def _is_gone(other: dict[str, Any], me: dict[str, Any]) -> bool:
 
 
 def _is_silent(file: Path, before: dict[str, Any], stale_s: float) -> bool:
-    """Whether the lease stays as it is for so long, by our own clock, which cannot be set."""
+    """Whether the lease does not change for `stale_s` seconds, by a clock of this process that nobody can set."""
     if before and before.get("host") == socket.gethostname() and before.get("place") == _place():
         return False  # its process was just seen alive
     end = time.monotonic() + stale_s
@@ -186,7 +186,7 @@ def _is_silent(file: Path, before: dict[str, Any], stale_s: float) -> bool:
 
 
 def _place() -> str:
-    """Boot and process namespace: within one place, process ids mean the same."""
+    """Identify the running system and its process namespace: only there do equal process ids mean equal processes."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
@@ -195,7 +195,7 @@ def _place() -> str:
 
 
 def _began(pid: int) -> int | None:
-    """When a process began, in ticks since boot: tells it from a later one of the same id; None if there is none."""
+    """When a process began, in ticks since boot: a later process with its id began later. None if there is none."""
     try:
         words = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except OSError:
@@ -204,7 +204,7 @@ def _began(pid: int) -> int | None:
 
 
 def lives(pid: int) -> bool:
-    """Whether there is such a process on this host; one that has ended but not been waited for counts."""
+    """Whether there is such a process on this host; one that ended but was not waited for counts as living."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

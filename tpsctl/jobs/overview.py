@@ -1,4 +1,4 @@
-"""What has become of a run: all its shards, the gather job, and how to go on."""
+"""Describes an unfinished or finished run: all its shards, the gather job, and how to continue."""
 
 import getpass
 import json
@@ -124,7 +124,7 @@ def _records(directory: Path) -> list[dict[str, Any]]:
 
 
 def _number_of_shards(directory: Path, records: list[dict[str, Any]]) -> int | None:
-    """N of the shard that spoke last, else of the script; a run may have gone on with another N."""
+    """Number of shards as the shard with the newest status says, else as the batch script says; it may change."""
     if records:
         return max(records, key=lambda record: record["updated"])["of"]
     script = directory / FOLDER / "array.sbatch"
@@ -135,7 +135,7 @@ def _number_of_shards(directory: Path, records: list[dict[str, Any]]) -> int | N
 
 
 def _ask_slurm(directory: Path, scripts: list[Path]) -> tuple[list[Task] | None, tuple[str, ...]]:
-    """Tasks of these scripts; None if there is no Slurm to ask, or no answer."""
+    """Tasks of these scripts in the queue; None if there is no Slurm, or it does not answer."""
     if not scripts[0].exists() or not client.installed():
         return None, ()
     try:

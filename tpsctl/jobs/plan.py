@@ -21,7 +21,7 @@ _REMOVALS = 3
 
 @dataclass(frozen=True)
 class Plan:
-    """One run, complete or not.
+    """What one run computes, whether it is complete or not.
 
     Attributes:
         directory: The run directory.
@@ -89,13 +89,17 @@ class Plan:
         write_text(self.folder / _NAME, json.dumps(values, indent=2) + "\n")
 
     def finish(self) -> None:
-        """The result is in the directory: the state goes, now or, after a kill, when the run is next started."""
+        """Remove the state of a run whose result is in the directory; after a kill, the next start does this again."""
         if self.replaces:
             replace(self, replaces=False).write()  # the result is no longer an earlier one
         self.remove()
 
     def remove(self) -> None:
-        """The state goes."""
+        """Remove the state.
+
+        Raises:
+            OutputError: A file of it cannot be removed.
+        """
         for _ in range(_REMOVALS):  # a shard that just ends may still write its status
             remove_folder(self.folder, last=_NAME)
         if self.folder.exists():
@@ -119,7 +123,7 @@ def read_plan(directory: Path) -> Plan | None:
 
 
 def open_plan(wanted: Plan, *, overwrite: bool, resume: bool) -> Plan | dict[str, Any]:
-    """The plan to go on with, new or found; or the manifest, if all is done already.
+    """Find the plan to continue, or write a new one; or return the manifest, if everything is done already.
 
     Args:
         wanted: The plan of a new run.
@@ -160,7 +164,7 @@ def _found(wanted: Plan) -> Plan | dict[str, Any] | None:
 
 
 def require_idle(plan: Plan, shard: Shard | None = None) -> None:
-    """Refuse while another process works on this run, other than on another part of the same division.
+    """Refuse to work on a run while another process does, unless that works on another shard of the same N.
 
     Raises:
         StateError: Naming the process.

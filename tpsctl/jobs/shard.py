@@ -1,4 +1,4 @@
-"""Shards: which of the batches one process computes."""
+"""Says which of the batches of a run one process computes."""
 
 import re
 from dataclasses import dataclass

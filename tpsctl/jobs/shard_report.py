@@ -1,4 +1,4 @@
-"""What has become of one shard: its own record and Slurm's word about its task, taken together."""
+"""Describes one shard, from its own record and from what Slurm says about its task."""
 
 import socket
 from collections.abc import Callable
@@ -68,7 +68,7 @@ class ShardReport:
 
 
 def judge(record: dict[str, Any], task: Task | None, *, slurm_answers: bool) -> ShardReport:
-    """What a shard's own record and Slurm together say of it.
+    """Combine a shard's own record with what Slurm says.
 
     Args:
         record: Its status.json; only {"shard": i, "of": N} if it has none.
@@ -103,7 +103,7 @@ def judge(record: dict[str, Any], task: Task | None, *, slurm_answers: bool) -> 
 
 
 def _gone(record: dict[str, Any], task: Task | None, slurm_answers: bool) -> bool:
-    """Whether neither a job nor a process of it is left, as far as can be seen from here."""
+    """Whether, as far as can be seen from here, no job or process of the shard is left."""
     if task is not None:
         return not task.active
     if slurm_answers and ("state" not in record or record.get("slurm")):
@@ -113,14 +113,14 @@ def _gone(record: dict[str, Any], task: Task | None, slurm_answers: bool) -> boo
 
 
 def _judge_waiting(shard: ShardReport, task: Task | None, gone: bool) -> ShardReport:
-    """It has said nothing yet."""
+    """Judge a shard that has not written its status yet."""
     if gone:
         return replace(shard, state="lost", note=_ended(task))
     return shard if task is None else replace(shard, state="running", note="starting")
 
 
 def _judge_running(shard: ShardReport, task: Task | None, gone: bool) -> ShardReport:
-    """Its file says running: is it? A process that is gone may have left a file of a moment ago."""
+    """Judge a shard whose file says that it runs; a process that was killed may have left such a file a moment ago."""
     silent = shard.silent_s is None or shard.silent_s > SILENT_S
     if gone and (silent or task is not None):
         return replace(shard, state="lost", note=_ended(task))
@@ -128,7 +128,7 @@ def _judge_running(shard: ShardReport, task: Task | None, gone: bool) -> ShardRe
 
 
 def _judge_ended(shard: ShardReport, task: Task | None, gone: bool) -> ShardReport:
-    """Stopped or failed, unless it has been started again and has not spoken yet."""
+    """Judge a shard that stopped or failed; it may have been started again and not have written its status yet."""
     return shard if task is None or gone else replace(shard, state="running", note="ending, or starting again")
 
 
@@ -146,7 +146,7 @@ _JUDGES: dict[str, Callable[[ShardReport, Task | None, bool], ShardReport]] = {
 
 
 def _waits_for(task: Task, *, again: bool) -> str:
-    """Slurm's reason, which it may not have found yet, and whether this is not the first start."""
+    """Say why a task waits, as far as Slurm knows, and whether it is being started again."""
     if not again:
         return task.reason
     return f"starting again ({task.reason})" if task.reason else "starting again"

@@ -1,4 +1,4 @@
-"""status.json: where a shard stands, rewritten whole every few seconds, for `tpsctl status` and for scripts."""
+"""Writes status.json, which says how far a shard is, every few seconds, for `tpsctl status` and for scripts."""
 
 import json
 import os
@@ -52,14 +52,14 @@ class ShardStatus:
 
 
 class StatusFile:
-    """Writes a status, from the working thread and from the one that beats."""
+    """Writes a status; the working thread and the one that renews the lease both do so."""
 
     def __init__(self, file: Path, status: ShardStatus) -> None:
         self.status = status
         self._file, self._lock = file, Lock()
 
     def write(self) -> None:
-        """Replace the file. A status that cannot be written stops nothing: a full disk is told with a result."""
+        """Replace the file. If that fails, nothing is said: a full disk is reported when a result is written."""
         with self._lock:
             temporary = self._file.with_name(f".{self._file.name}.{os.getpid()}.tmp")
             try:

@@ -1,4 +1,4 @@
-"""One run in several processes of one machine: each takes a shard, with one CPU thread or a GPU of its own.
+"""Divides a run among several processes of one machine: each takes a shard, with one CPU thread or a GPU of its own.
 
 Operations on a small molecule are too short to be split among threads, and Python threads wait for one another;
 processes with batches of their own do not (docs/performance.md). They are the shards of `tpsctl sample --shard i/N`, so
@@ -86,7 +86,7 @@ def _started(plan: Plan, shard: Shard, options: Sequence[str]) -> Worker:
 
 
 def _end_with_parent(parent: int) -> Any:
-    """What a new process does first: have the system end it when its parent is gone (Linux)."""
+    """Give what a new process does first: it has the system end it when its parent ends (Linux only)."""
     if not sys.platform.startswith("linux"):
         return None
     library = ctypes.CDLL(None)
@@ -100,12 +100,12 @@ def _end_with_parent(parent: int) -> Any:
 
 
 def _failed(workers: Sequence[Worker]) -> list[Worker]:
-    """Those that ended, and not well."""
+    """The processes that ended with an error."""
     return [worker for worker in workers if worker.process.poll() not in (None, *_ENDED_WELL)]
 
 
 def _stop(workers: Sequence[Worker], number: int) -> None:
-    """Have all that still work save and end, and wait for them."""
+    """Tell all processes that still work to save and end, and wait for them."""
     for worker in workers:
         if worker.process.poll() is None:
             worker.process.send_signal(number)
@@ -125,7 +125,7 @@ def _words(statuses: Sequence[dict[str, Any]]) -> str:
 
 
 def _failure(worker: Worker, plan: Plan) -> Exception:
-    """The error of a process that failed, with its last words."""
+    """Make the error of a process that failed, with the last lines it printed."""
     code = worker.process.returncode
     said = worker.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-_TOLD_LINES:]
     if code in EXIT_CODES.values():

@@ -1,4 +1,4 @@
-"""Snapshots of a long job: the last two are kept, and a damaged one gives way to the one before.
+"""Keeps the last two snapshots of a long job, so that a damaged one can be replaced by the one before it.
 
 With a scratch folder on a fast local disk, a snapshot is first written there and then copied to where it stays.
 """
@@ -51,16 +51,16 @@ class Snapshots:
 
     @property
     def due(self) -> bool:
-        """Whether it is time for another."""
+        """Whether it is time for another snapshot."""
         return time.monotonic() - self._last >= self._every_s
 
     @property
     def age_s(self) -> float:
-        """Seconds of work that no snapshot has."""
+        """Seconds since the last snapshot: the work that a kill would cost."""
         return time.monotonic() - self._last
 
     def save(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> Path:
-        """Write one more, and let the oldest go.
+        """Write another snapshot, and remove the oldest.
 
         Raises:
             OutputError: It cannot be written; those before it stay.
@@ -82,7 +82,7 @@ class Snapshots:
         return file
 
     def newest(self) -> Content | None:
-        """The newest that is as it was written; None if there is none."""
+        """Read the newest undamaged snapshot; None if there is none."""
         for file in reversed(self._files()):
             try:
                 tensors, facts = read_state(file)
@@ -93,7 +93,7 @@ class Snapshots:
         return None
 
     def clear(self) -> None:
-        """Remove all: the job is done."""
+        """Remove all snapshots, because the job is done."""
         for file in self._files():
             with suppress(OSError):
                 file.unlink()

@@ -1,4 +1,4 @@
-"""One file of state: tensors and JSON facts in a safetensors file, with a hash of both inside."""
+"""Stores tensors and JSON facts in one safetensors file, with a hash of both inside."""
 
 import hashlib
 import json

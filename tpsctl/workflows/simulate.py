@@ -74,7 +74,7 @@ def simulate_recipe(
 
 @contextmanager
 def _held(parts: Path) -> Iterator[None]:
-    """The folder of parts, by this process alone."""
+    """Hold the folder of parts, so that no other process works on it."""
     with leased(Lease(parts / "lease.json")):
         remove_leftovers(parts)
         yield
@@ -82,7 +82,7 @@ def _held(parts: Path) -> Iterator[None]:
 
 
 def simulation_settings(recipe: models.SimulateRecipe) -> SimulationSettings:
-    """The recipe in the words of `tpsctl.simulation`."""
+    """The settings of `tpsctl.simulation` that a recipe asks for."""
     molecule, dynamics, production = recipe.molecule, recipe.dynamics, recipe.production
     return SimulationSettings(
         structure=str(molecule.structure) if isinstance(molecule, models.MoleculeFileSection) else molecule.kind,

@@ -110,7 +110,7 @@ def check_recipe(recipe: SampleRecipe, settings: RunSettings, *, trial: bool = T
 
 
 class _Subject(Tools):
-    """What a run is made with, and what only a check asks for; each made when it is first needed."""
+    """The tools of a run, and what only a check asks for; each is made when it is first needed."""
 
     def __init__(self, recipe: SampleRecipe, settings: RunSettings) -> None:
         super().__init__(recipe, *use_hardware(settings))
@@ -128,7 +128,7 @@ class _Subject(Tools):
 
     @cached_property
     def guess(self) -> tuple[Tensor, Screening]:
-        """The first path's."""
+        """Guess of the first path."""
         return draw_guesses(self, [0], Progress())
 
 
@@ -185,7 +185,7 @@ def _prior(subject: _Subject) -> Iterator[Finding]:
 
 
 def _fit(score: Tensor, sigma_nm: float) -> Finding:
-    """A structure as the prior knows it has a score well below 1/sigma; pure noise of width sigma has 1/sigma."""
+    """Judge whether the ends fit the prior: a typical structure has a score well below 1/sigma, noise has 1/sigma."""
     a, b = (score.flatten(1).square().mean(1).sqrt() * sigma_nm).tolist()
     text = f"rms score x noise width ({sigma_nm:.3g} nm): {a:.2g} at A, {b:.2g} at B; below 0.3 the ends fit the prior"
     return Finding("prior fit", "ok" if max(a, b) < _FITTING else "warn", text)

@@ -1,4 +1,4 @@
-"""Wall time of the parts of a job, by a clock that cannot be set; it goes on after an interruption."""
+"""Measures the wall time of the parts of a job; it continues after an interruption."""
 
 import time
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ class Clock:
         self._last = time.monotonic()
 
     def lap(self, name: str) -> None:
-        """What passed since the last lap belongs to this part."""
+        """Add the time since the last call to this part."""
         now = time.monotonic()
         self.seconds[name] = round(self.seconds.get(name, 0.0) + now - self._last, 3)
         self._last = now

@@ -1,4 +1,4 @@
-"""What makes two runs the same run."""
+"""Decides whether two runs are the same run: by a digest of the recipe and of every file it reads."""
 
 from pathlib import Path
 from typing import Any

@@ -39,7 +39,7 @@ class PathVerdicts:
 
     @property
     def profiles(self) -> dict[str, Profile]:
-        """Energies by kind: "raw" and "minimized", as far as there are."""
+        """Energy profiles by kind: "raw" and "minimized", as far as there are any."""
         if self.energies is None:
             return {}
         minimized = self.energies.minimized
@@ -82,7 +82,7 @@ class PathVerdicts:
 
     @classmethod
     def joined(cls, parts: "Sequence[PathVerdicts]") -> "PathVerdicts":
-        """Those of several batches as one."""
+        """The verdicts of several batches as one."""
         tensors, facts = zip(*(part.store() for part in parts), strict=True)
         whole = {name: torch.cat([some[name] for some in tensors]) for name in tensors[0]}
         return cls.from_stored(whole, facts[0] | {"faults": [fault for some in facts for fault in some["faults"]]})

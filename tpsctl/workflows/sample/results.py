@@ -1,4 +1,4 @@
-"""Everything a run leaves: files, the manifest, one status per path."""
+"""Writes everything a run leaves: files, the manifest, one status per path."""
 
 import math
 from collections import Counter

@@ -1,4 +1,4 @@
-"""How the optimization went: what is shown while it runs, and kept for the figure and the tables."""
+"""Records how the optimization went, for the lines shown while it runs, the figure and the tables."""
 
 import time
 from collections.abc import Sequence

@@ -34,7 +34,7 @@ def path_seed(seed: int, path: int) -> int:
 
 
 def make_guess(recipe: SampleRecipe, prior: Prior, system: System) -> Guess:
-    """The initial path's maker."""
+    """The guess of the recipe's kind."""
     section = recipe.path.guess
     match section:
         case LinearGuessSection():
@@ -78,7 +78,7 @@ def _trajectory_guess(
 
 
 def make_faults(recipe: SampleRecipe, gate: GeometryGate, energy_model: EnergyModel | None) -> FaultsOf:
-    """What a guess is screened for: the gate, and the energy if the recipe sets a limit."""
+    """A function that lists the faults of guesses: those of the gate, and too high energies if there is a limit."""
 
     def gate_faults(paths: Tensor) -> list[str]:
         return list(gate.check(paths).faults)
@@ -92,7 +92,7 @@ def make_faults(recipe: SampleRecipe, gate: GeometryGate, energy_model: EnergyMo
 
 
 def make_repair(system: System) -> Repair | None:
-    """What mends broken bonds and clashes of a guess; None for points of a model potential."""
+    """A function that mends broken bonds and clashes of a guess; None for points of a model potential."""
     if not system.is_molecule:
         return None
     return lambda paths: torch.stack([untangled(path, system.topology) for path in paths])
