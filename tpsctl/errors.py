@@ -1,9 +1,33 @@
-"""Errors that tpsctl raises for things a user can mend.
+"""Errors that tpsctl raises for things a user can mend, and the exit codes of its commands.
 
 The library raises them with a message that says where, what was found (value and unit),
-what was expected and what to do. Only `cli.py` turns them into stderr and an exit code.
+what was expected and what to do. Only `tpsctl/cli` turns them into stderr and an exit code.
 Any other exception is a defect of tpsctl and keeps its traceback.
 """
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """How a command ended, for shells and batch systems.
+
+    Attributes:
+        COMPLETE: All that was asked for is done.
+        FAILED: The command failed.
+        USAGE: The recipe or the command line is wrong; trying again does not help.
+        NOT_VALID: The command ran and its files are there, but a path is not converged or not valid.
+        RESUMABLE: The job stopped early (time limit, SIGUSR1) and can go on (EX_TEMPFAIL of sysexits.h).
+        INTERRUPTED: SIGINT (Ctrl-C) ended it.
+        TERMINATED: SIGTERM (a batch system) ended it.
+    """
+
+    COMPLETE = 0
+    FAILED = 1
+    USAGE = 2
+    NOT_VALID = 3
+    RESUMABLE = 75
+    INTERRUPTED = 130
+    TERMINATED = 143
 
 
 class TpsctlError(Exception):
@@ -47,7 +71,7 @@ class Interrupted(TpsctlError):
 
     Args:
         message: What was saved, and the command that goes on from there.
-        exit_code: 75 stopped early (time limit, SIGUSR1), 130 SIGINT, 143 SIGTERM.
+        exit_code: RESUMABLE, INTERRUPTED or TERMINATED.
     """
 
     def __init__(self, message: str, exit_code: int) -> None:
@@ -57,3 +81,14 @@ class Interrupted(TpsctlError):
 
 class MissingDependencyError(TpsctlError):
     """An optional package is needed and not installed."""
+
+
+def exit_code_of(error: BaseException) -> int:
+    """The exit code of a command that this exception ends; FAILED for whatever is not told apart."""
+    if isinstance(error, Interrupted):
+        return error.exit_code
+    if isinstance(error, SystemExit) and isinstance(error.code, int):
+        return error.code
+    if isinstance(error, KeyboardInterrupt):
+        return ExitCode.INTERRUPTED
+    return ExitCode.USAGE if isinstance(error, RecipeError) else ExitCode.FAILED

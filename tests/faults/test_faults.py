@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from tpsctl.jobs.interruption import RESUMABLE
+from tpsctl.errors import ExitCode
 
 
 def sample(start, recipe, out, *words, fault=""):
@@ -158,7 +158,7 @@ def test_a_clock_that_jumps_changes_nothing(start, recipe, whole, content, tmp_p
     [
         (signal.SIGTERM, 143),
         pytest.param(signal.SIGINT, 130, marks=SLOW),
-        pytest.param(signal.SIGUSR1, RESUMABLE, marks=SLOW),
+        pytest.param(signal.SIGUSR1, ExitCode.RESUMABLE, marks=SLOW),
         pytest.param(signal.SIGKILL, -9, marks=SLOW),
     ],
 )
@@ -201,10 +201,15 @@ def test_any_number_of_shards_at_once_gives_the_same_paths(start, recipe, whole,
 def test_a_signal_during_a_shard_is_in_its_status(start, recipe, tmp_path):
     running = sample(start, recipe, tmp_path / "run", "--shard", "2/3", "--save-every", 0, fault="slow_lbfgs")
     running.wait_for("2. lbfgs ...")
-    assert running.kill_after(0, signal.SIGUSR1) == RESUMABLE
+    assert running.kill_after(0, signal.SIGUSR1) == ExitCode.RESUMABLE
     shard = tmp_path / "run" / "state" / "shards" / "0002_of_0003"
     status = json.loads((shard / "status.json").read_text())
-    assert (status["state"], status["exit_code"], status["shard"], status["of"]) == ("stopped", RESUMABLE, 2, 3)
+    assert (status["state"], status["exit_code"], status["shard"], status["of"]) == (
+        "stopped",
+        ExitCode.RESUMABLE,
+        2,
+        3,
+    )
     assert running.text.splitlines()[-1].startswith("Go on with: tpsctl sample ")
     assert running.text.splitlines()[-1].endswith(f"--out {tmp_path}/run --shard 2/3")
     assert not (shard / "lease.json").exists()

@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from tpsctl.errors import Interrupted
+from tpsctl.errors import ExitCode, Interrupted, exit_code_of
 
-RESUMABLE = 75
-"""Exit code of a job that stopped early and can go on (EX_TEMPFAIL)."""
-
-EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: RESUMABLE}
+EXIT_CODES = {
+    signal.SIGINT: ExitCode.INTERRUPTED,
+    signal.SIGTERM: ExitCode.TERMINATED,
+    signal.SIGUSR1: ExitCode.RESUMABLE,
+}
+"""The signals that are noted, and the exit code of a job that each of them stopped."""
 
 _STARTED = time.monotonic()
 _SAVING_S = 2.0
@@ -55,8 +57,8 @@ def telling_how_to_go_on(command: str) -> Iterator[None]:
     except Interrupted as stop:
         raise Interrupted(f"{stop}\nGo on with: {command}", stop.exit_code) from None
     except (KeyboardInterrupt, SystemExit) as end:
-        code = end.code if isinstance(end, SystemExit) and isinstance(end.code, int) else EXIT_CODES[signal.SIGINT]
-        raise Interrupted(f"interrupted; what was saved before is there.\nGo on with: {command}", code) from None
+        stopped = Interrupted(f"interrupted; what was saved before is there.\nGo on with: {command}", exit_code_of(end))
+        raise stopped from None
 
 
 @contextmanager
@@ -66,7 +68,7 @@ def noted_interruptions(max_hours: float | None = None) -> Iterator[Callable[[],
 
     def asked() -> int:
         told[0] = received[0] > 0
-        return EXIT_CODES[signal.Signals(received[0])] if told[0] else RESUMABLE if limit.near() else 0
+        return EXIT_CODES[signal.Signals(received[0])] if told[0] else ExitCode.RESUMABLE if limit.near() else 0
 
     if threading.current_thread() is not threading.main_thread():
         yield asked  # Python delivers signals to the main thread only

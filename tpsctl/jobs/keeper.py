@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tpsctl.errors import Interrupted, RecipeError, StateError
-from tpsctl.jobs.interruption import RESUMABLE, noted_interruptions
+from tpsctl.errors import ExitCode, Interrupted, StateError, exit_code_of
+from tpsctl.jobs.interruption import EXIT_CODES, noted_interruptions
 from tpsctl.jobs.lease import Lease, leased
 from tpsctl.jobs.plan import Plan, require_idle
 from tpsctl.jobs.shard import Shard
@@ -16,9 +16,6 @@ from tpsctl.jobs.snapshots import Content, Snapshots, remove_leftovers
 from tpsctl.optimize.base import StepReport
 from tpsctl.optimize.state import BetweenSteps, State
 from tpsctl.progress import Progress
-
-NOT_VALID = 3
-"""Exit code of a job that ran, but whose paths are not all converged and valid."""
 
 _WORTH_SAVING_S = 10.0
 """Seconds of work that a kill during validation may cost; a batch with more is saved before."""
@@ -77,14 +74,15 @@ class ShardKeeper:
 
     def complete(self, *, good: bool) -> None:
         """Note that all batches are done, and whether every path is converged and valid."""
-        self.status.state, self.status.stage, self.status.exit_code = "complete", "", 0 if good else NOT_VALID
+        self.status.state, self.status.stage = "complete", ""
+        self.status.exit_code = ExitCode.COMPLETE if good else ExitCode.NOT_VALID
 
     def summary(self) -> dict[str, Any]:
         """What the shard did, for whoever ran it."""
         status, missing = self.status, [k for k in range(self.plan.batches) if not self.plan.batch_file(k).exists()]
         return {
             "shard": str(self.shard),
-            "outcome": "complete" if status.exit_code == 0 else "not_valid",
+            "outcome": "complete" if status.exit_code == ExitCode.COMPLETE else "not_valid",
             "directory": str(self.plan.directory),
             "batches": status.batches,
             "paths": status.paths_done,
@@ -165,22 +163,12 @@ def keeping(keeper: ShardKeeper) -> Iterator[None]:
 
 def _ended(keeper: ShardKeeper, error: BaseException) -> BaseException:
     """Note in the status how the work ended; give what ended it, or an `Interrupted` that says how to go on."""
-    code = _exit_code(error)
+    code = exit_code_of(error)
     status = keeper.status
     status.exit_code, status.message = code, str(error)
-    status.state = "stopped" if code in (RESUMABLE, 130, 143) else "failed"
+    status.state = "stopped" if code in EXIT_CODES.values() else "failed"
     if status.state == "failed":
         return error
     what = str(error) if isinstance(error, Interrupted) else "interrupted; what was saved before is there."
     status.message = what
     return Interrupted(f"{what}\nGo on with: {keeper.resume_command}", code)
-
-
-def _exit_code(error: BaseException) -> int:
-    if isinstance(error, Interrupted):
-        return error.exit_code
-    if isinstance(error, KeyboardInterrupt):
-        return 130
-    if isinstance(error, SystemExit):
-        return error.code if isinstance(error.code, int) else 1
-    return 2 if isinstance(error, RecipeError) else 1

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tpsctl.errors import RecipeError, TpsctlError
+from tpsctl.errors import ExitCode, RecipeError, TpsctlError
 from tpsctl.jobs.plan import Plan, read_plan
 from tpsctl.jobs.shard import Shard
 from tpsctl.jobs.shard_report import ShardReport, in_words, judge
@@ -18,8 +18,6 @@ from tpsctl.jobs.slurm import client
 from tpsctl.jobs.slurm.client import Task
 from tpsctl.jobs.slurm.script import FOLDER, resubmit_command
 from tpsctl.output.manifest import read_manifest
-
-COMPLETE, FAILED, NOT_VALID, UNFINISHED = 0, 1, 3, 75
 
 
 @dataclass(frozen=True)
@@ -43,11 +41,12 @@ class Overview:
     plan: Plan | None = None
 
     @property
-    def exit_code(self) -> int:
-        """0 complete; 3 complete, but not all converged and valid; 1 a shard failed or is lost; 75 otherwise."""
+    def exit_code(self) -> ExitCode:
+        """COMPLETE or NOT_VALID of a gathered run, FAILED if a shard failed or is lost, RESUMABLE otherwise."""
         if self.outcome is not None:
-            return COMPLETE if self.outcome == "complete" else NOT_VALID
-        return FAILED if any(shard.state in ("failed", "lost") for shard in self.shards) else UNFINISHED
+            return ExitCode.COMPLETE if self.outcome == "complete" else ExitCode.NOT_VALID
+        bad = any(shard.state in ("failed", "lost") for shard in self.shards)
+        return ExitCode.FAILED if bad else ExitCode.RESUMABLE
 
     @property
     def counts(self) -> dict[str, int]:

@@ -6,10 +6,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from tpsctl.errors import ExitCode
 from tpsctl.jobs.lease import lives
 from tpsctl.jobs.slurm.client import Task
-
-_NOT_VALID = 3
 
 SILENT_S = 60.0
 """A shard that has not rewritten its file for so long has stopped, or hangs."""
@@ -133,7 +132,9 @@ def _judge_ended(shard: ShardReport, task: Task | None, gone: bool) -> ShardRepo
 
 
 def _judge_complete(shard: ShardReport, task: Task | None, gone: bool) -> ShardReport:
-    return replace(shard, note="a path is not converged or not valid") if shard.exit_code == _NOT_VALID else shard
+    if shard.exit_code != ExitCode.NOT_VALID:
+        return shard
+    return replace(shard, note="a path is not converged or not valid")
 
 
 _JUDGES: dict[str, Callable[[ShardReport, Task | None, bool], ShardReport]] = {

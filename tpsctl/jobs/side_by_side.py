@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tpsctl.errors import Interrupted, OutputError, RecipeError
+from tpsctl.errors import ExitCode, Interrupted, OutputError, RecipeError
 from tpsctl.jobs.interruption import EXIT_CODES, noted_interruptions
 from tpsctl.jobs.plan import Plan
 from tpsctl.jobs.shard import Shard
 from tpsctl.progress import Progress
 
 _LOOK_EVERY_S = 0.5
-_ENDED_WELL = (0, 3)
+_ENDED_WELL = (ExitCode.COMPLETE, ExitCode.NOT_VALID)
 _TOLD_LINES = 5
 _PR_SET_PDEATHSIG = 1
 
@@ -131,4 +131,4 @@ def _failure(worker: Worker, plan: Plan) -> Exception:
     if code in EXIT_CODES.values():
         return Interrupted(f"process {worker.shard} was stopped.\nGo on with: {plan.command()}", code)
     text = "\n".join([f"process {worker.shard} failed (exit code {code}):", *said])
-    return RecipeError(text) if code == 2 else OutputError(text)
+    return RecipeError(text) if code == ExitCode.USAGE else OutputError(text)

@@ -6,8 +6,8 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from tpsctl.errors import Interrupted, RecipeError
-from tpsctl.jobs.interruption import RESUMABLE, TimeLimit, telling_how_to_go_on
+from tpsctl.errors import ExitCode, Interrupted, RecipeError
+from tpsctl.jobs.interruption import TimeLimit, telling_how_to_go_on
 from tpsctl.jobs.lease import Lease, leased
 from tpsctl.jobs.snapshots import remove_leftovers
 from tpsctl.progress import Progress, Update
@@ -58,7 +58,8 @@ def simulate_recipe(
                 tasks[report.stage] = stack.enter_context(progress.task(report.stage, round(report.total_ps)))
             tasks[report.stage](round(report.done_ps), "ps")
             if limit.near() and report.done_ps < report.total_ps:
-                raise Interrupted(f"stopped after {report.done_ps:g} ps of {report.stage}, all saved.", RESUMABLE)
+                what = f"stopped after {report.done_ps:g} ps of {report.stage}, all saved."
+                raise Interrupted(what, ExitCode.RESUMABLE)
 
         dataset = run_simulation(simulation_settings(recipe), file, workers=workers, on_progress=on_progress)
     return {
