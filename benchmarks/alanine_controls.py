@@ -33,13 +33,13 @@ from benchmarks.flat_model import FlatPrior
 from benchmarks.neb import converge_band
 from benchmarks.report import RESULTS, ROOT, heading, machine
 from tpsctl.console import make_progress
+from tpsctl.environment import default_threads
 from tpsctl.files import write_text
 from tpsctl.prior.base import Prior
 from tpsctl.prior.openmm import OpenMMPrior
 from tpsctl.progress import Progress
 from tpsctl.recipe import sample as models
 from tpsctl.recipe.loader import load_recipe
-from tpsctl.workflows.doctor import default_threads
 from tpsctl.workflows.sample import assemble
 from tpsctl.workflows.sample.guesses import draw_guesses
 from tpsctl.workflows.sample.judge import judge

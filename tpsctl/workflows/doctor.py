@@ -1,28 +1,10 @@
 """Facts about this machine and installation that decide whether and how fast tpsctl runs."""
 
-import importlib.metadata
 import os
 import platform
 from typing import Any
 
-from tpsctl import __version__
-
-PACKAGES = ("torch", "openmm", "mdtraj", "numpy", "scipy", "pydantic", "safetensors", "matplotlib", "typer", "rich")
-
-
-def versions() -> dict[str, str]:
-    """Versions of tpsctl, Python and the packages a result depends on."""
-    found = {"tpsctl": __version__, "python": platform.python_version()}
-    return found | {name: importlib.metadata.version(name) for name in PACKAGES}
-
-
-def default_threads() -> int:
-    """OMP_NUM_THREADS, else SLURM_CPUS_PER_TASK, else the cores this process may use."""
-    for name in ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK"):
-        value = os.environ.get(name, "")
-        if value.isdecimal() and int(value) > 0:
-            return int(value)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+from tpsctl.environment import default_threads, versions
 
 
 def examine() -> dict[str, Any]:
@@ -69,10 +51,3 @@ def _openmm_platforms() -> list[str]:
     import openmm
 
     return [openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())]
-
-
-def shown(value: Any) -> str:
-    """A fact as text for the table."""
-    if isinstance(value, dict):
-        return "\n".join(f"{name} {'yes' if v is True else 'no' if v is False else v}" for name, v in value.items())
-    return "\n".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -2,9 +2,9 @@
 
 import torch
 
+from tpsctl.environment import default_threads
 from tpsctl.errors import RecipeError
 from tpsctl.jobs.plan import Plan
-from tpsctl.workflows.doctor import default_threads
 from tpsctl.workflows.sample.settings import RunSettings
 from tpsctl.workflows.sample.tools import Tools
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
+from tpsctl.environment import versions
 from tpsctl.optimize.base import Outcome, Status
 from tpsctl.output import figures, tables
 from tpsctl.output.trajectory import write_path, write_topology
 from tpsctl.prior.potentials import NamedPotential
 from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.validation.energy import PathEnergies
-from tpsctl.workflows.doctor import versions
 from tpsctl.workflows.sample.assemble import System, path_seed
 from tpsctl.workflows.sample.batch import PathBatch
 from tpsctl.workflows.sample.tools import Tools

@@ -14,6 +14,7 @@ import torch
 
 from tpsctl.checkpoints.native import read_card, save_checkpoint
 from tpsctl.console import print_table
+from tpsctl.environment import default_threads, versions
 from tpsctl.errors import DataError, RecipeError
 from tpsctl.jobs.unfinished import Keeping, Unfinished, refusal, remove_rest, unfinished
 from tpsctl.networks.internal_energy.network import InternalEnergySizes
@@ -25,7 +26,6 @@ from tpsctl.recipe.loader import recipe_digest, require_files
 from tpsctl.recipe.train_potential import TrainPotentialRecipe
 from tpsctl.score.schedule import Flow, NoiseSchedule, VarianceExploding, VariancePreserving
 from tpsctl.training.trainer import Trainer, TrainingSettings
-from tpsctl.workflows.doctor import default_threads, versions
 from tpsctl.workflows.train import potential as train_potential
 from tpsctl.workflows.train.corpus import Corpus, load_corpus
 from tpsctl.workflows.train.held_out import describe_quality, held_out_quality

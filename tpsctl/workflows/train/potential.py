@@ -11,6 +11,7 @@ from tpsctl.checkpoints.model import Description, Model
 from tpsctl.checkpoints.native import read_card
 from tpsctl.checkpoints.native_published import save_model
 from tpsctl.console import print_table
+from tpsctl.environment import versions
 from tpsctl.errors import DataError, RecipeError
 from tpsctl.jobs.unfinished import Keeping, Unfinished, remove_rest, unfinished
 from tpsctl.prior.potentials import mueller_brown
@@ -20,7 +21,6 @@ from tpsctl.recipe.loader import recipe_digest
 from tpsctl.score.levels import cosine_tables
 from tpsctl.simulation.boltzmann import boltzmann_points
 from tpsctl.training.points import PointTrainer, PointTraining
-from tpsctl.workflows.doctor import versions
 
 BOX_NM = (0.0, 50.0)
 
