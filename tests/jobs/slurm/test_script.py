@@ -1,12 +1,14 @@
 """The batch scripts as text: what they say, that bash reads them, and what they do with each exit code."""
 
 import os
+import signal
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
+from tpsctl.errors import ExitCode
 from tpsctl.jobs.slurm.script import (
     Submission,
     array_script,
@@ -146,3 +148,9 @@ def test_sigterm_waits_for_the_command_and_never_requeues(shard, tmp_path):
     process.send_signal(15)
     assert process.wait() == 143
     assert not (tmp_path / "requeued").exists()
+
+
+def test_the_script_tells_the_exit_codes_apart_that_tpsctl_ends_with():
+    text = array_script(submission())
+    assert f"\n  {ExitCode.NOT_VALID}) exit 0 ;;" in text
+    assert f"\n  {ExitCode.RESUMABLE} | {128 + signal.SIGUSR1})" in text
