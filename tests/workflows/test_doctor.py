@@ -1,0 +1,33 @@
+"""What `tpsctl doctor` finds in the way, and the cure it names."""
+
+import openmm
+import pytest
+import torch
+
+from tpsctl.workflows.doctor import examine
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """One GPU that PyTorch can use."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: "a GPU")
+
+
+def test_devices_and_platforms_are_listed(gpu):
+    found = examine()
+    assert found["torch_devices"] == ["cpu", "cuda:0 (a GPU)"]
+    assert "Reference" in found["openmm_platforms"]
+    assert found["memory_gb"] > 0
+
+
+def test_an_openmm_without_platforms_is_a_problem(monkeypatch):
+    monkeypatch.setattr(openmm.Platform, "getNumPlatforms", staticmethod(lambda: 0))
+    (problem,) = examine()["problems"]
+    assert problem.startswith("OpenMM finds no platform: reinstall it")
+
+
+def test_a_gpu_that_openmm_cannot_use_is_a_problem(monkeypatch, gpu):
+    monkeypatch.setattr(openmm.Platform, "getNumPlatforms", staticmethod(lambda: 1))  # Reference comes first
+    (problem,) = examine()["problems"]
+    assert 'install "openmm[cuda12]"' in problem
