@@ -1,55 +1,25 @@
-"""The command line: help, exit codes, messages; the run layer is replaced, so flags and physics fail separately."""
+"""All commands: their help, the time it takes, and how errors become messages and exit codes."""
 
-import json
 import subprocess
 import sys
 import time
 
 import pytest
-from typer.testing import CliRunner
 
-from tpsctl.cli import app as cli
-from tpsctl.errors import PriorError, RecipeError
+from tpsctl.cli.app import app
+from tpsctl.errors import ExitCode, Interrupted, PriorError, RecipeError, exit_code_of
 
-COMMANDS = [command.name or command.callback.__name__ for command in cli.app.registered_commands]
-runner = CliRunner()
-
-
-def invoke(*arguments):
-    return runner.invoke(cli.app, [str(a) for a in arguments], prog_name="tpsctl")
-
-
-@pytest.fixture
-def fake_run(monkeypatch):
-    """Replace run_recipe; the fixture's value records how it was called and sets what it does."""
-    from tpsctl.workflows.sample import run
-
-    calls = {"outcome": "complete", "error": None}
-
-    def fake_load(path, model, assignments):
-        calls.update(assignments=assignments)
-        return path
-
-    def fake(recipe, settings, progress):
-        calls.update(recipe=recipe, settings=settings)
-        if calls["error"]:
-            raise calls["error"]
-        return {"outcome": calls["outcome"], "directory": "runs/x", "paths": [], "requested": 0}
-
-    monkeypatch.setattr("tpsctl.recipe.loader.load_recipe", fake_load)
-    monkeypatch.setattr(run, "run_recipe", fake)
-    monkeypatch.setattr("tpsctl.cli.show.show", lambda manifest: None)
-    return calls
+COMMANDS = [command.name or command.callback.__name__ for command in app.registered_commands]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help_with_an_example(command):
+def test_every_command_has_help_with_an_example(invoke, command):
     result = invoke(command, "--help")
-    assert result.exit_code == 0
+    assert result.exit_code == ExitCode.COMPLETE
     assert f"Example: tpsctl {command}" in result.output
 
 
-def test_help_is_as_documented(golden, root, monkeypatch):
+def test_help_is_as_documented(golden, root, monkeypatch, invoke):
     monkeypatch.setenv("COLUMNS", "100")
     texts = [invoke("--help").output, *(invoke(command, "--help").output for command in COMMANDS)]
     golden(root / "tests" / "golden" / "help.txt", "\n".join(texts))
@@ -59,7 +29,8 @@ def test_help_is_fast_and_loads_nothing_heavy():
     code = (
         "import sys; from typer.testing import CliRunner; from tpsctl.cli import app as cli; "
         "assert CliRunner().invoke(cli.app, ['sample', '--help']).exit_code == 0; "
-        "print([m for m in ('torch', 'numpy', 'openmm', 'mdtraj', 'matplotlib', 'rich', 'scipy') if m in sys.modules])"
+        "heavy = 'torch numpy openmm mdtraj matplotlib rich scipy yaml'.split(); "
+        "print([m for m in heavy if m in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
@@ -71,78 +42,58 @@ def test_help_is_fast_and_loads_nothing_heavy():
     assert min(seconds) < 1.5, "0.2 s alone on a machine; the margin is for a busy one"
 
 
+def test_exit_codes_are_those_promised():
+    """docs/slurm.md, examples/README.md and scripts of users name these numbers."""
+    promised = {"COMPLETE": 0, "FAILED": 1, "USAGE": 2, "NOT_VALID": 3}
+    promised |= {"RESUMABLE": 75, "INTERRUPTED": 130, "TERMINATED": 143}
+    assert {code.name: code.value for code in ExitCode} == promised
+
+
 @pytest.mark.parametrize(
-    ("outcome", "error", "code"),
+    ("error", "code"),
     [
-        ("complete", None, 0),
-        ("not_converged", None, 3),
-        ("not_valid", None, 3),
-        ("complete", RecipeError("r.yaml:3: seed: missing."), 2),
-        ("complete", PriorError("prior.safetensors: truncated."), 1),
-        ("complete", KeyboardInterrupt(), 130),
+        (RecipeError("x"), ExitCode.USAGE),
+        (PriorError("x"), ExitCode.FAILED),
+        (ZeroDivisionError("x"), ExitCode.FAILED),
+        (Interrupted("x", ExitCode.RESUMABLE), ExitCode.RESUMABLE),
+        (KeyboardInterrupt(), ExitCode.INTERRUPTED),
+        (SystemExit(ExitCode.TERMINATED), ExitCode.TERMINATED),
+        (SystemExit("words"), ExitCode.FAILED),
     ],
 )
-def test_exit_codes_of_sample(fake_run, outcome, error, code):
-    fake_run.update(outcome=outcome, error=error)
+def test_every_error_has_one_exit_code(error, code):
+    assert exit_code_of(error) == code
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (RecipeError("r.yaml:3: seed: missing."), ExitCode.USAGE),
+        (PriorError("prior.safetensors: truncated."), ExitCode.FAILED),
+        (Interrupted("stopped.", ExitCode.RESUMABLE), ExitCode.RESUMABLE),
+        (Interrupted("stopped.", ExitCode.TERMINATED), ExitCode.TERMINATED),
+        (KeyboardInterrupt(), ExitCode.INTERRUPTED),
+    ],
+)
+def test_an_error_is_one_message_on_stderr_and_an_exit_code(invoke, fake_run, error, code):
+    fake_run["error"] = error
     result = invoke("sample", "r.yaml")
     assert result.exit_code == code
-    if error and str(error):
-        assert result.stderr.splitlines()[-1] == str(error)
-        assert result.stdout == ""
+    assert result.stderr.splitlines()[-1] == (str(error) or "interrupted.")
+    assert result.stdout == ""
 
 
-def test_defects_keep_their_traceback(fake_run):
+def test_defects_keep_their_traceback(invoke, fake_run):
     fake_run["error"] = ZeroDivisionError("a defect")
     assert isinstance(invoke("sample", "r.yaml").exception, ZeroDivisionError)
 
 
-def test_options_of_sample_reach_the_run(fake_run):
-    result = invoke("sample", "r.yaml", "--set", "a.b=1", "--set", "c=2", "--out", "d", "--overwrite", "--threads", 3)
-    assert result.exit_code == 0
-    settings = fake_run["settings"]
-    assert fake_run["assignments"] == ["a.b=1", "c=2"]
-    assert (str(settings.out), settings.overwrite, settings.device, settings.threads) == ("d", True, "auto", 3)
-
-
-def test_json_is_alone_on_stdout(fake_run):
-    result = invoke("sample", "r.yaml", "--json")
-    assert json.loads(result.stdout)["outcome"] == "complete"
-
-
-def test_a_mistake_in_the_recipe_shows_before_torch_is_loaded(tmp_path):
-    (tmp_path / "r.yaml").write_text("version: 1\n")
-    code = (
-        "import sys; from typer.testing import CliRunner; from tpsctl.cli import app as cli; "
-        f"result = CliRunner().invoke(cli.app, ['sample', {str(tmp_path / 'r.yaml')!r}]); "
-        "assert result.exit_code == 2, result.output; assert 'torch' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
 @pytest.mark.parametrize(
-    "arguments", [("nonsense",), ("sample",), ("sample", "r.yaml", "--threads", "0"), ("schema", "x")]
+    "words", [("nonsense",), ("sample",), ("sample", "r.yaml", "--threads", "0"), ("schema", "x"), ("status",)]
 )
-def test_wrong_usage_is_exit_2(arguments):
-    assert invoke(*arguments).exit_code == 2
+def test_wrong_usage_is_exit_2(invoke, words):
+    assert invoke(*words).exit_code == ExitCode.USAGE
 
 
-def test_version():
+def test_version(invoke):
     assert invoke("--version").output.startswith("tpsctl ")
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_scripts_name_the_program(shell):
-    assert "_TPSCTL_COMPLETE" in invoke("completion", shell).output
-
-
-def test_completion_answers_the_shell():
-    environment = {"_TPSCTL_COMPLETE": "complete_bash", "COMP_WORDS": "tpsctl sam", "COMP_CWORD": "1", "PATH": "/bin"}
-    command = [sys.executable, "-m", "tpsctl"]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert result.stdout.split() == ["sample"]
-
-
-def test_doctor_as_json():
-    found = json.loads(invoke("doctor", "--json").stdout)
-    assert {"versions", "torch_devices", "openmm_platforms", "problems"} <= set(found)
-    assert found["attention"].startswith(("compiled (", "by torch (reinstalled with a C compiler"))

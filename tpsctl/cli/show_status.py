@@ -1,7 +1,8 @@
 """The status of a run as a person wants it: a table, a summary, and the commands that make it go on."""
 
 from tpsctl.console import print_table
-from tpsctl.jobs.overview import FAILED, UNFINISHED, Overview
+from tpsctl.errors import ExitCode
+from tpsctl.jobs.overview import Overview
 from tpsctl.jobs.shard_report import ShardReport
 from tpsctl.jobs.slurm.script import ranges
 
@@ -53,5 +54,5 @@ def _summary(overview: Overview) -> list[str]:
         if numbers:
             where = f"; see {logs[0]}" + (" and the like" if len(logs) > 1 else "") if logs else ""
             lines.append(f"{state}: shard {', '.join(ranges(numbers))}{where}")
-    what = {FAILED: "after mending the cause, go on with:", UNFINISHED: "go on with:"}[overview.exit_code]
+    what = "after mending the cause, go on with:" if overview.exit_code == ExitCode.FAILED else "go on with:"
     return lines + ([what, *(f"  {command}" for command in overview.resume)] if overview.resume else [])

@@ -174,7 +174,7 @@ def test_a_failing_shard_keeps_gather_from_running_and_is_named(slurm, submit, o
 
 
 def test_a_wrong_recipe_is_not_tried_again(slurm, submit, out):
-    jobs = submit("--shards", 2, "--sbatch", "comment=spoiled below", "--setup", "set -- spoiled")
+    jobs = submit("--shards", 2, "--comment=spoiled below", "--setup", "set -- spoiled")
     slurm.run("scancel", jobs["array_job"], jobs["gather_job"])
     slurm.clear()
     script = out / "slurm" / "array.sbatch"
@@ -237,7 +237,7 @@ def test_a_time_limit_is_survived(slurm, submit, out, unbroken):
     settings = {"optimize.learning_rate_nm": 0.00015, "optimize.max_steps": 1000000, "path.paths": 1}
     settings["optimize.gradient_tolerance_per_nm"] = 0.3
     slower = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]  # over a minute
-    jobs = submit("--shards", 1, "--time", "1", "--sbatch", "signal=B:USR1@15", *slower)
+    jobs = submit("--shards", 1, "--time", "1", "--signal=B:USR1@15", *slower)
     assert slurm.wait_for(jobs["gather_job"], "COMPLETED"), logs(out)
     assert "restart 1" in (out / "slurm" / "shard_0001.log").read_text()
     assert result(out) == unbroken(*slower)

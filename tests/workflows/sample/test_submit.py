@@ -7,7 +7,6 @@ import pytest
 from typer.testing import CliRunner
 
 from tpsctl.cli import app as cli
-from tpsctl.errors import RecipeError
 from tpsctl.jobs.slurm import client
 from tpsctl.jobs.slurm.client import SlurmError, Task
 from tpsctl.workflows.sample import submit
@@ -99,7 +98,7 @@ def test_a_long_run_asks_for_a_day_and_goes_on_by_requeues(recipe, checked, slur
 
 def test_nothing_is_computed_when_time_and_memory_are_given(recipe, checked, slurm, tmp_path):
     checked["report"].estimate = None
-    invoke(recipe, "--shards", 2, "--time", "30", "--sbatch", "mem-per-cpu=2G")
+    invoke(recipe, "--shards", 2, "--time", "30", "--mem-per-cpu=2G")
     assert not checked["trial"]
     assert {"--time=30", "--mem-per-cpu=2G"} <= directives(tmp_path / "out" / "slurm" / "array.sbatch")
 
@@ -113,8 +112,8 @@ def test_a_failed_check_stops_before_anything_is_written(recipe, checked, slurm,
 
 
 def test_a_dry_run_prints_both_scripts_and_touches_nothing(recipe, checked, monkeypatch, tmp_path):
-    monkeypatch.setattr(client, "_call", lambda *command: pytest.fail(f"called {command}"))
-    result = invoke(recipe, "--shards", 4, "--dry-run", "--gres", "gpu:1", "--setup", "module load cuda")
+    monkeypatch.setattr("subprocess.run", lambda command, **_: pytest.fail(f"called {command}"))
+    result = invoke(recipe, "--shards", 4, "--dry-run", "--setup", "module load cuda", "--", "--gres=gpu:1")
     assert result.exit_code == 0
     assert result.stdout.count("#!/bin/bash") == 2
     assert "#SBATCH --gres=gpu:1\n" in result.stdout
@@ -136,8 +135,9 @@ def test_on_a_gpu_the_batches_are_those_of_a_gpu(recipe, checked, slurm):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--sbatch", "array=1-9"), "sets --array itself"),
+        (("--array=1-9",), "sets --array itself"),
         (("--time", "tomorrow"), "expected a time as Slurm reads it"),
+        (("--cpus-per-task", "many"), "expected a whole number above 0"),
         (("--shards", 0), "--shards"),
     ],
 )
@@ -175,12 +175,3 @@ def test_without_slurm_nothing_is_checked_and_the_way_out_is_named(recipe, check
     assert result.exit_code == 1
     assert "Go to its login node, or use --dry-run." in result.stderr
     assert checked["trial"] is None
-
-
-def test_options_of_the_site_by_both_ways():
-    options = submit.site_options(
-        {"time": "1:00:00", "qos": None, "cpus-per-task": 4}, ["--exclusive", "mail-type=END"]
-    )
-    assert options == {"time": "1:00:00", "cpus-per-task": "4", "exclusive": "", "mail-type": "END"}
-    with pytest.raises(RecipeError):
-        submit.site_options({}, ["output=x"])

@@ -21,7 +21,7 @@ from tpsctl.files import write_text
 from tpsctl.jobs.directory import earlier_result
 from tpsctl.jobs.plan import Plan, read_plan
 from tpsctl.jobs.slurm import client
-from tpsctl.jobs.slurm.script import OWN, Submission, array_script, as_time, gather_script, seconds_of
+from tpsctl.jobs.slurm.script import Submission, array_script, as_time, gather_script, seconds_of
 from tpsctl.progress import Progress
 from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.workflows.sample.check import Estimate, check_recipe
@@ -35,7 +35,7 @@ _TIME_MARGIN, _MEMORY_MARGIN = 1.2, 1.5
 
 
 @dataclass(frozen=True)
-class Settings:
+class SubmitSettings:
     """Where and how the shards are run; nothing here changes the result.
 
     Attributes:
@@ -59,24 +59,7 @@ class Settings:
     requeues: int = 20
 
 
-def site_options(given: Mapping[str, str | int | None], others: list[str]) -> dict[str, str]:
-    """Options of sbatch from tpsctl's own options and from `--sbatch KEY=VALUE`.
-
-    Raises:
-        RecipeError: An option that the scripts set themselves, or a time that is none.
-    """
-    options = {name: str(value) for name, value in given.items() if value is not None}
-    for other in others:
-        name, _, value = other.removeprefix("--").partition("=")
-        if name in OWN:
-            raise RecipeError(f"--sbatch {other}: the script sets --{name} itself, because the run depends on it.")
-        options[name] = value
-    if "time" in options and not seconds_of(options["time"]):
-        raise RecipeError(f"--time {options['time']}: expected a time as Slurm reads it, e.g. 02:00:00 or 1-12:00:00.")
-    return options
-
-
-def submit_recipe(file: Path, recipe: SampleRecipe, settings: Settings, progress: Progress) -> dict[str, Any]:
+def submit_recipe(file: Path, recipe: SampleRecipe, settings: SubmitSettings, progress: Progress) -> dict[str, Any]:
     """Check, write the scripts, submit both jobs; what was done."""
     client.require()
     job, facts = prepare(file, recipe, settings, progress)
@@ -92,14 +75,14 @@ def submit_recipe(file: Path, recipe: SampleRecipe, settings: Settings, progress
     return facts | {"array_job": array, "gather_job": gather, "scripts": [str(job.array_file), str(job.gather_file)]}
 
 
-def scripts_of(file: Path, recipe: SampleRecipe, settings: Settings, progress: Progress) -> dict[str, str]:
+def scripts_of(file: Path, recipe: SampleRecipe, settings: SubmitSettings, progress: Progress) -> dict[str, str]:
     """Both scripts by file name, as `submit_recipe` would write them; nothing is written or submitted."""
     job, _ = prepare(file, recipe, settings, progress)
     return {str(job.array_file): array_script(job), str(job.gather_file): gather_script(job)}
 
 
 def prepare(
-    file: Path, recipe: SampleRecipe, settings: Settings, progress: Progress
+    file: Path, recipe: SampleRecipe, settings: SubmitSettings, progress: Progress
 ) -> tuple[Submission, dict[str, Any]]:
     """What the scripts will say, after the checks, and the facts for whoever submits.
 
@@ -131,7 +114,7 @@ def prepare(
     return job, facts
 
 
-def _preflight(recipe: SampleRecipe, settings: Settings, progress: Progress) -> Estimate | None:
+def _preflight(recipe: SampleRecipe, settings: SubmitSettings, progress: Progress) -> Estimate | None:
     """All checks; the trial steps only if a time or a memory is to be estimated."""
     memory_given = any(name.startswith("mem") for name in settings.options)
     threads = int(settings.options.get("cpus-per-task", 1))
@@ -146,7 +129,7 @@ def _preflight(recipe: SampleRecipe, settings: Settings, progress: Progress) -> 
     return report.estimate
 
 
-def _plan(recipe: SampleRecipe, settings: Settings) -> Plan:
+def _plan(recipe: SampleRecipe, settings: SubmitSettings) -> Plan:
     """The batches that the shards will be made of: those of the unfinished run there is, or of a new one.
 
     Raises:
@@ -161,7 +144,7 @@ def _plan(recipe: SampleRecipe, settings: Settings) -> Plan:
 
 
 def _with_defaults(
-    settings: Settings, estimate: Estimate | None, at_once: int, paths: int, progress: Progress
+    settings: SubmitSettings, estimate: Estimate | None, at_once: int, paths: int, progress: Progress
 ) -> dict[str, str]:
     """The options with the time and memory that the trial suggests, where they are not given."""
     options = dict(settings.options)

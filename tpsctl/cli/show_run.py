@@ -1,11 +1,8 @@
-"""The end of a run or a check as a person or a script wants it: a table, or a short JSON object."""
+"""The result of a run as a person or a script wants it: a table, or a short JSON object."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tpsctl.console import print_table
-
-if TYPE_CHECKING:
-    from tpsctl.workflows.sample.check import Report
 
 
 def as_json(manifest: dict[str, Any]) -> dict[str, Any]:
@@ -78,31 +75,3 @@ def _remedies(entries: list[dict[str, Any]]) -> list[str]:
         if entry["remedy"]:
             remedies.setdefault(entry["status"], []).append(f"path {entry['path']} {entry['remedy']}")
     return [texts[0] + (f" (and {len(texts) - 1} more)" if texts[1:] else "") for texts in remedies.values()]
-
-
-def show_report(report: "Report") -> None:
-    """Print what `tpsctl check` found."""
-    rows = [[finding.what, finding.verdict, finding.text] for finding in report.findings]
-    failures = sum(finding.verdict == "FAIL" for finding in report.findings)
-    verdict = f"{failures} of {len(rows)} checks failed" if failures else "ready to run"
-    print_table(report.recipe, ["what", "verdict", "found"], rows, notes=[f"{verdict} ({report.seconds:.1f} s)"])
-
-
-def show_checkpoint(report: dict[str, Any]) -> None:
-    """Print what `tpsctl inspect` found."""
-    if not report["safe"]:
-        names = [[name] for name in report["dangerous_names"]]
-        print_table(f"{report['file']}: REFUSED, nothing was run", ["name the file asks for"], names)
-        return
-    left_out = ("file", "safe", "dangerous_names", "self_test", "sound", "provenance", "card", "notes")
-    rows = [[name, _flat(value)] for name, value in report.items() if name not in left_out]
-    rows += [
-        [test["check"], f"{test['value']:.3g} ({test['expected']}) {'ok' if test['passed'] else 'FAILED'}"]
-        for test in report["self_test"]
-    ]
-    verdict = "sound" if report["sound"] else "NOT SOUND: a self-test failed; untrained, or a wrong unit of length"
-    print_table(report["file"], ["what", "found"], rows, notes=[*report.get("notes", []), f"self-test: {verdict}"])
-
-
-def _flat(value: Any) -> str:
-    return ", ".join(f"{k} {_flat(v)}" for k, v in value.items()) if isinstance(value, dict) else str(value)

@@ -1,0 +1,119 @@
+"""Runs on a Slurm cluster: `submit` and `status`."""
+
+import difflib
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tpsctl.cli.answer import say_facts, say_json, working
+from tpsctl.cli.given_files import refuse_special, require_place_for_folder
+from tpsctl.cli.given_recipe import load
+from tpsctl.cli.options import JsonOption, OutOption, RecipeArgument, SetOption
+from tpsctl.errors import RecipeError
+
+_ALIKE = 0.85
+"""How alike (difflib) two options are of which one is taken for the other misspelt; no option of sbatch is so alike."""
+
+
+def submit(
+    context: typer.Context,
+    recipe: RecipeArgument,
+    sbatch: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="-- SBATCH_OPTION",
+            help="Options of sbatch, e.g. --time=02:00:00 --mem=4G --cpus-per-task=2 --gres=gpu:1 --partition=main; "
+            "also without the --, after RECIPE.",
+            show_default=False,
+        ),
+    ] = None,
+    shards: Annotated[int, typer.Option("--shards", metavar="N", min=1, help="Tasks of the job array.")] = 1,
+    out: OutOption = None,
+    set_: SetOption = None,
+    max_parallel: Annotated[int | None, typer.Option(metavar="K", min=1, help="Tasks at once.")] = None,
+    requeues: Annotated[int, typer.Option(min=0, help="How often an unfinished task may go on in a new job.")] = 20,
+    setup: Annotated[list[str] | None, typer.Option(metavar="LINE", help="Shell line, e.g. 'module load x'.")] = None,
+    command: Annotated[
+        str | None, typer.Option(help="How to start tpsctl on a node.  [default: this installation]")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the scripts; write and submit nothing.")] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Run the shards of a recipe as a Slurm job array, and gather them."""
+    words = sbatch or []
+    _require_recipe_first(recipe, words)
+    _refuse_misspelt(words, context)
+    require_place_for_folder(out)
+    loaded, progress = load(recipe, "submit", set_)
+    with working():
+        from tpsctl.jobs.slurm.options import read_options
+        from tpsctl.workflows.sample import submit as flow
+
+        changes, lines = tuple(set_ or ()), tuple(setup or ())
+        options = read_options(words)
+        settings = flow.SubmitSettings(shards, out, changes, options, lines, command, max_parallel, requeues)
+        if dry_run:
+            scripts = flow.scripts_of(recipe, loaded, settings, progress)
+        else:
+            facts = flow.submit_recipe(recipe, loaded, settings, progress)
+    if dry_run:
+        for name, text in scripts.items():
+            typer.echo(f"# {name}\n{text}")
+    else:
+        say_facts(facts, as_json=json_, title="Submitted")
+
+
+def status(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Run directory.", show_default=False)],
+    json_: JsonOption = False,
+) -> None:
+    """Show what has become of the shards of a run, and how to go on."""
+    refuse_special(directory, "a run directory")
+    if directory.is_file():
+        raise RecipeError(f"{directory}: this is a file. Expected a run directory.")
+    with working():
+        from tpsctl.cli.show_status import show
+        from tpsctl.jobs.overview import look
+
+        overview = look(directory)
+    if json_:
+        say_json(overview.as_json())
+    else:
+        show(overview)
+    raise typer.Exit(overview.exit_code)
+
+
+def _require_recipe_first(recipe: Path, words: Sequence[str]) -> None:
+    """Which word is the recipe cannot be seen among options of sbatch, so it stands before them.
+
+    Raises:
+        RecipeError: With the order to type them in.
+    """
+    if not str(recipe).startswith("-"):
+        return
+    given = [str(recipe), *words]
+    name = next((word for word in given if Path(word).suffix in (".yaml", ".yml")), None)
+    options = [word for word in given if word != name]
+    line = shlex.join(["tpsctl", "submit", name or "RECIPE", "...", "--", *options])
+    raise RecipeError(f"{recipe}: options of sbatch stand after the recipe: {line}")
+
+
+def _refuse_misspelt(words: Sequence[str], context: typer.Context) -> None:
+    """An option that tpsctl does not know is meant for sbatch, unless it looks like one of tpsctl's own.
+
+    Raises:
+        RecipeError: With the option that was probably meant, or the place where it belongs.
+    """
+    own = [name for parameter in context.command.params for name in parameter.opts if name.startswith("--")]
+    for word in words:
+        name = word.partition("=")[0]
+        meant = difflib.get_close_matches(name, own, n=1, cutoff=_ALIKE) if name.startswith("--") else []
+        if name in own:
+            raise RecipeError(
+                f"{name}: this is an option of tpsctl. Give it before the -- that sets options of sbatch apart."
+            )
+        if meant:
+            raise RecipeError(f"{name}: unknown option. Did you mean {meant[0]}?")

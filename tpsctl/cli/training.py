@@ -1,0 +1,71 @@
+"""Priors of one's own: `simulate` makes data, `train` makes a checkpoint of them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tpsctl.cli.answer import say_facts, say_json, working
+from tpsctl.cli.given_files import require_place_for_file
+from tpsctl.cli.given_recipe import command_line, load, words_again
+from tpsctl.cli.options import (
+    JsonOption,
+    MaxHoursOption,
+    OverwriteOption,
+    RecipeArgument,
+    ResumeOption,
+    SaveOption,
+    SetOption,
+    ThreadsOption,
+)
+
+
+def simulate(
+    recipe: RecipeArgument,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Data set file instead of the recipe's.")
+    ] = None,
+    set_: SetOption = None,
+    maxh: MaxHoursOption = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Processes at once.  [default: all cores]")
+    ] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Make a data set by molecular dynamics; run it again to go on after a kill."""
+    require_place_for_file(out)
+    loaded, progress = load(recipe, "simulate", set_)
+    with working():
+        from tpsctl.workflows import simulate as flow
+
+        again = command_line("simulate", words_again(recipe, set_, out=out, workers=workers, maxh=maxh))
+        facts = flow.simulate_recipe(loaded, out=out, workers=workers, progress=progress, max_hours=maxh, command=again)
+    say_facts(facts, as_json=json_, title="Data set")
+
+
+def train(
+    recipe: RecipeArgument,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Checkpoint instead of the recipe's.")
+    ] = None,
+    set_: SetOption = None,
+    resume: ResumeOption = False,
+    overwrite: OverwriteOption = False,
+    maxh: MaxHoursOption = None,
+    save_every: SaveOption = 60.0,
+    threads: ThreadsOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Train a prior on dynamics, simulated or your own, or on a model potential; run it again after a kill."""
+    require_place_for_file(out)
+    loaded, progress = load(recipe, "train", set_)
+    with working():
+        from tpsctl.workflows.train import molecule as flow
+
+        again = command_line("train", words_again(recipe, set_, out=out, threads=threads, maxh=maxh))
+        settings = flow.Settings(overwrite, resume, maxh, save_every, again, out, threads)
+        card = flow.train_recipe(loaded, settings, progress)
+    if json_:
+        say_json(card)
+    else:
+        flow.show(card)
