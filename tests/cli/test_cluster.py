@@ -34,7 +34,7 @@ def submitted(fake_run, monkeypatch):
         return {"array.sbatch": "#!/bin/bash"}
 
     def submit_recipe(file, recipe, settings, progress):
-        calls.settings = settings
+        calls.file, calls.settings = file, settings
         return {"array_job": "11"}
 
     monkeypatch.setattr(submit, "scripts_of", scripts_of)
@@ -63,6 +63,13 @@ def test_own_options_may_stand_before_the_recipe(invoke, submitted):
     assert (submitted.settings.shards, submitted.settings.options) == (4, {"time": "5"})
 
 
+def test_options_of_sbatch_may_stand_before_a_recipe_named_as_one(invoke, submitted, fake_run):
+    result = invoke("submit", "--shards", 4, "--time", "5", "--exclusive", "r.yaml", "--mem", "1G")
+    assert result.exit_code == ExitCode.COMPLETE, result.output
+    assert submitted.settings.options == {"time": "5", "exclusive": "", "mem": "1G"}
+    assert str(submitted.file) == "r.yaml"
+
+
 def test_own_options_reach_the_scripts(invoke, submitted):
     words = ("--max-parallel", 2, "--requeues", 3, "--setup", "module load x", "--command", "t", "--set", "a=1")
     assert invoke("submit", "r.yaml", *words, "--json").exit_code == ExitCode.COMPLETE
@@ -74,7 +81,7 @@ def test_own_options_reach_the_scripts(invoke, submitted):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--time", "5", "r.yaml"), "options of sbatch stand after the recipe: tpsctl submit r.yaml ... -- --time 5"),
+        (("--time", "5", "r"), "give the recipe before the options of sbatch, as in: tpsctl submit RECIPE --time 5 r"),
         (("r.yaml", "--shrads", "4"), "--shrads: unknown option. Did you mean --shards?"),
         (("r.yaml", "--dryrun"), "--dryrun: unknown option. Did you mean --dry-run?"),
         (("r.yaml", "--sbatch", "mail-type=END"), "give the option as sbatch has it: --mail-type=END"),

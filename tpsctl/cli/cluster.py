@@ -43,8 +43,7 @@ def submit(
     json_: JsonOption = False,
 ) -> None:
     """Run the shards of a recipe as a Slurm job array, and gather them."""
-    words = sbatch or []
-    _require_recipe_first(recipe, words)
+    recipe, words = _recipe_among([str(recipe), *(sbatch or [])])
     _refuse_misspelt(words, context)
     require_place_for_folder(out)
     loaded, progress = load(recipe, "submit", set_)
@@ -86,19 +85,19 @@ def status(
     raise typer.Exit(overview.exit_code)
 
 
-def _require_recipe_first(recipe: Path, words: Sequence[str]) -> None:
-    """Which word is the recipe cannot be seen among options of sbatch, so it stands before them.
+def _recipe_among(words: list[str]) -> tuple[Path, list[str]]:
+    """The recipe and the options of sbatch: the first word, or the only YAML file among options that stand before it.
 
     Raises:
-        RecipeError: With the order to type them in.
+        RecipeError: The recipe cannot be told from the values of options.
     """
-    if not str(recipe).startswith("-"):
-        return
-    given = [str(recipe), *words]
-    name = next((word for word in given if Path(word).suffix in (".yaml", ".yml")), None)
-    options = [word for word in given if word != name]
-    line = shlex.join(["tpsctl", "submit", name or "RECIPE", "...", "--", *options])
-    raise RecipeError(f"{recipe}: options of sbatch stand after the recipe: {line}")
+    if not words[0].startswith("-"):
+        return Path(words[0]), words[1:]
+    files = [word for word in words if not word.startswith("-") and Path(word).suffix in (".yaml", ".yml")]
+    if len(files) == 1:
+        return Path(files[0]), [word for word in words if word != files[0]]
+    line = shlex.join(["tpsctl", "submit", "RECIPE", *words])
+    raise RecipeError(f"{words[0]}: give the recipe before the options of sbatch, as in: {line}")
 
 
 def _refuse_misspelt(words: Sequence[str], context: typer.Context) -> None:

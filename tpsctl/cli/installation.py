@@ -11,7 +11,7 @@ from tpsctl.errors import ExitCode
 
 
 class RecipeKind(StrEnum):
-    """The kinds of recipe, as `schema` takes them; named here too because Pydantic is slow to import."""
+    """The kinds of recipe, as `schema` takes them; named here too, as `--help` has no time to import recipes."""
 
     sample = "sample"
     simulate = "simulate"
