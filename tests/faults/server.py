@@ -19,7 +19,7 @@ import torch.fx.experimental.symbolic_shapes  # noqa: F401 (what the first gradi
 from tpsctl.cli import app as cli  # noqa: F401
 from tpsctl.optimize import lbfgs
 from tpsctl.output import dcd, trajectory
-from tpsctl.workflows.train import molecule as train  # noqa: F401
+from tpsctl.workflows.train import run as train  # noqa: F401
 
 
 def slow_dcd():

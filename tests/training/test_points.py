@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 import torch
+from tpsctl.training.points import PointTrainer, PointTraining
 
 from tpsctl.networks.perceptron import Perceptron
 from tpsctl.score.levels import cosine_tables
-from tpsctl.training.points import PointTrainer, PointTraining
 
 STEPS = 600
 

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from tpsctl.training.trainer import Trainer, TrainingFrames, TrainingSettings
 
 from tpsctl.errors import DataError
 from tpsctl.networks.internal_energy.network import InternalEnergySizes
 from tpsctl.score.schedule import Flow, VarianceExploding
-from tpsctl.training.trainer import Trainer, TrainingFrames, TrainingSettings
 
 SIZES = InternalEnergySizes(hidden=24, layers=2, levels=3, embedding=4)
 

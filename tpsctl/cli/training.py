@@ -60,12 +60,13 @@ def train(
     require_place_for_file(out)
     loaded, progress = load(recipe, "train", set_)
     with working():
-        from tpsctl.workflows.train import molecule as flow
+        from tpsctl.cli.show_training import show_training
+        from tpsctl.workflows.train import run as flow
 
         again = command_line("train", words_again(recipe, set_, out=out, threads=threads, maxh=maxh))
-        settings = flow.Settings(overwrite, resume, maxh, save_every, again, out, threads)
-        card = flow.train_recipe(loaded, settings, progress)
+        options = flow.TrainOptions(overwrite, resume, maxh, save_every, again, out, threads)
+        card = flow.train_recipe(loaded, options, progress)
     if json_:
         say_json(card)
     else:
-        flow.show(card)
+        show_training(card)

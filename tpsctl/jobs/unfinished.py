@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tpsctl.errors import Interrupted, RecipeError, StateError
 from tpsctl.files import remove_folder, write_text
-from tpsctl.jobs.interruption import noted_interruptions
+from tpsctl.jobs.interruption import noted_interruptions, telling_how_to_go_on
 from tpsctl.jobs.lease import Lease, leased
 from tpsctl.jobs.snapshots import Snapshots, remove_leftovers
 from tpsctl.output.manifest import shown_differences
@@ -44,14 +44,19 @@ class Keeping:
 
 
 class Unfinished:
-    """The folder of one training, while its lease is held."""
+    """The folder of one training, while its lease is held.
+
+    Attributes:
+        folder: Where it is.
+        complete: Whether the checkpoint is in its place, so that the folder is to be removed.
+    """
 
     def __init__(
-        self, folder: Path, digest: str, keeping: Keeping, lost: Callable[[], bool], progress: Progress
+        self, target: Path, digest: str, keeping: Keeping, lost: Callable[[], bool], progress: Progress
     ) -> None:
-        self.folder, self.keeping, self._lost = folder, keeping, lost
-        self.done = False
-        self.snapshots = Snapshots(folder, "training", digest, every_s=keeping.save_every_s, say=progress.say)
+        self.folder, self.complete = _folder(target), False
+        self._target, self._keeping, self._lost = target, keeping, lost
+        self._snapshots = Snapshots(self.folder, "training", digest, every_s=keeping.save_every_s, say=progress.say)
 
     def newest(self) -> dict[str, Tensor] | None:
         """The tensors to go on from; None at the beginning.
@@ -59,42 +64,75 @@ class Unfinished:
         Raises:
             RecipeError: There are none, and there should be.
         """
-        found = self.snapshots.newest()
-        if found is None and self.keeping.resume:
+        found = self._snapshots.newest()
+        if found is None and self._keeping.resume:
             raise RecipeError(f"--resume: {self.folder} has no state. Leave --resume out to begin anew.")
         return None if found is None else found[0]
 
+    def save(self, tensors: dict[str, Tensor]) -> None:
+        """Save a state now."""
+        self._snapshots.save(tensors, {})
+
     @contextmanager
-    def stoppable(self) -> Iterator[Callable[..., None]]:
-        """Gives a function to be called after every step: it saves when that is due, and ends the training when told.
+    def stoppable(self) -> Iterator["Stops"]:
+        """While this lasts, a signal does not end the training at once, but at the next question to what it gives."""
+        with noted_interruptions(self._keeping.max_hours) as asked:
+            yield Stops(self.folder, self._snapshots, asked, self._lost)
 
-        Its arguments: a function that gives the tensors, and what has been done, e.g. "step 5"; without a function,
-        nothing can be saved yet.
+    def finish(self, write: Callable[[Path], None]) -> None:
+        """Put the checkpoint, which `write` makes beside the state, in its place; the folder is then no longer needed.
+
+        The folder itself is removed when `unfinished` gives the lease back.
         """
-        with noted_interruptions(self.keeping.max_hours) as asked:
+        finished = self.folder / self._target.name
+        write(finished)
+        finished.replace(self._target)
+        self.complete = True
 
-            def after(done: str, take: Callable[[], dict[str, Tensor]] | None = None) -> None:
-                code = asked()
-                if self._lost():
-                    raise StateError(f"{self.folder}: another process took this training over; this one stops.")
-                if take is not None and (code or self.snapshots.due):
-                    self.snapshots.save(take(), {})
-                if code:
-                    state = "nothing to save yet" if take is None else "state saved"
-                    raise Interrupted(f"stopped after {done}, {state}.\nGo on with: {self.keeping.command}", code)
 
-            yield after
+class Stops:
+    """Asked in the course of a training, it saves the state when that is due and ends the training when it is told to.
 
-    def remove(self) -> None:
-        """The checkpoint is there: the folder goes when its lease is given back."""
-        self.done = True
+    Every method takes a function that gives the tensors to save, and in words what they have done, e.g. "step 5".
+    """
+
+    def __init__(self, folder: Path, snapshots: Snapshots, asked: Callable[[], int], lost: Callable[[], bool]) -> None:
+        self._folder, self._snapshots, self._asked, self._lost = folder, snapshots, asked, lost
+
+    def within(self, done: str, take: Callable[[], dict[str, Tensor]]) -> None:
+        """Ask within a step whose work can be given up; `take` gives the state before it.
+
+        Raises:
+            Interrupted: Told to stop; the state is saved.
+            StateError: Another process has taken the training over.
+        """
+        code = self._asked()
+        if self._lost():
+            raise StateError(f"{self._folder}: another process took this training over; this one stops.")
+        if code:
+            self._snapshots.save(take(), {})
+            raise Interrupted(f"stopped after {done}, state saved.", code)
+
+    def after(self, done: str, take: Callable[[], dict[str, Tensor]]) -> None:
+        """Ask after a step; the state is also saved when that is due.
+
+        Raises:
+            Interrupted: Told to stop; the state is saved.
+            StateError: Another process has taken the training over.
+        """
+        self.within(done, take)
+        if self._snapshots.due:
+            self._snapshots.save(take(), {})
 
 
 @contextmanager
 def unfinished(target: Path, identity: dict[str, Any], keeping: Keeping, progress: Progress) -> Iterator[Unfinished]:
     """The folder for the state of this run, made now or left by an earlier part of it.
 
+    Whatever interrupts the run, the message says which command goes on with it.
+
     Raises:
+        Interrupted: The run was interrupted.
         RecipeError: It holds the state of another run.
         StateError: Another process works on it.
         OutputError: It cannot be written.
@@ -103,14 +141,15 @@ def unfinished(target: Path, identity: dict[str, Any], keeping: Keeping, progres
     with leased(Lease(folder / "lease.json")) as lost:
         remove_leftovers(folder)
         _claim(folder, identity, overwrite=keeping.overwrite)
-        kept = Unfinished(folder, identity["digest"], keeping, lost, progress)
-        yield kept
-    if kept.done:
+        kept = Unfinished(target, identity["digest"], keeping, lost, progress)
+        with telling_how_to_go_on(keeping.command):
+            yield kept
+    if kept.complete:
         remove_folder(folder, last=_IDENTITY)
 
 
 def remove_rest(target: Path, digest: str) -> None:
-    """What a kill left behind the complete checkpoint of this very run."""
+    """Remove the folder that a kill has left beside the complete checkpoint of this very run."""
     folder = _folder(target)
     with suppress(OSError):
         if digest in (folder / _IDENTITY).read_text(encoding="utf-8"):
@@ -124,7 +163,7 @@ def _folder(target: Path) -> Path:
 
 
 def refusal(what: str, before: dict[str, Any], identity: dict[str, Any]) -> RecipeError:
-    """That something of another recipe is in the way, with what differs."""
+    """The error that something of another recipe is in the way, with what differs."""
     head, tail = f"{what}; nothing was changed. It differs in:", "Choose another file with --out, or add --overwrite."
     return RecipeError("\n".join([head, *shown_differences(before, identity, ("recipe", "inputs")), tail]))
 

@@ -15,12 +15,13 @@ matters on the data makes colliding atoms collapse, and a sampler finds them.
 """
 
 from collections.abc import Callable
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from tpsctl.networks.internal_energy.linear import LinearEnergy
-from tpsctl.training.targets import Batch, TargetSource
+from tpsctl.training.targets import NoisedFrames, TargetSource
 
 _DIRECTIONS = 6
 """Of each sort, per structure."""
@@ -42,58 +43,77 @@ def set_reference(energy: LinearEnergy, positions: Tensor, *, smallest_width: fl
     energy.width.copy_(quadratic.std(0).clamp_min(smallest_width))
 
 
-def fit_linear_energy(
-    energy: LinearEnergy,
-    source: TargetSource,
-    rotations: Callable[[Tensor], Tensor],
-    generator: torch.Generator,
-    *,
-    samples: int = 6000,
-    on_level: Callable[[int, list[float]], None] | None = None,
-) -> None:
-    """Fill the coefficients of `energy` at every width of its ladder.
+class LinearFit:
+    """The fit of a linear energy, noise width by noise width.
+
+    The widths of the ladder come in order. With forces a lead-in of still smaller widths comes before them, whose
+    solutions start the first one and are not kept.
 
     Args:
-        energy: Its `log_sigmas`, `center` and `width` are set already.
+        energy: Its `log_sigmas` are set, and `set_reference` is called before the first fit.
         source: Draws noised structures with targets.
         rotations: Torsional directions at y, see `targets.internal_rotations`.
-        generator: Randomness of the directions.
         samples: Noised structures per width.
-        on_level: Called with the level and the explained fractions of variance, isotropic and torsional.
+
+    Attributes:
+        solution: Coefficients (term,) at the width that was fitted last, float64; the next fit starts from them.
     """
-    solution = torch.zeros(energy.n_terms, dtype=torch.float64)
-    penalty = _NOISELESS_RIDGE if source.knows_forces else _RIDGE
-    kept = torch.ones(energy.n_terms, dtype=torch.bool)
-    ladder = energy.log_sigmas.exp().tolist()
-    lead_in = [(-1, fraction * ladder[0]) for fraction in _LEAD_IN] if source.knows_forces else []
-    for level, sigma in [*lead_in, *enumerate(ladder)]:
-        if sigma > _FORCES_KNOWN_BELOW_NM:
-            solution, penalty, kept = torch.zeros_like(solution), _RIDGE, energy.bounded
-        sorts = _accumulate(energy, source, rotations, generator, sigma, samples)
-        first = _solve(sorts, [1 / equations.variance for equations in sorts], solution, penalty, kept)
+
+    def __init__(
+        self, energy: LinearEnergy, source: TargetSource, rotations: Callable[[Tensor], Tensor], *, samples: int
+    ) -> None:
+        self._energy, self._source, self._rotations, self._samples = energy, source, rotations, samples
+        self.solution = torch.zeros(energy.n_terms, dtype=torch.float64)
+
+    @cached_property
+    def widths_nm(self) -> list[tuple[int, float]]:
+        """What is to be fitted, in order: the level of the ladder, -1 in the lead-in, and the width in nm."""
+        ladder = self._energy.log_sigmas.exp().tolist()
+        lead_in = [(-1, fraction * ladder[0]) for fraction in _LEAD_IN] if self._source.knows_forces else []
+        return [*lead_in, *enumerate(ladder)]
+
+    def fit(self, number: int, generator: torch.Generator, pause: Callable[[], None] = lambda: None) -> list[float]:
+        """Fit the width `widths_nm[number]`; the widths before it are fitted already.
+
+        Args:
+            number: Which width.
+            generator: Randomness of noise and directions.
+            pause: Called every few seconds; it may raise, and then nothing is changed.
+
+        Returns:
+            Explained fractions of variance, isotropic and torsional.
+        """
+        level, sigma = self.widths_nm[number]
+        start, penalty, kept = self._regularization(number, sigma)
+        sorts = self._accumulate(sigma, generator, pause)
+        first = _solve(sorts, [1 / equations.variance for equations in sorts], start, penalty, kept)
+        pause()
         weights = [1 / equations.residual_variance(first) for equations in sorts]
-        solution, penalty = _solve(sorts, weights, solution, penalty, kept), _CONTINUITY
+        self.solution = _solve(sorts, weights, start, penalty, kept)
         if level >= 0:
-            energy.coefficients[level] = solution.to(energy.coefficients.dtype)
-            if on_level is not None:
-                on_level(level, [1 - e.residual_variance(solution) / e.variance for e in sorts])
+            self._energy.coefficients[level] = self.solution.to(self._energy.coefficients.dtype)
+        return [1 - equations.residual_variance(self.solution) / equations.variance for equations in sorts]
 
+    def _regularization(self, number: int, sigma: float) -> tuple[Tensor, float, Tensor]:
+        """Coefficients from which the distance is penalized, strength of the penalty, and terms that are fitted."""
+        if sigma > _FORCES_KNOWN_BELOW_NM:
+            return torch.zeros_like(self.solution), _RIDGE, self._energy.bounded
+        every_term = torch.ones(self._energy.n_terms, dtype=torch.bool)
+        if number > 0:
+            return self.solution, _CONTINUITY, every_term
+        return torch.zeros_like(self.solution), _NOISELESS_RIDGE if self._source.knows_forces else _RIDGE, every_term
 
-def _accumulate(
-    energy: LinearEnergy,
-    source: TargetSource,
-    rotations: Callable[[Tensor], Tensor],
-    generator: torch.Generator,
-    sigma: float,
-    samples: int,
-) -> list["_NormalEquations"]:
-    """Normal equations at one width: isotropic and torsional."""
-    sorts = [_NormalEquations(energy.n_terms) for _ in range(2)]
-    for _ in range(0, samples, _CHUNK):
-        batch = source.draw(torch.full((_CHUNK,), sigma))
-        for equations, directions in zip(sorts, (_isotropic, rotations), strict=True):
-            equations.add(*_equations(energy, batch, directions(batch.y), generator))
-    return sorts
+    def _accumulate(
+        self, sigma: float, generator: torch.Generator, pause: Callable[[], None]
+    ) -> list["_NormalEquations"]:
+        """Normal equations at one width: isotropic and torsional."""
+        sorts = [_NormalEquations(self._energy.n_terms) for _ in range(2)]
+        for _ in range(0, self._samples, _CHUNK):
+            batch = self._source.draw(torch.full((_CHUNK,), sigma), generator)
+            for equations, directions in zip(sorts, (_isotropic, self._rotations), strict=True):
+                pause()
+                equations.add(*_equations(self._energy, batch, directions(batch.y), generator, pause))
+        return sorts
 
 
 class _NormalEquations:
@@ -138,7 +158,9 @@ def _isotropic(y: Tensor) -> Tensor:
     return torch.eye(n, dtype=y.dtype).reshape(1, n, *y.shape[1:]).expand(len(y), -1, -1, -1)
 
 
-def _equations(energy: LinearEnergy, batch: Batch, basis: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _equations(
+    energy: LinearEnergy, batch: NoisedFrames, basis: Tensor, generator: torch.Generator, pause: Callable[[], None]
+) -> tuple[Tensor, Tensor]:
     """Rows v . grad phi (equation, term) and values -v . T, times sqrt(weight), for random v in the span of `basis`."""
 
     def terms(y: Tensor) -> Tensor:
@@ -147,6 +169,7 @@ def _equations(energy: LinearEnergy, batch: Batch, basis: Tensor, generator: tor
     rows, values = [], []
     scale = batch.weight.sqrt()
     for _ in range(_DIRECTIONS):
+        pause()
         mix = torch.randn(basis.shape[:2], generator=generator, dtype=basis.dtype)
         v = torch.einsum("bt,btad->bad", mix, basis)
         v = v / v.flatten(1).norm(dim=1).reshape(-1, 1, 1)

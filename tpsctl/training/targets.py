@@ -38,7 +38,7 @@ _HISTOGRAM_BINS = 30
 
 
 @dataclass(frozen=True)
-class Batch:
+class NoisedFrames:
     """Noised structures y (batch, bead, 3) in nm, sigma (batch,) in nm, score targets in 1/nm, loss weights."""
 
     y: Tensor
@@ -63,13 +63,15 @@ class KnownBias:
 class TargetSource:
     """Draws batches of noised frames with targets.
 
+    Its two tables, the mean weights under a bias and the floors of the Hessian, are made by `prepare`. Without bias
+    and forces neither is needed, and a source can be used as it is.
+
     Args:
         topology: Molecule with bonds.
         positions: Clean frames (frame, bead, 3), nm.
         scores: Physical force over kT (frame, bead, 3), 1/nm, or None to denoise only.
         bias: The bias the frames were sampled under, or None.
-        log_sigmas: Ladder of noise widths for the table of mean weights.
-        generator: Source of all random numbers here.
+        log_sigmas: Ladder of noise widths for both tables.
     """
 
     def __init__(
@@ -79,12 +81,10 @@ class TargetSource:
         scores: Tensor | None,
         bias: KnownBias | None,
         log_sigmas: Tensor,
-        generator: torch.Generator,
     ) -> None:
         self._positions = center(positions)
         self._scores = scores
         self._bias = bias
-        self._generator = generator
         near = {
             *topology.bonds,
             *((i, k) for i, _, k in topology.angles),
@@ -98,35 +98,46 @@ class TargetSource:
         self._rotations = internal_rotations(topology)
         if bias is not None:
             self._cumulative = torch.cumsum(torch.softmax(bias.log_weights.double(), 0), 0)
-            self._mean_weight = self._tabulate_mean_weight(bias)
+        self._mean_weight = torch.zeros(0, dtype=torch.float64)
         self._floors = torch.full((len(log_sigmas),), _FLOORS_PER_NM2[-1], dtype=positions.dtype)
-        if scores is not None:
-            self._calibrate()
 
     @property
     def knows_forces(self) -> bool:
+        """Whether the targets use physical forces."""
         return self._scores is not None
 
-    def draw(self, sigma: Tensor) -> Batch:
+    def prepare(self, generator: torch.Generator, pause: Callable[[], None] = lambda: None) -> None:
+        """Make the tables; `pause` is called between the noise widths and may raise."""
+        if self._bias is not None:
+            self._mean_weight = self._tabulate_mean_weight(self._bias, generator, pause)
+        if self._scores is not None:
+            self._calibrate(generator, pause)
+
+    def store(self) -> dict[str, Tensor]:
+        """The tables."""
+        return {"mean_weight": self._mean_weight, "floors": self._floors}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Take the tables that `store` gave, instead of making them."""
+        self._mean_weight, self._floors = tensors["mean_weight"], tensors["floors"]
+
+    def draw(self, sigma: Tensor, generator: torch.Generator) -> NoisedFrames:
         """One batch; `sigma` (batch,) gives each structure its noise width in nm."""
         count = len(sigma)
         n_weighted = count // 2 if self._bias is not None else 0
         # Interleaved, so that both halves see all widths however sigma is ordered.
-        frames = torch.randint(len(self._positions), (count,), generator=self._generator)
+        frames = torch.randint(len(self._positions), (count,), generator=generator)
         weighted = torch.arange(count) % 2 < (1 if n_weighted else 0)
         if self._bias is not None:
-            u = torch.rand(count, generator=self._generator, dtype=torch.float64)
+            u = torch.rand(count, generator=generator, dtype=torch.float64)
             by_weight = torch.searchsorted(self._cumulative, u * self._cumulative[-1]).clamp_max(
                 len(self._positions) - 1
             )
             frames = torch.where(weighted, by_weight, frames)
         x_0 = self._positions[frames]
-        y = center(x_0 + sigma.reshape(-1, 1, 1) * self._normal(x_0))
+        y = center(x_0 + sigma.reshape(-1, 1, 1) * _normal(x_0, generator))
         weight = torch.where(weighted, torch.ones_like(sigma), self._weights(frames, y, sigma))
-        return Batch(y, sigma, self._targets(frames, x_0, y, sigma), weight)
-
-    def _normal(self, like: Tensor) -> Tensor:
-        return torch.randn(like.shape, generator=self._generator, dtype=like.dtype)
+        return NoisedFrames(y, sigma, self._targets(frames, x_0, y, sigma), weight)
 
     def _targets(self, frames: Tensor, x_0: Tensor, y: Tensor, sigma: Tensor) -> Tensor:
         denoising = (x_0 - y) / sigma.square().reshape(-1, 1, 1)
@@ -151,13 +162,14 @@ class TargetSource:
         matrix.diagonal(dim1=1, dim2=2).add_((1 + floor * sigma.square()).unsqueeze(1))
         return torch.cholesky_solve(right.unsqueeze(2), torch.linalg.cholesky(matrix)).squeeze(2)
 
-    def _calibrate(self) -> None:
+    def _calibrate(self, generator: torch.Generator, pause: Callable[[], None]) -> None:
         """Choose the floor at every width: least product of the targets' second moments, Cartesian and torsional."""
         for level, log_sigma in enumerate(self._log_sigmas):
+            pause()
             sigma = log_sigma.exp().to(self._positions.dtype).expand(_CALIBRATION_SIZE)
-            frames = torch.randint(len(self._positions), (_CALIBRATION_SIZE,), generator=self._generator)
+            frames = torch.randint(len(self._positions), (_CALIBRATION_SIZE,), generator=generator)
             x_0 = self._positions[frames]
-            y = center(x_0 + sigma.reshape(-1, 1, 1) * self._normal(x_0))
+            y = center(x_0 + sigma.reshape(-1, 1, 1) * _normal(x_0, generator))
             twists = self._rotations(y)
             noise = []
             for floor in _FLOORS_PER_NM2:
@@ -182,19 +194,24 @@ class TargetSource:
         step = self._log_sigmas[1] - self._log_sigmas[0]
         return ((sigma.log() - self._log_sigmas[0]) / step).round().long().clamp(0, len(self._log_sigmas) - 1)
 
-    def _tabulate_mean_weight(self, bias: KnownBias) -> Tensor:
+    def _tabulate_mean_weight(self, bias: KnownBias, generator: torch.Generator, pause: Callable[[], None]) -> Tensor:
         """log of the mean of w in each cell (level, cv bin, ...); empty cells get the mean over all frames."""
         shape = (len(self._log_sigmas), *[_HISTOGRAM_BINS] * len(bias.quadruples))
         total, count = torch.zeros(shape, dtype=torch.float64), torch.zeros(shape, dtype=torch.float64)
         weights = bias.log_weights.double().exp()
         overall = weights.mean()
         for log_sigma in self._log_sigmas:
+            pause()
             sigma = log_sigma.exp().to(self._positions.dtype).expand(len(self._positions))
-            y = self._positions + sigma.reshape(-1, 1, 1) * self._normal(self._positions)
+            y = self._positions + sigma.reshape(-1, 1, 1) * _normal(self._positions, generator)
             cell = self._cell(y, sigma, bias)
             total.index_put_(cell, weights, accumulate=True)
             count.index_put_(cell, torch.ones_like(weights), accumulate=True)
         return ((total + 1e-6 * overall) / (count + 1e-6)).log()
+
+
+def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.randn(like.shape, generator=generator, dtype=like.dtype)
 
 
 def internal_rotations(topology: Topology) -> Callable[[Tensor], Tensor]:

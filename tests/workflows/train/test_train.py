@@ -7,6 +7,7 @@ import mdtraj
 import pytest
 import torch
 from safetensors.torch import load_file
+from tpsctl.training.trainer import TrainingSettings
 from typer.testing import CliRunner
 
 from tpsctl.checkpoints.native import load_checkpoint, read_card
@@ -18,7 +19,6 @@ from tpsctl.recipe import train as models
 from tpsctl.recipe.loader import load_recipe
 from tpsctl.score.schedule import Flow, VarianceExploding, VariancePreserving
 from tpsctl.simulation.dataset import Dataset
-from tpsctl.training.trainer import TrainingSettings
 from tpsctl.workflows.train.molecule import Settings, make_schedule, show, train_recipe
 
 RECIPE = """\

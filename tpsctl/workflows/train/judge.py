@@ -6,6 +6,7 @@ denoising target -(y - x_0) / sigma^2 of noised frames y; its own noise keeps R^
 a perfect model, so it compares models at one width and says little by itself.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 from tpsctl.prior.generative import GenerativePrior
 from tpsctl.training.metrics import torque_r2
 from tpsctl.training.targets import TargetSource
-from tpsctl.workflows.train.corpus import Corpus
+from tpsctl.workflows.train.frames import MoleculeFrames
 
 FRAMES = 2000
 """Held-out frames that are looked at."""
@@ -26,22 +27,22 @@ _DENOISING_MULTIPLES = (20, 40, 100, 400)
 _CHUNK = 500
 
 
-def held_out_quality(prior: GenerativePrior, corpus: Corpus, largest_width_nm: float) -> dict[str, Any]:
+def held_out_quality(prior: GenerativePrior, frames: MoleculeFrames, largest_width_nm: float) -> dict[str, Any]:
     """R^2 by noise width (nm, as text) and bond, with what it was measured against."""
     generator = torch.Generator().manual_seed(0)
-    chosen = torch.randperm(len(corpus.held_out), generator=generator)[:FRAMES]
-    clean, forces = corpus.held_out[chosen], corpus.held_out_scores
+    chosen = torch.randperm(len(frames.held_out), generator=generator)[:FRAMES]
+    clean, forces = frames.held_out[chosen], frames.held_out_scores
     found = {}
     for multiple in _DENOISING_MULTIPLES if forces is None else _FORCE_MULTIPLES:
         width = multiple * prior.smallest_width_nm
         if width > largest_width_nm:
             continue
         if forces is None:
-            x, reference = _denoising_targets(corpus, clean, width, generator)
+            x, reference = _denoising_targets(frames, clean, width, generator)
         else:
             x, reference = clean, forces[chosen]
         scores = torch.cat([prior.at(prior.time_of(width))(part) for part in x.split(_CHUNK)])
-        found[f"{width:g}"] = torque_r2(corpus.topology, x, scores, reference)
+        found[f"{width:g}"] = torque_r2(frames.topology, x, scores, reference)
     return {
         "reference": "denoising targets" if forces is None else "physical forces",
         "frames": len(clean),
@@ -49,21 +50,16 @@ def held_out_quality(prior: GenerativePrior, corpus: Corpus, largest_width_nm: f
     }
 
 
-def describe_quality(quality: dict[str, Any]) -> tuple[list[str], list[list[str]], list[str]]:
-    """Columns, rows and notes of a table of `held_out_quality`: a row per bond, a column per width."""
-    by_width = quality["by_width_nm"]
-    bonds = list(next(iter(by_width.values())))
-    rows = [[bond, *(f"{by_width[width][bond]:.3f}" for width in by_width)] for bond in bonds]
-    note = f"against {quality['reference']} of {quality['frames']} frames of held-out trajectories"
-    if quality["reference"] == "denoising targets":
-        note += "; the noise of these targets keeps R^2 below 1 even for a perfect model"
-    return ["bond", *(f"{width} nm" for width in by_width)], rows, [note]
+def losses_at_both_ends(losses: Sequence[float]) -> dict[str, float]:
+    """Mean loss of the first and of the last tenth of all steps."""
+    tenth = max(1, len(losses) // 10)
+    return {"first_tenth": sum(losses[:tenth]) / tenth, "last_tenth": sum(losses[-tenth:]) / tenth}
 
 
 def _denoising_targets(
-    corpus: Corpus, clean: Tensor, width: float, generator: torch.Generator
+    frames: MoleculeFrames, clean: Tensor, width: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     log_sigmas = torch.tensor([width, 2 * width], dtype=clean.dtype).log()
-    source = TargetSource(corpus.topology, clean, None, None, log_sigmas, generator)
-    batch = source.draw(torch.full((len(clean),), width, dtype=clean.dtype))
+    source = TargetSource(frames.topology, clean, None, None, log_sigmas)
+    batch = source.draw(torch.full((len(clean),), width, dtype=clean.dtype), generator)
     return batch.y, batch.target

@@ -1,4 +1,4 @@
-"""What a training run learns from and is judged by, made from a data set or from the user's trajectories."""
+"""Frames of a molecule, to learn from and to be judged by: from a data set or from the user's trajectories."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,15 +10,15 @@ from torch import Tensor
 from tpsctl.endpoints.load import load_ensemble
 from tpsctl.errors import DataError
 from tpsctl.molecule.topology import Topology
-from tpsctl.recipe import train as models
+from tpsctl.recipe import train as sections
 from tpsctl.simulation.dataset import Dataset
+from tpsctl.training.objectives.internal_energy import TrainingFrames
 from tpsctl.training.targets import KnownBias
-from tpsctl.training.trainer import TrainingFrames
 from tpsctl.units import thermal_energy
 
 
 @dataclass(frozen=True)
-class Corpus:
+class MoleculeFrames:
     """Frames of one molecule, split by trajectory.
 
     Attributes:
@@ -38,24 +38,26 @@ class Corpus:
     facts: dict[str, Any]
 
 
-def load_corpus(section: models.DatasetSection | models.TrajectoryDataSection, seed: int) -> Corpus:
+def load_frames(section: sections.DatasetSection | sections.TrajectoryDataSection, seed: int) -> MoleculeFrames:
     """The frames that a recipe names.
 
     Raises:
         DataError: Unusable data, too few trajectories, or a molecule without a rotatable bond.
         EndpointError: A trajectory or its topology cannot be used.
     """
-    corpus = _from_dataset(section, seed) if isinstance(section, models.DatasetSection) else _from_files(section, seed)
-    if not corpus.topology.rotatable_bonds:
+    frames = (
+        _from_dataset(section, seed) if isinstance(section, sections.DatasetSection) else _from_files(section, seed)
+    )
+    if not frames.topology.rotatable_bonds:
         raise DataError(
-            f"the molecule of {corpus.facts['source']} has {corpus.topology.n_atoms} atoms, "
-            f"{len(corpus.topology.bonds)} known bonds and none of them rotatable; tpsctl learns internal coordinates "
+            f"the molecule of {frames.facts['source']} has {frames.topology.n_atoms} atoms, "
+            f"{len(frames.topology.bonds)} known bonds and none of them rotatable; tpsctl learns internal coordinates "
             "along bonds. Give a topology with bonds (CONECT records in a PDB file), or select more atoms."
         )
-    return corpus
+    return frames
 
 
-def _from_dataset(section: models.DatasetSection, seed: int) -> Corpus:
+def _from_dataset(section: sections.DatasetSection, seed: int) -> MoleculeFrames:
     dataset = Dataset.load(section.dataset)
     training, held_out = dataset.split(section.held_out, seed=seed)
     kT = thermal_energy(dataset.temperature_k)
@@ -63,7 +65,7 @@ def _from_dataset(section: models.DatasetSection, seed: int) -> Corpus:
     if training.bias is not None:
         bias = KnownBias(training.bias_energies / kT, torch.tensor(training.bias.dihedrals))
     facts = _facts(section.dataset.name, len(training), len(held_out), forces_used=section.use_forces)
-    return Corpus(
+    return MoleculeFrames(
         topology=dataset.topology,
         temperature_k=dataset.temperature_k,
         training=TrainingFrames(
@@ -77,7 +79,7 @@ def _from_dataset(section: models.DatasetSection, seed: int) -> Corpus:
     )
 
 
-def _from_files(section: models.TrajectoryDataSection, seed: int) -> Corpus:
+def _from_files(section: sections.TrajectoryDataSection, seed: int) -> MoleculeFrames:
     names = section.trajectories
     if section.held_out >= len(names):
         raise DataError(
@@ -91,13 +93,24 @@ def _from_files(section: models.TrajectoryDataSection, seed: int) -> Corpus:
         for chosen in (order[: section.held_out], order[section.held_out :])
     )
     facts = _facts(section.topology.name, len(training), len(held_out), forces_used=False)
-    return Corpus(
+    return MoleculeFrames(
         topology=topology,
         temperature_k=section.temperature_k,
         training=TrainingFrames(training, None, None),
         held_out=held_out,
         held_out_scores=None,
         facts=facts | {"trajectories": [name.name for name in names], "bias_corrected": False},
+    )
+
+
+def about(frames: MoleculeFrames) -> str:
+    """One line on what there is to learn from."""
+    facts = frames.facts
+    forces = "with forces" if facts["forces_used"] else "positions only"
+    bias = f", bias corrected ({facts['effective_frames']:.0f} effective)" if facts["bias_corrected"] else ""
+    return (
+        f"{facts['source']}: {facts['training_frames']} frames to learn from{bias}, "
+        f"{facts['held_out_frames']} held out; {frames.topology.n_atoms} atoms, {forces}"
     )
 
 

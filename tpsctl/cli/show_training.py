@@ -1,0 +1,12 @@
+"""Print what a training has led to."""
+
+from typing import Any
+
+from tpsctl.console import print_table
+from tpsctl.workflows.train.results import table_of
+
+
+def show_training(card: dict[str, Any]) -> None:
+    """Print the table that ends a training run."""
+    table = table_of(card)
+    print_table(table.title, table.columns, table.rows, notes=table.notes)

@@ -1,0 +1,172 @@
+"""The one training loop: preparation, then Adam on an objective, with a running average of the parameters.
+
+A step draws a batch, takes the loss and its gradient, clips the gradient if that is asked for, lets Adam change the
+parameters at a learning rate that follows a law, and moves the running average towards the new parameters. The state
+of a run can be stored between two steps and between two pieces of the preparation. A run that is restored from it
+goes on exactly as if it had not been stopped.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, Generic
+
+import torch
+from torch import Tensor
+
+from tpsctl.errors import DataError
+from tpsctl.training.laws import RampedDecay, WarmUpThenCosine
+from tpsctl.training.objectives.base import NetworkT, Objective, fingerprint_of, never
+
+STATE_FORMAT = 2
+"""Of the stored state. The first format, before there was one loop, carried no number."""
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How an objective is minimized.
+
+    Attributes:
+        steps: Optimizer steps.
+        learning_rate: Learning rate by the number of steps done.
+        average: Decay per step of the running average of the parameters, likewise.
+        betas: Decays of Adam's two moments.
+        largest_gradient_norm: A longer gradient is shortened to this norm; None to take every gradient as it is.
+        seed: Seed of everything random.
+    """
+
+    steps: int
+    learning_rate: WarmUpThenCosine
+    average: RampedDecay
+    betas: tuple[float, float] = (0.9, 0.999)
+    largest_gradient_norm: float | None = None
+    seed: int = 0
+
+
+class Loop(Generic[NetworkT]):
+    """One training run.
+
+    Args:
+        objective: What is minimized.
+        settings: How.
+
+    Attributes:
+        prepared: Pieces of the preparation that are done.
+        losses: Loss of every step so far.
+    """
+
+    def __init__(self, objective: Objective[Any, NetworkT], settings: LoopSettings) -> None:
+        self.objective, self.settings = objective, settings
+        self.prepared = 0
+        self.losses: list[float] = []
+        self._parameters = objective.trained_parameters
+        self._averages = {name: value.detach().clone() for name, value in self._parameters.items()}
+        self._adam = torch.optim.Adam(self._parameters.values(), lr=settings.learning_rate.peak, betas=settings.betas)
+        self._generator = torch.Generator().manual_seed(settings.seed)
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return len(self.losses)
+
+    def prepare(self, pause: Callable[[dict[str, Tensor]], None] | None = None) -> Iterator[tuple[int, str]]:
+        """What is left of the preparation, piece by piece; it comes before the first step.
+
+        Args:
+            pause: Called every few seconds with the state of the run before the piece under way; it may raise, which
+                gives up that piece. The run then has to be made anew and restored from that state.
+
+        Yields:
+            Number of pieces done, and what there is to say about the last one.
+        """
+        for piece in self.objective.preparation()[self.prepared :]:
+            said = piece.run(self._generator, never if pause is None else self._pausing(pause))
+            self.prepared += 1
+            yield self.prepared, f"{piece.name} {said}".rstrip()
+
+    def steps(self, *, until: int | None = None) -> Iterator[tuple[int, float]]:
+        """Steps up to `until` (default: all), yielding the number of steps done and the loss after each."""
+        last = self.settings.steps if until is None else min(until, self.settings.steps)
+        while self.step < last:
+            loss = self._one_step()
+            yield self.step, loss
+
+    def averaged_network(self) -> NetworkT:
+        """The objective's network, which gets the averaged parameters; only at the end of a run."""
+        with torch.no_grad():
+            for name, parameter in self._parameters.items():
+                parameter.copy_(self._averages[name])
+        return self.objective.network
+
+    def store(self) -> dict[str, Tensor]:
+        """Everything the rest of the run depends on, copied."""
+        tensors = {f"network.{name}": value for name, value in self.objective.network.state_dict().items()}
+        tensors |= {f"average.{name}": value for name, value in self._averages.items()}
+        for name, parameter in self._parameters.items():
+            tensors |= {f"adam.{name}.{key}": value for key, value in self._adam.state[parameter].items()}
+        tensors |= {f"objective.{name}": value for name, value in self.objective.store().items()}
+        own = {
+            "format": torch.tensor(STATE_FORMAT),
+            "fingerprint": torch.tensor(list(bytes.fromhex(self._fingerprint))),
+            "prepared": torch.tensor(self.prepared),
+            "losses": torch.tensor(self.losses, dtype=torch.float64),
+            "generator": self._generator.get_state(),
+        }
+        return {name: value.detach().clone() for name, value in (tensors | own).items()}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Continue from what `store` gave.
+
+        Raises:
+            DataError: The state has another format, or belongs to a run with other settings or data.
+        """
+        self._require_own(tensors)
+        self.objective.network.load_state_dict(_under("network.", tensors))
+        self.objective.restore(_under("objective.", tensors))
+        self._averages = _under("average.", tensors)
+        for name, parameter in self._parameters.items():
+            self._adam.state[parameter] = _under(f"adam.{name}.", tensors)
+        self._generator.set_state(tensors["generator"])
+        self.prepared = int(tensors["prepared"])
+        self.losses = tensors["losses"].tolist()
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        shapes = {name: list(value.shape) for name, value in self.objective.network.state_dict().items()}
+        facts = [json.dumps(asdict(self.settings)), shapes, self.objective.fingerprint()]
+        return fingerprint_of(facts, ())
+
+    def _require_own(self, tensors: dict[str, Tensor]) -> None:
+        if int(tensors.get("format", torch.tensor(1))) != STATE_FORMAT:
+            raise DataError(
+                "the saved state is that of another version of tpsctl, and this one cannot go on from it; nothing was "
+                "changed. Finish the training with that version, or train anew with --overwrite."
+            )
+        if bytes(tensors["fingerprint"].tolist()).hex() != self._fingerprint:
+            raise DataError("state of a training with other settings or data. Use another output, or --overwrite.")
+
+    def _pausing(self, pause: Callable[[dict[str, Tensor]], None]) -> Callable[[], None]:
+        before = self.store()
+        return lambda: pause(before)
+
+    def _one_step(self) -> float:
+        settings, done = self.settings, self.step
+        self._adam.param_groups[0]["lr"] = settings.learning_rate(done)
+        self._adam.zero_grad(set_to_none=True)
+        loss = self.objective.loss(self.objective.draw(self._generator))
+        loss.backward(inputs=list(self._parameters.values()))
+        if settings.largest_gradient_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self._parameters.values(), settings.largest_gradient_norm)
+        self._adam.step()
+        weight = 1 - settings.average(done)
+        with torch.no_grad():
+            for name, parameter in self._parameters.items():
+                self._averages[name].lerp_(parameter, weight)
+        self.losses.append(float(loss.detach()))
+        return self.losses[-1]
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with the prefix, without it."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

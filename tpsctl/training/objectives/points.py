@@ -1,0 +1,73 @@
+"""What the objectives on points of a model potential share: points, noise and times of a batch, and the perceptron.
+
+With y the points in units of their mean and standard deviation and eps normal, a batch holds (y, eps, t), t in [0, 1].
+A fraction of the times is drawn below 0.1, where paths are sought. The loss there is that of the same regression,
+so its minimizer does not change.
+"""
+
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+
+from tpsctl.networks.perceptron import Perceptron, PerceptronSizes
+from tpsctl.training.objectives.base import Objective, fingerprint_of, seeded
+
+_SMALL_TIME = 0.1
+_LAYERS = 5
+
+
+@dataclass(frozen=True)
+class PointBatch:
+    """Clean points and normal noise (batch, dim), in units of the data's spread, and times (batch,)."""
+
+    clean: Tensor
+    noise: Tensor
+    t: Tensor
+
+
+@dataclass(frozen=True)
+class PointSettings:
+    """What the objectives on points are made of.
+
+    Attributes:
+        hidden: Width of the network.
+        batch: Points per step.
+        small_times: Fraction of a batch with t below 0.1.
+        seed: Seed of the network's initial parameters.
+    """
+
+    hidden: int
+    batch: int
+    small_times: float
+    seed: int = 0
+
+
+class PointObjective(Objective[PointBatch, Perceptron]):
+    """A regression on noised points; a subclass says what the network predicts.
+
+    Args:
+        points: Data in units of its mean and spread, (count, dim), float32.
+        settings: See `PointSettings`.
+        tables: What the subclass tabulates, for the fingerprint.
+    """
+
+    def __init__(self, points: Tensor, settings: PointSettings, tables: tuple[Tensor, ...] = ()) -> None:
+        self.settings, self._points, self._tables = settings, points, tables
+        self.sizes = PerceptronSizes(points.shape[1], settings.hidden, _LAYERS, "swish")
+        self._network = seeded(settings.seed, lambda: Perceptron(self.sizes).float())
+
+    @property
+    def network(self) -> Perceptron:
+        return self._network
+
+    def draw(self, generator: torch.Generator) -> PointBatch:
+        count = self.settings.batch
+        clean = self._points[torch.randint(len(self._points), (count,), generator=generator)]
+        noise = torch.randn(clean.shape, generator=generator, dtype=clean.dtype)
+        t = torch.rand(count, generator=generator, dtype=clean.dtype)
+        t[: round(self.settings.small_times * count)] *= _SMALL_TIME
+        return PointBatch(clean, noise, t)
+
+    def fingerprint(self) -> str:
+        return fingerprint_of([type(self).__name__, asdict(self.settings)], (self._points, *self._tables))

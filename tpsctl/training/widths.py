@@ -1,0 +1,57 @@
+"""Which noise widths a batch of noised molecules holds.
+
+Most are drawn where basins and handedness are decided, few of the small ones for which the linear energy suffices.
+A fraction may be drawn uniformly in the time of a schedule instead, as the velocity loss of flow matching weighs them.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tpsctl.score.schedule import NoiseSchedule
+
+_BANDS = ((0.02, 0.15), (0.5, 0.8), (math.inf, 0.05))
+"""(upper edge in nm, share of the batch): most where basins and handedness are decided, little where the linear
+energy suffices or nothing but the size of the molecule is left to know."""
+
+
+@dataclass(frozen=True)
+class WidthLaw:
+    """The law that noise widths are drawn from.
+
+    Attributes:
+        smallest_nm: Smallest noise width, nm.
+        largest_nm: Largest noise width, nm; several times the molecule.
+        schedule: Schedule in nm; only used for `uniform_time`.
+        uniform_time: Fraction of widths drawn uniformly in the schedule's time, not in log sigma.
+    """
+
+    smallest_nm: float
+    largest_nm: float
+    schedule: NoiseSchedule
+    uniform_time: float = 0.0
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Stratified noise widths (count,) in random order, nm."""
+        shift = torch.rand((), generator=generator)
+        u = (torch.arange(count) + shift) / count
+        u = u[torch.randperm(count, generator=generator)]
+        widths = self._in_bands(u)
+        if self.uniform_time:
+            in_time = self.schedule.relative_sigma(u.double().clamp_max(1 - 1e-6)).float()
+            chosen = torch.rand(count, generator=generator) < self.uniform_time
+            widths = torch.where(chosen, in_time, widths)
+        return widths.clamp(self.smallest_nm, self.largest_nm)
+
+    def _in_bands(self, u: Tensor) -> Tensor:
+        """Widths at quantiles u in [0, 1): log-uniform within each band of `_BANDS`."""
+        low, high = self.smallest_nm, self.largest_nm
+        edges = [low, *(min(max(edge, low), high) for edge, _ in _BANDS[:-1]), high]
+        widths, start = torch.full_like(u, low), 0.0
+        for (_, share), a, b in zip(_BANDS, edges[:-1], edges[1:], strict=True):
+            inside = (u >= start) & (u < start + share + 1e-6)
+            widths = torch.where(inside, a * (b / a) ** ((u - start) / share), widths)
+            start += share
+        return widths

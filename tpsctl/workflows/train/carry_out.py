@@ -1,0 +1,73 @@
+"""Carrying out a training run: from where it was left, shown to whoever watches, saved and stopped between steps."""
+
+import math
+import time
+from typing import Any
+
+from tpsctl.errors import DataError
+from tpsctl.jobs.unfinished import Stops, Unfinished
+from tpsctl.progress import Progress
+from tpsctl.training.loop import Loop
+
+_LOSS_MEMORY = 0.99
+"""The loss that is shown is a running mean with this decay per step."""
+
+
+def carry_out(loop: Loop[Any], kept: Unfinished, progress: Progress) -> None:
+    """Do all that is left of a run; its state is saved every so often, when it is told to stop, and at the end.
+
+    Raises:
+        DataError: The loss is no longer finite, or the saved state is that of another version.
+        Interrupted: Told to stop; the state is saved.
+    """
+    before = kept.newest()
+    if before is not None:
+        loop.restore(before)
+        progress.say(f"going on after {_done(loop)}")
+    with kept.stoppable() as stops:
+        _prepare(loop, kept, stops, progress)
+        if loop.step < loop.settings.steps:
+            _step(loop, kept, stops, progress)
+
+
+def _prepare(loop: Loop[Any], kept: Unfinished, stops: Stops, progress: Progress) -> None:
+    total = len(loop.objective.preparation())
+    if loop.prepared == total:
+        return
+    with progress.task("preparation", total) as update:
+        for done, said in loop.prepare(lambda before: stops.within(_done(loop), lambda: before)):
+            update(done, said)
+            stops.after(_done(loop), loop.store)
+    kept.save(loop.store())
+
+
+def _step(loop: Loop[Any], kept: Unfinished, stops: Stops, progress: Progress) -> None:
+    started, first, steps = time.monotonic(), loop.step, loop.settings.steps
+    mean, weight = 0.0, 0.0
+    with progress.task("training", steps) as update:
+        for step, loss in loop.steps():
+            if not math.isfinite(loss):
+                raise DataError(
+                    f"step {step}: the loss is {loss}, no finite number. Lower optimize.learning_rate, or look for "
+                    f"broken frames in the data; the last good state is in {kept.folder}."
+                )
+            mean = _LOSS_MEMORY * mean + (1 - _LOSS_MEMORY) * loss
+            weight = _LOSS_MEMORY * weight + (1 - _LOSS_MEMORY)
+            rate = (step - first) / (time.monotonic() - started)
+            update(step, f"loss {mean / weight:.4f}  {rate:.1f} steps/s  {_clock((steps - step) / rate)} left")
+            stops.after(_done(loop), loop.store)
+    kept.save(loop.store())
+
+
+def _done(loop: Loop[Any]) -> str:
+    """How far a run is, in words."""
+    pieces = len(loop.objective.preparation())
+    if loop.prepared < pieces:
+        return f"{loop.prepared} of {pieces} pieces of the preparation"
+    return f"step {loop.step} of {loop.settings.steps}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

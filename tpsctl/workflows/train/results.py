@@ -1,0 +1,59 @@
+"""The table that ends a training run: rows for `tpsctl.cli` to print."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class TrainingTable:
+    """What a training has led to.
+
+    Attributes:
+        title: Heading.
+        columns: Names of the columns.
+        rows: One list of cells per row.
+        notes: Sentences below the table.
+    """
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+    notes: list[str]
+
+
+def table_of(card: dict[str, Any]) -> TrainingTable:
+    """The table for a card, as `train_recipe` returns it, of either kind of recipe."""
+    return _of_molecule(card) if "metrics" in card else _of_potential(card)
+
+
+def _of_molecule(card: dict[str, Any]) -> TrainingTable:
+    """R^2 of held-out torques: a row per bond, a column per noise width."""
+    quality = card["metrics"]["held_out_torque_r2"]
+    by_width = quality["by_width_nm"]
+    bonds = list(next(iter(by_width.values())))
+    note = f"against {quality['reference']} of {quality['frames']} frames of held-out trajectories"
+    if quality["reference"] == "denoising targets":
+        note += "; the noise of these targets keeps R^2 below 1 even for a perfect model"
+    forces = "forces were used" if card["data"]["forces_used"] else "from positions alone"
+    return TrainingTable(
+        f"{card['name']}: R^2 of held-out torques, by noise width",
+        ["bond", *(f"{width} nm" for width in by_width)],
+        [[bond, *(f"{by_width[width][bond]:.3f}" for width in by_width)] for bond in bonds],
+        [
+            note,
+            f"{card['kind']}, {card['data']['training_frames']} frames, {forces}",
+            f"checkpoint: {card['file']}",
+        ],
+    )
+
+
+def _of_potential(card: dict[str, Any]) -> TrainingTable:
+    """Kind, temperature and the loss at both ends of the run."""
+    about = card["provenance"]
+    rows = [
+        ["kind", card["kind"]],
+        ["temperature", f"{card['temperature_k']:g} K"],
+        ["loss, first tenth of the steps", f"{about['loss']['first_tenth']:.4f}"],
+        ["loss, last tenth of the steps", f"{about['loss']['last_tenth']:.4f}"],
+    ]
+    return TrainingTable(about["name"], ["what", "value"], rows, [f"checkpoint: {card['file']}"])

@@ -1,0 +1,117 @@
+"""`tpsctl train`: recipe -> data -> objective -> loop -> judgement -> checkpoint.
+
+While a run is under way its state is kept in `CHECKPOINT.training/` (see `tpsctl.jobs.unfinished`), and a run that was
+stopped or killed goes on from there.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tpsctl.checkpoints.native import read_card
+from tpsctl.environment import default_threads
+from tpsctl.errors import RecipeError
+from tpsctl.jobs.unfinished import Keeping, refusal, remove_rest, unfinished
+from tpsctl.output.manifest import file_sha256
+from tpsctl.progress import Progress
+from tpsctl.recipe.loader import recipe_digest, require_files
+from tpsctl.recipe.train import TrainRecipe
+from tpsctl.recipe.train_potential import TrainPotentialRecipe
+from tpsctl.training.loop import Loop
+from tpsctl.workflows.train.card import digest_of
+from tpsctl.workflows.train.carry_out import carry_out
+from tpsctl.workflows.train.molecule import MoleculeTask
+from tpsctl.workflows.train.potential import PotentialTask
+from tpsctl.workflows.train.task import Task
+
+
+@dataclass(frozen=True)
+class TrainOptions(Keeping):
+    """Where and how a model is trained; nothing here changes the result.
+
+    Attributes:
+        out: Checkpoint file instead of the recipe's.
+        threads: CPU threads; None for all.
+    """
+
+    out: Path | None = None
+    threads: int | None = None
+
+
+def train_recipe(
+    recipe: TrainRecipe | TrainPotentialRecipe, options: TrainOptions, progress: Progress
+) -> dict[str, Any]:
+    """Train the model of a recipe, or find that it is there already.
+
+    Returns:
+        The model card, with the checkpoint's path under "file".
+
+    Raises:
+        RecipeError: A file is missing, or another model, or the unfinished training of one, is in the way.
+        DataError: The data cannot be used, or the loss is no longer finite.
+        Interrupted: Told to stop; the same call goes on.
+    """
+    task, target, identity = task_of(recipe), checkpoint_file(recipe, options), identify(recipe)
+    if is_trained(target, identity, overwrite=options.overwrite):
+        progress.say(f"{target}: trained by this recipe already; nothing to do (--overwrite trains it again).")
+        return read_card(target) | {"file": str(target)}
+    torch.set_num_threads(options.threads or default_threads())
+    with unfinished(target, identity, options, progress) as kept:
+        data = task.load()
+        progress.say(task.about(data))
+        loop = Loop(task.objective(data), task.loop_settings())
+        carry_out(loop, kept, progress)
+        model = task.model(loop.averaged_network(), data)
+        quality = task.judge(model, loop.losses, data)
+        kept.finish(lambda file: task.save(file, model, data, quality, identity))
+    return read_card(target) | {"file": str(target)}
+
+
+def task_of(recipe: TrainRecipe | TrainPotentialRecipe) -> Task[Any, Any, Any]:
+    """What is done for this kind of recipe."""
+    return PotentialTask(recipe) if isinstance(recipe, TrainPotentialRecipe) else MoleculeTask(recipe)
+
+
+def checkpoint_file(recipe: TrainRecipe | TrainPotentialRecipe, options: TrainOptions) -> Path:
+    """Where the checkpoint goes."""
+    target = (options.out or recipe.output.checkpoint).resolve()
+    if target.suffix != ".safetensors":
+        raise RecipeError(f"output.checkpoint: got {target.name}, expected a file that ends in .safetensors.")
+    return target
+
+
+def identify(recipe: TrainRecipe | TrainPotentialRecipe) -> dict[str, Any]:
+    """Digest, resolved recipe and input hashes, with files by name only, fit for a card that travels."""
+    files = require_files(recipe)
+    hashes = {key: file_sha256(file) for key, file in files.items()}
+    return {
+        "digest": recipe_digest(recipe, hashes),
+        "recipe": _without_folders(recipe.model_dump(exclude={"output"})),
+        "inputs": {key: {"file": files[key].name, "sha256": digest} for key, digest in hashes.items()},
+    }
+
+
+def is_trained(target: Path, identity: dict[str, Any], *, overwrite: bool) -> bool:
+    """Whether the checkpoint of this very run is there; what a kill has left beside it is removed.
+
+    Raises:
+        RecipeError: The checkpoint of another training is there.
+        PriorError: A file is there that is no checkpoint.
+    """
+    if overwrite or not target.exists():
+        return False
+    card = read_card(target)
+    if digest_of(card) != identity["digest"]:
+        raise refusal(f"{target}: a checkpoint of another training is there", card, identity)
+    remove_rest(target, identity["digest"])
+    return True
+
+
+def _without_folders(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _without_folders(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_folders(v) for v in value]
+    return value.name if isinstance(value, Path) else value

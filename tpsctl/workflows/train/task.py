@@ -1,0 +1,47 @@
+"""What a training consists of; each kind of recipe says what its parts are.
+
+`tpsctl.workflows.train.run` goes through the parts in order. A new kind of recipe is a new file with a `Task`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from tpsctl.training.loop import LoopSettings
+from tpsctl.training.objectives.base import NetworkT, Objective
+
+DataT = TypeVar("DataT")
+ModelT = TypeVar("ModelT")
+
+
+class Task(ABC, Generic[DataT, NetworkT, ModelT]):
+    """The parts of a training for one recipe."""
+
+    @abstractmethod
+    def load(self) -> DataT:
+        """The data that the recipe names."""
+
+    @abstractmethod
+    def about(self, data: DataT) -> str:
+        """One line on the data, for whoever watches."""
+
+    @abstractmethod
+    def objective(self, data: DataT) -> Objective[Any, NetworkT]:
+        """What is minimized."""
+
+    @abstractmethod
+    def loop_settings(self) -> LoopSettings:
+        """How it is minimized."""
+
+    @abstractmethod
+    def model(self, network: NetworkT, data: DataT) -> ModelT:
+        """The model of a trained network."""
+
+    @abstractmethod
+    def judge(self, model: ModelT, losses: Sequence[float], data: DataT) -> dict[str, Any]:
+        """How good the model is, for its card; `losses` are those of all steps."""
+
+    @abstractmethod
+    def save(self, file: Path, model: ModelT, data: DataT, quality: dict[str, Any], identity: dict[str, Any]) -> None:
+        """Write the checkpoint; `quality` is what `judge` found, `identity` the recipe with its digest and inputs."""
