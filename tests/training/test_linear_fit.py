@@ -7,7 +7,7 @@ import torch
 
 from tpsctl.networks.internal_energy.coordinates import InternalCoordinates
 from tpsctl.networks.internal_energy.linear import LinearEnergy
-from tpsctl.training.linear_fit import fit_linear_energy, set_reference
+from tpsctl.training.linear_fit import LinearFit, set_reference
 from tpsctl.training.targets import TargetSource, internal_rotations
 
 
@@ -42,13 +42,12 @@ def test_a_force_field_of_bonds_angles_and_torsions_is_recovered(peroxide, gener
     energy = LinearEnergy(InternalCoordinates(peroxide.topology), 2)
     energy.log_sigmas.copy_(log_sigmas)
     set_reference(energy, x[:2000])
-    source = TargetSource(peroxide.topology, x[:2000], scores[:2000], None, log_sigmas, generator)
+    source = TargetSource(peroxide.topology, x[:2000], scores[:2000], None, log_sigmas)
+    source.prepare(generator)
     rotations = internal_rotations(peroxide.topology)
-    explained = []
-    fit_linear_energy(
-        energy, source, rotations, generator, samples=1000, on_level=lambda level, parts: explained.append(parts)
-    )
-    assert len(explained) == 2
+    fit = LinearFit(energy, source, rotations, samples=1000)
+    assert [level for level, _ in fit.widths_nm] == [-1, -1, -1, 0, 1], "with forces there is a lead-in"
+    explained = [fit.fit(number, generator) for number in range(5)]
     assert min(map(min, explained)) > 0.999
     held_out, truth = x[2000:], scores[2000:]
     # limited by the ridge: one unit of strength against 1000 x 12 equations
@@ -66,14 +65,44 @@ def test_without_forces_the_fit_finds_most_of_the_denoising_targets(peroxide, ge
     energy = LinearEnergy(InternalCoordinates(peroxide.topology), 2)
     energy.log_sigmas.copy_(log_sigmas)
     set_reference(energy, x)
-    source = TargetSource(peroxide.topology, x, None, None, log_sigmas, generator)
-    fit_linear_energy(energy, source, internal_rotations(peroxide.topology), generator, samples=4000)
-    batch = source.draw(torch.full((4000,), sigma))
+    source = TargetSource(peroxide.topology, x, None, None, log_sigmas)
+    fit = LinearFit(energy, source, internal_rotations(peroxide.topology), samples=4000)
+    assert [level for level, _ in fit.widths_nm] == [0, 1]
+    for number in range(2):
+        fit.fit(number, generator)
+    batch = source.draw(torch.full((4000,), sigma), generator)
     found = model_score(energy, batch.y, sigma)
     # Vincent's identity: E[s . d] = E|s|^2 for the true score s; the fit is that far from it
     assert float((found * batch.target).mean() / found.square().mean()) == pytest.approx(1, abs=0.05)
     # a nearly rigid molecule: 5 of its 9 internal and rotational directions are stiff
     assert float((found - batch.target).square().mean() / batch.target.square().mean()) < 0.6
+
+
+def test_a_fit_that_is_given_up_changes_nothing(peroxide, generator):
+    x = peroxide.frames(1000)[0]
+    log_sigmas = torch.tensor([math.log(0.01), math.log(0.02)])
+    energy = LinearEnergy(InternalCoordinates(peroxide.topology), 2)
+    energy.log_sigmas.copy_(log_sigmas)
+    set_reference(energy, x)
+    fit = LinearFit(
+        energy,
+        TargetSource(peroxide.topology, x, None, None, log_sigmas),
+        internal_rotations(peroxide.topology),
+        samples=1000,
+    )
+    fit.fit(0, generator)
+    solution, coefficients = fit.solution.clone(), energy.coefficients.clone()
+    asked = []
+
+    def stop():
+        asked.append(True)
+        if len(asked) == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit.fit(1, generator, stop)
+    assert torch.equal(fit.solution, solution)
+    assert torch.equal(energy.coefficients, coefficients)
 
 
 def test_the_reference_is_mean_and_spread_of_the_frames(peroxide):

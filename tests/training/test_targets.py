@@ -25,7 +25,9 @@ def gaussian_source(peroxide, generator, *, forces=True):
     mean = center(MEAN)
     x = mean + STD * center(torch.randn(20000, 4, 3, generator=generator))
     scores = -(x - mean) / STD**2
-    return TargetSource(peroxide.topology, x, scores if forces else None, None, LADDER, generator), mean
+    source = TargetSource(peroxide.topology, x, scores if forces else None, None, LADDER)
+    source.prepare(generator)
+    return source, mean
 
 
 @pytest.mark.parametrize("sigma", [0.002, 0.01, 0.05])
@@ -34,7 +36,7 @@ def test_the_mean_of_targets_is_the_score_of_a_gaussian_for_any_mixing(peroxide,
     source, mean = gaussian_source(peroxide, generator)
     if floor != "calibrated":
         source._floors[:] = floor
-    batch = source.draw(torch.full((20000,), sigma))
+    batch = source.draw(torch.full((20000,), sigma), generator)
     error = batch.target + (batch.y - mean) / (STD**2 + sigma**2)
     probe = (batch.y - mean).flatten(1)
     # Zero mean given y means zero mean against every function of y. 5 standard errors, widened by sqrt 2
@@ -45,7 +47,7 @@ def test_the_mean_of_targets_is_the_score_of_a_gaussian_for_any_mixing(peroxide,
 
 def test_calibrated_mixing_has_less_noise_than_either_target_alone(peroxide, generator):
     source, mean = gaussian_source(peroxide, generator)
-    batch = source.draw(torch.full((4000,), STD))
+    batch = source.draw(torch.full((4000,), STD), generator)
     noise = (batch.target + (batch.y - mean) / (2 * STD**2)).square().mean()
     # both the denoising and the force target have variance 1/(2 STD^2) given y at sigma = STD
     assert float(noise) < 0.6 * (3 / 4) / (2 * STD**2)
@@ -53,8 +55,9 @@ def test_calibrated_mixing_has_less_noise_than_either_target_alone(peroxide, gen
 
 def test_targets_become_the_forces_without_noise(peroxide, generator):
     x, scores = peroxide.frames(500)
-    source = TargetSource(peroxide.topology, x, scores, None, LADDER, generator)
-    fine = source.draw(torch.full((500,), 1e-9))
+    source = TargetSource(peroxide.topology, x, scores, None, LADDER)
+    source.prepare(generator)
+    fine = source.draw(torch.full((500,), 1e-9), generator)
     nearest = torch.cdist(fine.y.flatten(1), center(x).flatten(1)).argmin(1)
     # the denoising part, 1/sigma = 1e9, enters with sigma^2 H = 1e-18 x 1e5 to 1e6 (stiff directions)
     torch.testing.assert_close(fine.target, scores[nearest], rtol=0, atol=1e-5 * float(scores.abs().max()))
@@ -63,7 +66,7 @@ def test_targets_become_the_forces_without_noise(peroxide, generator):
 def test_with_the_largest_floor_targets_are_denoising(peroxide, generator):
     source, _ = gaussian_source(peroxide, generator)
     source._floors[:] = 1e8
-    batch = source.draw(torch.full((100,), 0.02))
+    batch = source.draw(torch.full((100,), 0.02), generator)
     clean = batch.y + batch.target * 0.02**2
     nearest = torch.cdist(clean.flatten(1), source._positions.flatten(1)).amin(1)
     assert float(nearest.max()) < 1e-7  # cdist by matrix products loses half the digits
@@ -72,12 +75,21 @@ def test_with_the_largest_floor_targets_are_denoising(peroxide, generator):
 def test_without_forces_targets_are_denoising_and_weights_one(peroxide, generator):
     source, _ = gaussian_source(peroxide, generator, forces=False)
     sigma = torch.full((100,), 0.01)
-    batch = source.draw(sigma)
+    batch = source.draw(sigma, generator)
     assert not source.knows_forces
     assert torch.equal(batch.weight, torch.ones(100))
     clean = batch.y + batch.target * 0.01**2
     assert float((clean - center(clean)).abs().max()) < 1e-12
     assert float((clean - center(MEAN)).std()) == pytest.approx(STD * (3 / 4) ** 0.5, rel=0.1)
+
+
+def test_the_tables_of_a_source_can_be_taken_over(peroxide, generator):
+    source, _ = gaussian_source(peroxide, generator)
+    twin, _ = gaussian_source(peroxide, torch.Generator().manual_seed(0), forces=True)
+    twin.restore({name: tensor.clone() for name, tensor in source.store().items()})
+    first, second = (s.draw(torch.full((50,), 0.01), torch.Generator().manual_seed(1)) for s in (source, twin))
+    assert torch.equal(first.target, second.target)
+    assert set(source.store()) == {"mean_weight", "floors"}
 
 
 # --- a known bias, with the exact answer by quadrature --------------------------------------------
@@ -115,8 +127,9 @@ def test_a_known_bias_is_undone_exactly(peroxide, generator, sigma):
     density = torch.softmax(-(energy(GRID) + bias(GRID)), 0)
     phi = GRID[torch.multinomial(density, 40000, replacement=True, generator=generator)]
     known = KnownBias(bias(phi), torch.tensor([[0, 1, 2, 3]]))
-    source = TargetSource(peroxide.topology, turned(phi), None, known, LADDER, generator)
-    batch = source.draw(torch.full((40000,), sigma))
+    source = TargetSource(peroxide.topology, turned(phi), None, known, LADDER)
+    source.prepare(generator)
+    batch = source.draw(torch.full((40000,), sigma), generator)
     assert float(batch.weight.max()) < 10, "no weight is cut off here"
     unbiased = exact_score(batch.y, sigma, lambda g: -energy(g))
     angle = dihedral(batch.y, torch.tensor([[0, 1, 2, 3]]))

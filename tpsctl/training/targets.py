@@ -63,8 +63,8 @@ class KnownBias:
 class TargetSource:
     """Draws batches of noised frames with targets.
 
-    Its two tables, the mean weights under a bias and the floors of the Hessian, are made by `prepare`. Without bias
-    and forces neither is needed, and a source can be used as it is.
+    Its two tables, the mean weights under a bias and the floors of the Hessian, are made by `prepare` or taken over
+    by `restore`. Without bias and forces neither is needed, and a source can be used as it is.
 
     Args:
         topology: Molecule with bonds.
@@ -99,7 +99,7 @@ class TargetSource:
         if bias is not None:
             self._cumulative = torch.cumsum(torch.softmax(bias.log_weights.double(), 0), 0)
         self._mean_weight = torch.zeros(0, dtype=torch.float64)
-        self._floors = torch.full((len(log_sigmas),), _FLOORS_PER_NM2[-1], dtype=positions.dtype)
+        self._floors = torch.zeros(0, dtype=positions.dtype)
 
     @property
     def knows_forces(self) -> bool:
@@ -164,6 +164,7 @@ class TargetSource:
 
     def _calibrate(self, generator: torch.Generator, pause: Callable[[], None]) -> None:
         """Choose the floor at every width: least product of the targets' second moments, Cartesian and torsional."""
+        self._floors = torch.full((len(self._log_sigmas),), _FLOORS_PER_NM2[-1], dtype=self._positions.dtype)
         for level, log_sigma in enumerate(self._log_sigmas):
             pause()
             sigma = log_sigma.exp().to(self._positions.dtype).expand(_CALIBRATION_SIZE)

@@ -1,0 +1,109 @@
+"""The objective of internal energies learns, and a run that was cut in two is bit for bit the unbroken one."""
+
+import pytest
+import torch
+
+from tpsctl.errors import DataError
+from tpsctl.networks.internal_energy.network import InternalEnergySizes
+from tpsctl.score.schedule import Flow, VarianceExploding
+from tpsctl.training.laws import RampedDecay, WarmUpThenCosine
+from tpsctl.training.loop import Loop, LoopSettings
+from tpsctl.training.objectives.internal_energy import (
+    InternalEnergyDenoising,
+    InternalEnergySettings,
+    TrainingFrames,
+)
+from tpsctl.training.targets import KnownBias
+from tpsctl.training.widths import WidthLaw
+
+SIZES = InternalEnergySizes(hidden=24, layers=2, levels=3, embedding=4)
+
+
+@pytest.fixture(autouse=True)
+def _float32():
+    """As in production; the fixture of all tests puts the default back."""
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture
+def make(peroxide):
+    def make(schedule=None, sizes=SIZES, frames=2000, forces=True, biased=False, steps=400, seed=0, **changes):
+        x, scores = peroxide.frames(frames)
+        bias = KnownBias(torch.linspace(0, 2, frames), torch.tensor([[0, 1, 2, 3]])) if biased else None
+        data = TrainingFrames(x.float(), scores.float() if forces else None, bias)
+        widths = WidthLaw(0.001, 1.0, schedule or VarianceExploding(0.001, 1.0))
+        settings = InternalEnergySettings(**{"batch": 64, "linear_samples": 500, "seed": seed} | changes)
+        objective = InternalEnergyDenoising(peroxide.topology, data, sizes, widths, settings)
+        law = WarmUpThenCosine(1e-3, steps)
+        return Loop(objective, LoopSettings(steps, law, RampedDecay(0.999), (0.9, 0.99), 1.0, seed))
+
+    return make
+
+
+def everything(loop):
+    """All tensors of the state as bytes."""
+    return {name: tensor.numpy().tobytes() for name, tensor in loop.store().items()}
+
+
+def test_the_loss_falls_by_what_only_the_network_can_learn(make):
+    """The data have a fivefold torsion, which the linear energy cannot express."""
+    loop = make()
+    list(loop.prepare())
+    losses = [loss for _, loss in loop.steps()]
+    assert len(losses) == 400
+    assert sum(losses[-50:]) < 0.9 * sum(losses[:50])
+
+
+@pytest.mark.parametrize(("forces", "biased"), [(True, False), (False, False), (True, True)])
+def test_a_run_broken_anywhere_ends_bit_for_bit_like_the_unbroken_one(make, forces, biased):
+    unbroken = make(forces=forces, biased=biased, steps=4)
+    states = [unbroken.store()]
+    states += [unbroken.store() for _ in unbroken.prepare()]
+    assert len(states) == 1 + 3 + (6 if forces else 3), "three tables, and a fit at every width"
+    states += [unbroken.store() for _ in unbroken.steps()]
+    for state in states[1::2]:
+        rest = make(forces=forces, biased=biased, steps=4)
+        rest.restore(state)
+        list(rest.prepare())
+        list(rest.steps())
+        assert everything(rest) == everything(unbroken)
+
+
+def test_only_the_perceptron_is_trained(make):
+    loop = make(steps=3)
+    list(loop.prepare())
+    before = loop.store()
+    list(loop.steps())
+    after = loop.store()
+    changed = {name for name in before if name.startswith("network.") and not torch.equal(before[name], after[name])}
+    assert changed
+    assert all(name.startswith("network.net.") for name in changed)
+
+
+def test_states_of_other_runs_are_refused(make):
+    state = make().store()
+    make().restore(state)
+    others = [
+        {"seed": 1},
+        {"steps": 401},
+        {"batch": 65},
+        {"frames": 1999},
+        {"forces": False},
+        {"biased": True},
+        {"schedule": Flow(0.3)},
+        {"sizes": InternalEnergySizes(hidden=25, layers=2, levels=3, embedding=4)},
+    ]
+    for changes in others:
+        with pytest.raises(DataError, match="state of a training with other settings or data"):
+            make(**changes).restore(state)
+
+
+def test_a_pause_comes_often_in_every_piece(make):
+    """Every few seconds for large molecules: between noise widths, and between directions within the linear fit."""
+    loop, asked = make(linear_samples=1000), []
+    counts = []
+    for _ in loop.prepare(lambda before: asked.append(before["prepared"])):
+        counts.append(len(asked) - sum(counts))
+    assert counts[:2] == [3, 3]
+    assert set(counts[2:-1]) == {2 * 2 * (1 + 6) + 1}
+    assert counts[-1] == 3 * 4
