@@ -1,6 +1,7 @@
 """`tpsctl train` killed at random moments: it goes on, and the checkpoint is that of an unbroken training."""
 
 import random
+import signal
 import time
 
 import pytest
@@ -81,6 +82,31 @@ def test_a_training_on_points_killed_twenty_times(start, points, tmp_path, recor
 def test_a_training_on_a_molecule_killed_ten_times(start, peroxide, tmp_path, record_property):
     recipe = dataset(peroxide, tmp_path)
     campaign(start, recipe, tmp_path, record_property, kills=10)
+
+
+@pytest.mark.parametrize(
+    ("phase", "seen", "saved"),
+    [
+        ("data", ": train ", False),
+        ("preparation", "preparation ...", True),
+        ("training", "training ...", True),
+    ],
+)
+def test_sigterm_ends_every_phase_of_a_training_within_ten_seconds(start, peroxide, tmp_path, phase, seen, saved):
+    """The linear fit would last minutes at every width, and the training hours."""
+    recipe, out = dataset(peroxide, tmp_path), tmp_path / "out" / "x.safetensors"
+    endless = {"preparation": "optimize.linear_samples=2000000", "training": "optimize.steps=10000000"}
+    changes = ["--set", endless.get(phase, "seed=2")]
+    running = start("train", recipe, "--out", out, "--threads", 1, *changes)
+    running.wait_for(seen)
+    time.sleep(3.0 if saved else 0.0)  # the fit, or the steps, are under way
+    began = time.monotonic()
+    assert running.kill_after(0, signal.SIGTERM) == 143, running.text
+    assert time.monotonic() - began < 10, running.text
+    assert not out.exists()
+    states = list((tmp_path / "out").glob("x.safetensors.training/training-*.safetensors"))
+    assert bool(states) == saved, running.text
+    assert ("state saved" in running.text) == saved
 
 
 def dataset(peroxide, tmp_path):

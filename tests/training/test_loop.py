@@ -1,6 +1,7 @@
 """The loop: its laws against closed forms, Adam and the running average by hand, and runs that are cut in two."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -25,7 +26,7 @@ class Line(Objective):
         return self._network
 
     def preparation(self):
-        return [Piece(f"table {k}", lambda generator, pause, k=k: self._tabulate(k, generator, pause)) for k in range(3)]
+        return [Piece(f"table {k}", partial(self._tabulate, k)) for k in range(3)]
 
     def _tabulate(self, k, generator, pause):
         for _ in range(4):

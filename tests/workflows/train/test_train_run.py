@@ -1,0 +1,175 @@
+"""`tpsctl train` on a molecule of four atoms: the checkpoint and its card, what is refused, what is printed."""
+
+import json
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from tpsctl.checkpoints.native import load_checkpoint, read_card
+from tpsctl.cli import app as cli
+from tpsctl.errors import DataError, OutputError, PriorError, RecipeError
+from tpsctl.recipe import train as sections
+from tpsctl.recipe.loader import load_recipe
+from tpsctl.recipe.train_potential import TrainPotentialRecipe
+from tpsctl.score.schedule import Flow, VarianceExploding, VariancePreserving
+from tpsctl.simulation.dataset import Dataset
+from tpsctl.training.objectives.internal_energy import InternalEnergySettings
+from tpsctl.workflows.train.molecule import make_schedule
+from tpsctl.workflows.train.results import table_of
+from tpsctl.workflows.train.run import TrainOptions, train_recipe
+
+
+def require_full_card(card, file):
+    prior = load_checkpoint(file)
+    assert card == read_card(file) | {"file": str(file)}
+    assert prior.kind == card["kind"]
+    assert (card["name"], card["licence"]) == ("peroxide", "CC-BY-4.0")
+    assert card["data"]["forces_used"] is True
+    assert (card["data"]["training_frames"], card["data"]["held_out_frames"]) == (200, 100)
+    assert card["recipe"]["optimize"]["steps"] == 12
+    assert card["recipe"]["data"]["dataset"] == "data.npz", "a card names no folders"
+    assert len(card["inputs"]["data.dataset"]["sha256"]) == 64
+    assert {"tpsctl", "torch", "python"} <= set(card["versions"])
+    quality = card["metrics"]["held_out_torque_r2"]
+    assert quality["reference"] == "physical forces"
+    assert list(quality["by_width_nm"]) == ["0.00025", "0.0005", "0.001", "0.002", "0.004"]
+    assert set(quality["by_width_nm"]["0.001"]) == {"A:PER1:O1-A:PER1:O2"}
+    assert str(file.parent) not in json.dumps(read_card(file))
+    assert [p.name for p in file.parent.iterdir()] == [file.name], "nothing is left beside it"
+    assert torch.isfinite(prior.sample(2, torch.Generator().manual_seed(0), steps=3)).all()
+
+
+def test_a_recipe_becomes_a_checkpoint_with_a_full_card(finished_once):
+    require_full_card(finished_once.card, finished_once.folder / "out" / "prior.safetensors")
+    progress = finished_once.progress
+    assert progress.said == [
+        "data.npz: 200 frames to learn from, 100 held out; 4 atoms, with forces",
+    ]
+    assert progress.texts[0] == "preparation 1/8 tables of the targets"
+    assert progress.texts[5].startswith("preparation 6/8 linear fit at 0.00025 nm explains 0.")
+    assert progress.texts[-1].startswith("training 12/12 loss ")
+    assert "steps/s" in progress.texts[-1]
+
+
+def test_flow_matching_becomes_one_too(recipe, run, tmp_path):
+    card = run(recipe, "model.kind=flow_matching", "model.uniform_time=0.5")
+    assert card["kind"] == "flow_matching"
+    require_full_card(card, tmp_path / "out" / "prior.safetensors")
+
+
+def test_what_is_there_already_is_not_trained_again(finished, finished_once, run, recorder):
+    progress = recorder()
+    card = run(finished, progress=progress)
+    assert {**card, "file": ""} == {**finished_once.card, "file": ""}
+    assert progress.texts == []
+    assert "trained by this recipe already; nothing to do" in progress.said[0]
+
+
+def test_another_recipe_does_not_replace_a_checkpoint_unless_told(finished, run, tmp_path):
+    before = (tmp_path / "out" / "prior.safetensors").read_bytes()
+    with pytest.raises(RecipeError, match=r"(?s)another training is there.*recipe\.optimize\.steps: 12 there, 13 now"):
+        run(finished, "optimize.steps=13")
+    assert (tmp_path / "out" / "prior.safetensors").read_bytes() == before
+    assert run(finished, "optimize.steps=13", overwrite=True)["recipe"]["optimize"]["steps"] == 13
+
+
+def test_another_data_set_under_the_same_name_is_another_training(finished, run, tmp_path):
+    dataset = Dataset.load(tmp_path / "data.npz")
+    dataset.take(torch.arange(299)).save(tmp_path / "data.npz")
+    with pytest.raises(RecipeError, match=r"inputs\.data\.dataset\.sha256"):
+        run(finished)
+
+
+def test_a_file_that_is_no_checkpoint_is_not_replaced(recipe, run, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "prior.safetensors").write_text("my notes")
+    with pytest.raises(PriorError, match="not a readable safetensors file"):
+        run(recipe)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(recipe, run):
+    """A learning rate that float32 cannot hold sends the network to infinity within the first steps."""
+    with pytest.raises(DataError, match=r"step \d+: the loss is (nan|inf).*Lower optimize\.learning_rate"):
+        run(recipe, "optimize.learning_rate=1e38")
+
+
+def test_a_full_disk_is_said_plainly(recipe, run, monkeypatch):
+    def full(self, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    with pytest.raises(OutputError, match=r"training-00000001.safetensors: cannot be written \(No space left"):
+        run(recipe)
+
+
+def test_forces_can_be_left_out_and_still_judge(recipe, run):
+    card = run(recipe, "data.use_forces=false")
+    assert card["data"]["forces_used"] is False
+    assert card["metrics"]["held_out_torque_r2"]["reference"] == "physical forces"
+
+
+# --- points of a model potential ------------------------------------------------------------------
+
+POINTS = """\
+version: 1
+name: points
+seed: 1
+potential: {kind: mueller_brown, temperature_k: 120.27, samples: 1000}
+model: {kind: KIND, hidden: 16}
+optimize: {steps: 60, batch: 64, learning_rate: 1e-3}
+output: {checkpoint: out/points.safetensors}
+"""
+
+
+@pytest.mark.parametrize("kind", ["diffusion", "flow_matching"])
+def test_points_become_a_checkpoint(kind, tmp_path, recorder):
+    file = tmp_path / "points.yaml"
+    file.write_text(POINTS.replace("KIND", kind))
+    loaded, progress = load_recipe(file, TrainPotentialRecipe), recorder()
+    card = train_recipe(loaded, TrainOptions(threads=1), progress)
+    assert progress.said == ["mueller_brown: 1000 equilibrium points at 120.27 K"]
+    assert (card["kind"], card["potential"], card["layout"]) == (kind, "mueller_brown", "tpsctl points")
+    loss = card["provenance"]["loss"]
+    assert 0 < loss["last_tenth"] < loss["first_tenth"]
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["points.safetensors"]
+    again = recorder()
+    assert train_recipe(loaded, TrainOptions(threads=1), again) == card
+    assert again.texts == []
+    table = table_of(card)
+    assert (table.title, table.rows[0]) == ("points", ["kind", kind])
+    other = load_recipe(file, TrainPotentialRecipe, ["seed=2"])
+    with pytest.raises(RecipeError, match="(?s)a checkpoint of another training is there.*--overwrite"):
+        train_recipe(other, TrainOptions(threads=1), recorder())
+
+
+# --- recipe and command line ----------------------------------------------------------------------
+
+
+def test_defaults_are_those_of_the_objective():
+    settings = InternalEnergySettings()
+    for name in ("batch", "torsion_weight", "linear_samples"):
+        assert sections.OptimizationSection.model_fields[name].default == getattr(settings, name), name
+
+
+@pytest.mark.parametrize(
+    ("assignments", "schedule"),
+    [
+        ([], VarianceExploding(0.00025, 1.0)),
+        (["model.schedule={kind: variance_preserving, scale_nm: 0.4}"], VariancePreserving(0.4)),
+        (["model.kind=flow_matching", "model.scale_nm=0.2"], Flow(0.2)),
+    ],
+)
+def test_every_schedule_can_be_named(recipe, assignments, schedule):
+    assert make_schedule(load_recipe(recipe, sections.TrainRecipe, assignments).model) == schedule
+
+
+def test_the_command_prints_a_table_or_the_card(finished):
+    runner = CliRunner()
+    result = runner.invoke(cli.app, ["train", str(finished), "--threads", "1"])
+    assert result.exit_code == 0
+    assert "R^2 of held-out torques" in result.stdout
+    assert "checkpoint: " in result.stdout
+    again = runner.invoke(cli.app, ["train", str(finished), "--json"])
+    assert json.loads(again.stdout)["name"] == "peroxide"
+    assert runner.invoke(cli.app, ["train", str(finished), "--set", "seed=9"]).exit_code == 2
