@@ -74,10 +74,10 @@ class Unfinished:
         self._snapshots.save(tensors, {})
 
     @contextmanager
-    def stoppable(self) -> Iterator["Stops"]:
-        """While this lasts, a signal does not end the training at once, but at the next question to what it gives."""
+    def stoppable(self) -> Iterator["SavePoints"]:
+        """While this lasts, a signal ends the training not at once, but at the next of the points it gives."""
         with noted_interruptions(self._keeping.max_hours) as asked:
-            yield Stops(self.folder, self._snapshots, asked, self._lost)
+            yield SavePoints(self.folder, self._snapshots, asked, self._lost)
 
     def finish(self, write: Callable[[Path], None]) -> None:
         """Put the checkpoint, which `write` makes beside the state, in its place; the folder is then no longer needed.
@@ -90,17 +90,18 @@ class Unfinished:
         self.complete = True
 
 
-class Stops:
-    """Asked in the course of a training, it saves the state when that is due and ends the training when it is told to.
+class SavePoints:
+    """The points of a training at which it may be saved and stopped.
 
-    Every method takes a function that gives the tensors to save, and in words what they have done, e.g. "step 5".
+    A training calls one of the two methods at each of them, with a function that gives the tensors to save, and in
+    words how far these are, e.g. "step 5".
     """
 
     def __init__(self, folder: Path, snapshots: Snapshots, asked: Callable[[], int], lost: Callable[[], bool]) -> None:
         self._folder, self._snapshots, self._asked, self._lost = folder, snapshots, asked, lost
 
-    def within(self, done: str, take: Callable[[], dict[str, Tensor]]) -> None:
-        """Ask within a step whose work can be given up; `take` gives the state before it.
+    def within_step(self, done: str, take: Callable[[], dict[str, Tensor]]) -> None:
+        """End the training if it is told to, giving up the step under way; `take` gives the state before that step.
 
         Raises:
             Interrupted: Told to stop; the state is saved.
@@ -113,14 +114,14 @@ class Stops:
             self._snapshots.save(take(), {})
             raise Interrupted(f"stopped after {done}, state saved.", code)
 
-    def after(self, done: str, take: Callable[[], dict[str, Tensor]]) -> None:
-        """Ask after a step; the state is also saved when that is due.
+    def after_step(self, done: str, take: Callable[[], dict[str, Tensor]]) -> None:
+        """Save the state if that is due, and end the training if it is told to, after a step.
 
         Raises:
             Interrupted: Told to stop; the state is saved.
             StateError: Another process has taken the training over.
         """
-        self.within(done, take)
+        self.within_step(done, take)
         if self._snapshots.due:
             self._snapshots.save(take(), {})
 

@@ -117,7 +117,7 @@ name: points
 seed: 1
 potential: {kind: mueller_brown, temperature_k: 120.27, samples: 1000}
 model: {kind: KIND, hidden: 16}
-optimize: {steps: 60, batch: 64, learning_rate: 1e-3}
+optimize: {steps: 300, batch: 128, learning_rate: 1e-3}
 output: {checkpoint: out/points.safetensors}
 """
 

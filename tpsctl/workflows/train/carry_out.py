@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from tpsctl.errors import DataError
-from tpsctl.jobs.unfinished import Stops, Unfinished
+from tpsctl.jobs.unfinished import SavePoints, Unfinished
 from tpsctl.progress import Progress
 from tpsctl.training.loop import Loop
 
@@ -24,24 +24,24 @@ def carry_out(loop: Loop[Any], kept: Unfinished, progress: Progress) -> None:
     if before is not None:
         loop.restore(before)
         progress.say(f"going on after {_done(loop)}")
-    with kept.stoppable() as stops:
-        _prepare(loop, kept, stops, progress)
+    with kept.stoppable() as points:
+        _prepare(loop, kept, points, progress)
         if loop.step < loop.settings.steps:
-            _step(loop, kept, stops, progress)
+            _step(loop, kept, points, progress)
 
 
-def _prepare(loop: Loop[Any], kept: Unfinished, stops: Stops, progress: Progress) -> None:
+def _prepare(loop: Loop[Any], kept: Unfinished, points: SavePoints, progress: Progress) -> None:
     total = len(loop.objective.preparation())
     if loop.prepared == total:
         return
     with progress.task("preparation", total) as update:
-        for done, said in loop.prepare(lambda before: stops.within(_done(loop), lambda: before)):
+        for done, said in loop.prepare(lambda before: points.within_step(_done(loop), lambda: before)):
             update(done, said)
-            stops.after(_done(loop), loop.store)
+            points.after_step(_done(loop), loop.store)
     kept.save(loop.store())
 
 
-def _step(loop: Loop[Any], kept: Unfinished, stops: Stops, progress: Progress) -> None:
+def _step(loop: Loop[Any], kept: Unfinished, points: SavePoints, progress: Progress) -> None:
     started, first, steps = time.monotonic(), loop.step, loop.settings.steps
     mean, weight = 0.0, 0.0
     with progress.task("training", steps) as update:
@@ -55,7 +55,7 @@ def _step(loop: Loop[Any], kept: Unfinished, stops: Stops, progress: Progress) -
             weight = _LOSS_MEMORY * weight + (1 - _LOSS_MEMORY)
             rate = (step - first) / (time.monotonic() - started)
             update(step, f"loss {mean / weight:.4f}  {rate:.1f} steps/s  {_clock((steps - step) / rate)} left")
-            stops.after(_done(loop), loop.store)
+            points.after_step(_done(loop), loop.store)
     kept.save(loop.store())
 
 

@@ -16,13 +16,13 @@ from tpsctl.workflows.train import checkpoint
 from tpsctl.workflows.train.card import molecule_card
 from tpsctl.workflows.train.frames import MoleculeFrames, about, load_frames
 from tpsctl.workflows.train.judge import held_out_quality
-from tpsctl.workflows.train.task import Task
+from tpsctl.workflows.train.task import TrainingTask
 
 _ADAM_BETAS = (0.9, 0.99)
 _LARGEST_GRADIENT_NORM = 1.0
 
 
-class MoleculeTask(Task[MoleculeFrames, InternalEnergy, GenerativePrior]):
+class MoleculeTask(TrainingTask[MoleculeFrames, InternalEnergy, GenerativePrior]):
     """The parts of a training on frames."""
 
     def __init__(self, recipe: sections.TrainRecipe) -> None:

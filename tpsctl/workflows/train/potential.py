@@ -20,12 +20,12 @@ from tpsctl.training.objectives.velocity import VelocityRegression
 from tpsctl.workflows.train import checkpoint
 from tpsctl.workflows.train.card import potential_card
 from tpsctl.workflows.train.judge import losses_at_both_ends
-from tpsctl.workflows.train.task import Task
+from tpsctl.workflows.train.task import TrainingTask
 
 BOX_NM = (0.0, 50.0)
 
 
-class PotentialTask(Task[Tensor, Perceptron, checkpoint.PointModel]):
+class PotentialTask(TrainingTask[Tensor, Perceptron, checkpoint.PointModel]):
     """The parts of a training on points (count, 1, 2), nm."""
 
     def __init__(self, recipe: sections.TrainPotentialRecipe) -> None:

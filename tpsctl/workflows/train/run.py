@@ -24,7 +24,7 @@ from tpsctl.workflows.train.card import digest_of
 from tpsctl.workflows.train.carry_out import carry_out
 from tpsctl.workflows.train.molecule import MoleculeTask
 from tpsctl.workflows.train.potential import PotentialTask
-from tpsctl.workflows.train.task import Task
+from tpsctl.workflows.train.task import TrainingTask
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def train_recipe(
     return read_card(target) | {"file": str(target)}
 
 
-def task_of(recipe: TrainRecipe | TrainPotentialRecipe) -> Task[Any, Any, Any]:
+def task_of(recipe: TrainRecipe | TrainPotentialRecipe) -> TrainingTask[Any, Any, Any]:
     """What is done for this kind of recipe."""
     return PotentialTask(recipe) if isinstance(recipe, TrainPotentialRecipe) else MoleculeTask(recipe)
 

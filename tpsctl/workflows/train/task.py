@@ -1,6 +1,6 @@
 """What a training consists of; each kind of recipe says what its parts are.
 
-`tpsctl.workflows.train.run` goes through the parts in order. A new kind of recipe is a new file with a `Task`.
+`tpsctl.workflows.train.run` goes through the parts in order. A new kind of recipe is a new file with a `TrainingTask`.
 """
 
 from abc import ABC, abstractmethod
@@ -15,7 +15,7 @@ DataT = TypeVar("DataT")
 ModelT = TypeVar("ModelT")
 
 
-class Task(ABC, Generic[DataT, NetworkT, ModelT]):
+class TrainingTask(ABC, Generic[DataT, NetworkT, ModelT]):
     """The parts of a training for one recipe."""
 
     @abstractmethod
