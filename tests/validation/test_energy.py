@@ -8,7 +8,7 @@ from tpsctl.errors import ValidationError
 from tpsctl.molecule.force_field import create_system, residues
 from tpsctl.molecule.geometry import superpose
 from tpsctl.molecule.topology import Atom, Topology
-from tpsctl.validation.energy import EnergyModel, Profile, Restraint, path_energies
+from tpsctl.validation.energy import EnergyModel, EnergyProtocol, Profile, Restraint, path_energies
 
 FORCE_FIELD = ("amber99sbildn.xml",)
 
@@ -155,7 +155,7 @@ def test_path_energies_keep_paths_and_images(frames, model):
     assert torch.equal(result.raw.energy, model.energies(frames).reshape(4, 10))
     assert result.minimized is not None
     assert result.minimized.energy.shape == result.displacement_nm.shape == (4, 10)
-    assert (result.force_field, result.platform) == (FORCE_FIELD, "Reference")
+    assert result.protocol == EnergyProtocol(FORCE_FIELD, "Reference", "double")
     assert path_energies(model, paths, None).minimized is None
 
 
@@ -165,7 +165,7 @@ def test_auto_takes_reference_for_small_molecules_whatever_the_load(alanine):
 
 
 def test_auto_takes_the_fastest_platform_and_keeps_the_timings(alanine, monkeypatch):
-    monkeypatch.setattr("tpsctl.validation.energy._SMALL_ATOMS", 0)
+    monkeypatch.setattr("tpsctl.molecule.openmm_platforms.SMALL_ATOMS", 0)
     chosen = EnergyModel(alanine[0], FORCE_FIELD, alanine[1])
     assert chosen.milliseconds[chosen.platform] == min(chosen.milliseconds.values())
     assert {"Reference", "CPU"} <= set(chosen.milliseconds)

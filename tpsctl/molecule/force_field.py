@@ -1,16 +1,17 @@
-"""OpenMM Systems from a `Topology` and force-field files: vacuum or implicit solvent, all atoms free.
+"""OpenMM Systems from a `Topology` and force-field XML files: vacuum or implicit solvent, all atoms free.
 
 No cutoff, no constraints: the potential energy is a smooth function of all coordinates, equal for
 everybody who names the same XML files (amber99sbildn.xml; amber14-all.xml + implicit/gbn2.xml; ...).
 A residue that no template fits is reported with its name, what it lacks and what to do about it.
 """
 
-import difflib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tpsctl.errors import ValidationError
+from tpsctl.molecule.beads import BeadKind, kind_of_beads
+from tpsctl.molecule.force_field_files import find_file, locate, read_files, shown
 from tpsctl.molecule.topology import Atom, Topology
 
 
@@ -50,25 +51,27 @@ def create_system(topology: Topology, force_field: Sequence[str | Path]) -> Any:
     """`openmm.System` of the molecule, without cutoff and constraints.
 
     Args:
-        topology: All atoms of the molecule, hydrogens included.
+        topology: Atoms of the molecule, hydrogens included, or the beads of a coarse-grained force field.
         force_field: XML files, by path or by the name under which OpenMM ships them.
 
     Raises:
-        ValidationError: A file is not found, a bead is no atom, or a residue fits no template.
+        ValidationError: A file is not found or damaged, or a residue fits no template.
     """
     from openmm import app
 
-    _require_atoms(topology)
     field = _load(force_field)
     molecule = openmm_topology(topology)
-    unmatched = field.getUnmatchedResidues(molecule)
+    try:
+        unmatched = field.getUnmatchedResidues(molecule)
+    except Exception as error:  # e.g. several templates fit one residue
+        raise ValidationError(f"force field {_names(force_field)}: {_one_line(error)}.") from error
     if unmatched:
-        raise ValidationError(_template_message(field, unmatched, force_field))
+        raise ValidationError(_template_message(topology, field, unmatched, force_field))
     try:
         return field.createSystem(molecule, nonbondedMethod=app.NoCutoff, constraints=None, rigidWater=False)
-    except ValueError as error:
+    except Exception as error:  # a Script may raise anything, and so may a force without parameters
         raise ValidationError(
-            f"force field {_names(force_field)}: {error} Name a complete set of XML files "
+            f"force field {_names(force_field)}: {_one_line(error)}. Name a complete set of XML files "
             "(an implicit solvent needs the protein force field it was made for)."
         ) from error
 
@@ -78,40 +81,29 @@ def _load(force_field: Sequence[str | Path]) -> Any:
 
     if not force_field:
         raise ValidationError('force_field: got no file, expected at least one, e.g. ["amber99sbildn.xml"].')
+    files = read_files(force_field)
     try:
-        return app.ForceField(*(str(name) for name in force_field))
-    except ValueError as error:
-        missing = [str(name) for name in force_field if str(name) in str(error)]
-        hint = difflib.get_close_matches(missing[0], _shipped(), n=1, cutoff=0.5) if missing else []
-        suggestion = f' Did you mean "{hint[0]}"?' if hint else ""
-        raise ValidationError(
-            f"force field {_names(force_field)}: {error}.{suggestion} "
-            "Give the path of a file, or the name of one that OpenMM ships."
-        ) from error
+        return app.ForceField(*(str(find_file(name)) for name in force_field))
+    except Exception as error:  # OpenMM's reader raises whatever a mistake leads to
+        place = locate(error, files) or f"force field {_names(force_field)}: OpenMM cannot read it ({_one_line(error)})"
+        raise ValidationError(f"{place}. Mend the file, or name another.") from error
 
 
-def _shipped() -> list[str]:
-    from openmm import app
-
-    folder = Path(app.__file__).parent / "data"
-    return [path.relative_to(folder).as_posix() for path in folder.rglob("*.xml")]
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split()).rstrip(".")
+    return text if isinstance(error, ValueError) else f"{type(error).__name__}: {text}"
 
 
-def _require_atoms(topology: Topology) -> None:
-    beads = [atom.label for atom in topology.atoms if not atom.element]
-    if beads:
-        raise ValidationError(
-            f"{len(beads)} of {topology.n_atoms} beads are no atoms (first: {beads[0]}), and an all-atom force field "
-            "has no energy for them. Reconstruct all atoms first, or leave out validation.energy."
+def _template_message(
+    topology: Topology, field: Any, unmatched: Sequence[Any], force_field: Sequence[str | Path]
+) -> str:
+    kind = kind_of_beads(topology)
+    if kind in (BeadKind.ALPHA_CARBONS, BeadKind.COARSE_GRAINED) and _has_all_atom_templates(field, unmatched):
+        return (
+            f"no template of {_names(force_field)} fits {_label(unmatched[0])}: it is for all atoms, and the structure "
+            f"has {topology.n_atoms} {kind}. Reconstruct all atoms first, or take a coarse-grained force field with "
+            "templates for these beads."
         )
-    if topology.n_atoms > 1 and {atom.name for atom in topology.atoms} == {"CA"}:
-        raise ValidationError(
-            f"the structure has only the {topology.n_atoms} CA atoms, and an all-atom force field has no energy for "
-            "them. Reconstruct all atoms first, or leave out validation.energy."
-        )
-
-
-def _template_message(field: Any, unmatched: Sequence[Any], force_field: Sequence[str | Path]) -> str:
     found = "; ".join(f"{_label(residue)}: {_problem(field, residue)}" for residue in unmatched[:3])
     more = f" (and {len(unmatched) - 3} more residues)" if len(unmatched) > 3 else ""
     return f"no template found in {_names(force_field)} for {found}{more}."
@@ -138,6 +130,13 @@ def _problem(field: Any, residue: Any) -> str:
     )
 
 
+def _has_all_atom_templates(field: Any, unmatched: Sequence[Any]) -> bool:
+    """Whether the templates are of more atoms than the residues that fit none (or there is none of their names)."""
+    templates = [field._templates.get(residue.name) for residue in unmatched]
+    known = [template for template in templates if template is not None] or list(field._templates.values())
+    return max((len(template.atoms) for template in known), default=0) > max(len(list(r.atoms())) for r in unmatched)
+
+
 def _label(residue: Any) -> str:
     chain = f" of chain {residue.chain.id}" if residue.chain.id.strip() else ""
     return f"residue {residue.name}{residue.id}{chain}"
@@ -156,4 +155,4 @@ def _element(atom: Atom) -> Any:
 
 
 def _names(force_field: Sequence[str | Path]) -> str:
-    return " + ".join(str(name) for name in force_field)
+    return " + ".join(shown(name) for name in force_field)

@@ -1,38 +1,47 @@
 """Any force field as a prior: score = force / kT. Paths through it are classical Onsager-Machlup paths.
 
-Products with the Jacobian are central differences of forces. One Context per thread is made once and reused;
-OpenMM computes forces without Python's lock, so threads share a batch of configurations.
+Products with the Jacobian are central differences of forces. In double precision (the Reference platform) the
+displacement is 1e-5 nm. OpenMM's CPU platform, which is taken where it is several times as fast (implicit solvent), has
+nonbonded forces in single precision, off by some 1e-4 kJ/mol/nm; 1e-4 nm keeps the error of a second derivative near
+1 kJ/mol/nm^2, where a bond has 3e5 and a soft torsion some 1e2.
 """
 
-import copy
-import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
-
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tpsctl.molecule.force_field import create_system
+from tpsctl.molecule.openmm_contexts import ContextPool, available_threads
+from tpsctl.molecule.openmm_platforms import choose_platform
+from tpsctl.molecule.openmm_system import ForceField, as_source
 from tpsctl.molecule.topology import Topology
 from tpsctl.prior.base import Prior
 from tpsctl.prior.potential import require_no_noise
 from tpsctl.score.base import FiniteDifferenceScore, Score
 from tpsctl.units import thermal_energy
 
+_STEP_NM = {"double": 1e-5}
+_STEP_SINGLE_NM = 1e-4
+
 
 class OpenMMPrior(Prior):
     """Force over kT of a molecule, in vacuum or implicit solvent.
 
     Args:
-        topology: All atoms of the molecule.
-        force_field: XML files, e.g. ("amber99sbildn.xml",) or ("amber14-all.xml", "implicit/gbn2.xml").
+        topology: The molecule, its atoms in the order of the force field's System.
+        force_field: Where the System comes from; or XML files, e.g. ("amber14-all.xml", "implicit/gbn2.xml").
         temperature_k: Temperature in force / kT, K.
-        platform: OpenMM platform; Reference (double precision) is the fastest for small molecules.
+        reference: Any sound structure of the molecule, nm; only used to time platforms, hence needed for "auto".
+        platform: OpenMM platform, or "auto": Reference, unless the CPU platform is much faster here.
         threads: Contexts working at once; None for one per core this process may use.
+
+    Attributes:
+        made: The System and what is known about it.
+        pool: Its Contexts.
+        masses_amu: Masses of the System's particles, amu.
+        milliseconds: Time per frame on each platform that "auto" measured; empty if it measured none.
+
+    Raises:
+        ValidationError: The force field is unusable or does not fit the molecule, or there is no such platform.
     """
 
     kind = "openmm"
@@ -42,42 +51,33 @@ class OpenMMPrior(Prior):
     def __init__(
         self,
         topology: Topology,
-        force_field: Sequence[str | Path],
+        force_field: ForceField,
         *,
         temperature_k: float,
+        reference: Float[Tensor, "bead 3"] | None = None,
         platform: str = "Reference",
         threads: int | None = None,
     ) -> None:
-        self.topology, self.temperature_k = topology, temperature_k
-        self.n_beads = topology.n_atoms
+        self.temperature_k, self.n_beads = temperature_k, topology.n_atoms
         self._kt = thermal_energy(temperature_k)
-        count = threads or len(os.sched_getaffinity(0))
-        system = create_system(topology, force_field)
-        self._contexts = [_context(system, platform) for _ in range(count)]
-        self._pool = ThreadPoolExecutor(count)
+        self.made = as_source(force_field).create(topology)
+        self.topology, self.masses_amu = self.made.with_masses(topology), self.made.masses_amu
+        threads = threads or available_threads()
+        if platform == "auto":
+            if reference is None:
+                raise ValueError('platform="auto" times platforms with a structure: give reference')
+            frame = reference.detach().cpu().double().numpy()
+            choice = choose_platform(platform, self.made.system, frame, threads=threads, for_derivatives=True)
+            platform, self.milliseconds = choice.name, choice.milliseconds
+        else:
+            self.milliseconds = {}
+        self.pool = ContextPool(self.made.system, platform=platform, threads=threads, precision="double")
 
     def at(self, t: float) -> Score:
         require_no_noise(self.kind, t)
-        return FiniteDifferenceScore(lambda x: self.forces(x) / self._kt)
+        step_nm = _STEP_NM.get(self.pool.precision, _STEP_SINGLE_NM)
+        return FiniteDifferenceScore(lambda x: self.forces(x) / self._kt, step_nm=step_nm)
 
     def forces(self, x: Float[Tensor, "batch bead 3"]) -> Float[Tensor, "batch bead 3"]:
         """Forces, kJ/mol/nm, in the precision and on the device of x; NaN where OpenMM finds none."""
-        frames = np.ascontiguousarray(x.detach().cpu().double().numpy())
-        result = np.full_like(frames, np.nan)
-
-        def work(worker: int) -> None:
-            context = self._contexts[worker]
-            for i in range(worker, len(frames), len(self._contexts)):
-                if np.isfinite(frames[i]).all():
-                    context.setPositions(frames[i])
-                    result[i] = context.getState(getForces=True).getForces(asNumpy=True)._value
-
-        list(self._pool.map(work, range(len(self._contexts))))
-        return torch.from_numpy(result).to(x)
-
-
-def _context(system: Any, platform: str) -> Any:
-    import openmm
-
-    own = copy.deepcopy(system)
-    return openmm.Context(own, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName(platform))
+        return self.pool.forces(x).to(x)

@@ -12,18 +12,12 @@ at 3e4 strain stays (38.5 from 303). Restraining heavy atoms only lets methyl gr
 longer; restraining torsions instead leaves 39. Both ends are minimized in the same way, and barriers are
 differences within one column.
 
-One Context per thread serves all frames. OpenMM's Reference platform does one frame per thread at a
-time (energies and the minimizer release Python's lock); other platforms have threads or a GPU of their own.
+A pool of Contexts serves all frames, and a second one with the restraint as soon as it is needed.
 """
 
 import copy
-import os
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,17 +25,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from tpsctl.errors import ValidationError
-from tpsctl.molecule.force_field import create_system
+from tpsctl.molecule.openmm_contexts import ContextPool, available_threads
+from tpsctl.molecule.openmm_platforms import choose_platform
+from tpsctl.molecule.openmm_system import ForceField, as_source
 from tpsctl.molecule.topology import Topology
-
-_CPU_PLATFORMS = ("Reference", "CPU")
-_SMALL_ATOMS = 50
-"""Up to here Reference is taken untimed: a timing on a loaded machine must not change the last digits of a result."""
-_GPU_PLATFORMS = ("CUDA", "HIP", "OpenCL")
-_GPU_PAYS_ABOVE_MS = 2.0
-"""A GPU's kernels take seconds to build: below this time per frame on the CPU, thousands of frames are done sooner."""
-
 
 @dataclass(frozen=True)
 class Restraint:
@@ -109,6 +96,23 @@ class Profile:
 
 
 @dataclass(frozen=True)
+class EnergyProtocol:
+    """What energies were computed with.
+
+    Attributes:
+        force_field: Names of the files, or of the model potential.
+        platform: OpenMM platform; "" for a model potential.
+        precision: Precision of the forces there: "double", "single" or "mixed"; "" likewise.
+        solvent: The implicit solvent, its model and radii; "" in vacuum.
+    """
+
+    force_field: tuple[str, ...]
+    platform: str = ""
+    precision: str = ""
+    solvent: str = ""
+
+
+@dataclass(frozen=True)
 class PathEnergies:
     """Energies of a batch of paths and the protocol that gave them.
 
@@ -117,16 +121,14 @@ class PathEnergies:
         minimized: Energies after restrained minimization; None if not asked for.
         displacement_nm: How far minimization moved each image, (path, image); None likewise.
         restraint: The restraint; None likewise.
-        force_field: XML files.
-        platform: OpenMM platform used.
+        protocol: What they were computed with.
     """
 
     raw: Profile
     minimized: Profile | None
     displacement_nm: Float[Tensor, "path image"] | None
     restraint: Restraint | None
-    force_field: tuple[str, ...]
-    platform: str
+    protocol: EnergyProtocol
 
 
 def path_energies(
@@ -137,15 +139,14 @@ def path_energies(
     frames = paths.flatten(0, 1)
     raw = Profile(model.energies(frames).reshape(shape))
     if restraint is None:
-        return PathEnergies(raw, None, None, None, model.force_field, model.platform)
+        return PathEnergies(raw, None, None, None, model.protocol)
     relaxed = model.minimize(frames, restraint)
     return PathEnergies(
         raw=raw,
         minimized=Profile(relaxed.energy.reshape(shape)),
         displacement_nm=relaxed.displacement_nm.reshape(shape),
         restraint=restraint,
-        force_field=model.force_field,
-        platform=model.platform,
+        protocol=model.protocol,
     )
 
 
@@ -153,51 +154,59 @@ class EnergyModel:
     """A molecule's force field, ready to give energies of many frames.
 
     Args:
-        topology: All atoms of the molecule.
-        force_field: XML files, e.g. ("amber99sbildn.xml",) or ("amber14-all.xml", "implicit/gbn2.xml").
+        topology: The molecule, its atoms in the order of the force field's System.
+        force_field: Where the System comes from; or XML files, e.g. ("amber14-all.xml", "implicit/gbn2.xml").
         reference: Any sound structure of the molecule, nm; only used to time platforms.
         platform: OpenMM platform, or "auto": the fastest per frame here, as measured.
         threads: CPU threads to use; None for all that this process may use.
 
     Attributes:
-        platform: The platform in use.
+        made: The System and what is known about it.
+        pool: Its Contexts, with the platform in use.
+        protocol: How energies are computed, in words.
         milliseconds: Measured time per frame on each platform tried by "auto"; empty otherwise.
 
     Raises:
-        ValidationError: Unknown platform or file, or a residue without a template.
+        ValidationError: Unknown platform or file, or a force field that does not fit the molecule.
     """
 
     def __init__(
         self,
         topology: Topology,
-        force_field: Sequence[str | Path],
+        force_field: ForceField,
         reference: Float[Tensor, "bead 3"],
         *,
         platform: str = "auto",
         threads: int | None = None,
     ) -> None:
-        self.force_field = tuple(str(name) for name in force_field)
-        self.threads = threads if threads is not None else len(os.sched_getaffinity(0))
-        self._n_atoms = topology.n_atoms
-        self._system = create_system(topology, force_field)
-        self.milliseconds: dict[str, float] = {}
-        self.platform = self._fastest(_array(reference[None])) if platform == "auto" else _known_platform(platform)
-        self._workers = self._make_workers(self.platform)
+        source = as_source(force_field)
+        self.made = source.create(topology)
+        self.threads = threads or available_threads()
+        frame = reference.detach().cpu().double().numpy()
+        choice = choose_platform(platform, self.made.system, frame, threads=self.threads)
+        self.milliseconds = choice.milliseconds
+        self.pool = ContextPool(self.made.system, platform=choice.name, threads=self.threads)
+        solvent = "" if self.made.solvent is None else str(self.made.solvent)
+        self.protocol = EnergyProtocol(source.parts, choice.name, self.pool.precision, solvent)
+
+    @property
+    def platform(self) -> str:
+        """Name of the platform in use."""
+        return self.pool.platform
 
     def energies(self, x: Float[Tensor, "frame bead 3"]) -> Float[Tensor, " frame"]:
         """Potential energies, kJ/mol; NaN for a frame with a non-finite coordinate or no finite energy."""
-        return torch.from_numpy(self._map(x, lambda worker, frame: worker.energy(frame), ()))
+        return self.pool.energies(x)
 
     def forces(self, x: Float[Tensor, "frame bead 3"]) -> Float[Tensor, "frame bead 3"]:
         """Forces, kJ/mol/nm; NaN for a frame with a non-finite coordinate."""
-        return torch.from_numpy(self._map(x, lambda worker, frame: worker.forces(frame), (self._n_atoms, 3)))
+        return self.pool.forces(x)
 
     def minimize(self, x: Float[Tensor, "frame bead 3"], restraint: Restraint) -> Minimized:
         """Each frame minimized with its atoms restrained to where they are."""
-        before = torch.from_numpy(_array(x))
-        after = torch.from_numpy(
-            self._map(x, lambda worker, frame: worker.minimized(frame, restraint), (self._n_atoms, 3))
-        )
+        before = x.detach().cpu().double()
+        task = partial(_minimize, restraint)
+        after = torch.from_numpy(self._restrained.map(before, task, (self.pool.n_atoms, 3)))
         failed = after.isnan().flatten(1).any(1)
         return Minimized(
             x=torch.where(failed[:, None, None], before, after),
@@ -205,134 +214,35 @@ class EnergyModel:
             displacement_nm=(after - before).square().sum(-1).mean(-1).sqrt(),
         )
 
-    def _map(self, x: Tensor, task: Callable[["_Worker", np.ndarray], Any], shape: tuple[int, ...]) -> np.ndarray:
-        """`task` for every finite frame, frames dealt out to the workers; NaN elsewhere."""
-        frames = _array(x)
-        self._require_shape(frames)
-        result = np.full((len(frames), *shape), np.nan)
-        finite = np.flatnonzero(np.isfinite(frames).all((1, 2)))
-
-        def work(k: int) -> None:
-            for i in finite[k :: len(self._workers)]:
-                result[i] = task(self._workers[k], frames[i])
-
-        with ThreadPoolExecutor(len(self._workers)) as pool:
-            list(pool.map(work, range(len(self._workers))))
-        result[~np.isfinite(result)] = np.nan
-        return result
-
-    def _require_shape(self, frames: np.ndarray) -> None:
-        if frames.ndim != 3 or frames.shape[1:] != (self._n_atoms, 3):
-            raise ValidationError(
-                f"energies: got frames of shape {frames.shape}, expected (frames, {self._n_atoms}, 3)."
-            )
-
-    def _fastest(self, reference: np.ndarray) -> str:
-        """The platform with the least time per frame, all threads at work; GPUs are tried for big molecules only."""
-        present = _platforms()
-        if self._n_atoms <= _SMALL_ATOMS and "Reference" in present:
-            return "Reference"
-        for name in _CPU_PLATFORMS:
-            if name in present:
-                self.milliseconds[name] = self._time(name, reference)
-        if min(self.milliseconds.values()) > _GPU_PAYS_ABOVE_MS:
-            for name in (name for name in _GPU_PLATFORMS if name in present):
-                try:
-                    self.milliseconds[name] = self._time(name, reference)
-                except ValidationError:  # a GPU platform is installed on machines without such a GPU, too
-                    continue
-        return min(self.milliseconds, key=lambda name: self.milliseconds[name])
-
-    def _time(self, platform: str, reference: np.ndarray) -> float:
-        worker = _Worker(self._system, platform, self.threads)
-        worker.energy(reference[0])
-        start, done = time.perf_counter(), 0
-        while done < 3 or time.perf_counter() - start < 0.01:
-            worker.energy(reference[0])
-            done += 1
-        parallel = self.threads if platform == "Reference" else 1
-        return 1000 * (time.perf_counter() - start) / done / parallel
-
-    def _make_workers(self, platform: str) -> list["_Worker"]:
-        count = self.threads if platform == "Reference" else 1
-        return [_Worker(self._system, platform, self.threads) for _ in range(count)]
-
-
-class _Worker:
-    """A Context for one thread at a time, and a second one with restraints as soon as it is needed; kJ/mol and nm.
-
-    `_value` is the number in OpenMM's own units without the cost of its unit arithmetic.
-    """
-
-    def __init__(self, system: Any, platform: str, threads: int) -> None:
-        self._system = system
-        self._make_context: Callable[[Any], Any] = partial(_context, platform=platform, threads=threads)
-        self._context = self._make_context(system)
-
-    def energy(self, x: np.ndarray) -> float:
-        self._context.setPositions(x)
-        return self._context.getState(getEnergy=True).getPotentialEnergy()._value
-
-    def forces(self, x: np.ndarray) -> np.ndarray:
-        self._context.setPositions(x)
-        return self._context.getState(getForces=True).getForces(asNumpy=True)._value
-
-    def minimized(self, x: np.ndarray, restraint: Restraint) -> np.ndarray | float:
-        """Positions after minimization; NaN where OpenMM finds no finite energy to begin with."""
-        import openmm
-
-        force, context = self._restrained
-        for atom, center in enumerate(x):
-            force.setParticleParameters(atom, atom, center)
-        force.updateParametersInContext(context)
-        context.setParameter("restraint", restraint.strength_kj_per_mol_nm2)
-        context.setPositions(x)
-        try:
-            openmm.LocalEnergyMinimizer.minimize(context, restraint.tolerance_kj_per_mol_nm, restraint.max_steps)
-        except openmm.OpenMMException:
-            return np.nan
-        return context.getState(getPositions=True).getPositions(asNumpy=True)._value
-
     @cached_property
-    def _restrained(self) -> tuple[Any, Any]:
-        """The restraint and a Context with it. Its centers are stored in the System, which is therefore our own."""
+    def _restrained(self) -> ContextPool:
+        """Contexts of the System with the restraint as its last force."""
         import openmm
 
         force = openmm.CustomExternalForce("restraint/2*((x-x0)^2+(y-y0)^2+(z-z0)^2)")
         force.addGlobalParameter("restraint", 0.0)
         for axis in ("x0", "y0", "z0"):
             force.addPerParticleParameter(axis)
-        for atom in range(self._system.getNumParticles()):
+        for atom in range(self.pool.n_atoms):
             force.addParticle(atom, (0.0, 0.0, 0.0))
-        own = copy.deepcopy(self._system)
-        own.addForce(force)
-        return force, self._make_context(own)
+        system = copy.deepcopy(self.made.system)
+        system.addForce(force)
+        return ContextPool(system, platform=self.pool.platform, threads=self.threads)
 
 
-def _context(system: Any, platform: str, threads: int) -> Any:
+def _minimize(restraint: Restraint, context: Any, x: np.ndarray, row: np.ndarray) -> None:
+    """Positions after minimization; left NaN where OpenMM finds no finite energy to begin with."""
     import openmm
 
-    properties = {"CPU": {"Threads": str(threads)}, **{name: {"Precision": "mixed"} for name in _GPU_PLATFORMS}}
-    chosen = openmm.Platform.getPlatformByName(platform)
+    system = context.getSystem()
+    force = system.getForce(system.getNumForces() - 1)
+    for atom, center in enumerate(x):
+        force.setParticleParameters(atom, atom, center)
+    force.updateParametersInContext(context)
+    context.setParameter("restraint", restraint.strength_kj_per_mol_nm2)
+    context.setPositions(x)
     try:
-        return openmm.Context(system, openmm.VerletIntegrator(0.001), chosen, properties.get(platform, {}))
-    except openmm.OpenMMException as error:
-        raise ValidationError(
-            f"OpenMM platform {platform} does not work here: {error}. Use platform: auto, or Reference."
-        ) from error
-
-
-def _platforms() -> list[str]:
-    import openmm
-
-    return [openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())]
-
-
-def _known_platform(name: str) -> str:
-    if name not in _platforms():
-        raise ValidationError(f'OpenMM platform: got "{name}", expected auto or one of {", ".join(_platforms())}.')
-    return name
-
-
-def _array(x: Tensor) -> np.ndarray:
-    return x.detach().cpu().double().contiguous().numpy()
+        openmm.LocalEnergyMinimizer.minimize(context, restraint.tolerance_kj_per_mol_nm, restraint.max_steps)
+    except openmm.OpenMMException:
+        return
+    row[0] = context.getState(positions=True).getPositions(asNumpy=True)._value

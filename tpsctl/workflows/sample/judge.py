@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tpsctl.molecule.geometry import dihedral
 from tpsctl.validation.channels import find_channels
-from tpsctl.validation.energy import PathEnergies, Profile, Restraint, path_energies
+from tpsctl.validation.energy import EnergyProtocol, PathEnergies, Profile, Restraint, path_energies
 from tpsctl.validation.geometry import GateReport
 from tpsctl.workflows.sample.assemble import System
 from tpsctl.workflows.sample.tools import Tools
@@ -56,8 +56,7 @@ class PathVerdicts:
             if self.energies.displacement_nm is not None:
                 tensors["displacement_nm"] = self.energies.displacement_nm
             restraint = None if self.energies.restraint is None else asdict(self.energies.restraint)
-            about = {"force_field": self.energies.force_field, "platform": self.energies.platform}
-            facts["energies"] = about | {"restraint": restraint}
+            facts["energies"] = asdict(self.energies.protocol) | {"restraint": restraint}
         return tensors, facts
 
     @classmethod
@@ -74,8 +73,7 @@ class PathVerdicts:
             minimized=profiles.get("minimized"),
             displacement_nm=tensors.get("displacement_nm"),
             restraint=about["restraint"] and Restraint(**about["restraint"]),
-            force_field=tuple(about["force_field"]),
-            platform=about["platform"],
+            protocol=_protocol(about),
         )
         gate = GateReport(below("passes."), below("measured."), tuple(facts["faults"]))
         return cls(gate, energies, below("dihedrals."), tensors["gap_nm"])
@@ -98,6 +96,11 @@ def judge(tools: Tools, paths: Float[Tensor, "path image bead dim"]) -> PathVerd
     )
 
 
+def _protocol(about: dict[str, Any]) -> EnergyProtocol:
+    values = {name: value for name, value in about.items() if name != "restraint"}
+    return EnergyProtocol(**(values | {"force_field": tuple(values["force_field"])}))
+
+
 def _channels(energies: PathEnergies | None, dihedrals: Mapping[str, Tensor]) -> tuple[int, ...]:
     angles = [angle for name, angle in dihedrals.items() if not name.startswith("omega")]
     if energies is None or not angles:
@@ -111,7 +114,7 @@ def _energies(tools: Tools, paths: Tensor) -> PathEnergies | None:
     potential, wanted = tools.prior.potential, tools.recipe.validation.energy
     if potential is not None:
         energy = potential.energy(paths.flatten(0, 1)).detach().unflatten(0, paths.shape[:2])
-        return PathEnergies(Profile(energy), None, None, None, (potential.name,), "")
+        return PathEnergies(Profile(energy), None, None, None, EnergyProtocol((potential.name,)))
     if tools.energy_model is None or wanted is None:
         return None
     return path_energies(tools.energy_model, paths, Restraint() if wanted.minimize else None)

@@ -149,7 +149,7 @@ def _protocol(energies: PathEnergies | None) -> dict[str, Any] | None:
     if energies is None:
         return None
     restraint = None if energies.restraint is None else asdict(energies.restraint)
-    return {"force_field": energies.force_field, "platform": energies.platform, "restraint": restraint}
+    return asdict(energies.protocol) | {"restraint": restraint}
 
 
 def outcome(paths: list[dict[str, Any]]) -> str:

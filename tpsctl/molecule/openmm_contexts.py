@@ -1,0 +1,248 @@
+"""A pool of OpenMM Contexts for one System: energies and forces of many configurations, fast and thread-safe.
+
+Making a Context takes hundreds of times as long as an energy, so a pool makes each of its Contexts once and deals the
+frames of a batch out to them. On the Reference and CPU platforms it has one Context with one thread of OpenMM's own
+per CPU thread, because OpenMM computes without Python's lock and frames are independent; a GPU gets one Context.
+
+    Reference   double precision throughout; the digits do not depend on the number of threads
+    CPU         bonded forces in double, nonbonded forces in single precision (errors of some 1e-4 kJ/mol/nm)
+    GPUs        "mixed" or "double", as asked for
+
+Contexts and threads are made on first use in each process: a pool may be pickled, and used after a fork.
+"""
+
+import copy
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tpsctl.errors import ValidationError
+
+CPU_PLATFORMS = ("Reference", "CPU")
+GPU_PLATFORMS = ("CUDA", "HIP", "OpenCL")
+
+Precision = Literal["mixed", "double"]
+"""Precision asked of a GPU; the other platforms have one of their own."""
+
+FrameTask = Callable[[Any, np.ndarray, np.ndarray], None]
+"""Work on one frame: (Context, positions (atom, 3) in nm, row of the result to fill)."""
+
+
+class ContextPool:
+    """Contexts of one System, each made once, for batches of configurations.
+
+    Args:
+        system: An `openmm.System`; the pool works with copies.
+        platform: Name of an OpenMM platform.
+        threads: CPU threads; None for all that this process may use.
+        precision: Precision on a GPU.
+
+    Attributes:
+        platform: Name of the platform.
+        precision: Precision of the forces: "double", "single" or "mixed".
+        threads: CPU threads.
+        n_atoms: Particles of the System.
+
+    Raises:
+        ValidationError: OpenMM has no such platform here. (Whether the platform works shows on first use.)
+    """
+
+    def __init__(
+        self, system: Any, *, platform: str = "Reference", threads: int | None = None, precision: Precision = "mixed"
+    ) -> None:
+        self.platform = known_platform(platform)
+        self.threads = threads or available_threads()
+        self.precision = precision_of(platform, precision)
+        self.n_atoms: int = system.getNumParticles()
+        self._gpu_precision: Precision = precision
+        self._system = copy.deepcopy(system)
+        self._lock = threading.Lock()
+        self._workers: _Workers | None = None
+
+    def energies(self, x: Float[Tensor, "batch atom 3"]) -> Float[Tensor, " batch"]:
+        """Potential energies, kJ/mol; NaN for a frame with a non-finite coordinate or no finite energy."""
+        return torch.from_numpy(self.map(x, _energy, ()))
+
+    def forces(self, x: Float[Tensor, "batch atom 3"]) -> Float[Tensor, "batch atom 3"]:
+        """Forces, kJ/mol/nm; NaN for a frame with a non-finite coordinate, and where OpenMM finds no finite force."""
+        return torch.from_numpy(self.map(x, _forces, (self.n_atoms, 3)))
+
+    def energies_and_forces(
+        self, x: Float[Tensor, "batch atom 3"]
+    ) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch atom 3"]]:
+        """Energies, kJ/mol, and forces, kJ/mol/nm, from one evaluation per frame; NaN as above."""
+        both = torch.from_numpy(self.map(x, _energy_and_forces, (self.n_atoms + 1, 3)))
+        return both[:, -1, 0].clone(), both[:, :-1].contiguous()
+
+    def map(self, x: Float[Tensor, "batch atom 3"], task: FrameTask, shape: tuple[int, ...]) -> np.ndarray:
+        """`task` for every finite frame, frames dealt out to the Contexts.
+
+        Args:
+            x: Configurations, nm.
+            task: Fills the row of one frame; called from several threads, each with a Context of its own.
+            shape: Shape of a row.
+
+        Returns:
+            Rows (batch, *shape), float64; NaN where a coordinate is not finite and wherever a result is not.
+
+        Raises:
+            ValidationError: x has another shape, or the platform does not work here.
+        """
+        frames = x.detach().cpu().double().contiguous().numpy()
+        if frames.ndim != 3 or frames.shape[1:] != (self.n_atoms, 3):
+            raise ValidationError(
+                f"energies: got frames of shape {frames.shape}, expected (frames, {self.n_atoms}, 3)."
+            )
+        result = np.full((len(frames), *shape), np.nan)
+        finite = np.flatnonzero(np.isfinite(frames).all((1, 2)))
+        self._here().work(task, frames, finite, result)
+        result[~np.isfinite(result)] = np.nan
+        return result
+
+    def _here(self) -> "_Workers":
+        """The Contexts and threads of this process, made when they are first needed."""
+        with self._lock:
+            if self._workers is None or self._workers.process != os.getpid():
+                self._workers = _Workers(self._make_context, self._count)
+            return self._workers
+
+    @property
+    def _count(self) -> int:
+        return self.threads if self.platform in CPU_PLATFORMS else 1
+
+    def _make_context(self) -> Any:
+        import openmm
+
+        integrator = openmm.VerletIntegrator(0.001)  # a Context wants one; it never steps
+        return make_context(copy.deepcopy(self._system), integrator, self.platform, precision=self._gpu_precision)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("_lock", "_workers")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=threading.Lock(), _workers=None)
+
+
+class _Workers:
+    """Contexts of one process, lent to one thread at a time, and the threads that use them."""
+
+    def __init__(self, make_context: Callable[[], Any], count: int) -> None:
+        self.process = os.getpid()
+        self._make_context, self._count = make_context, count
+        self._free: queue.LifoQueue[Any] = queue.LifoQueue()
+        for _ in range(count):
+            self._free.put(None)  # stands for a Context that is not made yet
+        self._threads = ThreadPoolExecutor(count) if count > 1 else None
+
+    def work(self, task: FrameTask, frames: np.ndarray, chosen: np.ndarray, result: np.ndarray) -> None:
+        """`task` for the chosen frames."""
+        if self._threads is None or len(chosen) < 2:
+            self._work_on(task, frames, chosen, result)
+            return
+        parts = [part for k in range(self._count) if len(part := chosen[k :: self._count])]
+        list(self._threads.map(lambda part: self._work_on(task, frames, part, result), parts))
+
+    def _work_on(self, task: FrameTask, frames: np.ndarray, chosen: np.ndarray, result: np.ndarray) -> None:
+        with self._context() as context:
+            for i in chosen:
+                task(context, frames[i], result[i : i + 1])
+
+    @contextmanager
+    def _context(self) -> Iterator[Any]:
+        found = self._free.get()
+        try:
+            if found is None:
+                found = self._make_context()
+            yield found
+        finally:
+            self._free.put(found)
+
+
+def make_context(
+    system: Any, integrator: Any, platform: str, *, threads: int = 1, precision: Precision = "mixed"
+) -> Any:
+    """An `openmm.Context` on a platform.
+
+    Args:
+        system: The System; it belongs to the Context from now on.
+        integrator: The integrator, likewise.
+        platform: Name of an OpenMM platform.
+        threads: Threads of OpenMM's CPU platform.
+        precision: Precision on a GPU.
+
+    Raises:
+        ValidationError: The platform is unknown or does not work here.
+    """
+    import openmm
+
+    chosen = openmm.Platform.getPlatformByName(known_platform(platform))
+    properties = {"CPU": {"Threads": str(threads)}, **{name: {"Precision": precision} for name in GPU_PLATFORMS}}
+    try:
+        return openmm.Context(system, integrator, chosen, properties.get(platform, {}))
+    except openmm.OpenMMException as error:
+        raise ValidationError(
+            f"OpenMM platform {platform} does not work here: {error}. Use platform: auto, or Reference."
+        ) from error
+
+
+def available_threads() -> int:
+    """CPU threads that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def platforms() -> list[str]:
+    """Names of the platforms that this OpenMM has."""
+    import openmm
+
+    return [openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())]
+
+
+def known_platform(name: str) -> str:
+    """The name itself.
+
+    Raises:
+        ValidationError: OpenMM has no such platform.
+    """
+    if name not in platforms():
+        raise ValidationError(f'OpenMM platform: got "{name}", expected auto or one of {", ".join(platforms())}.')
+    return name
+
+
+def precision_of(platform: str, gpu: Precision = "mixed") -> str:
+    """Precision of the forces on a platform."""
+    return {"Reference": "double", "CPU": "single"}.get(platform, gpu)
+
+
+def _energy(context: Any, x: np.ndarray, row: np.ndarray) -> None:
+    context.setPositions(x)
+    row[0] = context.getState(energy=True).getPotentialEnergy()._value  # kJ/mol, without OpenMM's unit arithmetic
+
+
+def _forces(context: Any, x: np.ndarray, row: np.ndarray) -> None:
+    context.setPositions(x)
+    _store_forces(context.getState(forces=True), row[0])
+
+
+def _energy_and_forces(context: Any, x: np.ndarray, row: np.ndarray) -> None:
+    context.setPositions(x)
+    state = context.getState(energy=True, forces=True)
+    row[0, -1, 0] = state.getPotentialEnergy()._value
+    _store_forces(state, row[0, :-1])
+
+
+def _store_forces(state: Any, into: np.ndarray) -> None:
+    """Forces in kJ/mol/nm, straight into a C-contiguous array.
+
+    The public `getForces(asNumpy=True)` fills an array with the same call and then spends 8 us on its units, a quarter
+    of the time of a small molecule's forces.
+    """
+    state._getVectorAsNumpy(state.Forces, into)

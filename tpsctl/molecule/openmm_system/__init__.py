@@ -1,0 +1,30 @@
+"""Where an OpenMM System comes from: one file per kind of source, all behind `SystemSource`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tpsctl.molecule.openmm_system.amber import AmberTopology
+from tpsctl.molecule.openmm_system.base import ImplicitSolvent, MolecularSystem, SystemSource
+from tpsctl.molecule.openmm_system.gromacs import GromacsTopology
+from tpsctl.molecule.openmm_system.serialized import SerializedSystem
+from tpsctl.molecule.openmm_system.xml_force_field import XmlForceField
+
+__all__ = [
+    "AmberTopology",
+    "ForceField",
+    "GromacsTopology",
+    "ImplicitSolvent",
+    "MolecularSystem",
+    "SerializedSystem",
+    "SystemSource",
+    "XmlForceField",
+    "as_source",
+]
+
+ForceField = SystemSource | Sequence[str | Path]
+"""A source, or the force-field XML files that stand for an `XmlForceField`."""
+
+
+def as_source(force_field: ForceField) -> SystemSource:
+    """The source itself, or the one of these XML files: names under which OpenMM ships them, or paths."""
+    return force_field if isinstance(force_field, SystemSource) else XmlForceField(tuple(force_field))

@@ -1,0 +1,80 @@
+"""Where an OpenMM System comes from: the interface that all kinds of source share, and what they give."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tpsctl.molecule.topology import Topology
+
+
+@dataclass(frozen=True)
+class ImplicitSolvent:
+    """A generalized Born model.
+
+    Attributes:
+        model: Its name, e.g. "GBn2".
+        radii: The set of atomic radii, e.g. "mbondi3", or where they come from.
+    """
+
+    model: str
+    radii: str
+
+    def __str__(self) -> str:
+        return f"{self.model}, {self.radii} radii"
+
+
+@dataclass(frozen=True)
+class MolecularSystem:
+    """A molecule's `openmm.System`: isolated, every coordinate free, atoms in the order of the topology.
+
+    Attributes:
+        system: The `openmm.System`.
+        name: How summaries call it, e.g. "amber14-all.xml + implicit/gbn2.xml".
+        masses_amu: Masses of its particles.
+        solvent: The implicit solvent; None in vacuum.
+        notes: What a user should know about it, one sentence each.
+    """
+
+    system: Any
+    name: str
+    masses_amu: tuple[float, ...]
+    solvent: ImplicitSolvent | None = None
+    notes: tuple[str, ...] = ()
+
+    def with_masses(self, topology: Topology) -> Topology:
+        """The topology with the masses of the System."""
+        atoms = zip(topology.atoms, self.masses_amu, strict=True)
+        return replace(topology, atoms=tuple(replace(atom, mass_amu=mass) for atom, mass in atoms))
+
+
+class SystemSource(ABC):
+    """A kind of file, or files, that OpenMM makes a System from. Sources are plain data: frozen, comparable, picklable."""
+
+    @property
+    @abstractmethod
+    def parts(self) -> tuple[str, ...]:
+        """What the recipe names, without folders, for summaries and the manifest."""
+
+    @property
+    def name(self) -> str:
+        """How messages and summaries call it."""
+        return " + ".join(self.parts)
+
+    @abstractmethod
+    def files(self) -> tuple[Path, ...]:
+        """Every file that decides the System, included files too, in a fixed order; those that are not found are left out."""
+
+    @abstractmethod
+    def create(self, topology: Topology) -> MolecularSystem:
+        """The System of a molecule.
+
+        Raises:
+            ValidationError: A file is missing or damaged, does not fit the molecule, or describes something that
+                a path cannot have (a periodic box, constraints without an energy, virtual sites).
+        """
+
+
+def particle_masses(system: Any) -> tuple[float, ...]:
+    """Masses of an `openmm.System`, amu."""
+    return tuple(system.getParticleMass(i)._value for i in range(system.getNumParticles()))
