@@ -116,7 +116,7 @@ def test_alpha_carbons_are_bonded_along_the_chain(root):
     structure = load_structure(path, select="name CA")
     assert [a.residue_name for a in structure.topology.atoms] == ["VAL", "PHE", "ASP", "LYS"]
     assert structure.topology.bonds == ((0, 1), (1, 2), (2, 3))
-    assert structure.is_alpha_carbons_only
+    assert kind_of_beads(structure.topology) is BeadKind.ALPHA_CARBONS
 
 
 def test_chain_break_leaves_alpha_carbons_unbonded(root):

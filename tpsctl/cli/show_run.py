@@ -60,7 +60,8 @@ def _notes(manifest: dict[str, Any]) -> list[str]:
     lines = [f"paths: {counts}"]
     protocol = manifest["energies"]
     if protocol is not None:
-        where = f" ({protocol['platform']})" if protocol["platform"] else ""
+        how = [protocol["solvent"] or "vacuum", f"{protocol['platform']} platform, {protocol['precision']} precision"]
+        where = f" ({'; '.join(how)})" if protocol["platform"] else ""
         lines.append(f"energies: {' + '.join(protocol['force_field'])}{where}")
     lines += _remedies(manifest["paths"])
     seconds = manifest["seconds"]["total"]

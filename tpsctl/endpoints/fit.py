@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tpsctl.endpoints.match import label_keys
 from tpsctl.errors import EndpointError
+from tpsctl.molecule.beads import BeadKind, kind_of_beads
 from tpsctl.molecule.symmetry import equivalence_classes, stereo_centers
 from tpsctl.molecule.topology import Topology
 
@@ -42,12 +43,13 @@ def bead_order(ends: Topology, prior: Topology, *, name: str) -> list[int]:
 def _difference(ends: Topology, prior: Topology, name: str) -> str:
     """Why the beads do not fit, and what to do."""
     counts = f"{name} has {prior.n_atoms} beads, the ends have {ends.n_atoms}"
-    if _is_alpha_only(ends) and not _is_alpha_only(prior):
+    ends_alpha, prior_alpha = (kind_of_beads(t) is BeadKind.ALPHA_CARBONS for t in (ends, prior))
+    if ends_alpha and not prior_alpha:
         return (
             f"{counts}: the ends hold C-alpha atoms only, the prior is all-atom. Give structures with all atoms "
             "(endpoints.select: all), or a prior of C-alpha beads."
         )
-    if _is_alpha_only(prior) and not _is_alpha_only(ends):
+    if prior_alpha and not ends_alpha:
         return f'{counts}: the prior is of C-alpha beads, the ends hold more. Set endpoints.select: "name CA".'
     hydrogens = [sum(atom.element == "H" for atom in topology.atoms) for topology in (prior, ends)]
     if prior.n_atoms - ends.n_atoms == hydrogens[0] - hydrogens[1] > 0:
@@ -60,10 +62,6 @@ def _difference(ends: Topology, prior: Topology, name: str) -> str:
     first = f"the prior has {only_prior[0]}" if only_prior else f"the ends have {only_ends[0]}" if only_ends else ""
     mismatch = f" (first mismatch: {first})" if first else ""
     return f"{counts}{mismatch}. Give structures of the prior's molecule with the same atom names, or another prior."
-
-
-def _is_alpha_only(topology: Topology) -> bool:
-    return all(atom.name == "CA" and atom.element == "C" for atom in topology.atoms)
 
 
 def winding_order(

@@ -13,6 +13,7 @@ from torch import Tensor
 from tpsctl.endpoints.reading import RawStructure, read_frames, read_structure_file
 from tpsctl.endpoints.structure import Structure, require_sound
 from tpsctl.errors import EndpointError
+from tpsctl.molecule.beads import BeadKind, kind_of_beads
 from tpsctl.molecule.topology import Atom, Topology
 
 
@@ -120,7 +121,7 @@ def _selected(raw: RawStructure, select: str, source: str) -> tuple[list[int], T
         )
     everything = Topology(tuple(_atom(a, source) for a in raw.topology.atoms), raw.bonds)
     molecule = everything.select(beads)
-    if not molecule.bonds and all(atom.name == "CA" and atom.element == "C" for atom in molecule.atoms):
+    if not molecule.bonds and kind_of_beads(molecule) is BeadKind.ALPHA_CARBONS:
         molecule = replace(molecule, bonds=_alpha_carbon_bonds([raw.topology.atom(i) for i in beads]))
     return beads, molecule, _unbonded_notes(molecule, source)
 

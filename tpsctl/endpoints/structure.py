@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tpsctl.errors import EndpointError
+from tpsctl.molecule.beads import BeadKind, kind_of_beads
 from tpsctl.molecule.topology import Topology
 
 LONGEST_BOND_NM = 0.35
@@ -33,14 +34,6 @@ class Structure:
     source: str
     notes: tuple[str, ...] = ()
 
-    @property
-    def is_alpha_carbons_only(self) -> bool:
-        return all(atom.name == "CA" and atom.element == "C" for atom in self.topology.atoms)
-
-    @property
-    def has_hydrogens(self) -> bool:
-        return any(atom.element == "H" for atom in self.topology.atoms)
-
 
 def require_sound(structure: Structure) -> Structure:
     """The structure itself, if its positions are finite, apart, and no bond is absurdly long.
@@ -55,7 +48,8 @@ def require_sound(structure: Structure) -> Structure:
             f"{source}: {len(bad)} of {len(atoms)} atoms have no finite position (first: {atoms[bad[0]].label} at "
             f"{tuple(round(v, 4) for v in x[bad[0]].tolist())} nm). Mend or re-export the file."
         )
-    longest = LONGEST_BEAD_BOND_NM if structure.is_alpha_carbons_only else LONGEST_BOND_NM
+    beads = kind_of_beads(structure.topology)
+    longest = LONGEST_BEAD_BOND_NM if beads is BeadKind.ALPHA_CARBONS else LONGEST_BOND_NM
     for i, j in structure.topology.bonds:
         length = float((x[i] - x[j]).norm())
         if length > longest:

@@ -1,4 +1,4 @@
-"""What kind of beads a molecule is made of: all atoms, heavy atoms, C-alpha atoms of a chain, or beads that are no atoms.
+"""What kind of beads a molecule is made of: all atoms, heavy atoms, C-alpha atoms, or beads that are no atoms.
 
 The answer decides which bonds and bond lengths make sense, whether a handedness can be checked, and how a
 message explains that a prior or a force field does not fit.

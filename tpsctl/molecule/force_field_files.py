@@ -181,7 +181,7 @@ def _elements(path: Path) -> tuple[Element, ...]:
         problem = expat.ErrorString(error.code)
         if not elements:
             raise ValidationError(f"{path}:{error.lineno}: this is no XML ({problem}). {_EXPECTED}") from None
-        raise ValidationError(f"{path}:{error.lineno}: not valid XML: {problem}. Mend this line or one above.") from None
+        raise ValidationError(f"{path}:{error.lineno}: not valid XML: {problem}. Mend it here or above.") from None
     return tuple(elements)
 
 
@@ -202,7 +202,9 @@ def _checked(file: ForceFieldFile) -> ForceFieldFile:
             if key not in element.attributes:
                 named = element.attributes.get("name")
                 which = f' "{named}"' if named else ""
-                raise ValidationError(f'{file.path}:{element.line}: <{element.name}>{which} lacks the attribute "{key}".')
+                raise ValidationError(
+                    f'{file.path}:{element.line}: <{element.name}>{which} lacks the attribute "{key}".'
+                )
         if element.parent == "AtomTypes" and element.name == "Type":
             _check_type(file, element)
         if element.parent == "Residue" and element.name in ("Bond", "ExternalBond"):
@@ -223,7 +225,9 @@ def _check_type(file: ForceFieldFile, element: Element) -> None:
             "element, or leave the attribute out for a bead that is no atom."
         ) from None
     if not _is_number(mass):
-        raise ValidationError(f'{file.path}:{element.line}: atom type "{name}" has mass="{mass}", expected a number (amu).')
+        raise ValidationError(
+            f'{file.path}:{element.line}: atom type "{name}" has mass="{mass}", expected a number (amu).'
+        )
 
 
 def _check_bond(file: ForceFieldFile, element: Element) -> None:
@@ -239,9 +243,10 @@ def _check_types(files: Sequence[ForceFieldFile]) -> None:
     for file in (file for file in files if not file.shipped):
         for element in file.of("Residue", "Atom"):
             if (wanted := element.attributes["type"]) not in known:
+                name = element.attributes["name"]
                 raise ValidationError(
-                    f'{file.path}:{element.line}: atom "{element.attributes["name"]}" has the type "{wanted}", which no '
-                    "file defines. Define it in AtomTypes, or add the file that does."
+                    f'{file.path}:{element.line}: atom "{name}" has the type "{wanted}", which no file defines. '
+                    "Define it in AtomTypes, or add the file that does."
                 )
 
 

@@ -26,6 +26,7 @@ class Prior(ABC):
         temperature_k: Temperature of the equilibrium the score belongs to, K; None if scale-free.
         conservative: Whether the score is the gradient of a scalar.
         topology: The molecule, where the prior knows it; None otherwise.
+        masses_amu: Masses of the beads, where the prior is a force field that has some; None otherwise.
         potential: The potential energy of the model system it stands for, where there is one.
         one_thread: Whether its operations are so short that splitting them among CPU threads costs more than it saves.
     """
@@ -36,6 +37,7 @@ class Prior(ABC):
     temperature_k: float | None
     conservative: bool
     topology: Topology | None = None
+    masses_amu: tuple[float, ...] | None = None
     potential: NamedPotential | None = None
     one_thread: bool = False
 

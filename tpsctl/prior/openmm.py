@@ -6,7 +6,6 @@ nonbonded forces in single precision, off by some 1e-4 kJ/mol/nm; 1e-4 nm keeps 
 1 kJ/mol/nm^2, where a bond has 3e5 and a soft torsion some 1e2.
 """
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 

@@ -32,6 +32,8 @@ class ReorderedPrior(Prior):
         self._prior = prior
         self._order = torch.tensor(order)
         self._back = torch.argsort(self._order)
+        if prior.masses_amu is not None:
+            self.masses_amu = tuple(prior.masses_amu[i] for i in self._back.tolist())
 
     def at(self, t: float) -> Score:
         return _ReorderedScore(self._prior.at(t), self._order, self._back)

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from tpsctl.errors import RecipeError
 from tpsctl.recipe.document import Document, KeyPath, read_document
+from tpsctl.recipe.force_field import FORCE_FIELD_FILE
 from tpsctl.recipe.messages import explain
 from tpsctl.recipe.plugins import expand_plugin_kind
 from tpsctl.recipe.schema import Walk, recipe_schema
@@ -102,6 +103,8 @@ def _with_absolute_paths(document: Document, walk: Walk, path: KeyPath) -> Any:
         return {k: _with_absolute_paths(document, walk.into(k), (*path, k)) for k in value}
     if isinstance(value, list):
         return [_with_absolute_paths(document, walk.into(i), (*path, i)) for i in range(len(value))]
-    if isinstance(value, str) and value and walk.chosen().node.get("format") == "path":
-        return str(Path(document.origin(path).folder, value).resolve())
+    if isinstance(value, str) and value:
+        kind, file = walk.chosen().node.get("format"), Path(document.origin(path).folder, value)
+        if kind == "path" or (kind == FORCE_FIELD_FILE and file.is_file()):
+            return str(file.resolve())
     return value

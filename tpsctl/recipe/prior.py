@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from tpsctl.recipe.force_field import FORCE_FIELD, PLATFORM, ForceFieldSection
 from tpsctl.recipe.section import Section, key
 
 
@@ -21,8 +22,9 @@ class OpenMMPriorSection(Section):
     """A force field as the prior: score = force / kT. Paths are then classical Onsager-Machlup paths."""
 
     kind: Literal["openmm"] = key("A force field.")
-    force_field: tuple[str, ...] = key("OpenMM force-field XML files, e.g. amber14-all.xml.", min_length=1)
+    force_field: ForceFieldSection = key(FORCE_FIELD)
     temperature_k: float = key("Temperature in score = force / kT.", "K", gt=0)
+    platform: str = key(PLATFORM, default="auto")
 
 
 class MuellerBrownPriorSection(Section):

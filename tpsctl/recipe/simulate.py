@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from tpsctl.recipe.force_field import FORCE_FIELD, PLATFORM, ForceFieldSection
 from tpsctl.recipe.section import Section, key
 
 
@@ -54,11 +55,11 @@ class MetadynamicsSamplingSection(Section):
 class DynamicsSection(Section):
     """Langevin dynamics with flexible bonds."""
 
-    force_field: tuple[str, ...] = key("OpenMM force-field XML files, e.g. amber14-all.xml.", min_length=1)
+    force_field: ForceFieldSection = key(FORCE_FIELD)
     temperature_k: float = key("Temperature.", "K", gt=0)
     friction_per_ps: float = key("Langevin friction.", "1/ps", default=1.0, gt=0)
     dt_ps: float = key("Integration step; bonds are flexible, so at most about 0.001.", "ps", default=0.001, gt=0)
-    platform: str = key('OpenMM platform, or "auto".', default="auto")
+    platform: str = key(PLATFORM, default="auto")
 
 
 class ProductionSection(Section):

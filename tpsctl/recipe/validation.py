@@ -1,13 +1,15 @@
 """The section `validation`: how finished paths are judged."""
 
+from tpsctl.recipe.force_field import FORCE_FIELD, PLATFORM, ForceFieldSection
 from tpsctl.recipe.section import Section, key
 
 
 class EnergySection(Section):
     """OpenMM energies of every image."""
 
-    force_field: tuple[str, ...] = key("OpenMM force-field XML files, e.g. amber14-all.xml.", min_length=1)
+    force_field: ForceFieldSection = key(FORCE_FIELD)
     minimize: bool = key("Also after a short restrained minimization, with its displacement.", default=True)
+    platform: str = key(PLATFORM, default="auto")
 
 
 class ValidationSection(Section):

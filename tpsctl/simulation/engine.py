@@ -12,14 +12,19 @@ import openmm
 from openmm import unit
 
 from tpsctl.errors import DataError
+from tpsctl.molecule.openmm_contexts import make_context, platforms
+from tpsctl.molecule.openmm_platforms import choose_platform, has_generalized_born
 from tpsctl.simulation.bias import BiasGrid
 
 PHYSICAL_GROUP = 0
 BIAS_GROUP = 1
 
 REFERENCE_PLATFORM_ATOMS = 100
-"""With platform "auto", molecules up to this size run on OpenMM's Reference platform, which at 22 atoms
+"""With platform "auto", molecules in vacuum up to this size run on OpenMM's Reference platform, which at 22 atoms
 is about ten times as fast as the CPU platform (no threads to wake)."""
+
+_LARGE_SYSTEMS = ("CUDA", "HIP", "OpenCL", "CPU", "Reference")
+"""Platforms for larger molecules, the first that is there."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +63,11 @@ class Engine:
         bias: The bias, or None.
         thermostat: Step, friction, temperature.
         seed: Seed of the random forces and of new velocities, 1 ... 2^31 - 1.
-        platform: OpenMM platform name, or "auto".
+        platform: OpenMM platform name.
     """
 
     def __init__(
-        self, system_xml: str, bias: BiasGrid | None, thermostat: Thermostat, *, seed: int, platform: str = "auto"
+        self, system_xml: str, bias: BiasGrid | None, thermostat: Thermostat, *, seed: int, platform: str
     ) -> None:
         system = openmm.XmlSerializer.deserialize(system_xml)
         _remove_center_of_mass_control(system)
@@ -79,10 +84,8 @@ class Engine:
             thermostat.temperature_k, thermostat.friction_per_ps, thermostat.dt_ps
         )
         self._integrator.setRandomNumberSeed(seed)
-        found = _platform(platform, system.getNumParticles())
         # One process per core is faster than several threads for one small molecule.
-        properties = {"Threads": "1"} if found.getName() == "CPU" else {}
-        self.context = openmm.Context(system, self._integrator, found, properties)
+        self.context = make_context(system, self._integrator, platform, threads=1)
 
     def set_bias(self, bias: BiasGrid) -> None:
         """Replace the values of the bias that the engine was made with."""
@@ -146,22 +149,22 @@ def _remove_center_of_mass_control(system: openmm.System) -> None:
             system.removeForce(i)
 
 
-def platform_name(platform: str, n_atoms: int) -> str:
-    """The OpenMM platform that "auto" stands for at this size."""
-    if platform != "auto":
-        return platform
-    if n_atoms <= REFERENCE_PLATFORM_ATOMS:
+def simulation_platform(wanted: str, system: openmm.System, x: np.ndarray) -> str:
+    """The platform that is wanted, or with "auto" the one to simulate on.
+
+    Args:
+        wanted: Name of a platform, or "auto".
+        system: The System.
+        x: Any sound configuration (atom, 3), nm; used to time platforms where there is an implicit solvent.
+
+    Raises:
+        ValidationError: There is no platform of that name.
+    """
+    if wanted != "auto" or has_generalized_born(system):
+        return choose_platform(wanted, system, x, threads=1).name
+    if system.getNumParticles() <= REFERENCE_PLATFORM_ATOMS:
         return "Reference"
-    names = [openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())]
-    return next(name for name in ("CUDA", "HIP", "OpenCL", "CPU", "Reference") if name in names)
-
-
-def _platform(platform: str, n_atoms: int) -> openmm.Platform:
-    name = platform_name(platform, n_atoms)
-    try:
-        return openmm.Platform.getPlatformByName(name)
-    except openmm.OpenMMException as error:
-        raise DataError(f'platform "{name}" is not available here ({error}).') from error
+    return next(name for name in _LARGE_SYSTEMS if name in platforms())
 
 
 def _array(quantity: unit.Quantity) -> np.ndarray:

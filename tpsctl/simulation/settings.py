@@ -2,11 +2,13 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
-from tpsctl.simulation.engine import Thermostat, platform_name
+from tpsctl.molecule.openmm_contexts import precision_of
+from tpsctl.molecule.openmm_system import ForceField, MolecularSystem, as_source
+from tpsctl.simulation.engine import Thermostat
 from tpsctl.simulation.metadynamics import Hills
 
 
@@ -66,7 +68,7 @@ class SimulationSettings:
 
     Attributes:
         structure: PDB or mmCIF file with all atoms, or "capped_alanine".
-        force_field: OpenMM force field XML files.
+        force_field: Where the System comes from; or OpenMM force-field XML files.
         sampling: Plain dynamics or metadynamics.
         trajectories: Independent production trajectories.
         duration_ps: Production per trajectory, ps.
@@ -81,7 +83,7 @@ class SimulationSettings:
     """
 
     structure: str
-    force_field: tuple[str, ...]
+    force_field: ForceField
     sampling: PlainSampling | MetadynamicsSampling
     trajectories: int = 8
     duration_ps: float = 2000.0
@@ -119,29 +121,38 @@ class SimulationSettings:
         """The equation of motion as the engine wants it."""
         return Thermostat(self.dt_ps, self.friction_per_ps, self.temperature_k)
 
-    def describe(self, n_atoms: int) -> dict[str, Any]:
-        """Settings, platform and digest, to be kept with the data; no folders."""
+    def describe(self, made: MolecularSystem, platform: str) -> dict[str, Any]:
+        """Settings, platform, solvent, hashes of all files and digest, to be kept with the data; no folders."""
         import openmm
 
-        platform = platform_name(self.platform, n_atoms)
         return self._content() | {
             "platform": platform,
+            "precision": precision_of(platform),
+            "solvent": None if made.solvent is None else str(made.solvent),
+            "files": [
+                {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()} for file in self.files
+            ],
             "openmm": openmm.version.version,
             "constraints": None,
             "digest": self.digest(),
         }
 
+    @property
+    def files(self) -> list[Path]:
+        """Every file that decides the result: the structure, then those of the force field, included ones too."""
+        structure = Path(self.structure)
+        return [*([structure] if structure.is_file() else []), *as_source(self.force_field).files()]
+
     def digest(self) -> str:
         """Hash of the settings, with files by content, not by where they lie."""
         content = json.dumps(self._content(), sort_keys=True).encode()
-        for file in map(Path, (self.structure, *self.force_field)):
-            if file.is_file():
-                content += file.read_bytes()
+        for file in self.files:
+            content += file.read_bytes()
         return hashlib.sha256(content).hexdigest()[:16]
 
     def _content(self) -> dict[str, Any]:
-        content = asdict(self)
+        content: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
         content["structure"] = Path(self.structure).name
-        content["force_field"] = [Path(file).name if Path(file).is_file() else file for file in self.force_field]
-        content["sampling"] = {"kind": self.sampling.kind} | content["sampling"]
+        content["force_field"] = list(as_source(self.force_field).parts)
+        content["sampling"] = {"kind": self.sampling.kind} | asdict(self.sampling)
         return content

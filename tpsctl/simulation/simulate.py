@@ -25,10 +25,11 @@ import numpy as np
 import torch
 
 from tpsctl.errors import DataError
-from tpsctl.molecule.force_field import create_system
+from tpsctl.files import write_text
+from tpsctl.molecule.openmm_system import MolecularSystem, as_source
 from tpsctl.simulation.bias import BiasGrid, find_dihedrals
 from tpsctl.simulation.dataset import Dataset, read_arrays, write_arrays
-from tpsctl.simulation.engine import Engine, PhaseState
+from tpsctl.simulation.engine import Engine, PhaseState, simulation_platform
 from tpsctl.simulation.metadynamics import freeze, run_walker
 from tpsctl.simulation.molecule import Molecule, load_molecule
 from tpsctl.simulation.production import FRAME_ARRAYS, ChunkTask, run_chunk
@@ -138,11 +139,11 @@ class _Run:
         numbers = np.repeat(np.arange(s.trajectories), s.chunks * s.frames_per_chunk)
         joined = {name: torch.from_numpy(np.concatenate([part[name] for part in parts])) for name in FRAME_ARRAYS}
         return Dataset(
-            topology=self.molecule.topology,
+            topology=self.made.with_masses(self.molecule.topology),
             temperature_k=s.temperature_k,
             trajectories=torch.from_numpy(numbers),
             bias=bias,
-            settings=s.describe(self.molecule.topology.n_atoms),
+            settings=s.describe(self.made, self.platform),
             **joined,
         )
 
@@ -164,7 +165,7 @@ class _Run:
                 sampling.hills,
                 duration_ps=sampling.round_ps,
                 seed=self._seed(_METADYNAMICS, walker, number),
-                platform=self.settings.platform,
+                platform=self.platform,
             )
             for walker, start in enumerate(starts)
         ]
@@ -184,7 +185,7 @@ class _Run:
             bias=bias,
             thermostat=s.thermostat,
             seed=self._seed(_PRODUCTION, trajectory, chunk),
-            platform=s.platform,
+            platform=self.platform,
             start=self._chunk(trajectory, chunk - 1) if chunk else self._production_start(trajectory),
             equilibration_steps=0 if chunk else round(s.equilibration_ps / s.dt_ps),
             frames=s.frames_per_chunk,
@@ -208,16 +209,29 @@ class _Run:
             None,
             self.settings.thermostat,
             seed=self._seed(_START, stream),
-            platform=self.settings.platform,
+            platform=self.platform,
         )
         engine.start(self.molecule.x, minimize=True)
         return engine.state()
 
     @cached_property
+    def made(self) -> MolecularSystem:
+        """The System of the molecule."""
+        return as_source(self.settings.force_field).create(self.molecule.topology)
+
+    @cached_property
+    def platform(self) -> str:
+        """The OpenMM platform, chosen once for the whole run and kept in its folder."""
+        file = self.folder / "platform.txt"
+        if not file.exists():
+            write_text(file, simulation_platform(self.settings.platform, self.made.system, self.molecule.x))
+        return file.read_text()
+
+    @cached_property
     def _system_xml(self) -> str:
         import openmm
 
-        return openmm.XmlSerializer.serialize(create_system(self.molecule.topology, self.settings.force_field))
+        return openmm.XmlSerializer.serialize(self.made.system)
 
     def _seed(self, *stream: int) -> int:
         """Seed from 1 to 2^31 - 1 for one stream of random numbers, from the run's seed."""

@@ -30,6 +30,7 @@ from tpsctl.molecule.openmm_platforms import choose_platform
 from tpsctl.molecule.openmm_system import ForceField, as_source
 from tpsctl.molecule.topology import Topology
 
+
 @dataclass(frozen=True)
 class Restraint:
     """How a restrained minimization is done.

@@ -20,6 +20,7 @@ from tpsctl.simulation.simulate import (
     SimulationSettings,
     run_simulation,
 )
+from tpsctl.workflows.force_field import system_source
 
 
 def simulate_recipe(
@@ -87,7 +88,7 @@ def simulation_settings(recipe: models.SimulateRecipe) -> SimulationSettings:
     molecule, dynamics, production = recipe.molecule, recipe.dynamics, recipe.production
     return SimulationSettings(
         structure=str(molecule.structure) if isinstance(molecule, models.MoleculeFileSection) else molecule.kind,
-        force_field=dynamics.force_field,
+        force_field=system_source(dynamics.force_field),
         sampling=_sampling(recipe.sampling),
         trajectories=production.trajectories,
         duration_ps=production.duration_ps,

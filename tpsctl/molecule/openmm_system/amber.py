@@ -62,8 +62,9 @@ class AmberTopology(SystemSource):
         _match(loaded.topology, topology, self.name)
         if loaded.topology.getPeriodicBoxVectors() is not None:
             raise ValidationError(
-                f"{self.name}: the file has a periodic box (explicit solvent), and paths are of isolated molecules. Strip "
-                "solvent and box first (cpptraj: parmstrip :WAT,Na+,Cl-; parmbox nobox), and take an implicit solvent."
+                f"{self.name}: the file has a periodic box (explicit solvent), and paths are of isolated molecules. "
+                "Strip solvent and box first (cpptraj: parmstrip :WAT,Na+,Cl-; parmbox nobox), and take an implicit "
+                "solvent."
             )
         solvent = self._solvent(loaded)
         model = getattr(app, self.implicit_solvent) if self.implicit_solvent else None
@@ -84,8 +85,8 @@ class AmberTopology(SystemSource):
         except Exception as error:  # the parser raises whatever a damaged file leads to
             found = " ".join(str(error).split()).rstrip(".")
             raise ValidationError(
-                f"{self.prmtop}: OpenMM cannot make a System from this Amber topology ({type(error).__name__}: {found}). "
-                "Give a prmtop as LEaP or ParmEd write it."
+                f"{self.prmtop}: OpenMM cannot make a System from this Amber topology ({type(error).__name__}: "
+                f"{found}). Give a prmtop as LEaP or ParmEd write it."
             ) from error
 
     def _solvent(self, loaded: Any) -> ImplicitSolvent | None:
@@ -96,8 +97,8 @@ class AmberTopology(SystemSource):
         fitting = RADII[self.implicit_solvent]
         if radii in _SETS.values() and radii not in fitting:
             raise ValidationError(
-                f"{self.name}: got {radii} radii, but implicit_solvent {self.implicit_solvent} wants {' or '.join(fitting)}. "
-                f"Set them (ParmEd: changeRadii {fitting[0]}), or take another model."
+                f"{self.name}: got {radii} radii, but implicit_solvent {self.implicit_solvent} wants "
+                f"{' or '.join(fitting)}. Set them (ParmEd: changeRadii {fitting[0]}), or take another model."
             )
         return ImplicitSolvent(self.implicit_solvent, radii)
 

@@ -49,7 +49,7 @@ class MolecularSystem:
 
 
 class SystemSource(ABC):
-    """A kind of file, or files, that OpenMM makes a System from. Sources are plain data: frozen, comparable, picklable."""
+    """A kind of file, or files, that OpenMM makes a System from. Sources are frozen data: comparable, picklable."""
 
     @property
     @abstractmethod
@@ -63,7 +63,7 @@ class SystemSource(ABC):
 
     @abstractmethod
     def files(self) -> tuple[Path, ...]:
-        """Every file that decides the System, included files too, in a fixed order; those that are not found are left out."""
+        """Every file that decides the System, included files too, in a fixed order; missing ones are left out."""
 
     @abstractmethod
     def create(self, topology: Topology) -> MolecularSystem:

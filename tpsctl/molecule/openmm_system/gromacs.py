@@ -56,7 +56,9 @@ class GromacsTopology(SystemSource):
         if not self.top.is_file():
             raise ValidationError(f"{self.top}: no such file. Give a GROMACS topology file (.top).")
         if self.include is not None and not self.include.is_dir():
-            raise ValidationError(f"{self.include}: no such folder. Give the folder of GROMACS's force fields (share/top).")
+            raise ValidationError(
+                f"{self.include}: no such folder. Give the folder of GROMACS's force fields (share/top)."
+            )
         folder = self.include or self.top.parent
         return self._guarded(lambda: app.GromacsTopFile(str(self.top), includeDir=str(folder)))
 
@@ -71,7 +73,8 @@ class GromacsTopology(SystemSource):
                 else "Give a top file as GROMACS's pdb2gmx or ParmEd write it."
             )
             raise ValidationError(
-                f"{self.top}: OpenMM cannot make a System from this GROMACS topology ({type(error).__name__}: {found}). {cure}"
+                f"{self.top}: OpenMM cannot make a System from this GROMACS topology ({type(error).__name__}: "
+                f"{found}). {cure}"
             ) from error
 
     def _files(self, file: Path, seen: set[Path]) -> Iterator[Path]:

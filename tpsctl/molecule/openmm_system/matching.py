@@ -1,10 +1,10 @@
 """Are the atoms of a System those of the molecule, in the same order?
 
-Counts are always compared. Where the source names elements, they are compared atom by atom; where it has masses only,
-they are compared with those of the elements (deuterium and hydrogens that took mass from their neighbor are recognized,
-because a heavy atom together with its hydrogens keeps its mass). Two atoms of one element in the wrong order show in the
-bonds: each bond of the molecule must be one in the source too. Beads that are no atoms have no elements: their count
-and bonds decide.
+Counts are always compared. Where the source names elements, they are compared atom by atom. Where it has masses only,
+these are compared with the masses of the elements; deuterium is recognized, and so are hydrogens that took mass from
+their neighbor, because a heavy atom together with its hydrogens keeps its mass. Two atoms of one element in the wrong
+order show in the bonds: each bond of the molecule must be one in the source too. Beads that are no atoms have no
+elements: their count and bonds decide.
 """
 
 from collections.abc import Sequence
@@ -51,8 +51,8 @@ def require_elements(elements: Sequence[str], topology: Topology, name: str, lab
         if atom.element and element and atom.element != element:
             theirs = f"{labels[i]} ({element})" if labels else element
             raise ValidationError(
-                f"{name} does not fit the structure: atom {i + 1} is {atom.label} ({atom.element}) in the structure and "
-                f"{theirs} there. {_REORDER}"
+                f"{name} does not fit the structure: atom {i + 1} is {atom.label} ({atom.element}) in the structure "
+                f"and {theirs} there. {_REORDER}"
             )
 
 
@@ -88,8 +88,8 @@ def require_bonds(pairs: set[frozenset[int]], topology: Topology, name: str) -> 
         known = {a.element, b.element} <= _COVALENT or not (a.element and b.element)
         if known and frozenset((i, j)) not in pairs:
             raise ValidationError(
-                f"{name} does not fit the structure: {a.label} - {b.label} (atoms {i + 1} and {j + 1}) is a bond in the "
-                f"structure and none there. {_REORDER}"
+                f"{name} does not fit the structure: {a.label} - {b.label} (atoms {i + 1} and {j + 1}) is a bond in "
+                f"the structure and none there. {_REORDER}"
             )
 
 

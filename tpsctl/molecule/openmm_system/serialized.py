@@ -33,7 +33,7 @@ class SerializedSystem(SystemSource):
         system = self._read()
         require_count(system.getNumParticles(), topology, self.name)
         masses = particle_masses(system)
-        require_masses([mass or atom.mass_amu for mass, atom in zip(masses, topology.atoms, strict=True)], topology, self.name)
+        require_masses(masses, topology, self.name)
         require_bonds(bonded_pairs(system), topology, self.name)
         system = free_system(system, topology, self.name)
         return MolecularSystem(system, self.name, masses, _solvent(system))
@@ -51,7 +51,9 @@ class SerializedSystem(SystemSource):
         if kind is None or kind[1] != "System":
             found = f"<{kind[1]}>" if kind else "no XML"
             hint = ' For a force field write "force_field: [FILE]".' if kind and kind[1] == "ForceField" else ""
-            raise ValidationError(f"{self.file}: got {found}, expected a serialized System of OpenMM (<System ...>).{hint}")
+            raise ValidationError(
+                f"{self.file}: got {found}, expected a serialized System of OpenMM (<System ...>).{hint}"
+            )
         try:
             return openmm.XmlSerializer.deserialize(text)
         except openmm.OpenMMException as error:

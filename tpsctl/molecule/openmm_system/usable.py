@@ -75,8 +75,8 @@ def _free_constraints(system: Any, topology: Topology, name: str) -> None:
         if frozenset((i, j)) not in bonded:
             labels = f"{topology.atoms[i].label} - {topology.atoms[j].label}"
             raise ValidationError(
-                f"{name}: the System has {system.getNumConstraints()} constraints, and the constrained distance {labels} "
-                f"({distance._value:.4f} nm) has no energy that would hold it on a path. Make the System with "
+                f"{name}: the System has {system.getNumConstraints()} constraints, and the constrained distance "
+                f"{labels} ({distance._value:.4f} nm) has no energy that would hold it on a path. Make the System with "
                 "constraints=None and rigidWater=False (or flexibleConstraints=True)."
             )
     for k in reversed(range(system.getNumConstraints())):

@@ -52,4 +52,6 @@ def _solvent(files: list[ForceFieldFile]) -> ImplicitSolvent | None:
 def _notes(files: list[ForceFieldFile]) -> tuple[str, ...]:
     """A script in a user's file is worth a word, because OpenMM runs it."""
     scripts = [file.path.name for file in files if "Script>" in file.text and not file.shipped]
-    return tuple(f"{name} holds a Script, which OpenMM runs as Python code; use only files you trust" for name in scripts)
+    return tuple(
+        f"{name} holds a Script, which OpenMM runs as Python code; use only files you trust" for name in scripts
+    )

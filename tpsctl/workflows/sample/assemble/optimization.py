@@ -47,7 +47,7 @@ def make_dynamics(section: TruncatedActionSection | FunctionalSection, prior: Pr
     assert section.friction_per_ps is not None  # the recipe has exactly one of the two
     return Dynamics.langevin(
         dt_ps=section.dt_ps,
-        masses_amu=topology.masses_amu,
+        masses_amu=prior.masses_amu or topology.masses_amu,
         friction_per_ps=section.friction_per_ps,
         temperature_k=temperature_k,
     )

@@ -15,6 +15,7 @@ from tpsctl.recipe.prior import (
 )
 from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.score.precision import ScoreInPrecision
+from tpsctl.workflows.force_field import system_source
 from tpsctl.workflows.sample.assemble.system import System
 
 
@@ -58,8 +59,10 @@ def _prior(section: PriorSection, system: System) -> Prior:
             require_molecule(section.kind, system)
             return OpenMMPrior(
                 system.topology,
-                section.force_field,
+                system_source(section.force_field),
                 temperature_k=section.temperature_k,
+                reference=system.ends[0],
+                platform=section.platform,
                 threads=torch.get_num_threads(),
             )
         case MuellerBrownPriorSection():

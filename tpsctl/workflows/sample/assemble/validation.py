@@ -3,6 +3,7 @@
 from tpsctl.recipe.validation import ValidationSection
 from tpsctl.validation.energy import EnergyModel
 from tpsctl.validation.geometry import GeometryGate
+from tpsctl.workflows.force_field import system_source
 from tpsctl.workflows.sample.assemble.system import System
 
 
@@ -15,4 +16,5 @@ def make_energy_model(section: ValidationSection, system: System, threads: int) 
     """The force field that judges the paths; None if the recipe names none, or there is no molecule."""
     if section.energy is None or not system.is_molecule:
         return None
-    return EnergyModel(system.topology, section.energy.force_field, system.ends[0], threads=threads)
+    source = system_source(section.energy.force_field)
+    return EnergyModel(system.topology, source, system.ends[0], platform=section.energy.platform, threads=threads)

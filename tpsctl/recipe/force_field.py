@@ -1,0 +1,58 @@
+"""The key `force_field`: where the System of a force field comes from; shared by prior, validation and simulate."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import AfterValidator, Field, PlainSerializer, WithJsonSchema
+
+from tpsctl.recipe.section import Section, key
+
+FORCE_FIELD_FILE = "force-field-file"
+"""Format of a name in the schema: a file beside the recipe, or else one that OpenMM ships."""
+
+if TYPE_CHECKING:
+    ForceFieldFile = str | Path
+else:
+    ForceFieldFile = Annotated[
+        str,
+        AfterValidator(lambda name: Path(name) if Path(name).is_absolute() else name),  # the loader made it absolute
+        PlainSerializer(lambda name: name),
+        WithJsonSchema({"type": "string", "format": FORCE_FIELD_FILE}),
+    ]
+
+
+class SerializedSystemSection(Section):
+    """An OpenMM System, written with `openmm.XmlSerializer.serialize(system)`."""
+
+    kind: Literal["system"] = key("A serialized System.")
+    file: Path = key("XML file of the System.")
+
+
+class AmberTopologySection(Section):
+    """An Amber topology file. Coordinates come from the structures, which may be inpcrd or rst7 files read with it."""
+
+    kind: Literal["amber"] = key("An Amber topology.")
+    prmtop: Path = key("Topology file (prmtop, parm7), its atoms in the order of the structures.")
+    implicit_solvent: Literal["HCT", "OBC1", "OBC2", "GBn", "GBn2"] | None = key(
+        "Generalized Born model, with the radii of the file; left out: vacuum.", default=None
+    )
+
+
+class GromacsTopologySection(Section):
+    """A GROMACS topology file. Coordinates come from the structures, which may be GRO files."""
+
+    kind: Literal["gromacs"] = key("A GROMACS topology.")
+    top: Path = key("Topology file (.top), its atoms in the order of the structures.")
+    include: Path | None = key("Folder of the force-field files that it includes (share/top).", default=None)
+
+
+ForceFieldSection = (
+    Annotated[tuple[ForceFieldFile, ...], Field(min_length=1)]
+    | Annotated[SerializedSystemSection | AmberTopologySection | GromacsTopologySection, Field(discriminator="kind")]
+)
+
+FORCE_FIELD = (
+    "OpenMM force-field XML files, each beside the recipe or one that OpenMM ships (amber14-all.xml); "
+    "or a mapping with `kind: system`, `amber` or `gromacs`."
+)
+PLATFORM = 'OpenMM platform, or "auto".'
