@@ -11,6 +11,7 @@ import torch
 from tpsctl.endpoints import load_path, load_structure
 from tpsctl.endpoints.load import load_ensemble
 from tpsctl.errors import EndpointError
+from tpsctl.molecule.beads import BeadKind, kind_of_beads
 
 
 @pytest.fixture

@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from tpsctl.errors import ValidationError
+from tpsctl.molecule.energy_protocol import EnergyProtocol
 from tpsctl.molecule.force_field import create_system, residues
 from tpsctl.molecule.geometry import superpose
 from tpsctl.molecule.topology import Atom, Topology
-from tpsctl.validation.energy import EnergyModel, EnergyProtocol, Profile, Restraint, path_energies
+from tpsctl.validation.energy import EnergyModel, Profile, Restraint, path_energies
 
 FORCE_FIELD = ("amber99sbildn.xml",)
 

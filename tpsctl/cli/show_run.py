@@ -58,15 +58,19 @@ def _notes(manifest: dict[str, Any]) -> list[str]:
         "not_valid": "NOT VALID: the files are there, see the gate column and images.csv",
     }
     lines = [f"paths: {counts}"]
-    protocol = manifest["energies"]
-    if protocol is not None:
-        how = [protocol["solvent"] or "vacuum", f"{protocol['platform']} platform, {protocol['precision']} precision"]
-        where = f" ({'; '.join(how)})" if protocol["platform"] else ""
-        lines.append(f"energies: {' + '.join(protocol['force_field'])}{where}")
+    if (protocol := manifest["energies"]) is not None:
+        lines.append(f"energies: {_protocol(protocol)}")
+    lines += [f"prior: {_protocol(forces)}" for forces in manifest["prior_force_fields"]]
     lines += _remedies(manifest["paths"])
     seconds = manifest["seconds"]["total"]
     outcome = f"outcome: {words[manifest['outcome']]} ({seconds:.1f} s of work)"
     return [*lines, outcome, f"files: {manifest['directory']}"]
+
+
+def _protocol(values: dict[str, Any]) -> str:
+    """A force field and how it was evaluated."""
+    how = f"{values['solvent'] or 'vacuum'}; {values['platform']} platform, {values['precision']} precision"
+    return " + ".join(values["force_field"]) + (f" ({how})" if values["platform"] else "")
 
 
 def _remedies(entries: list[dict[str, Any]]) -> list[str]:

@@ -151,7 +151,7 @@ def _missing(name: str | Path) -> str:
     if isinstance(name, Path) or Path(name).is_absolute():
         return f"{name}: no such force-field file. Put it there, or name one that OpenMM ships."
     names = [p.relative_to(folder).as_posix() for folder in shipped_folders() for p in folder.rglob("*.xml")]
-    hint = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = difflib.get_close_matches(name, names, n=1, cutoff=0.75)
     suggestion = f' Did you mean "{hint[0]}"?' if hint else ""
     return (
         f'force field "{name}": no such file beside the recipe, and OpenMM ships none of that name.{suggestion} '

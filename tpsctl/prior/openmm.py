@@ -9,6 +9,7 @@ nonbonded forces in single precision, off by some 1e-4 kJ/mol/nm; 1e-4 nm keeps 
 from jaxtyping import Float
 from torch import Tensor
 
+from tpsctl.molecule.energy_protocol import EnergyProtocol
 from tpsctl.molecule.openmm_contexts import ContextPool, available_threads
 from tpsctl.molecule.openmm_platforms import choose_platform
 from tpsctl.molecule.openmm_system import ForceField, as_source
@@ -36,6 +37,7 @@ class OpenMMPrior(Prior):
     Attributes:
         made: The System and what is known about it.
         pool: Its Contexts.
+        protocol: How forces are computed, in words.
         masses_amu: Masses of the System's particles, amu.
         milliseconds: Time per frame on each platform that "auto" measured; empty if it measured none.
 
@@ -71,6 +73,7 @@ class OpenMMPrior(Prior):
         else:
             self.milliseconds = {}
         self.pool = ContextPool(self.made.system, platform=platform, threads=threads, precision="double")
+        self.protocol = EnergyProtocol.of(self.made, self.pool)
 
     def at(self, t: float) -> Score:
         require_no_noise(self.kind, t)

@@ -25,6 +25,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from tpsctl.molecule.energy_protocol import EnergyProtocol
 from tpsctl.molecule.openmm_contexts import ContextPool, available_threads
 from tpsctl.molecule.openmm_platforms import choose_platform
 from tpsctl.molecule.openmm_system import ForceField, as_source
@@ -97,23 +98,6 @@ class Profile:
 
 
 @dataclass(frozen=True)
-class EnergyProtocol:
-    """What energies were computed with.
-
-    Attributes:
-        force_field: Names of the files, or of the model potential.
-        platform: OpenMM platform; "" for a model potential.
-        precision: Precision of the forces there: "double", "single" or "mixed"; "" likewise.
-        solvent: The implicit solvent, its model and radii; "" in vacuum.
-    """
-
-    force_field: tuple[str, ...]
-    platform: str = ""
-    precision: str = ""
-    solvent: str = ""
-
-
-@dataclass(frozen=True)
 class PathEnergies:
     """Energies of a batch of paths and the protocol that gave them.
 
@@ -180,15 +164,13 @@ class EnergyModel:
         platform: str = "auto",
         threads: int | None = None,
     ) -> None:
-        source = as_source(force_field)
-        self.made = source.create(topology)
+        self.made = as_source(force_field).create(topology)
         self.threads = threads or available_threads()
         frame = reference.detach().cpu().double().numpy()
         choice = choose_platform(platform, self.made.system, frame, threads=self.threads)
         self.milliseconds = choice.milliseconds
         self.pool = ContextPool(self.made.system, platform=choice.name, threads=self.threads)
-        solvent = "" if self.made.solvent is None else str(self.made.solvent)
-        self.protocol = EnergyProtocol(source.parts, choice.name, self.pool.precision, solvent)
+        self.protocol = EnergyProtocol.of(self.made, self.pool)
 
     @property
     def platform(self) -> str:

@@ -70,7 +70,7 @@ class AmberTopology(SystemSource):
         model = getattr(app, self.implicit_solvent) if self.implicit_solvent else None
         system = self._guarded(lambda: loaded.createSystem(constraints=None, rigidWater=False, implicitSolvent=model))
         system = free_system(system, topology, self.name)
-        return MolecularSystem(system, " + ".join(self.parts), particle_masses(system), solvent)
+        return MolecularSystem(system, self.parts, particle_masses(system), solvent)
 
     def _load(self) -> Any:
         from openmm import app

@@ -30,17 +30,22 @@ class MolecularSystem:
 
     Attributes:
         system: The `openmm.System`.
-        name: How summaries call it, e.g. "amber14-all.xml + implicit/gbn2.xml".
+        parts: What it was made from, without folders, e.g. ("amber14-all.xml", "implicit/gbn2.xml").
         masses_amu: Masses of its particles.
         solvent: The implicit solvent; None in vacuum.
         notes: What a user should know about it, one sentence each.
     """
 
     system: Any
-    name: str
+    parts: tuple[str, ...]
     masses_amu: tuple[float, ...]
     solvent: ImplicitSolvent | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """How summaries call it."""
+        return " + ".join(self.parts)
 
     def with_masses(self, topology: Topology) -> Topology:
         """The topology with the masses of the System."""
@@ -58,7 +63,7 @@ class SystemSource(ABC):
 
     @property
     def name(self) -> str:
-        """How messages and summaries call it."""
+        """How messages call it."""
         return " + ".join(self.parts)
 
     @abstractmethod

@@ -48,7 +48,7 @@ class GromacsTopology(SystemSource):
         require_bonds({frozenset((a.index, b.index)) for a, b in loaded.topology.bonds()}, topology, self.name)
         system = self._guarded(lambda: loaded.createSystem(constraints=None, rigidWater=False))
         system = free_system(system, topology, self.name)
-        return MolecularSystem(system, self.name, particle_masses(system))
+        return MolecularSystem(system, self.parts, particle_masses(system))
 
     def _load(self) -> Any:
         from openmm import app

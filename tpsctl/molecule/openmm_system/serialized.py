@@ -36,7 +36,7 @@ class SerializedSystem(SystemSource):
         require_masses(masses, topology, self.name)
         require_bonds(bonded_pairs(system), topology, self.name)
         system = free_system(system, topology, self.name)
-        return MolecularSystem(system, self.name, masses, _solvent(system))
+        return MolecularSystem(system, self.parts, masses, _solvent(system))
 
     def _read(self) -> Any:
         import openmm

@@ -33,7 +33,7 @@ class XmlForceField(SystemSource):
     def create(self, topology: Topology) -> MolecularSystem:
         files = read_files(self.names)
         system = free_system(create_system(topology, self.names), topology, self.name)
-        return MolecularSystem(system, self.name, particle_masses(system), _solvent(files), _notes(files))
+        return MolecularSystem(system, self.parts, particle_masses(system), _solvent(files), _notes(files))
 
 
 def _solvent(files: list[ForceFieldFile]) -> ImplicitSolvent | None:

@@ -19,8 +19,6 @@ from tpsctl.errors import RecipeError, TpsctlError
 from tpsctl.guess.screen import Screening
 from tpsctl.jobs.directory import earlier_result
 from tpsctl.jobs.plan import read_plan
-from tpsctl.molecule.openmm_contexts import ContextPool
-from tpsctl.molecule.openmm_system import MolecularSystem
 from tpsctl.optimize.stages import Stage, interpolated
 from tpsctl.prior.openmm import OpenMMPrior
 from tpsctl.progress import Progress
@@ -177,7 +175,7 @@ def _prior(subject: _Subject) -> Iterator[Finding]:
     if isinstance(prior, OpenMMPrior):
         low, high = min(prior.made.masses_amu), max(prior.made.masses_amu)
         masses = f"masses of the System, {low:.4g} to {high:.4g} amu"
-        yield Finding("system", "ok", f"{_system(prior.made, prior.pool)}; {masses}")
+        yield Finding("system", "ok", f"{prior.protocol}; {masses}")
         for note in prior.made.notes:
             yield Finding("system", "note", note)
     wanted = recipe.action.temperature_k
@@ -200,11 +198,6 @@ def _fit(score: Tensor, sigma_nm: float) -> Finding:
     return Finding("prior fit", "ok" if max(a, b) < _FITTING else "warn", text)
 
 
-def _system(made: MolecularSystem, pool: ContextPool) -> str:
-    solvent = "vacuum" if made.solvent is None else str(made.solvent)
-    return f"{made.name} ({solvent}; {pool.platform} platform, {pool.precision} precision)"
-
-
 def _agreement(physical: Tensor, score: Tensor) -> Finding:
     error = (score - physical).flatten(1).square().mean(1).sqrt()
     size = physical.flatten(1).square().mean(1).sqrt()
@@ -219,9 +212,7 @@ def _energies(subject: _Subject) -> Iterator[Finding]:
             yield Finding("energies", "warn", "no validation.energy in the recipe: paths will have no energies")
         return
     a, b = model.energies(subject.system.ends).tolist()
-    yield Finding(
-        "energies", "ok", f"{_system(model.made, model.pool)}: A {a:.2f}, B {b:.2f}, B - A {b - a:+.2f} kJ/mol"
-    )
+    yield Finding("energies", "ok", f"{model.protocol}: A {a:.2f}, B {b:.2f}, B - A {b - a:+.2f} kJ/mol")
     for note in model.made.notes:
         yield Finding("energies", "note", note)
     if subject.prior.temperature_k is not None:

@@ -8,9 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tpsctl.molecule.energy_protocol import EnergyProtocol
 from tpsctl.molecule.geometry import dihedral
 from tpsctl.validation.channels import find_channels
-from tpsctl.validation.energy import EnergyProtocol, PathEnergies, Profile, Restraint, path_energies
+from tpsctl.validation.energy import PathEnergies, Profile, Restraint, path_energies
 from tpsctl.validation.geometry import GateReport
 from tpsctl.workflows.sample.assemble import System
 from tpsctl.workflows.sample.tools import Tools

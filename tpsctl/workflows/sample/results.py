@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -114,7 +114,8 @@ def _draw(folder: Path, run: FinishedRun) -> None:
 def describe(run: FinishedRun, batches: Sequence[PathBatch]) -> dict[str, Any]:
     """The manifest without the run's identity; seconds are summed over the batches, wherever they were done."""
     paths, batch = [_path_entry(run, i) for i in range(len(run.batch.paths))], run.batch
-    machines = [each.facts["machine"] for each in batches]
+    machines = _distinct(each.facts["machine"] for each in batches)
+    force_fields = _distinct(each.facts["prior_force_field"] for each in batches)
     laps = [each.facts["seconds"] for each in batches]
     seconds = {name: round(sum(lap.get(name, 0.0) for lap in laps), 3) for name in laps[0]}
     return {
@@ -130,13 +131,23 @@ def describe(run: FinishedRun, batches: Sequence[PathBatch]) -> dict[str, Any]:
             _stage_entry(stage, outcome) for (_, stage), outcome in zip(batch.trace.stages, batch.stages, strict=True)
         ],
         "energies": _protocol(batch.verdict.energies),
+        "prior_force_fields": [force_field for force_field in force_fields if force_field is not None],
         "notes": run.system.notes,
         "batches": len(batches),
         "started": min(each.facts["started"] for each in batches),
         "seconds": seconds | {"total": round(sum(seconds.values()), 3)},
         "versions": versions(),
-        "machines": [machine for i, machine in enumerate(machines) if machine not in machines[:i]],
+        "machines": machines,
     }
+
+
+def _distinct(values: Iterable[Any]) -> list[Any]:
+    """Each value once, in the order of first appearance."""
+    found: list[Any] = []
+    for value in values:
+        if value not in found:
+            found.append(value)
+    return found
 
 
 def _stage_entry(name: str, outcome: Outcome) -> dict[str, Any]:

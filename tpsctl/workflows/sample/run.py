@@ -42,7 +42,10 @@ class PathSearch(BatchedJob):
         self._progress.say(f"validating {len(paths)} x {paths.shape[1]} images ...")
         verdict = judge(self._tools, paths)
         attempt.clock.lap("validate")
-        facts = attempt.facts | {"seconds": attempt.clock.seconds}
+        facts = attempt.facts | {
+            "seconds": attempt.clock.seconds,
+            "prior_force_field": self._tools.prior_force_field,
+        }
         return PathBatch(paths, stages, attempt.trace, attempt.screening, verdict, facts).store()
 
     def is_good(self, batch: StoredBatch) -> bool:

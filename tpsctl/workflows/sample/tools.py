@@ -3,6 +3,7 @@
 import os
 import platform
 import socket
+from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 
 from tpsctl.jobs.shard_status import slurm_ids
 from tpsctl.prior.base import Prior
+from tpsctl.prior.openmm import OpenMMPrior
 from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.validation.energy import EnergyModel
 from tpsctl.validation.geometry import GeometryGate
@@ -41,6 +43,11 @@ class Tools:
     def energy_model(self) -> EnergyModel | None:
         """The force field that judges the paths, if the recipe names one."""
         return assemble.make_energy_model(self.recipe.validation, self.system, self.threads)
+
+    @property
+    def prior_force_field(self) -> dict[str, Any] | None:
+        """The force field that is the prior, and how it is evaluated, for the manifest; None for other priors."""
+        return asdict(self.prior.protocol) if isinstance(self.prior, OpenMMPrior) else None
 
     @property
     def machine(self) -> dict[str, Any]:

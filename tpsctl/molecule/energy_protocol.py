@@ -1,0 +1,32 @@
+"""What energies and forces were computed with, as the manifest and summaries say it."""
+
+from dataclasses import dataclass
+
+from tpsctl.molecule.openmm_contexts import ContextPool
+from tpsctl.molecule.openmm_system import MolecularSystem
+
+
+@dataclass(frozen=True)
+class EnergyProtocol:
+    """A force field, and where and how it was evaluated.
+
+    Attributes:
+        force_field: Names of the files, or of the model potential.
+        platform: OpenMM platform; "" for a model potential.
+        precision: Precision of the forces there: "double", "single" or "mixed"; "" likewise.
+        solvent: The implicit solvent, its model and radii; "" in vacuum.
+    """
+
+    force_field: tuple[str, ...]
+    platform: str = ""
+    precision: str = ""
+    solvent: str = ""
+
+    @classmethod
+    def of(cls, made: MolecularSystem, pool: ContextPool) -> "EnergyProtocol":
+        """The protocol of a System whose energies and forces come from this pool."""
+        return cls(made.parts, pool.platform, pool.precision, "" if made.solvent is None else str(made.solvent))
+
+    def __str__(self) -> str:
+        where = f"{self.solvent or 'vacuum'}; {self.platform} platform, {self.precision} precision"
+        return " + ".join(self.force_field) + (f" ({where})" if self.platform else "")
