@@ -141,7 +141,14 @@ class _Workers:
         self._free: queue.LifoQueue[Any] = queue.LifoQueue()
         for _ in range(count):
             self._free.put(None)  # stands for a Context that is not made yet
+        self._made: list[Any] = []
         self._threads = ThreadPoolExecutor(count) if count > 1 else None
+
+    def __del__(self) -> None:
+        """In a forked process, leave the Contexts to the parent: freeing one waits for threads that are not there."""
+        if self.process != os.getpid():
+            for context in self._made:
+                context.thisown = False
 
     def work(self, task: FrameTask, frames: np.ndarray, chosen: np.ndarray, result: np.ndarray) -> None:
         """`task` for the chosen frames."""
@@ -162,6 +169,7 @@ class _Workers:
         try:
             if found is None:
                 found = self._make_context()
+                self._made.append(found)
             yield found
         finally:
             self._free.put(found)
