@@ -29,7 +29,7 @@ from openmm import app, unit
 from tpsctl.molecule.force_field import create_system, openmm_topology
 from tpsctl.molecule.geometry import dihedral, superpose
 from tpsctl.simulation.dataset import write_arrays
-from tpsctl.simulation.molecule import CAPPED_ALANINE, Molecule, load_molecule
+from tpsctl.simulation.molecule import Molecule, build_capped_alanine
 
 FORCE_FIELD = ("amber99sbildn.xml",)
 ZERO_MODES = 6
@@ -257,7 +257,7 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
 
     started = time.perf_counter()
-    molecule = load_molecule(CAPPED_ALANINE)
+    molecule = build_capped_alanine()
     surface = Surface(molecule)
     found, path = find_all(surface, molecule.x)
     lowest = found["C7eq"].energy

@@ -5,14 +5,14 @@ import openmm
 import pytest
 import torch
 
-from tpsctl.errors import DataError
+from tpsctl.endpoints.load import load_structure
 from tpsctl.molecule.force_field import create_system
 from tpsctl.molecule.geometry import dihedral, signed_volume
-from tpsctl.simulation.molecule import CAPPED_ALANINE, load_molecule
+from tpsctl.simulation.molecule import build_capped_alanine
 
 
 def test_capped_alanine_is_l_with_trans_peptide_bonds_at_the_given_phi_and_psi():
-    molecule = load_molecule(CAPPED_ALANINE)
+    molecule = build_capped_alanine()
     x = torch.from_numpy(molecule.x)
     angles = {label: float(dihedral(x, torch.tensor([atoms]))) for label, atoms in molecule.topology.backbone_dihedrals}
     names = {atom.label: i for i, atom in enumerate(molecule.topology.atoms)}
@@ -26,7 +26,7 @@ def test_capped_alanine_is_l_with_trans_peptide_bonds_at_the_given_phi_and_psi()
 
 
 def test_capped_alanine_minimizes_to_c7eq():
-    molecule = load_molecule(CAPPED_ALANINE)
+    molecule = build_capped_alanine()
     context = openmm.Context(
         create_system(molecule.topology, ("amber99sbildn.xml",)),
         openmm.VerletIntegrator(0.001),
@@ -39,35 +39,18 @@ def test_capped_alanine_minimizes_to_c7eq():
 
 
 def test_shipped_ends_fit_the_built_molecule(root):
-    built = load_molecule(CAPPED_ALANINE)
+    built = build_capped_alanine()
     methyls = torch.tensor([[0, 1, 2, 3], [11, 12, 13, 14], [18, 19, 20, 21], [8, 6, 10, 11]])
     for name in ("c7eq", "c7ax"):
-        end = load_molecule(root / f"recipes/alanine_dipeptide/{name}.pdb")
+        end = load_structure(root / f"recipes/alanine_dipeptide/{name}.pdb")
         assert [a.label for a in end.topology.atoms] == [a.label for a in built.topology.atoms]
         assert end.topology.bonds == built.topology.bonds
-        winding = [torch.sign(signed_volume(torch.from_numpy(x), methyls)).tolist() for x in (end.x, built.x)]
+        winding = [torch.sign(signed_volume(x, methyls)).tolist() for x in (end.x, torch.from_numpy(built.x))]
         assert winding[0] == winding[1]
 
 
 def test_no_methyl_turns_between_the_shipped_ends(root):
-    eq, ax = (torch.from_numpy(load_molecule(root / f"recipes/alanine_dipeptide/{n}.pdb").x) for n in ("c7eq", "c7ax"))
+    eq, ax = (load_structure(root / f"recipes/alanine_dipeptide/{n}.pdb").x for n in ("c7eq", "c7ax"))
     turning = torch.tensor([[1, 0, 4, 6], [12, 11, 8, 6], [19, 18, 16, 10]])
     turned = torch.rad2deg(dihedral(ax, turning) - dihedral(eq, turning) + torch.pi) % 360 - 180
     assert turned.abs().max() < 10
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("gone.pdb", None, "no such file"),
-        ("structure.xyz", "22", r"expected a \.pdb or \.cif file"),
-        ("empty.cif", "nonsense", "OpenMM cannot read this structure"),
-    ],
-)
-def test_unusable_structures_are_named(tmp_path, name, content, message):
-    file = tmp_path / name
-    if content is not None:
-        file.write_text(content)
-    with pytest.raises(DataError, match=message) as raised:
-        load_molecule(file)
-    assert name in str(raised.value)

@@ -8,9 +8,12 @@ import openmm
 import pytest
 import torch
 
+from tpsctl.endpoints.load import load_structure
 from tpsctl.errors import DataError, ValidationError
 from tpsctl.molecule.force_field import create_system
+from tpsctl.molecule.openmm_system import AmberTopology
 from tpsctl.simulation.dataset import Dataset
+from tpsctl.simulation.molecule import Molecule, build_capped_alanine
 from tpsctl.simulation.simulate import MetadynamicsSampling, PlainSampling, SimulationSettings, run_simulation
 
 METADYNAMICS = SimulationSettings(
@@ -28,13 +31,22 @@ METADYNAMICS = SimulationSettings(
 ARRAYS = ("positions", "forces", "energies", "bias_energies", "trajectories", "times_ps")
 
 
+def run(settings, out, **options) -> Dataset:
+    """The simulation of the molecule that the settings name."""
+    molecule = build_capped_alanine()
+    if settings.structure != "capped_alanine":
+        structure = load_structure(settings.structure)
+        molecule = Molecule(structure.topology, structure.x.numpy())
+    return run_simulation(settings, molecule, out, **options)
+
+
 class Killed(Exception):
     """Stands for the end of the process: everything not yet in a file is lost."""
 
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory) -> Dataset:
-    return run_simulation(METADYNAMICS, tmp_path_factory.mktemp("data") / "unbroken.npz", workers=2)
+    return run(METADYNAMICS, tmp_path_factory.mktemp("data") / "unbroken.npz", workers=2)
 
 
 def kill_at(stage: str, count: int):
@@ -82,12 +94,12 @@ def test_stored_bias_energies_are_those_of_the_stored_grid(unbroken):
 def test_resumed_run_equals_the_unbroken_one(unbroken, tmp_path, stage, count):
     out = tmp_path / "data.npz"
     with pytest.raises(Killed):
-        run_simulation(METADYNAMICS, out, workers=1, on_progress=kill_at(stage, count))
+        run(METADYNAMICS, out, workers=1, on_progress=kill_at(stage, count))
     assert not out.exists()
     parts = {file.name: file.stat().st_mtime_ns for file in Path(f"{out}.parts").iterdir()}
     assert len(parts) > 1
 
-    resumed = run_simulation(METADYNAMICS, out, workers=1)
+    resumed = run(METADYNAMICS, out, workers=1)
     for name in ARRAYS:
         assert torch.equal(getattr(resumed, name), getattr(unbroken, name)), name
     np.testing.assert_array_equal(resumed.bias.values, unbroken.bias.values)
@@ -96,23 +108,23 @@ def test_resumed_run_equals_the_unbroken_one(unbroken, tmp_path, stage, count):
 
 def test_a_finished_data_set_is_only_read(unbroken, tmp_path):
     unbroken.save(tmp_path / "data.npz")
-    again = run_simulation(METADYNAMICS, tmp_path / "data.npz")
+    again = run(METADYNAMICS, tmp_path / "data.npz")
     assert torch.equal(again.positions, unbroken.positions)
     with pytest.raises(DataError, match=r"data.npz holds data of other settings"):
-        run_simulation(replace(METADYNAMICS, seed=7), tmp_path / "data.npz")
+        run(replace(METADYNAMICS, seed=7), tmp_path / "data.npz")
 
 
 def test_parts_of_other_settings_are_refused(tmp_path):
     out = tmp_path / "data.npz"
     with pytest.raises(Killed):
-        run_simulation(METADYNAMICS, out, workers=1, on_progress=kill_at("metadynamics", 1))
+        run(METADYNAMICS, out, workers=1, on_progress=kill_at("metadynamics", 1))
     with pytest.raises(DataError, match=r"data.npz.parts holds parts of a simulation with other settings"):
-        run_simulation(replace(METADYNAMICS, temperature_k=310.0), out)
+        run(replace(METADYNAMICS, temperature_k=310.0), out)
 
 
 def test_plain_sampling_has_no_bias(tmp_path):
     settings = replace(METADYNAMICS, sampling=PlainSampling(), trajectories=2, duration_ps=0.1)
-    data = run_simulation(settings, tmp_path / "plain.npz", workers=1)
+    data = run(settings, tmp_path / "plain.npz", workers=1)
     assert data.bias is None
     assert data.effective_size() == pytest.approx(len(data))
     assert not torch.equal(data.positions[:5], data.positions[5:]), "trajectories have seeds of their own"
@@ -121,7 +133,7 @@ def test_plain_sampling_has_no_bias(tmp_path):
 def test_the_users_structure_is_simulated(tmp_path, root):
     structure = root / "recipes/alanine_dipeptide/c7ax.pdb"
     settings = replace(METADYNAMICS, structure=str(structure), sampling=PlainSampling(), trajectories=1)
-    data = run_simulation(settings, tmp_path / "own.npz", workers=1)
+    data = run(settings, tmp_path / "own.npz", workers=1)
     assert data.settings["structure"] == "c7ax.pdb"
     phi = data.topology.backbone_dihedrals[1]
     assert phi[0] == "phi ALA2"
@@ -140,9 +152,53 @@ def test_the_digest_sees_content_but_not_folders(tmp_path, root):
 def test_dynamics_that_explodes_is_reported(tmp_path):
     settings = replace(METADYNAMICS, sampling=PlainSampling(), trajectories=1, dt_ps=0.02, frame_interval_ps=0.2)
     with pytest.raises(DataError, match=r"smaller dt_ps"):
-        run_simulation(replace(settings, duration_ps=20.0, chunk_ps=20.0), tmp_path / "data.npz", workers=1)
+        run(replace(settings, duration_ps=20.0, chunk_ps=20.0), tmp_path / "data.npz", workers=1)
 
 
 def test_an_unknown_force_field_is_reported(tmp_path):
     with pytest.raises(ValidationError, match=r'Did you mean "amber99sbildn.xml"'):
-        run_simulation(replace(METADYNAMICS, force_field=("amber99sbildnn.xml",)), tmp_path / "data.npz", workers=1)
+        run(replace(METADYNAMICS, force_field=("amber99sbildnn.xml",)), tmp_path / "data.npz", workers=1)
+
+
+class TestForceFields:
+    """Sources of a System other than OpenMM's own XML files."""
+
+    SHORT = replace(METADYNAMICS, sampling=PlainSampling(), trajectories=1, duration_ps=0.1)
+
+    def test_coarse_grained_beads_move_with_the_masses_of_their_force_field(self, tmp_path, root):
+        data = root / "tests/molecule/data"
+        settings = replace(
+            self.SHORT,
+            structure=str(data / "ca12_a.pdb"),
+            force_field=(data / "ca12.xml",),
+            dt_ps=0.01,
+            duration_ps=2.0,
+        )
+        found = run(settings, tmp_path / "chain.npz", workers=1)
+        assert found.topology.masses_amu == (110.0,) * 12
+        assert found.settings["force_field"] == ["ca12.xml"]
+        assert [each["file"] for each in found.settings["files"]] == ["ca12_a.pdb", "ca12.xml"]
+
+    def test_an_amber_topology_in_implicit_solvent_runs_on_a_measured_platform(self, tmp_path, root):
+        source = AmberTopology(root / "tests/molecule/data/alanine.prmtop", "GBn2")
+        found = run(
+            replace(self.SHORT, force_field=source, duration_ps=0.02, chunk_ps=0.02), tmp_path / "a.npz", workers=1
+        )
+        assert found.settings["solvent"] == "GBn2, mbondi3 radii"
+        assert found.settings["platform"] in ("Reference", "CPU")
+
+    def test_the_platform_is_chosen_once_for_a_run(self, tmp_path, monkeypatch):
+        settings = replace(self.SHORT, force_field=("amber99sbildn.xml", "implicit/obc2.xml"), duration_ps=0.2)
+        monkeypatch.setattr("tpsctl.simulation.simulate.simulation_platform", lambda *arguments: "Reference")
+        with pytest.raises(Killed):
+            run(settings, tmp_path / "data.npz", workers=1, on_progress=kill_at("production", 2))
+        monkeypatch.setattr("tpsctl.simulation.simulate.simulation_platform", lambda *arguments: "CPU")
+        assert run(settings, tmp_path / "data.npz", workers=1).settings["platform"] == "Reference"
+
+    def test_the_digest_sees_the_content_of_every_file(self, tmp_path):
+        (tmp_path / "own.xml").write_text('<ForceField>\n <Include file="inner.xml"/>\n</ForceField>')
+        (tmp_path / "inner.xml").write_text("<ForceField/>")
+        settings = replace(self.SHORT, force_field=("amber99sbildn.xml", tmp_path / "own.xml"))
+        before = settings.digest()
+        (tmp_path / "inner.xml").write_text("<ForceField><!-- changed --></ForceField>")
+        assert settings.digest() != before

@@ -16,10 +16,10 @@ class CappedAlanineSection(Section):
 
 
 class MoleculeFileSection(Section):
-    """A molecule from a structure file with all atoms that the force field wants."""
+    """A molecule from a structure file with all atoms, or beads, that the force field wants."""
 
     kind: Literal["file"] = key("A structure file.")
-    structure: Path = key("PDB or mmCIF file.")
+    structure: Path = key("PDB, mmCIF or GRO file.")
 
 
 class PlainSamplingSection(Section):

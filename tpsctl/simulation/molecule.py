@@ -1,4 +1,4 @@
-"""The molecule that is simulated: from a structure file, or alanine dipeptide from nothing.
+"""The molecule that is simulated, and alanine dipeptide from nothing.
 
 `build_capped_alanine` makes ACE-ALA-NME (22 atoms) from bond lengths, angles and dihedrals alone, so that
 the shipped example depends on no file. Its atom order, its L chirality and the winding of its methyl
@@ -7,16 +7,10 @@ hydrogens are always the same: a model trained on one such data set fits the nex
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tpsctl.errors import DataError
 from tpsctl.molecule.topology import Atom, Topology
-
-if TYPE_CHECKING:
-    from openmm import app
 
 CAPPED_ALANINE = "capped_alanine"
 """Name that stands for the built-in molecule where a structure file could be given."""
@@ -57,33 +51,6 @@ class Molecule:
     x: np.ndarray
 
 
-def load_molecule(structure: str | Path) -> Molecule:
-    """The built-in molecule, or a PDB or mmCIF file with all its atoms.
-
-    Raises:
-        DataError: The file is missing, of another kind, or cannot be read.
-    """
-    if str(structure) == CAPPED_ALANINE:
-        return build_capped_alanine()
-    from openmm import app, unit
-
-    path = Path(structure)
-    readers = {".pdb": app.PDBFile, ".cif": app.PDBxFile, ".mmcif": app.PDBxFile}
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise DataError(f'{path}: expected a .pdb or .cif file, or the name "{CAPPED_ALANINE}".')
-    if not path.is_file():
-        raise DataError(f"{path}: no such file. Give the structure to simulate, with all its hydrogens.")
-    try:
-        loaded = reader(str(path))
-    except Exception as error:
-        raise DataError(f"{path}: OpenMM cannot read this structure ({error}).") from error
-    x = np.array(loaded.getPositions().value_in_unit(unit.nanometer), dtype=np.float64)
-    if not np.isfinite(x).all():
-        raise DataError(f"{path}: non-finite coordinates.")
-    return Molecule(_topology(loaded.topology, path), x)
-
-
 def build_capped_alanine() -> Molecule:
     """ACE-ALA-NME, L, near (phi, psi) = (-80, 70) degrees; ideal geometry, not minimized."""
     from openmm import app, unit
@@ -116,24 +83,3 @@ def _place(x: list[np.ndarray], placing: tuple[int, int, int, float, float, floa
     normal /= np.linalg.norm(normal)
     along, across, up = -math.cos(angle), math.sin(angle) * math.cos(turn), math.sin(angle) * math.sin(turn)
     return c + bond_nm * (along * forward + across * np.cross(normal, forward) + up * normal)
-
-
-def _topology(loaded: "app.Topology", path: Path) -> Topology:
-    from openmm import unit
-
-    nameless = [atom.name for atom in loaded.atoms() if atom.element is None]
-    if nameless:
-        raise DataError(f"{path}: atom {nameless[0]} has no element; all-atom dynamics needs one for every atom.")
-    atoms = tuple(
-        Atom(
-            name=atom.name,
-            element=atom.element.symbol,
-            residue_name=atom.residue.name,
-            residue_id=int(atom.residue.id),
-            chain_id=atom.residue.chain.id,
-            mass_amu=float(atom.element.mass.value_in_unit(unit.dalton)),
-        )
-        for atom in loaded.atoms()
-    )
-    pairs = {(min(a.index, b.index), max(a.index, b.index)) for a, b in loaded.bonds()}
-    return Topology(atoms, tuple(sorted(pairs)))

@@ -67,7 +67,7 @@ class SimulationSettings:
     """What is simulated and how.
 
     Attributes:
-        structure: PDB or mmCIF file with all atoms, or "capped_alanine".
+        structure: The file of the structure, or "capped_alanine".
         force_field: Where the System comes from; or OpenMM force-field XML files.
         sampling: Plain dynamics or metadynamics.
         trajectories: Independent production trajectories.

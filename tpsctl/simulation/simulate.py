@@ -31,7 +31,7 @@ from tpsctl.simulation.bias import BiasGrid, find_dihedrals
 from tpsctl.simulation.dataset import Dataset, read_arrays, write_arrays
 from tpsctl.simulation.engine import Engine, PhaseState, simulation_platform
 from tpsctl.simulation.metadynamics import freeze, run_walker
-from tpsctl.simulation.molecule import Molecule, load_molecule
+from tpsctl.simulation.molecule import Molecule
 from tpsctl.simulation.production import FRAME_ARRAYS, ChunkTask, run_chunk
 from tpsctl.simulation.settings import MetadynamicsSampling, PlainSampling, SimulationSettings
 
@@ -55,6 +55,7 @@ ProgressFn = Callable[[SimulationProgress], None]
 
 def run_simulation(
     settings: SimulationSettings,
+    molecule: Molecule,
     out: Path,
     *,
     workers: int | None = None,
@@ -63,19 +64,18 @@ def run_simulation(
     """Make the data set `out` (.npz), or go on making it; a finished one is only read.
 
     Args:
-        settings: What to simulate.
+        settings: What to simulate and how.
+        molecule: The molecule at the start.
         out: The file to write. Until it is there, parts are kept in `<out>.parts/` beside it.
         workers: Processes to run at once; one per core if None. Does not change the result.
         on_progress: Called after every finished part.
 
     Raises:
-        DataError: The molecule is unusable, the dynamics exploded, or `out` or its parts belong
-            to other settings.
+        DataError: The dynamics exploded, or `out` or its parts belong to other settings.
         ValidationError: The force field is unusable or does not fit the molecule.
     """
     if out.exists():
         return _finished(settings, out)
-    molecule = load_molecule(settings.structure)
     folder = _claim_folder(settings, out)
     run = _Run(settings, molecule, folder, on_progress)
     with _workers(workers or os.cpu_count() or 1) as pool:

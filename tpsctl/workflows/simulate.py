@@ -13,6 +13,7 @@ from tpsctl.jobs.snapshots import remove_leftovers
 from tpsctl.progress import Progress, Update
 from tpsctl.recipe import simulate as models
 from tpsctl.recipe.loader import require_files
+from tpsctl.simulation.molecule import Molecule, build_capped_alanine
 from tpsctl.simulation.simulate import (
     MetadynamicsSampling,
     PlainSampling,
@@ -62,7 +63,9 @@ def simulate_recipe(
                 what = f"stopped after {report.done_ps:g} ps of {report.stage}, all saved."
                 raise Interrupted(what, ExitCode.RESUMABLE)
 
-        dataset = run_simulation(simulation_settings(recipe), file, workers=workers, on_progress=on_progress)
+        dataset = run_simulation(
+            simulation_settings(recipe), load_molecule(recipe), file, workers=workers, on_progress=on_progress
+        )
     return {
         "name": recipe.name,
         "file": str(file),
@@ -81,6 +84,17 @@ def _held(parts: Path) -> Iterator[None]:
         remove_leftovers(parts)
         yield
     shutil.rmtree(parts, ignore_errors=True)  # not reached after an error, when the parts are needed
+
+
+def load_molecule(recipe: models.SimulateRecipe) -> Molecule:
+    """The built-in molecule, or the one of the structure file, read as the ends of a path are."""
+    section = recipe.molecule
+    if not isinstance(section, models.MoleculeFileSection):
+        return build_capped_alanine()
+    from tpsctl.endpoints.load import load_structure
+
+    structure = load_structure(section.structure)
+    return Molecule(structure.topology, structure.x.numpy())
 
 
 def simulation_settings(recipe: models.SimulateRecipe) -> SimulationSettings:

@@ -32,10 +32,10 @@ class SerializedSystem(SystemSource):
     def create(self, topology: Topology) -> MolecularSystem:
         system = self._read()
         require_count(system.getNumParticles(), topology, self.name)
+        system = free_system(system, topology, self.name)
         masses = particle_masses(system)
         require_masses(masses, topology, self.name)
         require_bonds(bonded_pairs(system), topology, self.name)
-        system = free_system(system, topology, self.name)
         return MolecularSystem(system, self.parts, masses, _solvent(system))
 
     def _read(self) -> Any:
