@@ -1,9 +1,9 @@
 """The key `force_field`: where the System of a force field comes from; shared by prior, validation and simulate."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, Discriminator, Field, PlainSerializer, Tag, WithJsonSchema
 
 from tpsctl.recipe.section import Section, key
 
@@ -46,10 +46,20 @@ class GromacsTopologySection(Section):
     include: Path | None = key("Folder of the force-field files that it includes (share/top).", default=None)
 
 
-ForceFieldSection = (
-    Annotated[tuple[ForceFieldFile, ...], Field(min_length=1)]
-    | Annotated[SerializedSystemSection | AmberTopologySection | GromacsTopologySection, Field(discriminator="kind")]
-)
+SystemSection = Annotated[
+    SerializedSystemSection | AmberTopologySection | GromacsTopologySection, Field(discriminator="kind")
+]
+
+
+def _form(value: Any) -> str:
+    """Which of the two forms a value has: a list of files or a section."""
+    return "files" if isinstance(value, list | tuple) else "section"
+
+
+ForceFieldSection = Annotated[
+    Annotated[tuple[ForceFieldFile, ...], Field(min_length=1), Tag("files")] | Annotated[SystemSection, Tag("section")],
+    Discriminator(_form),
+]
 
 FORCE_FIELD = (
     "OpenMM force-field XML files, each beside the recipe or one that OpenMM ships (amber14-all.xml); "

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import openmm
 import pytest
+import torch
 from openmm import app
 
 from tpsctl.errors import RecipeError
@@ -107,7 +108,7 @@ def test_a_coarse_grained_chain_diffuses_with_the_masses_of_its_force_field(writ
     assert found["system"] == (
         "ok ca12.xml (vacuum; Reference platform, double precision); masses of the System, 110 to 110 amu"
     )
-    tools = Tools(load(recipe), __import__("torch").device("cpu"), 1)
+    tools = Tools(load(recipe), torch.device("cpu"), 1)
     assert tools.prior.masses_amu == (110.0,) * 12
     assert tools.prior.topology.masses_amu == (110.0,) * 12
 
@@ -136,9 +137,10 @@ def test_every_kind_of_force_field_is_checked_and_is_an_input(write, tmp_path, r
     assert identify(load(recipe))["digest"] != before["digest"]
 
 
-def test_amber_coordinates_are_read_with_their_topology(write):
+def test_amber_coordinates_are_read_with_their_topology(write, monkeypatch):
     recipe = write("{kind: amber, prmtop: alanine.prmtop}")
-    trajectory = "{trajectory: alanine.rst7, topology: alanine.prmtop}"
+    trajectory = "{trajectory: alanine.rst7, topology: alanine.prmtop, frame: 0}"
+    monkeypatch.chdir(recipe.parent)  # files in --set are relative to the current directory
     found = findings(recipe, f"endpoints.start={trajectory}", f"endpoints.end={trajectory}")
     assert "are the same structure" in found["ends"]  # both were read
 
@@ -166,10 +168,11 @@ def test_missing_topologies_fail_before_anything_is_read(write):
 @pytest.mark.parametrize(
     ("force_field", "text"),
     [
-        ("{kind: ambr, prmtop: x}", "prior.force_field"),
-        ("[]", "prior.force_field"),
-        ("[3]", "prior.force_field.0"),
-        ("{kind: amber}", "prior.force_field.prmtop"),
+        ("{kind: ambr, prmtop: x}", 'prior.force_field: kind: got "ambr", expected one of system, amber, gromacs. Did'),
+        ("[]", "prior.force_field: got []: tuple should have at least 1 item"),
+        ("[3]", "prior.force_field.0: got 3, expected text."),
+        ("own.xml", "prior.force_field: "),
+        ("{kind: amber}", "prior.force_field.prmtop: missing. Topology file (prmtop, parm7)"),
     ],
 )
 def test_mistakes_in_the_section_name_the_key(write, force_field, text):
