@@ -53,7 +53,7 @@ SystemSection = Annotated[
 
 def _form(value: Any) -> str:
     """Which of the two forms a value has: a list of files or a section."""
-    return "files" if isinstance(value, list | tuple) else "section"
+    return "section" if isinstance(value, dict | Section) else "files"
 
 
 ForceFieldSection = Annotated[

@@ -171,7 +171,7 @@ def test_missing_topologies_fail_before_anything_is_read(write):
         ("{kind: ambr, prmtop: x}", 'prior.force_field: kind: got "ambr", expected one of system, amber, gromacs. Did'),
         ("[]", "prior.force_field: got []: tuple should have at least 1 item"),
         ("[3]", "prior.force_field.0: got 3, expected text."),
-        ("own.xml", "prior.force_field: "),
+        ("own.xml", 'prior.force_field: got "own.xml", expected a list: [a, b].'),
         ("{kind: amber}", "prior.force_field.prmtop: missing. Topology file (prmtop, parm7)"),
     ],
 )
