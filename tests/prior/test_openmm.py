@@ -11,6 +11,8 @@ from tpsctl.guess.torsion import TorsionGuess
 from tpsctl.molecule.geometry import dihedral
 from tpsctl.optimize import Convergence, LevenbergMarquardt, Stage, run_stages
 from tpsctl.prior.openmm import OpenMMPrior
+from tpsctl.prior.reordered import ReorderedPrior
+from tpsctl.score.base import FiniteDifferenceScore
 from tpsctl.units import BOLTZMANN
 from tpsctl.validation.energy import EnergyModel
 
@@ -42,6 +44,39 @@ def test_jacobian_is_symmetric_and_knows_translations(ends, prior):
     assert (jacobian - jacobian.mT).abs().max() < 1e-5 * size
     shift = torch.eye(3).repeat(ends.topology.n_atoms, 1)
     assert (jacobian @ shift).abs().max() < 1e-5 * size
+
+
+def test_second_derivatives_in_single_precision_are_near_those_in_double(ends):
+    """OpenMM's CPU platform, which is taken in implicit solvent, has errors of some 1e-4 kJ/mol/nm in a force."""
+    solvent = ("amber99sbildn.xml", "implicit/gbn2.xml")
+    double, single = (
+        OpenMMPrior(ends.topology, solvent, temperature_k=300.0, platform=name, threads=1)
+        for name in ("Reference", "CPU")
+    )
+    x = ends.x[:1]
+    exact, found = double.at(0.0).jacobian(x), single.at(0.0).jacobian(x)
+    # 1e-4 kJ/mol/nm over a displacement of 2e-4 nm and kT = 2.5 kJ/mol: some 1/nm^2 in entries of up to 3e5.
+    assert (found - exact).abs().max() < 5
+    assert exact.abs().max() > 1e5
+    coarse = FiniteDifferenceScore(lambda y: single.forces(y) / KT).jacobian(x)
+    assert (coarse - exact).abs().max() > 2 * (found - exact).abs().max(), "the wider displacement is worth it"
+
+
+def test_auto_wants_a_structure_to_time_platforms_with(ends):
+    with pytest.raises(ValueError, match="give reference"):
+        OpenMMPrior(ends.topology, ["amber99sbildn.xml"], temperature_k=300.0, platform="auto")
+    chosen = OpenMMPrior(
+        ends.topology, ["amber99sbildn.xml"], temperature_k=300.0, platform="auto", reference=ends.x[0], threads=1
+    )
+    assert (chosen.protocol.platform, chosen.milliseconds) == ("Reference", {})
+
+
+def test_masses_follow_the_beads_into_another_order(ends, prior):
+    masses = dict(zip((atom.label for atom in ends.topology.atoms), prior.masses_amu, strict=True))
+    order = list(reversed(range(ends.topology.n_atoms)))
+    turned = ends.topology.select(order)
+    found = ReorderedPrior(prior, order, turned)
+    assert found.masses_amu == tuple(masses[atom.label] for atom in turned.atoms)
 
 
 def test_an_impossible_frame_spoils_no_other(ends, prior):
