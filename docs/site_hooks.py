@@ -13,7 +13,7 @@ from latex2mathml.converter import convert
 FORMULA = re.compile(r'<(span|div) class="arithmatex">(.*?)</\1>', re.DOTALL)
 COMMANDS = "<!-- The reference of commands is written here by docs/site_hooks.py. -->"
 ENTRY = re.compile(r"^  (\S.*?)(?:\s{2,}(\S.*))?$")
-"""One argument or option in the text of a command's help: what is typed, and what it means."""
+"""One argument, option or command in a help text: what is typed, and what it means."""
 
 
 def on_page_content(content: str, **_: Any) -> str:
@@ -26,6 +26,7 @@ def _mathml(found: re.Match[str]) -> str:
     latex = html.unescape(found[2]).strip().removeprefix("\\[").removeprefix("\\(")
     latex = latex.removesuffix("\\]").removesuffix("\\)").strip()
     formula = convert(latex, display="block" if block else "inline")
+    formula = formula.replace("<mo>&#x0007C;</mo>", '<mo stretchy="false">&#x0007C;</mo>')  # |x| as high as x
     return f'<div class="formula">{formula}</div>' if block else formula
 
 
@@ -53,7 +54,7 @@ def _command(name: str) -> str:
     usage, description, *_ = (" ".join(part.split()) for part in text.strip().split("\n\n"))
     rows = [*_entries(text, "Arguments:"), *_entries(text, "Options:")]
     table = ["| argument or option | meaning |", "|---|---|", *(_row(*row) for row in rows)]
-    parts = [f"## tpsctl {name}", description, f"```\n{usage.removeprefix('Usage: ')}\n```", "\n".join(table)]
+    parts = [f"## tpsctl {name}", description, f"```\n{re.sub('[{}]', '', usage.removeprefix('Usage: '))}\n```", "\n".join(table)]
     _, _, example = text.partition("Example: ")
     return "\n\n".join([*parts, *([f"```\n{' '.join(example.split())}\n```"] if example else [])])
 
@@ -72,5 +73,5 @@ def _entries(text: str, title: str) -> list[tuple[str, str]]:
 
 
 def _row(typed: str, meaning: str) -> str:
-    cells = (f"`{typed}`", " ".join(meaning.split()))
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    cells = (f"`{typed}`", " ".join(meaning.split()).replace("|", "\\|"))  # between backticks a | needs no escape
+    return "| " + " | ".join(cells) + " |"
