@@ -85,14 +85,14 @@ def draw_path(found: dict[str, Any]) -> None:
     shown += [int(np.abs(place - (1 + place[top]) / 2).argmin()), len(energy) - 1]
     figure = plt.figure(figsize=(8.2, 5.0))
     grid = figure.add_gridspec(
-        2, 5, height_ratios=(1, 1.15), hspace=0.16, wspace=0, left=0.085, right=0.985, top=0.99, bottom=0.125
+        2, 5, height_ratios=(1, 1.15), hspace=0.22, wspace=0, left=0.085, right=0.985, top=0.99, bottom=0.125
     )
     x = oriented(found["x"], found["topology"])
     names = {0: "A: C7eq", top: "top", len(energy) - 1: "B: C7ax"}
     for column, image in enumerate(shown):
         axes = figure.add_subplot(grid[0, column])
         draw_molecule(axes, x[image], found["topology"], x)
-        axes.set_title(names.get(image, f"image {image}"), fontsize=10, y=-0.06, color=INK)
+        axes.set_title(names.get(image, f"image {image}"), fontsize=10, y=-0.16, color=INK)
     axes = figure.add_subplot(grid[1, :])
     axes.axhline(SADDLE_KJ_PER_MOL, color=RED, linewidth=1, linestyle=(0, (5, 4)))
     axes.text(

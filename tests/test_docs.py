@@ -55,8 +55,10 @@ def test_every_command_is_in_the_readme(command):
 def test_commands_and_options_on_a_page_exist(page):
     for (command, *rest), _ in commands_on(page):
         assert command in COMMANDS, f"{page}: tpsctl {command}"
+        if command == "submit":
+            continue  # its words are parsed where the command is complete
         text = CliRunner().invoke(cli.app, [command, "--help"]).output
-        for option in re.findall(r"--[a-z-]+", " ".join(rest).partition(" --command ")[0]):
+        for option in re.findall(r"--[a-z-]+", " ".join(rest)):
             assert option in text, f"{page}: tpsctl {command} {option}"
 
 
