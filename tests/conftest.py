@@ -20,14 +20,14 @@ try:
 except ModuleNotFoundError:  # `make pythons` runs what needs no torch, without it
     torch = None
 
-    class _SkipWithoutTorch:
-        """Skips the test, or the module, that tries to import torch."""
+    class _Skip:
+        """Skips the test, or the module, that tries to import a large package which is missing."""
 
         def find_spec(self, name, path=None, target=None):
-            if name == "torch":
-                pytest.skip("needs torch", allow_module_level=True)
+            if name in ("torch", "openmm", "mdtraj", "matplotlib"):
+                pytest.skip(f"needs {name}", allow_module_level=True)
 
-    sys.meta_path.insert(0, _SkipWithoutTorch())
+    sys.meta_path.append(_Skip())  # the last to be asked, after all that could find it
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's background job starts with it ignored
 if torch is not None:
