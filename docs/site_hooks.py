@@ -54,7 +54,12 @@ def _command(name: str) -> str:
     usage, description, *_ = (" ".join(part.split()) for part in text.strip().split("\n\n"))
     rows = [*_entries(text, "Arguments:"), *_entries(text, "Options:")]
     table = ["| argument or option | meaning |", "|---|---|", *(_row(*row) for row in rows)]
-    parts = [f"## tpsctl {name}", description, f"```\n{re.sub('[{}]', '', usage.removeprefix('Usage: '))}\n```", "\n".join(table)]
+    parts = [
+        f"## tpsctl {name}",
+        description,
+        f"```\n{re.sub('[{}]', '', usage.removeprefix('Usage: '))}\n```",
+        "\n".join(table),
+    ]
     _, _, example = text.partition("Example: ")
     return "\n\n".join([*parts, *([f"```\n{' '.join(example.split())}\n```"] if example else [])])
 
