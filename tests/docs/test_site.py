@@ -105,6 +105,13 @@ def test_the_reference_of_commands_reads_help_that_is_wrapped(root):
     assert hooks.on_page_markdown("nothing to do") == "nothing to do"
 
 
+def test_included_files_are_there(site):
+    assert "TruncatedAction(prior.at(" in re.sub(
+        r"<[^>]+>", "", (site / "api" / "index.html").read_text(encoding="utf-8")
+    )
+    assert "rule gather" in re.sub(r"<[^>]+>", "", (site / "schedulers.html").read_text(encoding="utf-8"))
+
+
 def test_figures_are_small(root):
     for figure in Path(root, "docs", "figures").iterdir():
         assert figure.stat().st_size < 200_000, figure
