@@ -1,7 +1,11 @@
 # make sample     install, then find transition paths of alanine dipeptide with the embedded prior
 # make test       install, then run the tests
 # make faults     install, then run the whole fault campaign: kills, full disks, preemption, time limits (an hour)
-# make check      what CI runs: lint, format, types, tests
+# make docs       render the documentation into site/
+# make check      what CI runs: lint, format, types, tests, documentation, other Pythons
+# make pythons    what needs no PyTorch, under every other Python that is declared and installed
+# make figures    draw the pictures of the documentation anew, from runs of their own (two minutes)
+# make news       show the entries of the changelog that wait for a release
 # make bench      step, time to action, energies, start-up, growth: all CPU benchmarks, 10 minutes
 # make bench-paths   more: batches and threads; the published protocol in full; paths beside NEB, the force field and a flat model
 # make bench-gpu  one optimization step of the published networks on a CUDA GPU
@@ -18,7 +22,8 @@ PIP_INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-chec
 
 FAST_FOLDERS = chignolin trp_cage bba villin protein_g
 
-.PHONY: help sample test faults lint format check bench bench-gpu bench-paths reproduce-alanine reproduce-mueller-brown clean
+.PHONY: help sample test faults lint format docs check pythons figures news
+.PHONY: bench bench-gpu bench-paths reproduce-alanine reproduce-mueller-brown clean
 .PHONY: $(FAST_FOLDERS:%=reproduce-%)
 .DEFAULT_GOAL := help
 
@@ -43,7 +48,20 @@ format: .venv/installed-dev
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
-check: lint test
+docs: .venv/installed-dev
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
+	@echo "site/index.html"
+
+check: lint test pythons
+
+pythons: .venv/installed-dev
+	.venv/bin/python .ci/pythons.py
+
+figures: .venv/installed-dev
+	.venv/bin/python docs/figures.py
+
+news: .venv/installed-dev
+	.venv/bin/towncrier build --draft --version next
 
 bench: .venv/installed-dev
 	.venv/bin/python -m benchmarks.network_step
@@ -76,7 +94,7 @@ $(FAST_FOLDERS:%=reproduce-%): reproduce-%: .venv/installed
 	.venv/bin/tpsctl sample recipes/fast_folders/$*_flow.yaml
 
 clean:
-	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv build dist site .mypy_cache .pytest_cache .ruff_cache
 
 .venv/installed: pyproject.toml hatch_build.py tpsctl/networks/graph_transformer/attend.c
 	$(PYTHON) -m venv .venv

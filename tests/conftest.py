@@ -4,6 +4,7 @@ import os
 import shlex
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,23 @@ NUMERICS = [
 ]
 install_import_hook(NUMERICS, "beartype.beartype")  # before the first import of these modules
 
-import torch  # noqa: E402
+try:
+    import torch
+except ModuleNotFoundError:  # `make pythons` runs what needs no torch, without it
+    torch = None
+
+    class _Skip:
+        """Skips the test, or the module, that tries to import a large package which is missing."""
+
+        def find_spec(self, name, path=None, target=None):
+            if name in ("torch", "openmm", "mdtraj", "matplotlib"):
+                pytest.skip(f"needs {name}", allow_module_level=True)
+
+    sys.meta_path.append(_Skip())  # the last to be asked, after all that could find it
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's background job starts with it ignored
-torch.set_num_threads(1)  # the tensors of tests are small: more threads only wait for one another
+if torch is not None:
+    torch.set_num_threads(1)  # the tensors of tests are small: more threads only wait for one another
 
 
 def pytest_addoption(parser):
@@ -27,6 +41,9 @@ def pytest_addoption(parser):
 @pytest.fixture(autouse=True)
 def _float64_and_seed():
     """float64 and one fixed seed for every test."""
+    if torch is None:
+        yield
+        return
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     torch.manual_seed(0)

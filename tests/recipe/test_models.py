@@ -71,7 +71,8 @@ def test_schema_file_is_up_to_date(kind, golden):
 @pytest.mark.parametrize("kind", MODELS)
 def test_reference_in_the_docs_is_up_to_date(kind, golden):
     note = "<!-- Written by `pytest --update-golden` from the recipe models; do not edit. -->"
-    head = f"{note}\n\n# Recipe of `tpsctl {kind}`\n\n"
+    command, _, potential = kind.partition("_")
+    head = f"{note}\n\n# Recipe of `tpsctl {command}`{', for model potentials' if potential else ''}\n\n"
     golden(ROOT / "docs" / "recipe" / f"{kind}.md", head + reference(MODELS[kind]))
 
 
