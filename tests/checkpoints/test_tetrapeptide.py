@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tpsctl.checkpoints.layouts.tetrapeptide import place_names, tetrapeptide_beads
+from tpsctl.networks.graph_transformer.tetrapeptide import place_names, tetrapeptide_beads
 from tpsctl.errors import PriorError
 from tpsctl.molecule.topology import Atom, Topology
 

@@ -19,31 +19,43 @@ import torch
 from torch import Tensor
 
 from tpsctl.checkpoints import archive, pickles
+from tpsctl.checkpoints.architectures import ARCHITECTURES
+from tpsctl.checkpoints.build import build
 from tpsctl.checkpoints.layouts.two_for_one import arguments_name
-from tpsctl.checkpoints.model import Model, build
-from tpsctl.checkpoints.native import read_card
+from tpsctl.checkpoints.model import Model, ModelDescription
 from tpsctl.checkpoints.source import find_checkpoint
 from tpsctl.errors import PriorError
-from tpsctl.molecule.geometry import center
-from tpsctl.prior.base import Prior
-from tpsctl.prior.generative import GenerativePrior
-from tpsctl.prior.published import PublishedPrior
+from tpsctl.prior.network import NetworkPrior
 from tpsctl.score.base import Score
 
 _TIMES = (0.02, 0.5)
 _COUNT = 8
 
 
-def describe(path: Path, model: Model | None, prior: Prior) -> dict[str, Any]:
-    """Facts about a checkpoint, as JSON values; `model` is None for one that tpsctl has trained."""
-    return _native_facts(path, prior) if model is None else _published_facts(path, model, prior)
+def describe(path: Path, model: Model, prior: NetworkPrior) -> dict[str, Any]:
+    """Facts about a checkpoint, as JSON values."""
+    about = model.description
+    widths = {f"{t:g}": round(prior.sigma_nm(t), 6) for t in (0.01, 0.02, 0.05, 0.1)}
+    facts = {
+        "layout": about.layout,
+        "kind": about.kind,
+        "network": {"name": about.network, **about.sizes},
+        "parameters": sum(parameter.numel() for parameter in prior.field.network.parameters()),
+        "beads": prior.n_beads,
+        "schedule": {**prior.schedule.to_dict(), "noise_nm_at_t": widths, **_clock(about)},
+        "temperature_k": about.temperature_k,
+        "conservative": prior.conservative,
+        "sha256": about.provenance.get("sha256") if path.suffix != ".safetensors" else _sha256(path),
+    }
+    return facts | ARCHITECTURES[about.network].facts(about)
 
 
 def fixed_scores(model: Model) -> Tensor:
-    """Scores of a published model in float32 at fixed positions and times, to compare two files."""
+    """Scores of a model at fixed positions and times, to compare two files; float64 if its weights are, or float32."""
     prior = build(model)
-    shape = (_COUNT, prior.n_beads, prior.n_dims)
-    x = prior.from_network(torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32))
+    generator = torch.Generator().manual_seed(0)
+    y = torch.randn(_COUNT, prior.n_beads, prior.n_dims, generator=generator, dtype=torch.float32)
+    x = prior.units.from_network(y.to(prior.field.like))
     return torch.cat([prior.at(t)(x) for t in (*_TIMES, 0.9)])
 
 
@@ -63,10 +75,10 @@ def dangerous_names(path: Path) -> list[str]:
     return [ascii(name)[1:-1] for name in found]
 
 
-def self_test(prior: Prior) -> list[dict[str, Any]]:
+def self_test(prior: NetworkPrior) -> list[dict[str, Any]]:
     """The checks of the module docstring: what was measured, the limit, and whether it holds."""
     prior, generator = prior.to(device="cpu", dtype=torch.float64), torch.Generator().manual_seed(0)
-    x = _positions(prior, generator)
+    x = prior.sampler.trial_positions(_COUNT, generator)
     scores = {t: prior.at(t)(x) for t in _TIMES}
     finite = all(bool(score.isfinite().all()) for score in scores.values())
     tests = [_verdict("finite score", float(finite), "1", finite, f"{_COUNT} configurations, t = 0.02 and 0.5")]
@@ -83,45 +95,22 @@ def _translation(score: Score, x: Tensor, before: Tensor) -> dict[str, Any]:
     return _verdict("change of the score when moved by 1 nm", change, "< 1e-8", change < 1e-8, "relative, float64")
 
 
-def _slope(prior: Prior, x: Tensor, score: Tensor, generator: torch.Generator) -> dict[str, Any] | None:
+def _slope(prior: NetworkPrior, x: Tensor, score: Tensor, generator: torch.Generator) -> dict[str, Any] | None:
     """Central difference of the energy along a random line against the score."""
     direction = torch.randn(x.shape, generator=generator, dtype=x.dtype)
-    ahead, behind = (_log_density(prior, x + h * direction, _TIMES[1]) for h in (1e-6, -1e-6))
+    ahead, behind = (prior.output.log_density(x + h * direction, _TIMES[1]) for h in (1e-6, -1e-6))
     if ahead is None or behind is None:
         return None
     error = _relative((ahead - behind) / 2e-6, (score * direction).sum((1, 2)))
     return _verdict("score against the slope of the energy", error, "< 1e-4", error < 1e-4, "relative, t = 0.5")
 
 
-def _noise_scale(prior: Prior, generator: torch.Generator) -> dict[str, Any]:
+def _noise_scale(prior: NetworkPrior, generator: torch.Generator) -> dict[str, Any]:
     """Regression of the noise seen in pure noise on that noise: 1 for a trained model."""
     x = torch.randn(_COUNT, prior.n_beads, prior.n_dims, generator=generator, dtype=torch.float64)
-    if isinstance(prior, PublishedPrior):
-        y = prior.field.gauge(x)
-        # a flow at t = 1 moves by data minus noise, whatever is left of the data by then
-        found = prior.noise_estimate(y, 1.0) if prior.kind == "diffusion" else -prior.field(y, 0.0)
-    else:
-        assert isinstance(prior, GenerativePrior)
-        y, width = center(x), prior.largest_width_nm  # where the schedule ends, a flow's noise has no finite width
-        found = -width * prior.score_at_width(width * y, width).detach()
+    y, found = prior.field.gauge(x), prior.output.noise_in_noise(x)
     ratio = float((found * y).sum() / y.square().sum())
     return _verdict("noise seen in pure noise", ratio, "0.8 to 1.2", 0.8 < ratio < 1.2, "regression, most noise")
-
-
-def _log_density(prior: Prior, x: Tensor, t: float) -> Tensor | None:
-    """log p_t(x) up to a constant, where the network has an energy."""
-    if isinstance(prior, PublishedPrior):
-        return prior.log_density(x, t)
-    assert isinstance(prior, GenerativePrior)
-    return -prior.network(x, torch.full((len(x),), prior.sigma_nm(t), dtype=x.dtype)).detach()
-
-
-def _positions(prior: Prior, generator: torch.Generator) -> Tensor:
-    """Configurations of about the right size: noise as wide as the data for networks that are scaled by it."""
-    if isinstance(prior, PublishedPrior):
-        shape = (_COUNT, prior.n_beads, prior.n_dims)
-        return prior.from_network(torch.randn(shape, generator=generator, dtype=torch.float64))
-    return prior.sample(_COUNT, generator, steps=50).double()
 
 
 def _relative(found: Tensor, expected: Tensor) -> float:
@@ -132,57 +121,8 @@ def _verdict(check: str, value: float, expected: str, passed: bool, how: str) ->
     return {"check": check, "value": value, "expected": expected, "passed": passed, "how": how}
 
 
-def _published_facts(path: Path, model: Model, prior: Prior) -> dict[str, Any]:
-    about = model.description
-    return {
-        "layout": about.layout,
-        "kind": about.kind,
-        "network": {"name": about.network, **about.sizes},
-        "parameters": model.parameters,
-        "beads": prior.n_beads,
-        "schedule": {**_schedule(prior), "published_clock": about.clock},
-        "network_unit_nm": list(about.scale_nm),
-        "origin_nm": list(about.offset_nm),
-        "temperature_k": about.temperature_k,
-        "conservative": prior.conservative,
-        "sha256": about.provenance.get("sha256") if path.suffix != ".safetensors" else _sha256(path),
-        "provenance": about.provenance,
-        "notes": list(about.notes),
-    }
-
-
-def _native_facts(path: Path, prior: Prior) -> dict[str, Any]:
-    card = read_card(path)
-    assert isinstance(prior, GenerativePrior)
-    used = (
-        "format_version",
-        "kind",
-        "network",
-        "schedule",
-        "temperature_k",
-        "conservative",
-        "atoms",
-        "bonds",
-        "sha256",
-    )
-    return {
-        "layout": "native",
-        "kind": prior.kind,
-        "network": card["network"],
-        "parameters": sum(p.numel() for p in prior.network.parameters()),
-        "beads": prior.n_beads,
-        "schedule": _schedule(prior),
-        "temperature_k": prior.temperature_k,
-        "conservative": prior.conservative,
-        "sha256": _sha256(path),
-        "card": {key: value for key, value in card.items() if key not in used},
-    }
-
-
-def _schedule(prior: Prior) -> dict[str, Any]:
-    assert isinstance(prior, PublishedPrior | GenerativePrior)
-    widths = {f"{t:g}": round(prior.sigma_nm(t), 6) for t in (0.01, 0.02, 0.05, 0.1)}
-    return {**prior.schedule.to_dict(), "noise_nm_at_t": widths}
+def _clock(about: ModelDescription) -> dict[str, str]:
+    return {"published_clock": about.clock} if about.clock else {}
 
 
 def _sha256(path: Path) -> str:

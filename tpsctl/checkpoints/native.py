@@ -1,9 +1,9 @@
 """Native checkpoints: one .safetensors file with a model card, nothing in it that could run.
 
-Tensors are the network's parameters and tables; the metadata entry "tpsctl" is a JSON object: format
-version, kind, network and sizes, schedule (nm), temperature (K), atoms and bonds, whether the score is
-conservative, smallest noise width (nm), training data and settings, licence, metrics, and the SHA-256 of
-the card and all tensors, which finds damage that still parses.
+Tensors are the network's parameters and tables. The model card is the metadata entry "tpsctl", a JSON object: format
+version, kind, network and sizes, temperature (K), what else the network needs to be known (see `architectures`: atoms
+and bonds, schedule, length unit), where it comes from, licence, metrics, and the SHA-256 of the card and all tensors,
+which finds damage that still parses.
 
 A card is believed only as far as the tensors bear it out, before anything is built from it, so a
 hostile one can neither exhaust memory nor hang.
@@ -11,67 +11,53 @@ hostile one can neither exhaust memory nor hang.
 
 import hashlib
 import json
-import math
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from tpsctl.checkpoints.architectures import ARCHITECTURES, KINDS, Architecture
+from tpsctl.checkpoints.model import Model
 from tpsctl.errors import PriorError
-from tpsctl.molecule.topology import Atom, Topology
-from tpsctl.networks.internal_energy.network import InternalEnergy, InternalEnergySizes
-from tpsctl.prior.generative import KINDS, GenerativePrior
-from tpsctl.score.schedule import NoiseSchedule, schedule_from_dict
 
 FORMAT_VERSION = 1
 _METADATA_KEY = "tpsctl"
-_NETWORK = "internal_energy"
-_MOST_BONDS = 12
-"""Of one atom or bead."""
+_TABLE_PREFIX = "noise_table."
 
 
-def save_checkpoint(path: Path, prior: GenerativePrior, sizes: InternalEnergySizes, card: dict[str, Any]) -> None:
-    """Write a checkpoint atomically.
+def save_model(path: Path, model: Model) -> None:
+    """Write a model as a native checkpoint, atomically; a file that is there is replaced."""
+    architecture = ARCHITECTURES[model.description.network]
+    tensors = {architecture.prefix + name: tensor for name, tensor in model.weights.items()}
+    tensors |= {_TABLE_PREFIX + name: tensor for name, tensor in model.tables.items()}
+    _write(path, architecture.card(model.description), tensors)
 
-    Args:
-        path: Target, overwritten if it exists.
-        prior: What to save; parameters are stored as float32.
-        sizes: Shapes of its network.
-        card: Free part of the model card: training, data, licence, metrics (JSON values).
+
+def load_model(path: Path) -> Model:
+    """The model in a native checkpoint.
+
+    Raises:
+        PriorError: The file or its card is unusable or damaged, or tensors are not finite.
     """
-    topology = prior.topology
-    assert topology is not None
-    header = {
-        "kind": prior.kind,
-        "network": {"name": _NETWORK, **sizes.to_dict()},
-        "schedule": prior.schedule.to_dict(),
-        "length_unit": "nm",
-        "temperature_k": prior.temperature_k,
-        "smallest_width_nm": prior.smallest_width_nm,
-        "conservative": prior.conservative,
-        "atoms": [[a.name, a.element, a.residue_name, a.residue_id, a.chain_id, a.mass_amu] for a in topology.atoms],
-        "bonds": [list(bond) for bond in topology.bonds],
-        **card,
+    card = read_card(path)
+    try:
+        architecture = _architecture(card)
+        about = architecture.description(card)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise PriorError(f"{path}: its model card is incomplete or damaged ({error!r}).") from None
+    except PriorError as error:
+        raise PriorError(f"{path}: {error}") from None
+    tensors = _read_tensors(path, card)
+    tables = {k.removeprefix(_TABLE_PREFIX): v for k, v in tensors.items() if k.startswith(_TABLE_PREFIX)}
+    prefix = architecture.prefix
+    weights = {
+        k.removeprefix(prefix): v
+        for k, v in tensors.items()
+        if k.startswith(prefix) and not k.startswith(_TABLE_PREFIX)
     }
-    write_native(path, header, {k: v.detach().cpu().float() for k, v in prior.network.state_dict().items()})
-
-
-def write_native(path: Path, card: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-    """Write tensors under a card, with the SHA-256 of both, atomically."""
-    from safetensors.torch import save
-
-    header = json.loads(json.dumps({"format_version": FORMAT_VERSION, **card}))  # as it will be read
-    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    header["sha256"] = _digest(header, tensors)
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "wb") as file:
-        file.write(save(tensors, metadata={_METADATA_KEY: json.dumps(header)}))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    return Model(about, weights, tables)
 
 
 def read_card(path: Path) -> dict[str, Any]:
@@ -101,37 +87,22 @@ def read_card(path: Path) -> dict[str, Any]:
     return card
 
 
-def load_checkpoint(path: Path) -> GenerativePrior:
-    """Prior of a native checkpoint, on the CPU.
+def _write(path: Path, card: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Write tensors under a card, with the SHA-256 of both, atomically."""
+    from safetensors.torch import save
 
-    Raises:
-        PriorError: The file or its card is unusable or damaged, tensors are missing, do not fit or are not finite.
-    """
-    card = read_card(path)
-    try:
-        described = _read_description(card)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise PriorError(f"{path}: its model card is incomplete or damaged ({error!r}).") from error
-    except PriorError as error:
-        raise PriorError(f"{path}: {error}") from None
-    tensors = read_tensors(path, card)
-    _require_shapes(path, described, tensors)
-    try:
-        network = InternalEnergy(described.topology, described.sizes)
-        network.load_state_dict(tensors)
-    except (RuntimeError, IndexError) as error:
-        raise PriorError(f"{path}: tensors do not fit the model card ({error}).") from error
-    return GenerativePrior(
-        described.kind,
-        network,
-        described.schedule,
-        described.topology,
-        described.temperature_k,
-        described.smallest_width_nm,
-    )
+    header = json.loads(json.dumps({"format_version": FORMAT_VERSION, **card}))  # as it will be read
+    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    header["sha256"] = _digest(header, tensors)
+    temporary = path.with_name(path.name + ".tmp")
+    with open(temporary, "wb") as file:
+        file.write(save(tensors, metadata={_METADATA_KEY: json.dumps(header)}))
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
 
 
-def read_tensors(path: Path, card: dict[str, Any]) -> dict[str, Tensor]:
+def _read_tensors(path: Path, card: dict[str, Any]) -> dict[str, Tensor]:
     """The tensors of a native checkpoint, undamaged and finite.
 
     Raises:
@@ -152,59 +123,11 @@ def read_tensors(path: Path, card: dict[str, Any]) -> dict[str, Tensor]:
     return tensors
 
 
-@dataclass(frozen=True)
-class _Description:
-    """What a card says about the prior."""
-
-    kind: str
-    sizes: InternalEnergySizes
-    schedule: NoiseSchedule
-    topology: Topology
-    temperature_k: float
-    smallest_width_nm: float
-
-
-def _read_description(card: dict[str, Any]) -> _Description:
+def _architecture(card: dict[str, Any]) -> Architecture:
     kind, name = card["kind"], card["network"]["name"]
-    if kind not in KINDS or name != _NETWORK:
-        raise PriorError(f"kind {kind!r} with network {name!r}; this tpsctl knows {KINDS} with {_NETWORK!r}.")
-    sizes = {k: int(v) for k, v in card["network"].items() if k != "name"}
-    atoms = tuple(Atom(str(n), str(e), str(r), int(i), str(c), float(m)) for n, e, r, i, c, m in card["atoms"])
-    bonds = tuple((int(i), int(j)) for i, j in card["bonds"])
-    described = _Description(
-        kind=kind,
-        sizes=InternalEnergySizes(**sizes),
-        schedule=schedule_from_dict(card["schedule"]),
-        topology=Topology(atoms, bonds),
-        temperature_k=float(card["temperature_k"]),
-        smallest_width_nm=float(card["smallest_width_nm"]),
-    )
-    masses = [atom.mass_amu for atom in atoms]
-    positive = (described.temperature_k, described.smallest_width_nm, *masses, *sizes.values())
-    if not all(math.isfinite(value) and value > 0 for value in positive):
-        raise ValueError("a size, mass, temperature or width is not a finite number > 0")
-    if sizes["levels"] < 2:
-        raise ValueError("fewer than 2 levels")
-    if len(atoms) < 4 or not all(0 <= i < j < len(atoms) for i, j in bonds) or len(set(bonds)) < len(bonds):
-        raise ValueError("bonds are no sorted pairs of at least 4 atoms")
-    if max(len(around) for around in described.topology.neighbors) > _MOST_BONDS:
-        raise ValueError(f"an atom has more than {_MOST_BONDS} bonds")
-    return described
-
-
-def _require_shapes(path: Path, described: _Description, tensors: dict[str, Tensor]) -> None:
-    """Refuse sizes that the tensors do not have, before memory is taken for them."""
-    sizes, n_atoms = described.sizes, described.topology.n_atoms
-    empty = torch.empty(0, 0)
-    table, output = tensors.get("mean", empty), tensors.get("net.output.weight", empty)
-    layers = sum(name.startswith("net.layers.") and name.endswith(".weight") for name in tensors)
-    found = (*table.shape[:1], *output.shape, layers)
-    stated = (sizes.levels, sizes.hidden, sizes.embedding, sizes.layers)
-    if found != stated or table.dim() != 2 or table.shape[1] < n_atoms * (n_atoms - 1) // 2:
-        raise PriorError(
-            f"{path}: tensors do not fit the model card: levels, hidden, embedding, layers are {stated} in the card "
-            f"and {found} in the tensors, for {n_atoms} atoms."
-        )
+    if kind not in KINDS or name not in ARCHITECTURES:
+        raise PriorError(f"kind {kind!r} with network {name!r}; this tpsctl knows {KINDS} with {tuple(ARCHITECTURES)}.")
+    return ARCHITECTURES[name]
 
 
 def _digest(card: dict[str, Any], tensors: dict[str, Tensor]) -> str:

@@ -40,21 +40,21 @@ class GaussianPrior(Prior):
         return AutogradScore(lambda x: -(x - self._mean.to(x)) / variance)
 
     def sigma_nm(self, t: float) -> float:
-        return float(self._schedule.relative_sigma(torch.tensor(t, dtype=torch.float64)))
+        return self._schedule.width(t)
 
     @property
     def generative(self) -> bool:
         return True
 
     def noise(self, x: Tensor, t: float, generator: torch.Generator) -> Tensor:
-        alpha, sigma = self._coefficients(t)
+        alpha, sigma = self._schedule.coefficients(t)
         return alpha * x + sigma * torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x)
 
     def denoise(
         self, x_t: Tensor, t: float, generator: torch.Generator, *, steps: int = 100, shared_noise: bool = False
     ) -> Tensor:
         """A draw from p(x_0 | x_t), in one exact step: it is Gaussian."""
-        alpha, sigma = self._coefficients(t)
+        alpha, sigma = self._schedule.coefficients(t)
         precision = 1 / self._std_nm**2 + alpha**2 / sigma**2 if sigma > 0 else float("inf")
         if precision == float("inf"):
             return x_t / alpha
@@ -66,7 +66,3 @@ class GaussianPrior(Prior):
         """Exact samples."""
         noise = torch.randn(count, 1, self.n_dims, generator=generator, dtype=torch.float64)
         return self._mean + self._std_nm * noise
-
-    def _coefficients(self, t: float) -> tuple[float, float]:
-        time = torch.tensor(t, dtype=torch.float64)
-        return float(self._schedule.alpha(time)), float(self._schedule.sigma(time))

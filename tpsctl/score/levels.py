@@ -11,7 +11,6 @@ Source: Ho et al., arXiv:2006.11239, eqs. 4 to 7; Nichol and Dhariwal, arXiv:210
 """
 
 import math
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -53,38 +52,47 @@ def cosine_tables(levels: int, *, offset: float = 0.008, dtype: torch.dtype = to
     }
 
 
-@dataclass(frozen=True, eq=False)
 class Levels(NoiseSchedule):
     """The schedule of a checkpoint's tables, in units of its network.
 
+    Args:
+        tables: `TABLES`; sqrt(ac_i) falls and sqrt(1 - ac_i) rises with the level.
+
     Attributes:
-        alphas: sqrt(ac_i), falling, float64.
-        sigmas: sqrt(1 - ac_i), rising, float64.
+        tables: The same in float64.
+
+    Raises:
+        PriorError: The noise does not rise from level to level.
     """
 
-    alphas: Float[Tensor, " level"]
-    sigmas: Float[Tensor, " level"]
     name: ClassVar[str] = "levels"
 
-    def __post_init__(self) -> None:
-        rising = (self.sigmas / self.alphas).diff() > 0
-        if not (len(self.alphas) == len(self.sigmas) >= 2 and bool(rising.all()) and float(self.sigmas[0]) > 0):
+    def __init__(self, tables: dict[str, Tensor]) -> None:
+        self.tables = {name: table.double() for name, table in tables.items()}
+        self._alphas: Float[Tensor, " level"] = self.tables["sqrt_alphas_cumprod"]
+        self._sigmas: Float[Tensor, " level"] = self.tables["sqrt_one_minus_alphas_cumprod"]
+        rising = (self._sigmas / self._alphas).diff() > 0
+        if not (len(self._alphas) == len(self._sigmas) >= 2 and bool(rising.all()) and float(self._sigmas[0]) > 0):
             raise PriorError("noise tables: expected noise that rises from level to level. The checkpoint is damaged.")
 
+    def __len__(self) -> int:
+        """Number of levels."""
+        return len(self._alphas)
+
     def alpha(self, t: Tensor) -> Tensor:
-        return self._interpolate(self.alphas, t)[0]
+        return self._interpolate(self._alphas, t)[0]
 
     def sigma(self, t: Tensor) -> Tensor:
-        return self._interpolate(self.sigmas, t)[0]
+        return self._interpolate(self._sigmas, t)[0]
 
     def alpha_dot(self, t: Tensor) -> Tensor:
-        return self._interpolate(self.alphas, t)[1]
+        return self._interpolate(self._alphas, t)[1]
 
     def sigma_dot(self, t: Tensor) -> Tensor:
-        return self._interpolate(self.sigmas, t)[1]
+        return self._interpolate(self._sigmas, t)[1]
 
     def time_of(self, relative_sigma: Tensor) -> Tensor:
-        alphas, sigmas = self.alphas.to(relative_sigma), self.sigmas.to(relative_sigma)
+        alphas, sigmas = self._alphas.to(relative_sigma), self._sigmas.to(relative_sigma)
         low = (torch.searchsorted(sigmas / alphas, relative_sigma.contiguous()) - 1).clamp(0, len(alphas) - 2)
         # sigma - r alpha is linear between two levels, and zero at the place looked for
         before = sigmas[low] - relative_sigma * alphas[low]
@@ -92,7 +100,7 @@ class Levels(NoiseSchedule):
         return (low + (before / (before - after)).clamp(0, 1)) / len(alphas)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"name": self.name, "levels": len(self.alphas)}
+        return {"name": self.name, "levels": len(self._alphas)}
 
     def _interpolate(self, table: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """Value and slope (per unit t) at t; exactly the table's entry at t = i/levels."""

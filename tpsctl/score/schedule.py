@@ -1,4 +1,4 @@
-"""Noise schedules and every conversion between score, noise, clean estimate and velocity.
+"""Noise schedules: how much noise a diffusion time means.
 
 A schedule is the Gaussian path from data (t = 0) to noise (t = 1)
 
@@ -6,11 +6,6 @@ A schedule is the Gaussian path from data (t = 0) to noise (t = 1)
 
 in the length unit of its owner (nm for native checkpoints). Of any x_t only y = x_t / alpha and the
 relative noise sigma_y = sigma / alpha matter: y is data plus noise of that width, whatever the schedule.
-
-    score = -eps_hat / sigma                        x_0_hat = (x_t - sigma eps_hat) / alpha
-    u = alpha' x_0_hat + sigma' eps_hat             eps_hat = (alpha u - alpha' x_t) / (alpha sigma' - alpha' sigma)
-
-u is the velocity of the probability flow dx/dt = u, written for increasing t (towards noise).
 
 Source: Song et al., arXiv:2011.13456 (variance exploding and preserving); Nichol and Dhariwal,
 arXiv:2102.09672, eq. 17 (cosine); Lipman et al., arXiv:2210.02747 (flow matching).
@@ -61,6 +56,15 @@ class NoiseSchedule(ABC):
     def relative_sigma(self, t: Tensor) -> Tensor:
         """sigma / alpha: width of the noise on y = x_t / alpha."""
         return self.sigma(t) / self.alpha(t)
+
+    def coefficients(self, t: float) -> tuple[float, float]:
+        """alpha and sigma at one time."""
+        time = torch.tensor(t, dtype=torch.float64)
+        return float(self.alpha(time)), float(self.sigma(time))
+
+    def width(self, t: float) -> float:
+        """`relative_sigma` at one time; infinite where no data are left."""
+        return float(self.relative_sigma(torch.tensor(t, dtype=torch.float64)))
 
     def to_dict(self) -> dict[str, Any]:
         """Name and parameters, for a checkpoint's metadata."""
@@ -186,36 +190,3 @@ def schedule_from_dict(fields: dict[str, Any]) -> NoiseSchedule:
         return _SCHEDULES[name](**values)
     except TypeError as error:
         raise PriorError(f"schedule {name}: {error}.") from None
-
-
-def score_from_noise(noise: Tensor, sigma: Tensor) -> Tensor:
-    """score = -eps_hat / sigma."""
-    return -noise / sigma
-
-
-def noise_from_score(score: Tensor, sigma: Tensor) -> Tensor:
-    """eps_hat = -sigma score."""
-    return -sigma * score
-
-
-def clean_from_noise(x_t: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-    """x_0_hat = (x_t - sigma eps_hat) / alpha."""
-    return (x_t - sigma * noise) / alpha
-
-
-def noise_from_clean(x_t: Tensor, clean: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-    """eps_hat = (x_t - alpha x_0_hat) / sigma."""
-    return (x_t - alpha * clean) / sigma
-
-
-def velocity_from_noise(x_t: Tensor, noise: Tensor, schedule: NoiseSchedule, t: Tensor) -> Tensor:
-    """u = alpha' x_0_hat + sigma' eps_hat."""
-    clean = clean_from_noise(x_t, noise, schedule.alpha(t), schedule.sigma(t))
-    return schedule.alpha_dot(t) * clean + schedule.sigma_dot(t) * noise
-
-
-def noise_from_velocity(x_t: Tensor, velocity: Tensor, schedule: NoiseSchedule, t: Tensor) -> Tensor:
-    """eps_hat = (alpha u - alpha' x_t) / (alpha sigma' - alpha' sigma)."""
-    alpha, alpha_dot = schedule.alpha(t), schedule.alpha_dot(t)
-    determinant = alpha * schedule.sigma_dot(t) - alpha_dot * schedule.sigma(t)
-    return (alpha * velocity - alpha_dot * x_t) / determinant

@@ -3,21 +3,23 @@
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
+from tpsctl.checkpoints.build import build_from
 from tpsctl.checkpoints.inspect import dangerous_names, describe, fixed_scores, self_test
 from tpsctl.checkpoints.layouts import plain
-from tpsctl.checkpoints.layouts.recognize import read_published
+from tpsctl.checkpoints.layouts.registry import read_published
 from tpsctl.checkpoints.layouts.two_for_one import arguments_name
-from tpsctl.checkpoints.model import Model, build
-from tpsctl.checkpoints.native import load_checkpoint, read_card
-from tpsctl.checkpoints.native_published import NETWORKS, load_model, save_model
+from tpsctl.checkpoints.model import Model
+from tpsctl.checkpoints.native import load_model, save_model
 from tpsctl.errors import PriorError
 from tpsctl.molecule.topology import Topology
-from tpsctl.prior.base import Prior
+from tpsctl.prior.network import NetworkPrior
 from tpsctl.recipe.checkpoint_description import CheckpointDescription
 from tpsctl.recipe.loader import load_recipe
 
 
-def open_prior(path: Path, topology: Topology | None = None) -> Prior:
+def open_prior(path: Path, topology: Topology | None = None) -> NetworkPrior:
     """The prior in a checkpoint, on the CPU.
 
     Args:
@@ -27,25 +29,19 @@ def open_prior(path: Path, topology: Topology | None = None) -> Prior:
     Raises:
         PriorError: Missing, unsafe, damaged, of no known layout, or not for this molecule.
     """
-    model = read_model(path)
-    return load_checkpoint(path) if model is None else build(model, topology)
+    return build_from(path, read_model(path), topology)
 
 
-def read_model(path: Path) -> Model | None:
-    """The published model in a checkpoint, in its own or the native layout; None for models tpsctl has trained.
+def read_model(path: Path) -> Model:
+    """The model in a checkpoint, native or in a published layout.
 
     Raises:
         PriorError: Missing, unsafe, damaged, or of no known layout.
         RecipeError: A YAML description is wrong.
     """
     if path.suffix in (".yaml", ".yml"):
-        return plain.read(path, _plain_card(load_recipe(path, CheckpointDescription, [])))
-    if path.suffix != ".safetensors":
-        return read_published(path)
-    network = read_card(path).get("network")
-    if isinstance(network, dict) and network.get("name") in NETWORKS:
-        return load_model(path, read_card(path))
-    return None
+        return plain.read(path, _state_dict_description(load_recipe(path, CheckpointDescription, [])))
+    return load_model(path) if path.suffix == ".safetensors" else read_published(path)
 
 
 def files_beside(path: Path) -> list[Path]:
@@ -73,17 +69,18 @@ def inspect(path: Path) -> dict[str, Any]:
     if names:
         return report
     model = read_model(path)
-    prior: Prior = load_checkpoint(path) if model is None else build(model)
+    prior = build_from(path, model)
     report |= describe(path, model, prior)
     tests = self_test(prior)
     return report | {"self_test": tests, "sound": all(test["passed"] for test in tests)}
 
 
 def convert(source: Path, target: Path, *, overwrite: bool = False) -> dict[str, Any]:
-    """Foreign checkpoint to native file, whose scores (float32) are then compared with the source's.
+    """Foreign checkpoint to native file, whose scores are compared with the source's before it is put in place.
 
     Returns:
-        Both files, the number of values compared and how many of them differ (none, or it raises).
+        Both files, the precision of the weights in each (float16 and bfloat16 become float32, which contains them),
+        the number of values compared and how many of them differ (none, or it raises).
 
     Raises:
         PriorError: The source is unusable, the target exists or is misnamed, or the outputs differ.
@@ -92,39 +89,54 @@ def convert(source: Path, target: Path, *, overwrite: bool = False) -> dict[str,
         raise PriorError(f"{target}: a native checkpoint is named *.safetensors.")
     if target.exists() and not overwrite:
         raise PriorError(f"{target}: exists already. Choose another name, or --overwrite.")
-    model = None if source.suffix == ".safetensors" else read_model(source)
-    if model is None:
+    if source.suffix == ".safetensors":
         raise PriorError(f"{source}: is a native file already.")
-    save_model(target, model)
-    again = read_model(target)
-    assert again is not None
-    before, after = fixed_scores(model), fixed_scores(again)
-    differing = int((before != after).sum())
-    if differing:
-        target.unlink()
-        raise PriorError(f"{target}: {differing} of {before.numel()} scores differ from {source}; nothing was kept.")
+    found = read_model(source)
+    model = found.widened()
+    before = _scores(source, model)
+    unchecked = target.with_name(target.name + ".unchecked")
+    try:
+        save_model(unchecked, model)
+        differing = int((before != _scores(unchecked, load_model(unchecked))).sum())
+        if differing:
+            raise PriorError(
+                f"{target}: {differing} of {before.numel()} scores would differ from {source}; nothing was kept."
+            )
+        unchecked.replace(target)
+    finally:
+        unchecked.unlink(missing_ok=True)
     return {
         "source": str(source),
         "target": str(target),
         "layout": model.description.layout,
         "source_sha256": model.description.provenance["sha256"],
+        "source_precision": str(found.precision).removeprefix("torch."),
+        "target_precision": str(model.precision).removeprefix("torch."),
         "scores_compared": before.numel(),
         "scores_differing": differing,
     }
 
 
-def _plain_card(card: CheckpointDescription) -> plain.Card:
-    return plain.Card(
-        weights=card.weights,
-        state_dict=card.state_dict,
-        prefix=card.prefix,
-        kind=card.kind,
-        length_angstrom=_tuple(card.length_angstrom),
-        origin_angstrom=_tuple(card.origin_angstrom),
-        temperature_k=card.temperature_k,
-        levels=card.diffusion_steps,
-        sees=card.graph_transformer.model_dump() if card.graph_transformer else None,
-        perceptron=(card.perceptron.names, card.perceptron.activation) if card.perceptron else None,
+def _scores(path: Path, model: Model) -> Tensor:
+    """`fixed_scores`, with the file named where it cannot be computed."""
+    try:
+        return fixed_scores(model)
+    except PriorError as error:
+        raise PriorError(f"{path}: {error}") from None
+
+
+def _state_dict_description(about: CheckpointDescription) -> plain.StateDictDescription:
+    return plain.StateDictDescription(
+        weights=about.weights,
+        state_dict=about.state_dict,
+        prefix=about.prefix,
+        kind=about.kind,
+        length_angstrom=_tuple(about.length_angstrom),
+        origin_angstrom=_tuple(about.origin_angstrom),
+        temperature_k=about.temperature_k,
+        levels=about.diffusion_steps,
+        sees=about.graph_transformer.model_dump() if about.graph_transformer else None,
+        perceptron=(about.perceptron.names, about.perceptron.activation) if about.perceptron else None,
     )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from torch import Tensor
 
 from tpsctl.checkpoints import archive
-from tpsctl.checkpoints.model import Description, Model
+from tpsctl.checkpoints.model import Model, ModelDescription
 from tpsctl.checkpoints.source import Source
 from tpsctl.errors import PriorError
 from tpsctl.score.levels import cosine_tables
@@ -44,7 +44,7 @@ def read(source: Source) -> Model:
     diffusion = stem == _DIFFUSION
     weights = rename(archive.tensors(source.path, source.content), stem)
     return Model(
-        Description(
+        ModelDescription(
             layout=f"{LAYOUT} {'diffusion' if diffusion else 'flow matching'}",
             kind="diffusion" if diffusion else "flow_matching",
             network="perceptron",

@@ -6,7 +6,7 @@ from typing import Any
 
 from tpsctl.checkpoints import archive
 from tpsctl.checkpoints.layouts import mueller_brown, two_for_one
-from tpsctl.checkpoints.model import Description, Model
+from tpsctl.checkpoints.model import Model, ModelDescription
 from tpsctl.checkpoints.source import open_source
 from tpsctl.errors import PriorError
 from tpsctl.score.levels import cosine_tables
@@ -17,8 +17,8 @@ _MOST_LEVELS = 100_000
 
 
 @dataclass(frozen=True)
-class Card:
-    """The description.
+class StateDictDescription:
+    """What the YAML file says.
 
     Attributes:
         weights: File with the state dict, or with a dictionary that holds it.
@@ -45,33 +45,33 @@ class Card:
     perceptron: tuple[str, str] | None
 
 
-def read(path: Path, card: Card) -> Model:
+def read(path: Path, described: StateDictDescription) -> Model:
     """The model that the YAML file `path` describes.
 
     Raises:
         PriorError: The description does not fit the file it names.
     """
-    if (card.levels or 0) > _MOST_LEVELS:
-        raise PriorError(f"{path}: diffusion_steps: got {card.levels}, expected at most {_MOST_LEVELS}.")
-    source = open_source(card.weights)
-    state = source.content if card.state_dict is None else source.content.get(card.state_dict)
-    stored = archive.tensors(source.path, state, card.prefix)
-    if card.sees is not None:
+    if (described.levels or 0) > _MOST_LEVELS:
+        raise PriorError(f"{path}: diffusion_steps: got {described.levels}, expected at most {_MOST_LEVELS}.")
+    source = open_source(described.weights)
+    state = source.content if described.state_dict is None else source.content.get(described.state_dict)
+    stored = archive.tensors(source.path, state, described.prefix)
+    if described.sees is not None:
         weights, network = two_for_one.rename(stored), "graph_transformer"
-        sizes: dict[str, Any] = two_for_one.sizes_of(path, weights, dict(card.sees))
+        sizes: dict[str, Any] = two_for_one.sizes_of(path, weights, dict(described.sees))
     else:
-        assert card.perceptron is not None
-        weights, network = mueller_brown.rename(stored, card.perceptron[0]), "perceptron"
-        sizes = dict(mueller_brown.sizes_of(source.path, weights, card.perceptron[1]))
-    about = Description(
-        layout=f"{LAYOUT} {card.kind.replace('_', ' ')}",
-        kind=card.kind,
+        assert described.perceptron is not None
+        weights, network = mueller_brown.rename(stored, described.perceptron[0]), "perceptron"
+        sizes = dict(mueller_brown.sizes_of(source.path, weights, described.perceptron[1]))
+    about = ModelDescription(
+        layout=f"{LAYOUT} {described.kind.replace('_', ' ')}",
+        kind=described.kind,
         network=network,
         sizes=sizes,
-        scale_nm=tuple(v * NM_PER_ANGSTROM for v in card.length_angstrom),
-        offset_nm=tuple(v * NM_PER_ANGSTROM for v in card.origin_angstrom),
-        temperature_k=card.temperature_k,
-        clock="t = i/levels" if card.kind == "diffusion" else "s from noise (0) to data (1) is t = 1 - s",
+        scale_nm=tuple(v * NM_PER_ANGSTROM for v in described.length_angstrom),
+        offset_nm=tuple(v * NM_PER_ANGSTROM for v in described.origin_angstrom),
+        temperature_k=described.temperature_k,
+        clock="t = i/levels" if described.kind == "diffusion" else "s from noise (0) to data (1) is t = 1 - s",
         provenance={**source.facts, "description": path.name},
     )
-    return Model(about, weights, cosine_tables(card.levels) if card.levels else {})
+    return Model(about, weights, cosine_tables(described.levels) if described.levels else {})

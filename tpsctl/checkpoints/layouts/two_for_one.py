@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from tpsctl.checkpoints import archive
-from tpsctl.checkpoints.model import Description, Model
+from tpsctl.checkpoints.model import Model, ModelDescription
 from tpsctl.checkpoints.pickles import read_arguments
 from tpsctl.checkpoints.source import Source
 from tpsctl.errors import PriorError
@@ -73,7 +73,7 @@ def read(source: Source) -> Model:
     kind = "diffusion" if tables else "flow_matching"
     length, temperature = _scale(arguments_file, arguments)
     return Model(
-        Description(
+        ModelDescription(
             layout=f"{LAYOUT} {kind.replace('_', ' ')}",
             kind=kind,
             network="graph_transformer",

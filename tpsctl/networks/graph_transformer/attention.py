@@ -28,32 +28,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from tpsctl.networks.graph_transformer import attend_compiled
 from tpsctl.networks.graph_transformer.attend import attend
+from tpsctl.networks.graph_transformer.layers import Attention, Places, mean_geometry
 from tpsctl.networks.graph_transformer.second_order import from_heads, softmax, standardized, tilted, to_heads
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where the beads of a batch are.
-
-    Attributes:
-        x: Centered positions.
-        p: (x, |x|^2).
-        blocked: Pairs that do not see each other, or None.
-    """
-
-    x: Float[Tensor, "batch bead 3"]
-    p: Float[Tensor, "batch bead 4"]
-    blocked: Bool[Tensor, "bead bead"] | None
-
-    @classmethod
-    def of(cls, x: Float[Tensor, "batch bead 3"], blocked: Bool[Tensor, "bead bead"] | None) -> "Places":
-        return cls(x, torch.cat([x, x.square().sum(-1, keepdim=True)], dim=-1), blocked)
 
 
 @dataclass(frozen=True)
@@ -95,7 +77,7 @@ class AttentionMaps:
         out = self._own(places) + from_heads(seen, self.out)
         if self.geometry is None:
             return out
-        mean = _mean_geometry(seen[..., -4:], places.p.flatten(0, 1))  # (head, row, 4)
+        mean = mean_geometry(seen[..., -4:], places.p.flatten(0, 1))  # (head, row, 4)
         return out + mean.transpose(0, 1).flatten(1) @ self.geometry
 
     def _compiled(self, nodes: Float[Tensor, "row hidden"], places: Places) -> Float[Tensor, "row hidden"]:
@@ -107,7 +89,7 @@ class AttentionMaps:
         out = self._own(places) + seen @ self._out_of_values
         if self.geometry is None:
             return out + mean @ self._out_of_places
-        return out + _mean_geometry(mean.unflatten(1, (heads, 4)), p.unsqueeze(1)).flatten(1) @ self.geometry
+        return out + mean_geometry(mean.unflatten(1, (heads, 4)), p.unsqueeze(1)).flatten(1) @ self.geometry
 
     @cached_property
     def _joint(self) -> Float[Tensor, "hidden channel"]:
@@ -142,69 +124,55 @@ class AttentionMaps:
         out = out + weights.view(batch * beads, -1) @ torch.bmm(v[..., :-4], self.out[:, :-4]).flatten(0, 1)
         if self.geometry is None:
             return out
-        return out + _mean_geometry(seen, places.p.view(batch * beads, 1, 4)).flatten(1) @ self.geometry
+        return out + mean_geometry(seen, places.p.view(batch * beads, 1, 4)).flatten(1) @ self.geometry
 
     def _own(self, places: Places) -> Float[Tensor, "row hidden"]:
         return torch.addmm(self.bias, places.p.flatten(0, 1), self.own)
 
 
-class Attention(nn.Module):
-    """Parameters of the attention, under the names they are stored by."""
+def attention_maps(
+    attention: Attention,
+    norm: nn.LayerNorm,
+    pair: Float[Tensor, "hidden 4"],
+    pair_bias: Float[Tensor, " hidden"],
+) -> AttentionMaps:
+    """Multiply out.
 
-    def __init__(self, hidden: int, heads: int, head_dim: int) -> None:
-        super().__init__()
-        inner = heads * head_dim
-        self.heads, self.head_dim = heads, head_dim
-        self.to_q = nn.Linear(hidden, inner)
-        self.to_kv = nn.Linear(hidden, 2 * inner)
-        self.edges_to_kv = nn.Linear(hidden, inner)
-        self.to_out = nn.Linear(inner, hidden)
-
-    def maps(
-        self, norm: nn.LayerNorm, pair: Float[Tensor, "hidden 4"], pair_bias: Float[Tensor, " hidden"]
-    ) -> AttentionMaps:
-        """Multiply out.
-
-        Args:
-            norm: The norm before the attention.
-            pair: Embedding of (x_j - x_i, |x_i - x_j|^2), with zeros for what pairs do not see.
-            pair_bias: What is added to the embedding.
-        """
-        like, to_kv = self.to_q.weight, self.edges_to_kv.weight.double()
-        per_head = (self.heads, self.head_dim)
-        pairs = (to_kv @ pair.double()).unflatten(0, per_head)  # (head, head_dim, 4)
-        (q, q_bias), (kv, kv_bias) = (absorbed(norm, linear) for linear in (self.to_q, self.to_kv))
-        q, q_bias = (part.unflatten(0, per_head) * self.head_dim**-0.5 for part in (q, q_bias))
-        k, v = (part.unflatten(0, per_head) for part in kv.chunk(2))
-        out = self.to_out.weight.double()
-        out_per_head = out.unflatten(1, per_head)
-        pairs_out = torch.einsum("nhd,hdp->hpn", out_per_head, pairs)
-        always = kv_bias.chunk(2)[1] + to_kv @ pair_bias.double() + self.edges_to_kv.bias
-        linear = not bool(pair[:, -1].any())
-        sign = pairs_out.new_tensor([[-1.0], [-1.0], [-1.0], [1.0]])
-        maps = {
-            "query": functional.pad(torch.cat([q, pairs.mT @ q], dim=1), (0, 4)).mT,
-            "query_bias": torch.cat([q_bias, torch.einsum("hdp,hd->hp", pairs, q_bias)], dim=1).unsqueeze(1),
-            "key": _beside_place(k),
-            "value": _beside_place(v),
-            "out": torch.cat([out_per_head.permute(1, 2, 0), linear * pairs_out], dim=1),
-            "own": linear * pairs_out.sum(0) * sign,
-            "bias": out @ always + self.to_out.bias,
-        }
-        geometry = None if linear else pairs_out.flatten(0, 1).to(like)
-        return AttentionMaps(**{name: part.to(like).contiguous() for name, part in maps.items()}, geometry=geometry)
+    Args:
+        attention: The parameters.
+        norm: The norm before the attention.
+        pair: Embedding of (x_j - x_i, |x_i - x_j|^2), with zeros for what pairs do not see.
+        pair_bias: What is added to the embedding.
+    """
+    like, to_kv = attention.to_q.weight, attention.edges_to_kv.weight.double()
+    per_head = (attention.heads, attention.head_dim)
+    pairs = (to_kv @ pair.double()).unflatten(0, per_head)  # (head, head_dim, 4)
+    (q, q_bias), (kv, kv_bias) = (absorbed(norm, linear) for linear in (attention.to_q, attention.to_kv))
+    q, q_bias = (part.unflatten(0, per_head) * attention.head_dim**-0.5 for part in (q, q_bias))
+    k, v = (part.unflatten(0, per_head) for part in kv.chunk(2))
+    out = attention.to_out.weight.double()
+    out_per_head = out.unflatten(1, per_head)
+    pairs_out = torch.einsum("nhd,hdp->hpn", out_per_head, pairs)
+    always = kv_bias.chunk(2)[1] + to_kv @ pair_bias.double() + attention.edges_to_kv.bias
+    linear = not bool(pair[:, -1].any())
+    sign = pairs_out.new_tensor([[-1.0], [-1.0], [-1.0], [1.0]])
+    maps = {
+        "query": functional.pad(torch.cat([q, pairs.mT @ q], dim=1), (0, 4)).mT,
+        "query_bias": torch.cat([q_bias, torch.einsum("hdp,hd->hp", pairs, q_bias)], dim=1).unsqueeze(1),
+        "key": _beside_place(k),
+        "value": _beside_place(v),
+        "out": torch.cat([out_per_head.permute(1, 2, 0), linear * pairs_out], dim=1),
+        "own": linear * pairs_out.sum(0) * sign,
+        "bias": out @ always + attention.to_out.bias,
+    }
+    geometry = None if linear else pairs_out.flatten(0, 1).to(like)
+    return AttentionMaps(**{name: part.to(like).contiguous() for name, part in maps.items()}, geometry=geometry)
 
 
 def absorbed(norm: nn.LayerNorm, linear: nn.Linear) -> tuple[Tensor, Tensor]:
     """Weight and bias of a linear layer after `standardized`, in double precision: scale and shift multiplied out."""
     weight = linear.weight.double()
     return weight * norm.weight, weight @ norm.bias.double() + linear.bias
-
-
-def _mean_geometry(mean: Float[Tensor, "*rows 4"], p: Float[Tensor, "*own 4"]) -> Tensor:
-    """sum_j A_ij g_ij = (m_i - x_i, |x_i|^2 + n_i - 2 x_i . m_i) from mean = (m_i, n_i) and p_i."""
-    x, m = p[..., :3], mean[..., :3]
-    return torch.cat([m - x, p[..., 3:] + mean[..., 3:] - 2 * (x * m).sum(-1, keepdim=True)], dim=-1)
 
 
 def _beside_place(weight: Float[Tensor, "head head_dim hidden"]) -> Float[Tensor, "head node_place column"]:

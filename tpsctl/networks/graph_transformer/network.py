@@ -7,12 +7,16 @@ z new + (1 - z) old.
 The network gives one energy per bead; its "noise" output is -dE/dx of their sum (`outputs` = 1), or three numbers per
 bead read off directly (`outputs` = 3, not conservative). It is translation invariant because it centers x.
 
-It is made for frozen weights: for scores, and for the derivatives of scores that actions need (`second_order`).
+Here is the network as it is trained: autograd differentiates it by positions and by parameters, as often as asked.
+For paths, where weights do not change, `frozen` gives the same function in a form that is several times faster
+(`tpsctl.networks.graph_transformer.frozen`). Both avoid a tensor per pair and channel, see `attention`.
 
 Source: Arts et al., arXiv:2302.00600 (two-for-one); Dwivedi and Bresson, arXiv:2012.09699 (graph transformer).
 """
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -20,8 +24,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tpsctl.molecule.geometry import center
-from tpsctl.networks.graph_transformer.attention import Attention, AttentionMaps, Places, absorbed
-from tpsctl.networks.graph_transformer.second_order import gated, gelu, standardized
+from tpsctl.networks.graph_transformer.layers import Block, Places
+
+if TYPE_CHECKING:
+    from tpsctl.networks.graph_transformer.frozen import FrozenGraphTransformer
 
 
 @dataclass(frozen=True)
@@ -89,64 +95,14 @@ class Beads:
         moved = (None if part is None else part.to(device) for part in (self.slots, self.types, self.real))
         return Beads(*moved)  # type: ignore[arg-type]
 
-
-class Gate(nn.Module):
-    """z new + (1 - z) old with z = sigmoid(w . [new, old, new - old])."""
-
-    def __init__(self, hidden: int) -> None:
-        super().__init__()
-        self.proj = nn.Linear(3 * hidden, 1, bias=False)
-
-    def forward(self, new: Float[Tensor, "row hidden"], old: Float[Tensor, "row hidden"]) -> Tensor:
-        by_new, by_old, by_change = self.proj.weight[0].chunk(3)
-        return gated(new, old, by_new + by_change, by_old - by_change)
-
-
-@dataclass(frozen=True)
-class BlockMaps:
-    """Weights of a block, multiplied out.
-
-    Attributes:
-        attention: Those of the attention.
-        widen: From standardized nodes to the hidden layer of the feed-forward part.
-        widen_bias: What is added to that.
-    """
-
-    attention: AttentionMaps
-    widen: Float[Tensor, "hidden wide"]
-    widen_bias: Float[Tensor, " wide"]
-
-
-class Block(nn.Module):
-    """Attention and feed-forward, each with a norm before and a gate after."""
-
-    def __init__(self, sizes: GraphTransformerSizes) -> None:
-        super().__init__()
-        self.attention_norm = nn.LayerNorm(sizes.hidden)
-        self.attention = Attention(sizes.hidden, sizes.heads, sizes.head_dim)
-        self.attention_gate = Gate(sizes.hidden)
-        self.feed_forward_norm = nn.LayerNorm(sizes.hidden)
-        self.widen = nn.Linear(sizes.hidden, 4 * sizes.hidden)
-        self.narrow = nn.Linear(4 * sizes.hidden, sizes.hidden)
-        self.feed_forward_gate = Gate(sizes.hidden)
-
-    def maps(self, pair: Float[Tensor, "hidden 4"], pair_bias: Float[Tensor, " hidden"]) -> BlockMaps:
-        """Multiply out (see `attention`)."""
-        attention = self.attention.maps(self.attention_norm, pair, pair_bias)
-        widen, bias = absorbed(self.feed_forward_norm, self.widen)
-        like = self.widen.weight
-        return BlockMaps(attention, widen.to(like).T.contiguous(), bias.to(like))
-
-    def forward(self, nodes: Float[Tensor, "row hidden"], places: Places, maps: BlockMaps) -> Tensor:
-        """Nodes of the beads of all configurations; `nodes` may be those of one that stands for all."""
-        new = maps.attention(nodes, places)
-        nodes = self.attention_gate(new, nodes.repeat(len(new) // len(nodes), 1))
-        wide = gelu(torch.addmm(maps.widen_bias, standardized(nodes), maps.widen))
-        return self.feed_forward_gate(self.narrow(wide), nodes)
+    @property
+    def blocked(self) -> Bool[Tensor, "bead bead"] | None:
+        """Pairs that do not see each other, or None."""
+        return None if self.real is None else ~(self.real.unsqueeze(0) & self.real.unsqueeze(1))
 
 
 class GraphTransformer(nn.Module):
-    """Energies (or vectors) of beads from positions and network time. Weights are frozen.
+    """Energies (or vectors) of beads from positions and network time, with parameters that can be trained.
 
     Args:
         sizes: Shapes.
@@ -160,46 +116,48 @@ class GraphTransformer(nn.Module):
         known = sizes.slots + (sizes.hidden if sizes.types else 0)
         self.node_embedding = nn.Linear(known + 3 * sizes.positions + 1, sizes.hidden)
         self.edge_embedding = nn.Linear(sizes.pair_features, sizes.hidden)
-        self.blocks = nn.ModuleList(Block(sizes) for _ in range(sizes.layers))
+        self.blocks = nn.ModuleList(Block(sizes.hidden, sizes.heads, sizes.head_dim) for _ in range(sizes.layers))
         self.decoder = nn.Linear(sizes.hidden, sizes.outputs)
-        self.requires_grad_(False)
-        self._maps: tuple[object, list[BlockMaps]] = (None, [])
 
     def forward(
         self, x: Float[Tensor, "batch bead 3"], t: Float[Tensor, " batch_or_1"], beads: Beads
     ) -> Float[Tensor, "batch bead outputs"]:
-        """Decoded nodes of centered positions x (in the network's own length) at network time t.
+        """Decoded nodes of centered positions x (in the network's own length) at network time t, one or one each."""
+        nodes, places = self.embedded(x, t.expand(len(x)), beads), Places.of(x, beads.blocked)
+        pair, pair_bias = self.pair_map(), self.edge_embedding.bias
+        for block in self.all_blocks():
+            nodes = block(nodes, places, pair, pair_bias)
+        return self.decoder(nodes)
 
-        One time for all configurations is cheaper than one for each: nodes that see no positions are then alike in
-        all of them until the first attention.
+    def frozen(self) -> "FrozenGraphTransformer":
+        """The same function with the weights as they are now, for scores and their derivatives by positions only.
+
+        It keeps a copy of the weights: training goes on without changing it.
         """
-        alone = len(t) == 1 and not self.sizes.positions
-        features = [self._known(beads, x).expand(1 if alone else len(x), -1, -1)]
+        from tpsctl.networks.graph_transformer.frozen import FrozenGraphTransformer
+
+        return FrozenGraphTransformer(self)
+
+    def embedded(
+        self, x: Float[Tensor, "batch bead 3"], t: Float[Tensor, " row"], beads: Beads
+    ) -> Float[Tensor, "row bead hidden"]:
+        """Nodes before the first block, a row for each time; fewer rows than x has where nodes see no positions."""
+        features = [self._known(beads, x).expand(len(t), -1, -1)]
         if self.sizes.positions:
             features.append(x)
-        features.append(t.to(x).view(-1, 1, 1).expand(len(features[0]), x.shape[1], 1))
-        nodes = self.node_embedding(torch.cat(features, dim=-1)).flatten(0, 1)
-        blocked = None if beads.real is None else ~(beads.real.unsqueeze(0) & beads.real.unsqueeze(1))
-        places = Places.of(x, blocked)
-        for block, maps in zip(self._all_blocks(), self.maps(), strict=True):
-            nodes = block(nodes, places, maps)
-        return self.decoder(nodes).unflatten(0, x.shape[:2])
+        features.append(t.to(x).view(-1, 1, 1).expand(len(t), x.shape[1], 1))
+        return self.node_embedding(torch.cat(features, dim=-1))
 
-    def maps(self) -> list[BlockMaps]:
-        """Weights of all blocks, multiplied out; kept until parameters change."""
-        version = [(p.data_ptr(), p._version, p.dtype) for p in self.parameters()]
-        if self._maps[0] != version:
-            edge, columns = self.edge_embedding, 3 * self.sizes.displacements
-            with torch.no_grad():
-                pair = edge.weight.new_zeros(self.sizes.hidden, 4)
-                pair[:, :columns] = edge.weight[:, :columns]
-                if self.sizes.distances:
-                    pair[:, 3] = edge.weight[:, columns]
-                self._maps = (version, [block.maps(pair, edge.bias) for block in self._all_blocks()])
-        return self._maps[1]
+    def pair_map(self) -> Float[Tensor, "hidden 4"]:
+        """Embedding of (x_j - x_i, |x_i - x_j|^2), with zeros for what pairs do not see."""
+        weight, columns = self.edge_embedding.weight, 3 * self.sizes.displacements
+        displacements = functional.pad(weight[:, :columns], (0, 3 - columns))
+        distances = weight[:, columns:] if self.sizes.distances else torch.zeros_like(displacements[:, :1])
+        return torch.cat([displacements, distances], dim=1)
 
-    def _all_blocks(self) -> list[Block]:
-        return [block for block in self.blocks if isinstance(block, Block)]
+    def all_blocks(self) -> Iterator[Block]:
+        """Its blocks, in order."""
+        return (block for block in self.blocks if isinstance(block, Block))
 
     def _known(self, beads: Beads, x: Tensor) -> Float[Tensor, "bead known"]:
         """What tells beads apart whatever the configuration."""
@@ -207,8 +165,19 @@ class GraphTransformer(nn.Module):
         return place if beads.types is None else torch.cat([place, self.type_embedding(beads.types)], dim=-1)
 
 
+class _EnergyOfBeads(Protocol):
+    """A graph transformer, trainable or frozen."""
+
+    @property
+    def sizes(self) -> GraphTransformerSizes: ...
+
+    def __call__(self, x: Tensor, t: Tensor, beads: Beads, /) -> Tensor: ...
+
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+
+
 def descent(
-    network: GraphTransformer,
+    network: _EnergyOfBeads,
     x: Float[Tensor, "batch bead 3"],
     t: Float[Tensor, " batch_or_1"],
     beads: Beads,
@@ -217,8 +186,10 @@ def descent(
 ) -> Float[Tensor, "batch bead 3"]:
     """What the network calls its output: -dE/dx of the summed energies, or the decoded vectors.
 
+    It comes with a graph where x or parameters require a gradient, so a loss of it can be differentiated.
+
     Args:
-        network: Network with 1 or 3 outputs.
+        network: Network with 1 or 3 outputs, trainable or frozen.
         x: Positions in the network's length, not necessarily centered.
         t: Network time, one for all or one for each.
         beads: The beads of x.
@@ -228,8 +199,9 @@ def descent(
     xc = center(x)
     if network.sizes.outputs == 3:
         return network(xc, t, beads)
-    create_graph = torch.is_grad_enabled() and x.requires_grad
+    trained = any(parameter.requires_grad for parameter in network.parameters())
+    create_graph = torch.is_grad_enabled() and (x.requires_grad or trained)
     with torch.enable_grad():
-        xc = xc if create_graph else xc.detach().requires_grad_(True)
+        xc = xc if xc.requires_grad else xc.detach().requires_grad_(True)
         (gradient,) = torch.autograd.grad(network(xc, t, beads).sum(), xc, create_graph=create_graph)
     return -gradient if compat else center(-gradient)

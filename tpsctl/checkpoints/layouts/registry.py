@@ -1,6 +1,7 @@
 """The published layouts, and which of them a file has.
 
-A further layout is one more module with `LAYOUT`, `matches(source)` and `read(source)`, listed in `_LAYOUTS`.
+A further layout is one more module with `LAYOUT`, `matches(source)` and `read(source)`, listed in `_LAYOUTS`. A bare
+state dict of any other origin is read by `plain`, with a description beside it.
 """
 
 from pathlib import Path

@@ -1,0 +1,145 @@
+"""Networks in their own length, as published: their card says scale and origin, and noise is in tables or straight.
+
+Diffusion models put out noise and have levels, with tables; flow matching puts out the velocity on the straight
+interpolant.
+"""
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from torch import nn
+
+from tpsctl.checkpoints.architectures.base import Architecture
+from tpsctl.checkpoints.model import Model, ModelDescription
+from tpsctl.errors import PriorError
+from tpsctl.molecule.topology import Topology
+from tpsctl.prior.field import Field
+from tpsctl.prior.network import NetworkPrior, noise_prior, velocity_prior
+from tpsctl.prior.potentials import NamedPotential, mueller_brown
+from tpsctl.score.levels import TABLES, Levels
+
+_LARGEST = 1 << 20
+_POTENTIALS = {"mueller_brown": mueller_brown}
+_Network = TypeVar("_Network", bound=nn.Module)
+_Sizes = TypeVar("_Sizes")
+
+
+class NetworkUnitArchitecture(Architecture):
+    """See the module."""
+
+    prefix = "network."
+
+    @abstractmethod
+    def field(self, model: Model, topology: Topology | None) -> Field:
+        """The network with its weights; raises as `prior` does."""
+
+    def card(self, about: ModelDescription) -> dict[str, Any]:
+        return {
+            "layout": about.layout,
+            "kind": about.kind,
+            "network": {"name": self.name, **about.sizes},
+            "scale_nm": about.scale_nm,
+            "offset_nm": about.offset_nm,
+            "temperature_k": about.temperature_k,
+            "clock": about.clock,
+            "provenance": about.provenance,
+            "notes": about.notes,
+            "potential": about.potential,
+            "length_unit": "nm",
+        }
+
+    def description(self, card: dict[str, Any]) -> ModelDescription:
+        scale, offset = (tuple(float(v) for v in card[key]) for key in ("scale_nm", "offset_nm"))
+        if not all(math.isfinite(v) and v > 0 for v in scale) or not all(map(math.isfinite, offset)):
+            raise ValueError("a length is not a finite number, or its unit not > 0")
+        return ModelDescription(
+            kind=card["kind"],
+            network=self.name,
+            sizes={key: value for key, value in card["network"].items() if key != "name"},
+            temperature_k=card["temperature_k"],
+            scale_nm=scale,
+            offset_nm=offset,
+            potential=card.get("potential"),
+            layout=card["layout"],
+            clock=card["clock"],
+            provenance=dict(card["provenance"]),
+            notes=tuple(card["notes"]),
+        )
+
+    def prior(self, model: Model, topology: Topology | None) -> NetworkPrior:
+        return prior_of(model, self.field(model, topology))
+
+    def facts(self, about: ModelDescription) -> dict[str, Any]:
+        lengths = {"network_unit_nm": list(about.scale_nm), "origin_nm": list(about.offset_nm)}
+        return {**lengths, "provenance": about.provenance, "notes": list(about.notes)}
+
+
+def prior_of(model: Model, field: Field, topology: Topology | None = None) -> NetworkPrior:
+    """The prior of a model whose network is there as a field already.
+
+    Args:
+        model: What a layout has read.
+        field: Its network, for the beads it is used for.
+        topology: The molecule of these beads, where it is known.
+
+    Raises:
+        PriorError: Tables are missing or damaged.
+    """
+    about = model.description
+    potential = None
+    if about.potential in _POTENTIALS:
+        potential = NamedPotential(about.potential, _POTENTIALS[about.potential])
+    said: dict[str, Any] = {
+        "scale_nm": about.scale_nm,
+        "offset_nm": about.offset_nm,
+        "temperature_k": about.temperature_k,
+        "topology": topology,
+        "potential": potential,
+    }
+    if about.kind == "flow_matching":
+        return velocity_prior(field, **said)
+    missing = [name for name in TABLES if name not in model.tables]
+    if missing:
+        raise PriorError(f"{about.layout}: kind {about.kind!r}, missing tables: {', '.join(missing)}.")
+    return noise_prior(field, Levels(model.tables), **said)
+
+
+def read_sizes(model: Model, make: Callable[[dict[str, Any]], _Sizes]) -> _Sizes:
+    """The sizes of a description, such as the tensors can bear.
+
+    Raises:
+        PriorError: They are incomplete or wrong.
+    """
+    about = model.description
+    try:
+        sizes = make(about.sizes)
+        numbers = [value for value in about.sizes.values() if not isinstance(value, str)]
+        if min(numbers) < 0 or about.sizes["layers"] > len(model.weights) or max(numbers) > _LARGEST:
+            raise ValueError("a size is negative, or larger than the file can fill")
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        raise PriorError(f"{about.layout}: the network's sizes are incomplete or wrong ({error!r}).") from None
+    return sizes
+
+
+def filled(network: _Network, model: Model) -> _Network:
+    """The network with the weights of a model, in the widest precision of these and at least float32.
+
+    Raises:
+        PriorError: Names, shapes or types of the tensors do not fit.
+    """
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in model.weights.items()}
+    wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+    if wrong:
+        name = wrong[0]
+        raise PriorError(
+            f"{model.description.layout}: {len(wrong)} tensors do not fit the arguments; {name} has shape "
+            f" {found.get(name, 'missing')}, expected {expected.get(name, 'no such tensor')}. "
+            "The weights and the arguments belong to different models, or the layout is not supported."
+        )
+    # copies lie aligned in memory, so that sums are made in one order wherever the tensors came from
+    copies = {name: tensor.clone() for name, tensor in model.widened().weights.items()}
+    network.load_state_dict(copies, assign=True)
+    return network

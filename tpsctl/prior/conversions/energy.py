@@ -1,0 +1,42 @@
+"""Networks that are an energy U(y; s) in kT of y = x_t / alpha with noise of relative width s = sigma / alpha:
+
+    score(y, t) = -dU/dy (y; s(t))
+
+The field is the slope -dU/dy, in nm, and its clock is the width s. Whatever the schedule, y is data plus noise of that
+width, so diffusion and flow matching differ in nothing but what t means.
+"""
+
+from torch import Tensor
+
+from tpsctl.prior.conversions.base import OutputConversion
+from tpsctl.prior.fields.internal_energy import InternalEnergyField
+from tpsctl.prior.units import NetworkUnits
+from tpsctl.score.schedule import NoiseSchedule
+
+
+class EnergyOutput(OutputConversion):
+    """See the module; the network works in nm, so x needs no conversion.
+
+    Args:
+        field: The slope of the energy.
+        schedule: What diffusion time means, nm.
+    """
+
+    field: InternalEnergyField
+
+    def __init__(self, field: InternalEnergyField, schedule: NoiseSchedule) -> None:
+        super().__init__(field, schedule, NetworkUnits())
+
+    def score(self, x: Tensor, t: float) -> Tensor:
+        return self.field(x, self.schedule.width(t))
+
+    def log_density(self, x: Tensor, t: float) -> Tensor:
+        return -self.field.energy(x, self.schedule.width(t))
+
+    def jacobian(self, x: Tensor, t: float) -> Tensor:
+        return self.field.jacobian(x, self.schedule.width(t))
+
+    def noise_in_noise(self, z: Tensor) -> Tensor:
+        """At the largest width trained on: where the schedule ends, a flow's noise has no finite width."""
+        width = self.field.largest_width
+        return -width * self.field(width * self.field.gauge(z), width).detach()

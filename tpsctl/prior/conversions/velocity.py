@@ -1,0 +1,32 @@
+"""Networks of flow matching, which put out the velocity f(y, s) towards data; s = 1 - t runs from noise to data.
+
+tpsctl's velocity u = -f is written for increasing t. With the straight interpolant it gives the noise
+
+    eps_hat = y - (1 - t) f(y, 1 - t) .
+"""
+
+import torch
+from torch import Tensor
+
+from tpsctl.prior.conversions.base import NoiseEstimate
+from tpsctl.score.conversions import noise_from_velocity
+
+
+class VelocityOutput(NoiseEstimate):
+    """See the module."""
+
+    def noise_estimate(self, y: Tensor, t: float) -> Tensor:
+        time = torch.tensor(t, dtype=torch.float64)
+        return noise_from_velocity(self.field.gauge(y), -self.field(y, 1 - t), self.schedule, time)
+
+    def log_density(self, x: Tensor, t: float) -> Tensor | None:
+        """-(|y|^2 / 2 + (1 - t) E) / sigma: eps_hat is the gradient of the bracket, as f = -dE/dy."""
+        y = self.field.gauge(self.units.to_network(x))
+        energy = self.field.energy(y, 1 - t)
+        if energy is None:
+            return None
+        return -(y.square().sum((1, 2)) / 2 + (1 - t) * energy) / self.schedule.coefficients(t)[1]
+
+    def noise_in_noise(self, z: Tensor) -> Tensor:
+        """A flow at t = 1 moves by data minus noise, whatever is left of the data by then."""
+        return -self.field(self.field.gauge(z), 0.0)

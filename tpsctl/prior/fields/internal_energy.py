@@ -1,0 +1,51 @@
+"""The slope of an `InternalEnergy` as a field: its clock is the width of the noise."""
+
+import torch
+from torch import Tensor
+
+from tpsctl.networks.internal_energy.hessian import hessian
+from tpsctl.networks.internal_energy.network import InternalEnergy
+from tpsctl.prior.field import Field
+
+_JACOBIAN_CHUNK = 50
+"""Configurations whose Hessians are computed together; fewer waste calls, more leave the cache."""
+
+
+class InternalEnergyField(Field):
+    """-dU/dy of an energy in kT, for positions and noise widths in the network's length.
+
+    Args:
+        network: The energy.
+        n_beads: Atoms of its molecule.
+        smallest_width: Smallest noise width it was trained on.
+    """
+
+    network: InternalEnergy
+    n_dims = 3
+    conservative = True
+    centered = True
+    one_thread = True
+
+    def __init__(self, network: InternalEnergy, n_beads: int, *, smallest_width: float) -> None:
+        self.network = network.eval().requires_grad_(False)
+        self.n_beads, self.smallest_width = n_beads, smallest_width
+
+    def __call__(self, y: Tensor, clock: float) -> Tensor:
+        with torch.enable_grad():
+            create_graph = y.requires_grad
+            y = y if create_graph else y.detach().requires_grad_(True)
+            (gradient,) = torch.autograd.grad(self.energy(y, clock).sum(), y, create_graph=create_graph)
+        return -gradient
+
+    def energy(self, y: Tensor, clock: float) -> Tensor:
+        return self.network(y, torch.full((len(y),), clock, dtype=y.dtype, device=y.device))
+
+    def jacobian(self, y: Tensor, clock: float) -> Tensor:
+        """In closed form (see `hessian`), which spares a network call per column."""
+        parts = y.detach().split(_JACOBIAN_CHUNK)
+        return torch.cat([-hessian(self.network, part, clock).detach() for part in parts])
+
+    @property
+    def largest_width(self) -> float:
+        """Largest noise width it was trained on: it swamps the molecule."""
+        return float(self.network.linear.log_sigmas[-1].exp())

@@ -1,0 +1,193 @@
+"""A network as a prior: one class for everything that was trained, published or converted.
+
+Three objects say what differs between networks: the field is the network itself, in its own length and clock; the
+output conversion says what its output means, and so makes a score of it; the sampler says how noise becomes samples.
+
+    energy of noised structures       EnergyOutput       WidthSampler      `energy_prior`
+    noise (denoising diffusion)       NoiseOutput        LevelSampler      `noise_prior`
+    velocity (flow matching)          VelocityOutput     FlowSampler       `velocity_prior`
+
+A further combination is one more such function, a further meaning of outputs or way of sampling one more file in
+`conversions/` or `samplers/`.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from tpsctl.errors import PriorError
+from tpsctl.molecule.topology import Topology
+from tpsctl.networks.internal_energy.network import InternalEnergy
+from tpsctl.prior.base import Prior
+from tpsctl.prior.conversions.base import OutputConversion
+from tpsctl.prior.conversions.energy import EnergyOutput
+from tpsctl.prior.conversions.noise import NoiseOutput
+from tpsctl.prior.conversions.velocity import VelocityOutput
+from tpsctl.prior.field import Field
+from tpsctl.prior.fields.internal_energy import InternalEnergyField
+from tpsctl.prior.potentials import NamedPotential
+from tpsctl.prior.samplers.base import Sampler
+from tpsctl.prior.samplers.flow import FlowSampler
+from tpsctl.prior.samplers.levels import LevelSampler
+from tpsctl.prior.samplers.widths import WidthSampler
+from tpsctl.prior.units import NetworkUnits
+from tpsctl.score.base import AutogradScore, Score
+from tpsctl.score.levels import Levels
+from tpsctl.score.schedule import Flow, NoiseSchedule
+
+
+class NetworkPrior(Prior):
+    """Score, noise and samples from a network.
+
+    Args:
+        kind: "diffusion" or "flow_matching".
+        output: The network (`output.field`), its schedule and units, and what its output means.
+        sampler: How it noises and samples.
+        temperature_k: Temperature of the training data, K; None if unknown.
+        topology: The molecule, where the beads belong to a known one.
+        potential: The model potential that the data came from, where there is one.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        output: OutputConversion,
+        sampler: Sampler,
+        *,
+        temperature_k: float | None = None,
+        topology: Topology | None = None,
+        potential: NamedPotential | None = None,
+    ) -> None:
+        self.kind = kind
+        self.output, self.sampler = output, sampler
+        self.field, self.schedule, self.units = output.field, output.schedule, output.units
+        self.temperature_k, self.topology, self.potential = temperature_k, topology, potential
+        field = output.field
+        self.n_beads, self.n_dims, self.conservative = field.n_beads, field.n_dims, field.conservative
+        self.one_thread = field.one_thread
+
+    def at(self, t: float) -> Score:
+        width = self.sigma_nm(t)
+        if width < self.smallest_width_nm * (1 - 1e-6):
+            smallest = self.time_of(self.smallest_width_nm)
+            raise PriorError(
+                f"diffusion_time: got {t:g}, noise of {width:.2g} nm; this prior was trained down to "
+                f"{self.smallest_width_nm:g} nm. Use diffusion_time >= {smallest:.3g}."
+            )
+        if width == 0:
+            raise PriorError(
+                "diffusion_time: got 0, where this prior has no noise and hence no score. Published runs use 0.05."
+            )
+        return _NetworkScore(self.output, t)
+
+    def sigma_nm(self, t: float) -> float:
+        """Width of the noise relative to clean positions, nm (root mean square over dimensions)."""
+        _require_time(t)
+        return self.schedule.width(t) * self.units.mean_scale_nm
+
+    def time_of(self, width_nm: float) -> float:
+        """Diffusion time at which the noise relative to clean positions has this width, nm."""
+        return float(self.schedule.time_of(torch.tensor(width_nm / self.units.mean_scale_nm, dtype=torch.float64)))
+
+    @property
+    def smallest_width_nm(self) -> float:
+        """Smallest noise width trained on, nm; smaller ones are refused. 0 if it is not known."""
+        return self.field.smallest_width * self.units.mean_scale_nm
+
+    @property
+    def generative(self) -> bool:
+        return True
+
+    def noise(self, x: Tensor, t: float, generator: torch.Generator) -> Tensor:
+        _require_time(t)
+        return self.sampler.noise(x, t, generator)
+
+    def denoise(
+        self, x_t: Tensor, t: float, generator: torch.Generator, *, steps: int = 100, shared_noise: bool = False
+    ) -> Tensor:
+        _require_time(t)
+        return self.sampler.denoise(x_t, t, generator, steps=steps, shared_noise=shared_noise)
+
+    def sample(self, count: int, generator: torch.Generator, *, steps: int = 100) -> Tensor:
+        return self.sampler.sample(count, generator, steps=steps)
+
+    def to(self, *, device: torch.device | str, dtype: torch.dtype) -> "NetworkPrior":
+        self.field.to(device=device, dtype=dtype)
+        return self
+
+
+def energy_prior(
+    kind: str,
+    network: InternalEnergy,
+    schedule: NoiseSchedule,
+    topology: Topology,
+    *,
+    temperature_k: float | None,
+    smallest_width_nm: float,
+) -> NetworkPrior:
+    """The prior of an energy of a molecule's noised structures.
+
+    Args:
+        kind: "diffusion" or "flow_matching".
+        network: Energy in kT for positions and widths in nm.
+        schedule: Schedule in nm.
+        topology: The molecule.
+        temperature_k: Temperature of the training data, K.
+        smallest_width_nm: Smallest noise width trained on, nm; smaller ones are refused.
+    """
+    output = EnergyOutput(InternalEnergyField(network, topology.n_atoms, smallest_width=smallest_width_nm), schedule)
+    return NetworkPrior(kind, output, WidthSampler(output), temperature_k=temperature_k, topology=topology)
+
+
+def noise_prior(
+    field: Field,
+    levels: Levels,
+    *,
+    scale_nm: Sequence[float],
+    offset_nm: Sequence[float] = (0.0,),
+    temperature_k: float | None = None,
+    topology: Topology | None = None,
+    potential: NamedPotential | None = None,
+) -> NetworkPrior:
+    """The prior of a network that puts out the noise of a level; `scale_nm` and `offset_nm` as in `NetworkUnits`."""
+    output = NoiseOutput(field, levels, NetworkUnits(scale_nm, offset_nm))
+    sampler = LevelSampler(output, levels)
+    return NetworkPrior(
+        "diffusion", output, sampler, temperature_k=temperature_k, topology=topology, potential=potential
+    )
+
+
+def velocity_prior(
+    field: Field,
+    *,
+    scale_nm: Sequence[float],
+    offset_nm: Sequence[float] = (0.0,),
+    temperature_k: float | None = None,
+    topology: Topology | None = None,
+    potential: NamedPotential | None = None,
+) -> NetworkPrior:
+    """The prior of a network that puts out the velocity towards data, on the straight interpolant."""
+    output = VelocityOutput(field, Flow(), NetworkUnits(scale_nm, offset_nm))
+    sampler = FlowSampler(output)
+    return NetworkPrior(
+        "flow_matching", output, sampler, temperature_k=temperature_k, topology=topology, potential=potential
+    )
+
+
+class _NetworkScore(AutogradScore):
+    """Score of a network at one time, with its dense Jacobian in closed form where the network has one."""
+
+    def __init__(self, output: OutputConversion, t: float) -> None:
+        field = output.field
+        super().__init__(lambda x: output.score(x, t), conservative=field.conservative, parallel=not field.one_thread)
+        self._output, self._t = output, t
+
+    def jacobian(self, x: Tensor) -> Tensor:
+        found = self._output.jacobian(x, self._t)
+        return super().jacobian(x) if found is None else found
+
+
+def _require_time(t: float) -> None:
+    if not 0 <= t <= 1:
+        raise PriorError(f"diffusion_time: got {t}, expected a value in [0, 1] (0 = data).")

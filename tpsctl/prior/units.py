@@ -1,0 +1,32 @@
+"""The length unit and the origin of a network: x = scale y + offset, with x in nm and y in the network's own length."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+class NetworkUnits:
+    """Lengths of a network in nm.
+
+    Args:
+        scale_nm: Length of one network unit, nm; one value, or one per dimension.
+        offset_nm: Position of the network's origin, nm, likewise.
+    """
+
+    def __init__(self, scale_nm: Sequence[float] = (1.0,), offset_nm: Sequence[float] = (0.0,)) -> None:
+        self.scale = torch.tensor(scale_nm, dtype=torch.float64)
+        self.offset = torch.tensor(offset_nm, dtype=torch.float64)
+
+    @property
+    def mean_scale_nm(self) -> float:
+        """Length of one network unit, nm: the root mean square over dimensions."""
+        return float(self.scale.square().mean().sqrt())
+
+    def to_network(self, x: Tensor) -> Tensor:
+        """Positions (nm) in the network's own length."""
+        return (x - self.offset.to(x)) / self.scale.to(x)
+
+    def from_network(self, y: Tensor) -> Tensor:
+        """Inverse of `to_network`, nm."""
+        return y * self.scale.to(y) + self.offset.to(y)

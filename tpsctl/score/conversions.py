@@ -1,0 +1,30 @@
+"""Conversions between the noise in x_t = alpha x_0 + sigma eps and score, clean estimate and velocity.
+
+    score = -eps_hat / sigma                        x_0_hat = (x_t - sigma eps_hat) / alpha
+    u = alpha' x_0_hat + sigma' eps_hat             eps_hat = (alpha u - alpha' x_t) / (alpha sigma' - alpha' sigma)
+
+u is the velocity of the probability flow dx/dt = u, written for increasing t (towards noise).
+
+Source: Song et al., arXiv:2011.13456; Lipman et al., arXiv:2210.02747.
+"""
+
+from torch import Tensor
+
+from tpsctl.score.schedule import NoiseSchedule
+
+
+def score_from_noise(noise: Tensor, sigma: Tensor | float) -> Tensor:
+    """score = -eps_hat / sigma."""
+    return -noise / sigma
+
+
+def clean_from_noise(x_t: Tensor, noise: Tensor, alpha: Tensor | float, sigma: Tensor | float) -> Tensor:
+    """x_0_hat = (x_t - sigma eps_hat) / alpha."""
+    return (x_t - sigma * noise) / alpha
+
+
+def noise_from_velocity(x_t: Tensor, velocity: Tensor, schedule: NoiseSchedule, t: Tensor) -> Tensor:
+    """eps_hat = (alpha u - alpha' x_t) / (alpha sigma' - alpha' sigma)."""
+    alpha, alpha_dot = schedule.alpha(t), schedule.alpha_dot(t)
+    determinant = alpha * schedule.sigma_dot(t) - alpha_dot * schedule.sigma(t)
+    return (alpha * velocity - alpha_dot * x_t) / determinant
