@@ -24,8 +24,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.report import Table, machine, write_report
-from tpsctl.checkpoints.native import load_checkpoint, read_card
-from tpsctl.prior.generative import GenerativePrior
+from tpsctl.checkpoints.build import load_prior
+from tpsctl.checkpoints.native import read_card
+from tpsctl.prior.network import NetworkPrior
 from tpsctl.simulation.dataset import Dataset
 from tpsctl.training.metrics import (
     dihedral_histogram,
@@ -61,7 +62,7 @@ def main() -> None:
     path = np.load(next(arguments.reference.glob("mep*.npz")))
     results = {}
     for checkpoint in arguments.checkpoints:
-        prior, recipe = load_checkpoint(checkpoint), read_card(checkpoint)["recipe"]
+        prior, recipe = load_prior(checkpoint), read_card(checkpoint)["recipe"]
         train, held_out = data.split(recipe["data"]["held_out"], seed=recipe["seed"])
         results[checkpoint.stem] = {
             "kind": prior.kind,
@@ -121,25 +122,24 @@ def _joined(percentiles: dict[str, float]) -> str:
     return " / ".join(f"{value:.0f}" for value in percentiles.values())
 
 
-def torques(prior: GenerativePrior, held_out: Dataset) -> dict[str, dict[str, float]]:
+def torques(prior: NetworkPrior, held_out: Dataset) -> dict[str, dict[str, float]]:
     """R^2 of the torque about every rotatable bond, by noise width in nm."""
     few = torch.linspace(0, len(held_out) - 1, HELD_OUT_FRAMES).long()
     x = held_out.positions[few].float()
     reference = (held_out.forces[few] / thermal_energy(held_out.temperature_k)).float()
     return {
-        str(width): torque_r2(held_out.topology, x, prior.score_at_width(x, width).detach(), reference)
-        for width in WIDTHS_NM
+        str(width): torque_r2(held_out.topology, x, prior.field(x, width).detach(), reference) for width in WIDTHS_NM
     }
 
 
-def barrier(prior: GenerativePrior, path: Tensor, energies: Tensor) -> dict[str, dict[str, float]]:
+def barrier(prior: NetworkPrior, path: Tensor, energies: Tensor) -> dict[str, dict[str, float]]:
     """Model against force field along the minimum-energy path, kJ/mol above its first frame, by width in nm."""
     assert prior.temperature_k is not None
     prior.to(device="cpu", dtype=torch.float64)
     truth = energies - energies[0]
     found = {}
     for width in WIDTHS_NM:
-        u = prior.network(path.double(), torch.full((len(path),), width, dtype=torch.float64)).detach()
+        u = _energies(prior, path.double(), width)
         model = (u - u[0]) * thermal_energy(prior.temperature_k)
         found[str(width)] = {
             "barrier_kj_per_mol": float(model.max()),
@@ -152,7 +152,7 @@ def barrier(prior: GenerativePrior, path: Tensor, energies: Tensor) -> dict[str,
     return found
 
 
-def samples(prior: GenerativePrior, data: Dataset, count: int, steps: int) -> dict[str, Any]:
+def samples(prior: NetworkPrior, data: Dataset, count: int, steps: int) -> dict[str, Any]:
     """Statistics of samples from noise beside those of the reweighted data."""
     assert data.bias is not None
     generator = torch.Generator().manual_seed(1)
@@ -183,6 +183,13 @@ def samples(prior: GenerativePrior, data: Dataset, count: int, steps: int) -> di
         "energy_percentiles_kj_per_mol": _percentiles(energy.energies(x)),
         "true_energy_percentiles_kj_per_mol": _percentiles(data.energies[few]),
     }
+
+
+def _energies(prior: NetworkPrior, x: Tensor, width: float) -> Tensor:
+    """The energy the field is the slope of, kT."""
+    energies = prior.field.energy(x, width)
+    assert energies is not None
+    return energies.detach()
 
 
 def _extended(angles: Tensor) -> Tensor:

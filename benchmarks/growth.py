@@ -21,9 +21,9 @@ from benchmarks.report import ROOT, Table, machine, memory_mb, write_report
 from tpsctl.action import Dynamics, TruncatedAction
 from tpsctl.networks.graph_transformer.network import Beads, GraphTransformer, GraphTransformerSizes
 from tpsctl.optimize import LevenbergMarquardt
-from tpsctl.prior.fields import MoleculeField
-from tpsctl.prior.published import PublishedPrior
-from tpsctl.score.levels import cosine_tables
+from tpsctl.prior.fields.graph_transformer import GraphTransformerField
+from tpsctl.prior.network import noise_prior
+from tpsctl.score.levels import Levels, cosine_tables
 
 FIGURE = ROOT / "docs" / "figures" / "growth.png"
 GRADIENT = {"paths": (1, 2, 4, 8), "images": (25, 50, 100, 200), "beads": (10, 20, 40, 80)}
@@ -37,8 +37,8 @@ def gradient(paths: int, images: int, beads: int) -> Callable[[], Any]:
     """A gradient of the action under a network of 3 blocks of width 128, 8 heads of 64, random weights."""
     torch.manual_seed(0)
     network = GraphTransformer(GraphTransformerSizes(beads, 0, 128, 3, 8, 64, False, True, False, 1))
-    field = MoleculeField(network, Beads(torch.arange(beads)))
-    prior = PublishedPrior("diffusion", field, cosine_tables(1000), scale_nm=(0.5,))
+    field = GraphTransformerField(network, Beads(torch.arange(beads)))
+    prior = noise_prior(field, Levels(cosine_tables(1000)), scale_nm=(0.5,))
     prior.to(device="cpu", dtype=torch.float32)
     dynamics = Dynamics.uniform(dt_ps=1e-3, diffusion_nm2_per_ps=1.0, n_beads=beads)
     action, x = TruncatedAction(prior.at(0.02), dynamics), 0.5 * torch.randn(paths, images, beads, 3)

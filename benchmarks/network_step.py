@@ -24,14 +24,14 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import report
-from benchmarks.plain_layer import PlainGraphTransformer, plain_step
+from benchmarks.plain_layer import plain_step
 from tpsctl.action import Dynamics, TruncatedAction
 from tpsctl.action.memory import bytes_per_image
 from tpsctl.networks.graph_transformer import attend_compiled
 from tpsctl.networks.graph_transformer.network import Beads, GraphTransformer, GraphTransformerSizes
-from tpsctl.prior.fields import MoleculeField
-from tpsctl.prior.published import PublishedPrior
-from tpsctl.score.levels import cosine_tables
+from tpsctl.prior.fields.graph_transformer import GraphTransformerField
+from tpsctl.prior.network import noise_prior
+from tpsctl.score.levels import Levels, cosine_tables
 
 HIDDEN = {10: 64, 20: 128, 28: 96, 35: 128, 56: 128}
 """Width of the published networks of chignolin, Trp-cage, BBA, villin and protein G; 3 blocks, 8 heads of 64."""
@@ -60,13 +60,12 @@ class Step:
         self.dynamics = Dynamics.langevin(
             dt_ps=0.001, masses_amu=[MASS_AMU] * beads, friction_per_ps=1.0, temperature_k=350.0
         )
-        field = MoleculeField(network, Beads(torch.arange(beads)))
-        prior = PublishedPrior("diffusion", field, cosine_tables(1000), scale_nm=(SCALE_NM,))
+        field = GraphTransformerField(network, Beads(torch.arange(beads)))
+        prior = noise_prior(field, Levels(cosine_tables(1000)), scale_nm=(SCALE_NM,))
         prior.to(device=device, dtype=torch.float32)
         self.sigma = float(prior.schedule.sigma(torch.tensor(TIME, dtype=torch.float64)))
         self.action = TruncatedAction(prior.at(TIME), self.dynamics)
-        self.plain = PlainGraphTransformer(sizes).float().to(device)
-        self.plain.load_state_dict(network.state_dict())
+        self.plain = network.float().to(device)
 
     def gradient(self, path: torch.Tensor) -> torch.Tensor:
         if self.way == "tpsctl":

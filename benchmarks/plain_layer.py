@@ -8,104 +8,70 @@ i sees them. With all pairs written out these are tensors [image, bead, bead, he
 One optimization step evaluates the truncated action of all images at once, with a graph through the score, which is
 itself a derivative, and differentiates it once with respect to the path. Parameters are left as training left them.
 
-This is a yardstick for time, memory and gradients, and is used for nothing else. Its parameters have the names of
-tpsctl's network, so both can hold the same weights.
+This is a yardstick for time, memory and gradients, and is used for nothing else. It computes with the parameters of
+tpsctl's trainable network, which ask for gradients as training leaves them, but with none of its formulas.
 
 Source: Arts et al., arXiv:2302.00600; Dwivedi and Bresson, arXiv:2012.09699; the step as in arXiv:2504.18506.
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from tpsctl.action.base import Dynamics
-from tpsctl.networks.graph_transformer.network import GraphTransformerSizes
+from tpsctl.networks.graph_transformer.layers import Attention, Block, Gate
+from tpsctl.networks.graph_transformer.network import GraphTransformer
 
 
-class PlainAttention(nn.Module):
+def plain_attention(attention: Attention, nodes: Tensor, edges: Tensor) -> Tensor:
     """Attention with keys and values of every pair."""
-
-    def __init__(self, sizes: GraphTransformerSizes):
-        super().__init__()
-        inner = sizes.heads * sizes.head_dim
-        self.heads = sizes.heads
-        self.to_q = nn.Linear(sizes.hidden, inner)
-        self.to_kv = nn.Linear(sizes.hidden, 2 * inner)
-        self.edges_to_kv = nn.Linear(sizes.hidden, inner)
-        self.to_out = nn.Linear(inner, sizes.hidden)
-
-    def forward(self, nodes: Tensor, edges: Tensor) -> Tensor:
-        q, k, v = self.to_q(nodes), *self.to_kv(nodes).chunk(2, dim=-1)
-        q, k, v, e = (y.unflatten(-1, (self.heads, -1)) for y in (q, k, v, self.edges_to_kv(edges)))
-        keys, values = k.unsqueeze(1) + e, v.unsqueeze(1) + e
-        logits = torch.einsum("bihd,bijhd->bhij", q, keys) * q.shape[-1] ** -0.5
-        out = torch.einsum("bhij,bijhd->bihd", logits.softmax(dim=-1), values)
-        return self.to_out(out.flatten(2))
+    q, k, v = attention.to_q(nodes), *attention.to_kv(nodes).chunk(2, dim=-1)
+    q, k, v, e = (y.unflatten(-1, (attention.heads, -1)) for y in (q, k, v, attention.edges_to_kv(edges)))
+    keys, values = k.unsqueeze(1) + e, v.unsqueeze(1) + e
+    logits = torch.einsum("bihd,bijhd->bhij", q, keys) * q.shape[-1] ** -0.5
+    out = torch.einsum("bhij,bijhd->bihd", logits.softmax(dim=-1), values)
+    return attention.to_out(out.flatten(2))
 
 
-class PlainGate(nn.Module):
+def plain_gate(gate: Gate, new: Tensor, old: Tensor) -> Tensor:
     """z new + (1 - z) old with z = sigmoid(w . [new, old, new - old])."""
-
-    def __init__(self, hidden: int):
-        super().__init__()
-        self.proj = nn.Linear(3 * hidden, 1, bias=False)
-
-    def forward(self, new: Tensor, old: Tensor) -> Tensor:
-        z = self.proj(torch.cat([new, old, new - old], dim=-1)).sigmoid()
-        return new * z + old * (1 - z)
+    z = gate.proj(torch.cat([new, old, new - old], dim=-1)).sigmoid()
+    return new * z + old * (1 - z)
 
 
-class PlainBlock(nn.Module):
+def plain_block(block: Block, nodes: Tensor, edges: Tensor) -> Tensor:
     """Attention and feed-forward, each with a norm before and a gate after."""
-
-    def __init__(self, sizes: GraphTransformerSizes):
-        super().__init__()
-        self.attention_norm = nn.LayerNorm(sizes.hidden)
-        self.attention = PlainAttention(sizes)
-        self.attention_gate = PlainGate(sizes.hidden)
-        self.feed_forward_norm = nn.LayerNorm(sizes.hidden)
-        self.widen = nn.Linear(sizes.hidden, 4 * sizes.hidden)
-        self.narrow = nn.Linear(4 * sizes.hidden, sizes.hidden)
-        self.feed_forward_gate = PlainGate(sizes.hidden)
-
-    def forward(self, nodes: Tensor, edges: Tensor) -> Tensor:
-        nodes = self.attention_gate(self.attention(self.attention_norm(nodes), edges), nodes)
-        return self.feed_forward_gate(self.narrow(functional.gelu(self.widen(self.feed_forward_norm(nodes)))), nodes)
+    nodes = plain_gate(
+        block.attention_gate, plain_attention(block.attention, block.attention_norm(nodes), edges), nodes
+    )
+    wide = functional.gelu(block.widen(block.feed_forward_norm(nodes)))
+    return plain_gate(block.feed_forward_gate, block.narrow(wide), nodes)
 
 
-class PlainGraphTransformer(nn.Module):
+def plain_energies(network: GraphTransformer, x: Tensor, t: Tensor) -> Tensor:
     """Energies of beads from centered positions and network time; beads are known by their place only."""
-
-    def __init__(self, sizes: GraphTransformerSizes):
-        super().__init__()
-        self.sizes = sizes
-        self.node_embedding = nn.Linear(sizes.slots + 3 * sizes.positions + 1, sizes.hidden)
-        self.edge_embedding = nn.Linear(sizes.pair_features, sizes.hidden)
-        self.blocks = nn.ModuleList(PlainBlock(sizes) for _ in range(sizes.layers))
-        self.decoder = nn.Linear(sizes.hidden, sizes.outputs)
-
-    def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        places = torch.eye(self.sizes.slots).to(x).expand(len(x), -1, -1)
-        time = t.to(x).view(-1, 1, 1).expand(-1, x.shape[1], 1)
-        nodes = self.node_embedding(torch.cat([places, x, time] if self.sizes.positions else [places, time], dim=-1))
-        displacement = x.unsqueeze(1) - x.unsqueeze(2)
-        features = [displacement] if self.sizes.displacements else []
-        features += [displacement.square().sum(-1, keepdim=True)] if self.sizes.distances else []
-        edges = self.edge_embedding(torch.cat(features, dim=-1))
-        for block in self.blocks:
-            nodes = block(nodes, edges)
-        return self.decoder(nodes)
+    sizes = network.sizes
+    places = torch.eye(sizes.slots).to(x).expand(len(x), -1, -1)
+    time = t.to(x).view(-1, 1, 1).expand(-1, x.shape[1], 1)
+    nodes = network.node_embedding(torch.cat([places, x, time] if sizes.positions else [places, time], dim=-1))
+    displacement = x.unsqueeze(1) - x.unsqueeze(2)
+    features = [displacement] if sizes.displacements else []
+    features += [displacement.square().sum(-1, keepdim=True)] if sizes.distances else []
+    edges = network.edge_embedding(torch.cat(features, dim=-1))
+    for block in network.all_blocks():
+        nodes = plain_block(block, nodes, edges)
+    return network.decoder(nodes)
 
 
-def plain_noise(network: PlainGraphTransformer, y: Tensor, time: float) -> Tensor:
+def plain_noise(network: GraphTransformer, y: Tensor, time: float) -> Tensor:
     """-dE/dy at centered y, with a graph for another derivative, as the published code takes it."""
     centered = y - y.mean(1, keepdim=True)
-    energy = network(centered, y.new_full((len(y),), time)).sum()
+    energy = plain_energies(network, centered, y.new_full((len(y),), time)).sum()
     return -torch.autograd.grad(energy, centered, create_graph=True)[0]
 
 
 def plain_step(
-    network: PlainGraphTransformer, path: Tensor, dynamics: Dynamics, *, time: float, sigma: float, scale_nm: float
+    network: GraphTransformer, path: Tensor, dynamics: Dynamics, *, time: float, sigma: float, scale_nm: float
 ) -> tuple[Tensor, Tensor]:
     """Truncated action A + B of a path (image, bead, 3) in nm, and its gradient with fixed ends, 1/nm.
 

@@ -26,7 +26,7 @@ from benchmarks.report import ROOT, Table, machine, write_report
 from tpsctl.action.base import Action
 from tpsctl.optimize.stages import Stage, interpolated
 from tpsctl.prior.base import Prior
-from tpsctl.prior.generative import GenerativePrior
+from tpsctl.prior.network import NetworkPrior
 from tpsctl.recipe.loader import load_recipe
 from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.workflows.sample import assemble
@@ -90,9 +90,9 @@ def _problem(name: str, recipe: SampleRecipe, images: int) -> Problem:
 
 def plain_score(problem: Problem) -> Callable[[Tensor], Tensor]:
     """The score with its graph."""
-    if isinstance(problem.prior, GenerativePrior):
-        prior, width = problem.prior, problem.prior.sigma_nm(0.01)
-        return lambda x: prior.score_at_width(x, width)
+    if isinstance(problem.prior, NetworkPrior):
+        output = problem.prior.output
+        return lambda x: output.score(x, 0.01)
     return problem.prior._score
 
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.plain_layer import PlainGraphTransformer, plain_noise, plain_step
+from benchmarks.plain_layer import plain_noise, plain_step
 from tpsctl.action import Dynamics, TruncatedAction
-from tpsctl.checkpoints.layouts.recognize import read_published
+from tpsctl.checkpoints.layouts.registry import read_published
 from tpsctl.networks.graph_transformer.network import Beads, GraphTransformer, GraphTransformerSizes
-from tpsctl.prior.fields import MoleculeField
-from tpsctl.prior.published import PublishedPrior
-from tpsctl.score.levels import cosine_tables
+from tpsctl.prior.fields.graph_transformer import GraphTransformerField
+from tpsctl.prior.network import noise_prior
+from tpsctl.score.levels import Levels, cosine_tables
 
 FILES = {"chignolin_diff": "model-best.pt", "chignolin_flow": "model-best-flow.pt"}
 
@@ -25,7 +25,7 @@ def golden_case(request, root):
     if not folder.is_dir():
         pytest.skip(f"no golden data in {folder}: set TPSCTL_SHARED to the folder that holds golden/")
     model = read_published(folder / FILES[request.param])
-    network = PlainGraphTransformer(GraphTransformerSizes.from_dict(model.description.sizes)).double()
+    network = GraphTransformer(GraphTransformerSizes.from_dict(model.description.sizes)).double()
     network.load_state_dict(model.weights)
     return network, np.load(folder / "golden.npz"), json.loads((folder / "meta.json").read_text()), request.param
 
@@ -60,15 +60,13 @@ def test_plain_step_gives_the_published_gradient(golden_case):
 
 def test_step_of_tpsctl_is_the_plain_step():
     sizes = GraphTransformerSizes(6, 0, 16, 3, 4, 8, False, True, False, 1)
-    network, plain = GraphTransformer(sizes).double(), PlainGraphTransformer(sizes).double()
-    plain.load_state_dict(network.state_dict())
-    prior = PublishedPrior(
-        "diffusion", MoleculeField(network, Beads(torch.arange(6))), cosine_tables(1000), scale_nm=(0.4,)
-    )
+    network = GraphTransformer(sizes).double()
+    field = GraphTransformerField(network, Beads(torch.arange(6)))
+    prior = noise_prior(field, Levels(cosine_tables(1000)), scale_nm=(0.4,))
     motion = Dynamics(0.01, torch.linspace(0.5, 1.5, 6))
     path, t = 0.4 * torch.randn(7, 6, 3), 0.02
     sigma = float(prior.schedule.sigma(torch.tensor(t)))
     terms, gradient = TruncatedAction(prior.at(t), motion).value_and_gradient(path.unsqueeze(0))
-    action, expected = plain_step(plain, path, motion, time=t, sigma=sigma, scale_nm=0.4)
+    action, expected = plain_step(network, path, motion, time=t, sigma=sigma, scale_nm=0.4)
     torch.testing.assert_close(terms.total[0], action)
     torch.testing.assert_close(gradient[0], expected, rtol=1e-9, atol=1e-9)

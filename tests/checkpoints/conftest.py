@@ -17,12 +17,14 @@ import numpy as np
 import pytest
 import torch
 
-from tpsctl.checkpoints.layouts.recognize import read_published
-from tpsctl.checkpoints.model import Model, build
-from tpsctl.networks.graph_transformer import attention
-from tpsctl.networks.graph_transformer import network as graph_transformer
+from tpsctl.checkpoints.architectures.graph_transformer import graph_transformer
+from tpsctl.checkpoints.architectures.in_network_units import prior_of
+from tpsctl.checkpoints.layouts.registry import read_published
+from tpsctl.checkpoints.model import Model
+from tpsctl.networks.graph_transformer import attention, frozen
 from tpsctl.networks.graph_transformer.network import Beads
-from tpsctl.prior.published import PublishedPrior
+from tpsctl.prior.fields.graph_transformer import GraphTransformerField
+from tpsctl.prior.network import NetworkPrior
 
 FILES = {
     "chignolin_diff": "model-best.pt",
@@ -31,7 +33,7 @@ FILES = {
     "tetra_flow": "model-best-flow.pt",
 }
 LAYERS = [(attention, name) for name in ("standardized", "softmax", "tilted", "to_heads", "from_heads")]
-LAYERS += [(graph_transformer, name) for name in ("standardized", "gated", "gelu")]
+LAYERS += [(frozen, name) for name in ("standardized", "gated", "gelu")]
 """Layers that are functions, where the network looks them up."""
 BAR = {torch.float64: 1e-12, torch.float32: 2e-5}
 BOLTZMANN_PUBLISHED = 0.83144626181  # amu A^2 / ps^2 / K, the digits of the published code
@@ -56,13 +58,15 @@ class Case:
     arrays: Any
     model: Model
 
-    def prior(self, dtype: torch.dtype) -> PublishedPrior:
+    def prior(self, dtype: torch.dtype) -> NetworkPrior:
         """The published treatment: padding along, derivative with respect to centered positions."""
-        beads = None
+        network = graph_transformer(self.model)
+        beads = Beads(torch.arange(network.sizes.slots))
         if "z" in self.arrays:
             types = torch.tensor(self.arrays["z"]).long()
             beads = Beads(torch.arange(len(types)), types, types != 0)
-        return build(self.model, compat=True, beads=beads).to(device="cpu", dtype=dtype)
+        field = GraphTransformerField(network, beads, compat=True)
+        return prior_of(self.model, field).to(device="cpu", dtype=dtype)
 
     def lengths(self) -> list[tuple[float, str]]:
         """Network units in Angstrom that there is data for, with the tag in the arrays' names."""

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tpsctl.checkpoints import archive
-from tpsctl.checkpoints.layouts.recognize import read_published
-from tpsctl.checkpoints.model import build
+from tpsctl.checkpoints.build import build
+from tpsctl.checkpoints.layouts.registry import read_published
 from tpsctl.errors import PriorError
 
 

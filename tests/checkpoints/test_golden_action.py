@@ -17,7 +17,6 @@ from tpsctl.action.divergence import ExactDivergence
 from tpsctl.action.onsager_machlup import OnsagerMachlupAction
 from tpsctl.action.truncated import TruncatedAction
 from tpsctl.networks.graph_transformer import attend_compiled, attention
-from tpsctl.networks.graph_transformer import network as graph_transformer
 from tpsctl.optimize.base import Convergence
 from tpsctl.optimize.first_order import SGD, Adam
 from tpsctl.score.base import AutogradScore
@@ -34,8 +33,8 @@ def inner(paths):
 
 def force_fn(case, prior, length, t, kt=None):
     """F at positions in network lengths; not symmetric where networks see positions (derivative at centered x)."""
-    scale, kt = float(prior._scale), kt or case.kt(length)
-    return lambda x: kt * scale * prior._score(x * scale, t)
+    scale, kt = float(prior.units.scale), kt or case.kt(length)
+    return lambda x: kt * scale * prior.output.score(x * scale, t)
 
 
 def real_beads(case):

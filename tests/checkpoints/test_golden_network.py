@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tpsctl.networks.graph_transformer import network as graph_transformer
+from tpsctl.networks.graph_transformer import frozen
 
 PRECISIONS = [torch.float64, torch.float32]
 
@@ -54,7 +54,7 @@ def test_forces(case, dtype):
             t = case.time(latent)
 
             def force(prior, x, t=t, length=length):
-                scale = prior._scale.to(x)
+                scale = prior.units.scale.to(x)
                 return case.kt(length) * scale * prior.at(t)(x * scale)
 
             case.check(f"force_lt{latent}{tag}", dtype, force, case.positions(length))
@@ -69,7 +69,9 @@ def test_noising(case, dtype):
         for latent in ("20", "250", "999", "0.5", "7", "10"):
             if f"q_sample_{latent}{tag}_f64" in case.arrays:
                 t = case.time(float(latent))
-                case.check(f"q_sample_{latent}{tag}", dtype, lambda prior, x, n, t=t: prior.mix(x, n, t), x, noise)
+                case.check(
+                    f"q_sample_{latent}{tag}", dtype, lambda prior, x, n, t=t: prior.sampler.mix(x, n, t), x, noise
+                )
 
 
 @pytest.mark.parametrize("dtype", PRECISIONS)
@@ -79,8 +81,8 @@ def test_posterior_mean_and_variance(case, dtype):
     for length, tag in case.lengths():
         x = case.positions(length)
         for level in (250, 20, 0):
-            case.check(f"p_mean_{level}{tag}", dtype, lambda prior, x, i=level: prior.posterior(x, i)[0], x)
-            variance = lambda prior, x, i=level: np.full(4, prior.posterior(x, i)[1])  # noqa: E731
+            case.check(f"p_mean_{level}{tag}", dtype, lambda prior, x, i=level: prior.sampler.posterior(x, i)[0], x)
+            variance = lambda prior, x, i=level: np.full(4, prior.sampler.posterior(x, i)[1])  # noqa: E731
             case.check(f"p_logvar_{level}{tag}", dtype, variance, x)
 
 
@@ -92,7 +94,7 @@ def published_gate(monkeypatch):
         z = torch.sigmoid(new @ by_new + old @ by_old).unsqueeze(-1)
         return z * new + (1 - z) * old
 
-    monkeypatch.setattr(graph_transformer, "gated", gated)
+    monkeypatch.setattr(frozen, "gated", gated)
 
 
 @pytest.mark.usefixtures("published_gate")
@@ -101,10 +103,10 @@ def test_reverse_processes(case, dtype, generator):
     """In Angstrom, with random weights, the flow is chaotic: no two orders of summation agree."""
 
     def chain_of_means(prior, x):
-        return prior.ancestral(x, 19, generator, steps=20, temperature=0.0)
+        return prior.sampler.ancestral(x, 19, generator, steps=20, temperature=0.0)
 
     def flow(prior, x):
-        return prior.flow_to_data(x, 0.7, steps=7)
+        return prior.sampler.flow_to_data(x, 0.7, steps=7)
 
     for length, tag in case.lengths():
         for name, compute, evaluations in (("p_loop20_temp0", chain_of_means, 20), ("p_loop7", flow, 14)):

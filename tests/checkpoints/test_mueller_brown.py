@@ -8,8 +8,8 @@ import torch
 
 from tpsctl.action.base import Dynamics
 from tpsctl.action.truncated import TruncatedAction
-from tpsctl.checkpoints.layouts.recognize import read_published
-from tpsctl.checkpoints.model import build
+from tpsctl.checkpoints.build import build
+from tpsctl.checkpoints.layouts.registry import read_published
 from tpsctl.optimize.base import Convergence
 from tpsctl.optimize.first_order import Adam
 from tpsctl.score.base import AutogradScore
@@ -36,11 +36,11 @@ def relative(found, expected):
 def test_diffusion_noise_on_the_grid(golden_folder, grid):
     prior, y = prior_of(golden_folder, "diffusion"), torch.tensor(grid["grid_normalised"], dtype=torch.float32)
     for level in (0, 1, 2, 4, 8, 16, 64, 128, 255):
-        found = prior.noise_estimate(y.unsqueeze(1), level / 256).squeeze(1)
+        found = prior.output.noise_estimate(y.unsqueeze(1), level / 256).squeeze(1)
         assert relative(found, grid[f"dm_eps_t{level}"]) < 1e-5
     prior.to(device="cpu", dtype=torch.float64)
     for level in (0, 4):
-        found = prior.noise_estimate(y.double().unsqueeze(1), level / 256).squeeze(1)
+        found = prior.output.noise_estimate(y.double().unsqueeze(1), level / 256).squeeze(1)
         assert relative(found, grid[f"dm_eps_t{level}_f64"]) < 1e-12
 
 
@@ -55,7 +55,7 @@ def test_flow_velocity_on_the_grid(golden_folder, grid):
 def test_forces_on_the_grid(golden_folder, grid, kind, times):
     """Force = kT score; the published tables of the noise are float32 (1e-4 at the first levels)."""
     prior, y = prior_of(golden_folder, kind), torch.tensor(grid["grid_normalised"], dtype=torch.float32)
-    x = prior.from_network(y.unsqueeze(1))
+    x = prior.units.from_network(y.unsqueeze(1))
     for time in times:
         t = time / 256 if kind == "diffusion" else 1 - time
         found = KT_PUBLISHED * prior.at(t)(x).squeeze(1)
@@ -66,7 +66,7 @@ def test_forces_on_the_grid(golden_folder, grid, kind, times):
 def test_the_schedule_is_the_published_one(golden_folder, grid):
     prior = prior_of(golden_folder, "diffusion")
     for name in ("sqrt_alphas_cumprod", "sqrt_one_minus_alphas_cumprod"):
-        found = prior.tables[name].numpy()
+        found = prior.schedule.tables[name].numpy()
         np.testing.assert_allclose(found, grid[f"dm_{name}"], rtol=3e-4)  # 1 - ac in float32 at the first levels
 
 
@@ -93,13 +93,13 @@ def test_om_end_values(golden_folder, grid, name, kind, paths, generator):
     t, rate = (4 / 256, 0.2) if kind == "diffusion" else (0.1, 0.02)
     sigma = float(prior.schedule.sigma(torch.tensor(t, dtype=torch.float64)))
     prior.to(device="cpu", dtype=torch.float64)
-    std = prior._scale
+    std = prior.units.scale
     score = AutogradScore(
-        lambda y: -2 / gamma * KT_PUBLISHED * prior.noise_estimate(y, t) / sigma / std, conservative=False
+        lambda y: -2 / gamma * KT_PUBLISHED * prior.output.noise_estimate(y, t) / sigma / std, conservative=False
     )
     action = TruncatedAction(score, Dynamics.uniform(dt_ps=dt, diffusion_nm2_per_ps=0.5, n_beads=1))
     ends = final[:paths, [0, -1]].unsqueeze(2)  # (path, end, bead, dim)
-    noised = ends if paths == 1 else prior.mix(ends, torch.randn(ends.shape, generator=generator), t)
+    noised = ends if paths == 1 else prior.sampler.mix(ends, torch.randn(ends.shape, generator=generator), t)
     along = torch.linspace(0, 1, final.shape[1]).view(1, -1, 1, 1)
     start = torch.lerp(noised[:, :1], noised[:, 1:], along)
     start[:, [0, -1]] = ends

@@ -7,11 +7,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save, save_file
 
-from tpsctl.checkpoints.native import load_checkpoint, read_card, save_checkpoint
+from tpsctl.checkpoints.build import build, load_prior
+from tpsctl.checkpoints.model import Model, ModelDescription
+from tpsctl.checkpoints.native import read_card, save_model
 from tpsctl.errors import PriorError
 from tpsctl.molecule.topology import Atom, Topology
 from tpsctl.networks.internal_energy.network import InternalEnergy, InternalEnergySizes
-from tpsctl.prior.generative import GenerativePrior
 from tpsctl.score.schedule import Flow, VarianceExploding
 
 PEROXIDE = Topology(
@@ -22,20 +23,30 @@ SIZES = InternalEnergySizes(hidden=5, layers=2, levels=3, embedding=4)
 CARD = {"licence": "MIT", "metrics": {0.001: 0.9}}
 
 
-def make_prior(kind="diffusion", dtype=torch.float32):
+def make_model(kind="diffusion", dtype=torch.float32, facts=CARD):
     """Random parameters in every tensor."""
     network = InternalEnergy(PEROXIDE, SIZES).to(dtype)
     for tensor in network.state_dict().values():
         tensor.uniform_(0.5, 1.5)
     network.linear.log_sigmas.copy_(torch.linspace(-6, 0, SIZES.levels))
     schedule = VarianceExploding(0.001, 1.0) if kind == "diffusion" else Flow(0.3)
-    return GenerativePrior(kind, network, schedule, PEROXIDE, 300.0, 0.001)
+    about = ModelDescription(
+        kind,
+        "internal_energy",
+        SIZES.to_dict(),
+        300.0,
+        schedule=schedule,
+        smallest_width_nm=0.001,
+        topology=PEROXIDE,
+        facts=facts,
+    )
+    return Model(about, network.state_dict())
 
 
 @pytest.fixture
 def good(tmp_path):
     path = tmp_path / "prior.safetensors"
-    save_checkpoint(path, make_prior(), SIZES, CARD)
+    save_model(path, make_model())
     return path
 
 
@@ -52,10 +63,11 @@ def edit(path, *, card=None, tensors=None):
 @pytest.mark.parametrize("kind", ["diffusion", "flow_matching"])
 def test_a_loaded_prior_gives_identical_scores(tmp_path, kind):
     torch.set_default_dtype(torch.float32)
-    prior = make_prior(kind)
+    model = make_model(kind)
+    prior = build(model)
     path = tmp_path / "prior.safetensors"
-    save_checkpoint(path, prior, SIZES, CARD)
-    loaded = load_checkpoint(path)
+    save_model(path, model)
+    loaded = load_prior(path)
     x = torch.randn(6, 4, 3) * 0.1
     for t in (0.1, 0.5):
         assert torch.equal(loaded.at(t)(x), prior.at(t)(x))
@@ -71,14 +83,14 @@ def test_the_card_keeps_what_it_was_given_and_what_it_must_say(good):
 
 
 def test_saving_leaves_no_temporary_file_and_replaces_whole(good, tmp_path):
-    save_checkpoint(good, make_prior(), SIZES, CARD | {"licence": "CC0"})
+    save_model(good, make_model(facts=CARD | {"licence": "CC0"}))
     assert [p.name for p in tmp_path.iterdir()] == ["prior.safetensors"]
     assert read_card(good)["licence"] == "CC0"
 
 
 def test_missing_file(tmp_path):
     with pytest.raises(PriorError, match=r"none.safetensors: no such checkpoint"):
-        load_checkpoint(tmp_path / "none.safetensors")
+        load_prior(tmp_path / "none.safetensors")
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x02pickle", b"\xff" * 64, b"PK\x03\x04" + b"\0" * 60])
@@ -86,14 +98,14 @@ def test_files_of_another_kind(tmp_path, content):
     path = tmp_path / "x.safetensors"
     path.write_bytes(content)
     with pytest.raises(PriorError, match="not a readable safetensors file"):
-        load_checkpoint(path)
+        load_prior(path)
 
 
 def test_a_header_that_claims_more_than_the_file_holds(tmp_path):
     path = tmp_path / "x.safetensors"
     path.write_bytes(struct.pack("<Q", 2**62) + b"{}")
     with pytest.raises(PriorError, match="not a readable safetensors file"):
-        load_checkpoint(path)
+        load_prior(path)
 
 
 def test_truncated_anywhere(good):
@@ -101,7 +113,7 @@ def test_truncated_anywhere(good):
     for end in (4, 8, 100, len(content) // 2, len(content) - 1):
         good.write_bytes(content[:end])
         with pytest.raises(PriorError):
-            load_checkpoint(good)
+            load_prior(good)
 
 
 def test_flipped_bits_are_noticed(good):
@@ -115,14 +127,14 @@ def test_flipped_bits_are_noticed(good):
         damaged[place] ^= 1 << (place % 8)
         good.write_bytes(bytes(damaged))
         with pytest.raises(PriorError):
-            load_checkpoint(good)
+            load_prior(good)
 
 
 def test_no_metadata(tmp_path):
     path = tmp_path / "x.safetensors"
     path.write_bytes(save({"a": torch.zeros(2)}))
     with pytest.raises(PriorError, match='without the "tpsctl" metadata'):
-        load_checkpoint(path)
+        load_prior(path)
 
 
 @pytest.mark.parametrize(
@@ -147,23 +159,23 @@ def test_no_metadata(tmp_path):
 )
 def test_bad_cards(good, change, message):
     with pytest.raises(PriorError, match=message):
-        load_checkpoint(edit(good, card=change))
+        load_prior(edit(good, card=change))
 
 
 @pytest.mark.parametrize("size", ["hidden", "levels", "embedding", "layers"])
 def test_sizes_that_would_exhaust_memory_are_refused_before_it_is_taken(good, size):
     huge = edit(good, card=lambda card: card | {"network": card["network"] | {size: 10**9}})
     with pytest.raises(PriorError, match="levels, hidden, embedding, layers are"):
-        load_checkpoint(huge)
+        load_prior(huge)
 
 
 def test_a_crowd_of_atoms_or_bonds_is_refused_before_it_is_enumerated(good):
     crowd = [["C", "C", "X", 1, "", 12.0]] * 5000
     with pytest.raises(PriorError, match="for 5000 atoms"):
-        load_checkpoint(edit(good, card=lambda card: card | {"atoms": crowd, "bonds": [[0, 1]]}))
+        load_prior(edit(good, card=lambda card: card | {"atoms": crowd, "bonds": [[0, 1]]}))
     star = [[0, i] for i in range(1, 14)]
     with pytest.raises(PriorError, match="more than 12 bonds"):
-        load_checkpoint(edit(good, card=lambda card: card | {"atoms": crowd[:14], "bonds": star}))
+        load_prior(edit(good, card=lambda card: card | {"atoms": crowd[:14], "bonds": star}))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -173,7 +185,7 @@ def test_values_that_are_not_finite(good, value):
         return tensors
 
     with pytest.raises(PriorError, match=r"tensor net.output.bias has values that are not finite"):
-        load_checkpoint(edit(good, tensors=spoil))
+        load_prior(edit(good, tensors=spoil))
 
 
 def test_missing_and_misshapen_tensors(good, tmp_path):
@@ -185,11 +197,11 @@ def test_missing_and_misshapen_tensors(good, tmp_path):
     ):
         good.write_bytes(content)
         with pytest.raises(PriorError, match="tensors do not fit the model card"):
-            load_checkpoint(edit(good, tensors=change))
+            load_prior(edit(good, tensors=change))
 
 
 def test_diffusion_times_outside_of_what_was_trained_are_refused():
-    prior = make_prior("flow_matching")
+    prior = build(make_model("flow_matching"))
     with pytest.raises(PriorError, match=r"trained down to 0.001 nm. Use diffusion_time >= 0.00332"):
         prior.at(0.001)
     with pytest.raises(PriorError, match=r"got 1.5, expected a value in \[0, 1\]"):

@@ -16,7 +16,8 @@ class NetworkUnits:
 
     def __init__(self, scale_nm: Sequence[float] = (1.0,), offset_nm: Sequence[float] = (0.0,)) -> None:
         self.scale = torch.tensor(scale_nm, dtype=torch.float64)
-        self.offset = torch.tensor(offset_nm, dtype=torch.float64)
+        # The origin has the digits of float32: earlier versions rounded it so, and results stay what they were.
+        self.offset = torch.tensor(offset_nm, dtype=torch.float32).double()
 
     @property
     def mean_scale_nm(self) -> float:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tpsctl.networks.graph_transformer.attention import Places
+from tpsctl.networks.graph_transformer.layers import Places
 from tpsctl.networks.graph_transformer.network import Beads, GraphTransformer, GraphTransformerSizes, descent
 
 BEADS = 6
@@ -11,7 +11,7 @@ BEADS = 6
 
 def network(*, positions=True, displacements=False, distances=True, outputs=1, types=0):
     sizes = GraphTransformerSizes(BEADS, types, 8, 2, 2, 4, positions, displacements, distances, outputs)
-    return GraphTransformer(sizes).double()
+    return GraphTransformer(sizes).double().frozen()
 
 
 def with_pair_tensors(attention, nodes, x, edge):
@@ -32,13 +32,13 @@ def with_pair_tensors(attention, nodes, x, edge):
 def test_attention_equals_the_formulation_with_pair_tensors(displacements, distances):
     net = network(displacements=displacements, distances=distances)
     nodes, x = torch.randn(3, BEADS, 8), torch.randn(3, BEADS, 3)
-    block, attend = net.blocks[0], net.maps()[0].attention
+    block, attend = net.network.blocks[0], net.maps()[0].attention
     found = attend(nodes.flatten(0, 1), Places.of(x, None)).view_as(nodes)
-    expected = with_pair_tensors(block.attention, block.attention_norm(nodes), x, net.edge_embedding)
+    expected = with_pair_tensors(block.attention, block.attention_norm(nodes), x, net.network.edge_embedding)
     torch.testing.assert_close(found, expected)
     shared = attend(nodes[0], Places.of(x, None)).view_as(nodes)  # the same nodes in every configuration
     expected = with_pair_tensors(
-        block.attention, block.attention_norm(nodes[:1]).expand_as(nodes), x, net.edge_embedding
+        block.attention, block.attention_norm(nodes[:1]).expand_as(nodes), x, net.network.edge_embedding
     )
     torch.testing.assert_close(shared, expected)
 
@@ -109,7 +109,7 @@ def test_multiplied_out_weights_follow_the_parameters():
     before = net(x, t, beads)
     assert net.maps() is net.maps()
     with torch.no_grad():
-        net.blocks[0].attention.to_q.weight.mul_(2)
+        net.network.blocks[0].attention.to_q.weight.mul_(2)
     assert not torch.allclose(net(x, t, beads), before)
     single = net.float()(x.float(), t.float(), beads)
     assert single.dtype is torch.float32

@@ -6,7 +6,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from tpsctl.checkpoints.native import load_checkpoint, read_card
+from tpsctl.checkpoints.build import load_prior
+from tpsctl.checkpoints.native import read_card
 from tpsctl.cli import app as cli
 from tpsctl.errors import DataError, OutputError, PriorError, RecipeError
 from tpsctl.recipe import train as sections
@@ -21,7 +22,7 @@ from tpsctl.workflows.train.run import TrainOptions, train_recipe
 
 
 def require_full_card(card, file):
-    prior = load_checkpoint(file)
+    prior = load_prior(file)
     assert card == read_card(file) | {"file": str(file)}
     assert prior.kind == card["kind"]
     assert (card["name"], card["licence"]) == ("peroxide", "CC-BY-4.0")

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from tpsctl.networks.graph_transformer.attention import AttentionMaps, absorbed, attention_maps
 from tpsctl.networks.graph_transformer.layers import Block, Gate, Places
-from tpsctl.networks.graph_transformer.network import Beads, GraphTransformer, GraphTransformerSizes
+from tpsctl.networks.graph_transformer.network import BeadNetwork, Beads, GraphTransformer
 from tpsctl.networks.graph_transformer.second_order import gated, gelu, standardized
 
 
@@ -49,7 +49,7 @@ class BlockMaps:
         return _gate(self.block.feed_forward_gate, self.block.narrow(wide), nodes)
 
 
-class FrozenGraphTransformer(nn.Module):
+class FrozenGraphTransformer(BeadNetwork):
     """The function of a graph transformer, with a copy of its weights as they are.
 
     Args:
@@ -58,17 +58,14 @@ class FrozenGraphTransformer(nn.Module):
 
     def __init__(self, network: GraphTransformer) -> None:
         super().__init__()
+        self.sizes = network.sizes
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         self._maps: tuple[object, list[BlockMaps]] = (None, [])
-
-    @property
-    def sizes(self) -> GraphTransformerSizes:
-        return self.network.sizes
 
     def forward(
         self, x: Float[Tensor, "batch bead 3"], t: Float[Tensor, " batch_or_1"], beads: Beads
     ) -> Float[Tensor, "batch bead outputs"]:
-        """As `GraphTransformer.forward`.
+        """See `BeadNetwork`.
 
         One time for all configurations is cheaper than one for each: nodes that see no positions are then alike in
         all of them until the first attention.

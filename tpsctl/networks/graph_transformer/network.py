@@ -14,9 +14,9 @@ For paths, where weights do not change, `frozen` gives the same function in a fo
 Source: Arts et al., arXiv:2302.00600 (two-for-one); Dwivedi and Bresson, arXiv:2012.09699 (graph transformer).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Protocol
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -25,9 +25,6 @@ from torch.nn import functional
 
 from tpsctl.molecule.geometry import center
 from tpsctl.networks.graph_transformer.layers import Block, Places
-
-if TYPE_CHECKING:
-    from tpsctl.networks.graph_transformer.frozen import FrozenGraphTransformer
 
 
 @dataclass(frozen=True)
@@ -101,7 +98,23 @@ class Beads:
         return None if self.real is None else ~(self.real.unsqueeze(0) & self.real.unsqueeze(1))
 
 
-class GraphTransformer(nn.Module):
+class BeadNetwork(nn.Module, ABC):
+    """A graph transformer as a function, trainable or frozen.
+
+    Attributes:
+        sizes: Shapes.
+    """
+
+    sizes: GraphTransformerSizes
+
+    @abstractmethod
+    def forward(
+        self, x: Float[Tensor, "batch bead 3"], t: Float[Tensor, " batch_or_1"], beads: Beads
+    ) -> Float[Tensor, "batch bead outputs"]:
+        """Decoded nodes of centered positions x (in the network's own length) at network time t, one or one each."""
+
+
+class GraphTransformer(BeadNetwork):
     """Energies (or vectors) of beads from positions and network time, with parameters that can be trained.
 
     Args:
@@ -122,14 +135,13 @@ class GraphTransformer(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch bead 3"], t: Float[Tensor, " batch_or_1"], beads: Beads
     ) -> Float[Tensor, "batch bead outputs"]:
-        """Decoded nodes of centered positions x (in the network's own length) at network time t, one or one each."""
         nodes, places = self.embedded(x, t.expand(len(x)), beads), Places.of(x, beads.blocked)
         pair, pair_bias = self.pair_map(), self.edge_embedding.bias
         for block in self.all_blocks():
             nodes = block(nodes, places, pair, pair_bias)
         return self.decoder(nodes)
 
-    def frozen(self) -> "FrozenGraphTransformer":
+    def frozen(self) -> BeadNetwork:
         """The same function with the weights as they are now, for scores and their derivatives by positions only.
 
         It keeps a copy of the weights: training goes on without changing it.
@@ -165,19 +177,8 @@ class GraphTransformer(nn.Module):
         return place if beads.types is None else torch.cat([place, self.type_embedding(beads.types)], dim=-1)
 
 
-class _EnergyOfBeads(Protocol):
-    """A graph transformer, trainable or frozen."""
-
-    @property
-    def sizes(self) -> GraphTransformerSizes: ...
-
-    def __call__(self, x: Tensor, t: Tensor, beads: Beads, /) -> Tensor: ...
-
-    def parameters(self) -> Iterator[nn.Parameter]: ...
-
-
 def descent(
-    network: _EnergyOfBeads,
+    network: BeadNetwork,
     x: Float[Tensor, "batch bead 3"],
     t: Float[Tensor, " batch_or_1"],
     beads: Beads,

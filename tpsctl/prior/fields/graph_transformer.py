@@ -13,7 +13,7 @@ class GraphTransformerField(Field):
     """-dE/dy of the energies of all beads, or the decoded vectors.
 
     Args:
-        network: The network; the field works with its weights as they are now (`GraphTransformer.frozen`).
+        network: The network; the field works with its weights as they are now.
         beads: The beads of a configuration.
         compat: Do as the published code does: carry padding along, and differentiate with respect to centered
             positions. For comparisons only; padding and a net force then leak into the real beads.
@@ -24,7 +24,7 @@ class GraphTransformerField(Field):
     centered = True
 
     def __init__(self, network: GraphTransformer, beads: Beads, *, compat: bool = False) -> None:
-        self.network = network.frozen()
+        self.network = FrozenGraphTransformer(network)
         self.beads = beads
         self._compat = compat
         self.n_beads = len(beads.slots)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tpsctl.prior.generative import GenerativePrior
+from tpsctl.prior.network import NetworkPrior
 from tpsctl.training.metrics import torque_r2
 from tpsctl.training.targets import TargetSource
 from tpsctl.workflows.train.frames import MoleculeFrames
@@ -27,7 +27,7 @@ _DENOISING_MULTIPLES = (20, 40, 100, 400)
 _CHUNK = 500
 
 
-def held_out_quality(prior: GenerativePrior, frames: MoleculeFrames, largest_width_nm: float) -> dict[str, Any]:
+def held_out_quality(prior: NetworkPrior, frames: MoleculeFrames, largest_width_nm: float) -> dict[str, Any]:
     """R^2 by noise width (nm, as text) and bond, with what it was measured against."""
     generator = torch.Generator().manual_seed(0)
     chosen = torch.randperm(len(frames.held_out), generator=generator)[:FRAMES]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tpsctl.networks.internal_energy.network import InternalEnergy, InternalEnergySizes
-from tpsctl.prior.generative import GenerativePrior
+from tpsctl.prior.network import NetworkPrior
 from tpsctl.recipe import train as sections
 from tpsctl.score.schedule import Flow, NoiseSchedule, VarianceExploding, VariancePreserving
 from tpsctl.training.laws import RampedDecay, WarmUpThenCosine
@@ -22,7 +22,7 @@ _ADAM_BETAS = (0.9, 0.99)
 _LARGEST_GRADIENT_NORM = 1.0
 
 
-class MoleculeTask(TrainingTask[MoleculeFrames, InternalEnergy, GenerativePrior]):
+class MoleculeTask(TrainingTask[MoleculeFrames, InternalEnergy, NetworkPrior]):
     """The parts of a training on frames."""
 
     def __init__(self, recipe: sections.TrainRecipe) -> None:
@@ -54,7 +54,7 @@ class MoleculeTask(TrainingTask[MoleculeFrames, InternalEnergy, GenerativePrior]
             seed=self.recipe.seed,
         )
 
-    def model(self, network: InternalEnergy, data: MoleculeFrames) -> GenerativePrior:
+    def model(self, network: InternalEnergy, data: MoleculeFrames) -> NetworkPrior:
         model = self.recipe.model
         return checkpoint.make_prior(
             model.kind,
@@ -65,13 +65,13 @@ class MoleculeTask(TrainingTask[MoleculeFrames, InternalEnergy, GenerativePrior]
             model.smallest_width_nm,
         )
 
-    def judge(self, model: GenerativePrior, losses: Sequence[float], data: MoleculeFrames) -> dict[str, Any]:
+    def judge(self, model: NetworkPrior, losses: Sequence[float], data: MoleculeFrames) -> dict[str, Any]:
         return held_out_quality(model, data, self.recipe.model.largest_width_nm)
 
     def save(
         self,
         file: Path,
-        model: GenerativePrior,
+        model: NetworkPrior,
         data: MoleculeFrames,
         quality: dict[str, Any],
         identity: dict[str, Any],
