@@ -9,10 +9,12 @@ from safetensors.torch import load_file, save, save_file
 
 from tpsctl.checkpoints.build import build, load_prior
 from tpsctl.checkpoints.model import Model, ModelDescription
-from tpsctl.checkpoints.native import read_card, save_model
+from tpsctl.checkpoints.native import load_model, read_card, save_model
 from tpsctl.errors import PriorError
 from tpsctl.molecule.topology import Atom, Topology
 from tpsctl.networks.internal_energy.network import InternalEnergy, InternalEnergySizes
+from tpsctl.networks.perceptron import Perceptron, PerceptronSizes
+from tpsctl.score.levels import cosine_tables
 from tpsctl.score.schedule import Flow, VarianceExploding
 
 PEROXIDE = Topology(
@@ -80,6 +82,49 @@ def test_the_card_keeps_what_it_was_given_and_what_it_must_say(good):
     assert card["licence"] == "MIT"
     assert card["metrics"] == {"0.001": 0.9}
     assert {"kind", "network", "schedule", "temperature_k", "length_unit", "atoms", "bonds", "sha256"} <= set(card)
+
+
+@pytest.mark.parametrize("kind", ["diffusion", "flow"])
+def test_the_embedded_checkpoints_are_written_again_byte_for_byte(root, tmp_path, kind):
+    shipped = root / "recipes" / "alanine_dipeptide" / f"{kind}.safetensors"
+    save_model(tmp_path / "again.safetensors", load_model(shipped))
+    assert (tmp_path / "again.safetensors").read_bytes() == shipped.read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["diffusion", "flow_matching"])
+def test_a_network_in_its_own_units_takes_the_same_way(tmp_path, kind):
+    network = Perceptron(PerceptronSizes(2, 5, 3, "swish")).float()
+    about = ModelDescription(
+        kind,
+        "perceptron",
+        network.sizes.to_dict(),
+        120.0,
+        scale_nm=(7.0, 9.0),
+        offset_nm=(31.0, 18.0),
+        potential="mueller_brown",
+        layout="a test",
+        clock="t",
+        provenance={"name": "test"},
+        notes=("A note.",),
+    )
+    tables = cosine_tables(16) if kind == "diffusion" else {}
+    model, path = Model(about, network.state_dict(), tables), tmp_path / "points.safetensors"
+    save_model(path, model)
+    loaded, x = load_model(path), torch.tensor([[[25.0, 28.0]], [[40.0, 9.0]]], dtype=torch.float32)
+    assert loaded.description == about
+    prior, again = build(model), build(loaded)
+    assert torch.equal(prior.at(0.25)(x), again.at(0.25)(x))
+    drawn = (one.sample(2, torch.Generator().manual_seed(0)) for one in (prior, again))
+    assert torch.equal(*drawn)
+    assert again.potential.name == "mueller_brown"
+
+
+def test_a_unit_of_length_that_is_no_length_is_refused(tmp_path):
+    network = Perceptron(PerceptronSizes(2, 5, 3, "swish")).float()
+    about = ModelDescription("flow_matching", "perceptron", network.sizes.to_dict(), None, scale_nm=(0.0,))
+    save_model(tmp_path / "points.safetensors", Model(about, network.state_dict()))
+    with pytest.raises(PriorError, match="points.safetensors: its model card is incomplete or damaged.*unit not > 0"):
+        load_prior(tmp_path / "points.safetensors")
 
 
 def test_saving_leaves_no_temporary_file_and_replaces_whole(good, tmp_path):
