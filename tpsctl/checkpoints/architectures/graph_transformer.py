@@ -14,7 +14,7 @@ from tpsctl.prior.network import NetworkPrior
 
 
 class GraphTransformerArchitecture(NetworkUnitArchitecture):
-    """See the module."""
+    """How a graph transformer is stored and made a prior."""
 
     name = "graph_transformer"
 

@@ -27,7 +27,7 @@ _Sizes = TypeVar("_Sizes")
 
 
 class NetworkUnitArchitecture(Architecture):
-    """See the module."""
+    """How a network with a length of its own is stored and made a prior."""
 
     prefix = "network."
 

@@ -19,7 +19,7 @@ _MOST_BONDS = 12
 
 
 class InternalEnergyArchitecture(Architecture):
-    """See the module."""
+    """How an energy of internal coordinates is stored and made a prior."""
 
     name = "internal_energy"
     prefix = ""

@@ -11,7 +11,7 @@ from tpsctl.prior.fields.perceptron import PerceptronField
 
 
 class PerceptronArchitecture(NetworkUnitArchitecture):
-    """See the module."""
+    """How a perceptron is stored and made a prior."""
 
     name = "perceptron"
 

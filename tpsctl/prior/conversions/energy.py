@@ -15,7 +15,7 @@ from tpsctl.score.schedule import NoiseSchedule
 
 
 class EnergyOutput(OutputConversion):
-    """See the module; the network works in nm, so x needs no conversion.
+    """A network that is an energy; it works in nm, so x needs no conversion.
 
     Args:
         field: The slope of the energy.

@@ -6,7 +6,7 @@ from tpsctl.prior.conversions.base import NoiseEstimate
 
 
 class NoiseOutput(NoiseEstimate):
-    """See the module."""
+    """A network whose output is the noise in y."""
 
     def noise_estimate(self, y: Tensor, t: float) -> Tensor:
         return self.field(y, t)

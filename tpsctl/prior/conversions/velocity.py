@@ -13,7 +13,7 @@ from tpsctl.score.conversions import noise_from_velocity
 
 
 class VelocityOutput(NoiseEstimate):
-    """See the module."""
+    """A network whose output is the velocity towards data."""
 
     def noise_estimate(self, y: Tensor, t: float) -> Tensor:
         time = torch.tensor(t, dtype=torch.float64)

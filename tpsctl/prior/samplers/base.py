@@ -14,17 +14,17 @@ class Sampler(ABC):
 
     @abstractmethod
     def noise(self, x: Tensor, t: float, generator: torch.Generator) -> Tensor:
-        """See `Prior.noise`."""
+        """Noised configurations at level t of clean ones, as `Prior.noise` gives them."""
 
     @abstractmethod
     def denoise(
         self, x_t: Tensor, t: float, generator: torch.Generator, *, steps: int = 100, shared_noise: bool = False
     ) -> Tensor:
-        """See `Prior.denoise`."""
+        """Clean configurations from noised ones, as `Prior.denoise` gives them."""
 
     @abstractmethod
     def sample(self, count: int, generator: torch.Generator, *, steps: int = 100) -> Tensor:
-        """See `Prior.sample`."""
+        """Independent samples from pure noise, as `Prior.sample` gives them."""
 
     @abstractmethod
     def trial_positions(self, count: int, generator: torch.Generator) -> Tensor:
