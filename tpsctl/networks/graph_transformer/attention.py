@@ -118,6 +118,9 @@ class AttentionMaps:
         if self.geometry is not None:
             toward = tilted(toward, places.x.unsqueeze(2))
         by_place = torch.bmm(toward.flatten(1, 2), places.p.mT)
+        if places.blocked is not None:  # a bead that sees none has weights, but no slopes
+            by_pair = by_place.unflatten(1, (beads, heads))
+            by_place = by_pair.masked_fill(places.blocked.unsqueeze(1), 0.0).flatten(1, 2)
         weights = softmax(logits.flatten(0, 1) + by_place)
         seen = torch.bmm(weights, places.p).view(batch * beads, heads, 4)
         out = self._own(places) + seen.flatten(1) @ self._out_of_places
