@@ -30,7 +30,7 @@ _TABLE_PREFIX = "noise_table."
 def save_model(path: Path, model: Model) -> None:
     """Write a model as a native checkpoint, atomically; a file that is there is replaced."""
     architecture = ARCHITECTURES[model.description.network]
-    tensors = {architecture.prefix + name: tensor for name, tensor in model.weights.items()}
+    tensors = {architecture.prefix + name: tensor.detach().cpu() for name, tensor in model.weights.items()}
     tensors |= {_TABLE_PREFIX + name: tensor for name, tensor in model.tables.items()}
     _write(path, architecture.card(model.description), tensors)
 
