@@ -16,7 +16,7 @@ from tpsctl.action.base import Action, Dynamics
 from tpsctl.action.divergence import ExactDivergence
 from tpsctl.action.onsager_machlup import OnsagerMachlupAction
 from tpsctl.action.truncated import TruncatedAction
-from tpsctl.networks.graph_transformer import attend_compiled, attention
+from tpsctl.networks.graph_transformer import attend_compiled, attention, frozen
 from tpsctl.optimize.base import Convergence
 from tpsctl.optimize.first_order import SGD, Adam
 from tpsctl.score.base import AutogradScore
@@ -128,7 +128,7 @@ def any_order(monkeypatch):
         "to_heads": torch.matmul,
         "from_heads": lambda y, weight: torch.bmm(y, weight).sum(0),
     }
-    for module in (attention, graph_transformer):
+    for module in (attention, frozen):
         for name in composed.keys() & vars(module).keys():
             monkeypatch.setattr(module, name, composed[name])
 
