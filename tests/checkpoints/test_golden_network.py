@@ -106,7 +106,7 @@ def test_reverse_processes(case, dtype, generator):
         return prior.sampler.ancestral(x, 19, generator, steps=20, temperature=0.0)
 
     def flow(prior, x):
-        return prior.sampler.flow_to_data(x, 0.7, steps=7)
+        return prior.sampler.reverse(x, 0.7, generator, steps=7)
 
     for length, tag in case.lengths():
         for name, compute, evaluations in (("p_loop20_temp0", chain_of_means, 20), ("p_loop7", flow, 14)):
