@@ -38,8 +38,10 @@ from tpsctl.files import write_text
 from tpsctl.prior.base import Prior
 from tpsctl.prior.openmm import OpenMMPrior
 from tpsctl.progress import Progress
-from tpsctl.recipe import sample as models
 from tpsctl.recipe.loader import load_recipe
+from tpsctl.recipe.path import TorsionGuessSection, WaypointSection
+from tpsctl.recipe.prior import OpenMMPriorSection
+from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.workflows.sample import assemble
 from tpsctl.workflows.sample.guesses import draw_guesses
 from tpsctl.workflows.sample.judge import judge
@@ -47,8 +49,8 @@ from tpsctl.workflows.sample.optimization import optimize
 from tpsctl.workflows.sample.tools import Tools
 
 RECIPE = ROOT / "recipes" / "alanine_dipeptide.yaml"
-BENT = models.TorsionGuessSection(
-    kind="torsion", waypoints=(models.WaypointSection(fraction=0.5, torsions_deg={"phi ALA2": 0.0, "psi ALA2": 84.0}),)
+BENT = TorsionGuessSection(
+    kind="torsion", waypoints=(WaypointSection(fraction=0.5, torsions_deg={"phi ALA2": 0.0, "psi ALA2": 84.0}),)
 )
 SADDLES_DEG = {"lower": (-2.0, -26.0), "upper": (-1.0, 67.0)}
 PHI_ZERO_ROUTE_DEG = 60.0
@@ -67,7 +69,7 @@ MODELS = ("learned", "force field", "flat")
 class Study:
     """The recipe's system, what judges paths of it, and the rows found so far."""
 
-    def __init__(self, recipe: models.SampleRecipe, progress: Progress, out: Path) -> None:
+    def __init__(self, recipe: SampleRecipe, progress: Progress, out: Path) -> None:
         self._out, self._machine = out, machine()
         assert recipe.validation.energy is not None, "the recipe must name a force field in validation.energy"
         self.recipe, self.progress = recipe, progress
@@ -87,13 +89,13 @@ class Study:
             return FlatPrior(self.system.topology, self.force_field, temperature_k=self.temperature_k)
         return self.classical
 
-    def guesses(self, guess: models.TorsionGuessSection | Any) -> Tensor:
+    def guesses(self, guess: TorsionGuessSection | Any) -> Tensor:
         """Screened initial paths of a kind."""
         recipe = self.recipe.model_copy(update={"path": self.recipe.path.model_copy(update={"guess": guess})})
         prior = self.prior("learned") if guess.kind == "latent" else self.classical
         return draw_guesses(self.tools(recipe, prior), range(recipe.path.paths), self.progress)[0]
 
-    def tools(self, recipe: models.SampleRecipe, prior: Prior) -> Tools:
+    def tools(self, recipe: SampleRecipe, prior: Prior) -> Tools:
         """The study's ends and judges with a recipe and a prior."""
         tools = Tools(recipe, torch.device("cpu"), default_threads())
         vars(tools).update(system=self.system, gate=self.gate, energy_model=self.energies, prior=prior)
@@ -166,14 +168,14 @@ class Study:
         write_text(self._out.with_suffix(".md"), f"{heading(self._machine)}\n{table(self.rows)}")
 
 
-def _for_control(recipe: models.SampleRecipe, name: str, max_steps: int) -> models.SampleRecipe:
+def _for_control(recipe: SampleRecipe, name: str, max_steps: int) -> SampleRecipe:
     """The recipe with steps enough in its last stage; for force fields tight, and without the diffusion times."""
     last = {"max_steps": max_steps, **TOLERANCES.get(name, {})}
     stages = (*recipe.stages[:-1], recipe.stages[-1].model_copy(update=last))
     if name == "learned":
         return recipe.model_copy(update={"optimize": stages})
     without = tuple(stage.model_copy(update={"diffusion_time": None}) for stage in stages)
-    prior = models.OpenMMPriorSection(kind="openmm", force_field=("amber99sbildn.xml",), temperature_k=300.0)
+    prior = OpenMMPriorSection(kind="openmm", force_field=("amber99sbildn.xml",), temperature_k=300.0)
     return recipe.model_copy(update={"optimize": without, "prior": prior})
 
 
@@ -220,7 +222,7 @@ def main() -> None:
     parser.add_argument("--without", nargs="*", default=[], choices=[*MODELS, "NEB"], help="controls to leave out")
     parser.add_argument("--out", type=Path, default=RESULTS / "alanine_controls", help="result file without suffix")
     arguments = parser.parse_args()
-    recipe = load_recipe(arguments.recipe, models.SampleRecipe, [f"path.paths={arguments.paths}"])
+    recipe = load_recipe(arguments.recipe, SampleRecipe, [f"path.paths={arguments.paths}"])
     study = Study(recipe, make_progress(), arguments.out)
     starts = {"recipe": study.guesses(recipe.path.guess), "bent": study.guesses(BENT)}
     for start, guesses in starts.items():
