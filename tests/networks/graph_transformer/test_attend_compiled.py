@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tpsctl.networks.graph_transformer import attend_compiled
+from tpsctl.networks.graph_transformer.frozen import FrozenGraphTransformer
 from tpsctl.networks.graph_transformer.network import Beads, GraphTransformer, GraphTransformerSizes, descent
 
 SETS = {"avx2": ("avx2", "avx512"), "avx512": ("avx512",)}
@@ -51,7 +52,11 @@ def test_score_and_its_derivative_are_those_of_torch(
 ):
     """Rounding of float32 in sums of a hundred terms: 1.3e-6 of the largest at most was seen, with torch 9e-7."""
     sizes = GraphTransformerSizes(beads, 0, 24, 3, heads, head_dim, False, displacements, distances, 1)
-    net, x, them = GraphTransformer(sizes).frozen(), 0.5 * torch.randn(3, beads, 3), Beads(torch.arange(beads))
+    net, x, them = (
+        FrozenGraphTransformer(GraphTransformer(sizes)),
+        0.5 * torch.randn(3, beads, 3),
+        Beads(torch.arange(beads)),
+    )
     called, call = [], attend_compiled._call
     monkeypatch.setattr(attend_compiled, "_call", lambda name, *rest: (called.append(name), call(name, *rest)))
     found = score_and_gradient(net, x, them)
@@ -121,7 +126,7 @@ def test_only_single_precision_on_a_cpu():
 
 def test_without_a_library_torch_does_it(monkeypatch):
     sizes = GraphTransformerSizes(6, 0, 8, 2, 2, 4, False, False, True, 1)
-    net, x, beads = GraphTransformer(sizes).frozen(), torch.randn(2, 6, 3), Beads(torch.arange(6))
+    net, x, beads = FrozenGraphTransformer(GraphTransformer(sizes)), torch.randn(2, 6, 3), Beads(torch.arange(6))
     expected = score_and_gradient(net, x, beads)
     monkeypatch.setattr(attend_compiled, "_library", lambda: None)
     monkeypatch.setattr(attend_compiled, "_call", None)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tpsctl.networks.graph_transformer.frozen import FrozenGraphTransformer
 from tpsctl.networks.graph_transformer.layers import Places
 from tpsctl.networks.graph_transformer.network import Beads, GraphTransformer, GraphTransformerSizes, descent
 
@@ -11,7 +12,7 @@ BEADS = 6
 
 def network(*, positions=True, displacements=False, distances=True, outputs=1, types=0):
     sizes = GraphTransformerSizes(BEADS, types, 8, 2, 2, 4, positions, displacements, distances, outputs)
-    return GraphTransformer(sizes).double().frozen()
+    return FrozenGraphTransformer(GraphTransformer(sizes).double())
 
 
 def with_pair_tensors(attention, nodes, x, edge):

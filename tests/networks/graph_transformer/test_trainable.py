@@ -6,6 +6,7 @@ float64; 1e-12 of the largest value is a thousand roundings, and the two forms d
 import pytest
 import torch
 
+from tpsctl.networks.graph_transformer.frozen import FrozenGraphTransformer
 from tpsctl.networks.graph_transformer.network import Beads, GraphTransformer, GraphTransformerSizes, descent
 
 BEADS = 6
@@ -38,7 +39,7 @@ def assert_equal(found, expected):
 @pytest.mark.parametrize("beads", [PLAIN, PADDED], ids=["plain", "padded"])
 def test_frozen_is_the_same_function_with_the_same_derivatives(positions, displacements, distances, beads):
     net = network(positions, displacements, distances, types=0 if beads is PLAIN else 10)
-    x, frozen = torch.randn(3, BEADS, 3), net.frozen()
+    x, frozen = torch.randn(3, BEADS, 3), FrozenGraphTransformer(net)
     for t in (torch.tensor([0.3]), torch.tensor([0.1, 0.5, 0.9])):
         assert_equal(net(x, t, beads).detach(), frozen(x, t, beads))
     for found, expected in zip(action_gradient(net, x, beads), action_gradient(frozen, x, beads), strict=True):
@@ -89,18 +90,18 @@ def test_third_derivatives_by_positions_are_there_when_training():
 
 def test_training_goes_on_without_changing_what_was_frozen():
     net, x = network(), torch.randn(2, BEADS, 3)
-    frozen = net.frozen()
+    frozen = FrozenGraphTransformer(net)
     before = descent(frozen, x, torch.tensor([0.3]), PLAIN)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     descent(net, x, torch.tensor([0.3]), PLAIN).square().sum().backward()
     optimizer.step()
     assert torch.equal(descent(frozen, x, torch.tensor([0.3]), PLAIN), before)
-    assert not torch.equal(descent(net.frozen(), x, torch.tensor([0.3]), PLAIN), before)
+    assert not torch.equal(descent(FrozenGraphTransformer(net), x, torch.tensor([0.3]), PLAIN), before)
     assert not any(parameter.requires_grad for parameter in frozen.parameters())
 
 
 def test_a_frozen_network_gives_no_graph_unless_positions_ask_for_one():
-    frozen, x = network().frozen(), torch.randn(2, BEADS, 3)
+    frozen, x = FrozenGraphTransformer(network()), torch.randn(2, BEADS, 3)
     assert not descent(frozen, x, torch.tensor([0.3]), PLAIN).requires_grad
     assert descent(frozen, x.requires_grad_(True), torch.tensor([0.3]), PLAIN).requires_grad
 
@@ -108,4 +109,4 @@ def test_a_frozen_network_gives_no_graph_unless_positions_ask_for_one():
 def test_vectors_of_the_trainable_network_are_those_of_the_frozen():
     net, x = network(outputs=3), torch.randn(2, BEADS, 3)
     found = descent(net, x, torch.tensor([0.3]), PLAIN)
-    assert_equal(found.detach(), descent(net.frozen(), x, torch.tensor([0.3]), PLAIN))
+    assert_equal(found.detach(), descent(FrozenGraphTransformer(net), x, torch.tensor([0.3]), PLAIN))

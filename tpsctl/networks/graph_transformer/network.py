@@ -8,8 +8,8 @@ The network gives one energy per bead; its "noise" output is -dE/dx of their sum
 bead read off directly (`outputs` = 3, not conservative). It is translation invariant because it centers x.
 
 Here is the network as it is trained: autograd differentiates it by positions and by parameters, as often as asked.
-For paths, where weights do not change, `frozen` gives the same function in a form that is several times faster
-(`tpsctl.networks.graph_transformer.frozen`). Both avoid a tensor per pair and channel, see `attention`.
+For paths, where weights do not change, `FrozenGraphTransformer` (in `frozen`) is the same function in a form that is
+several times faster. Both avoid a tensor per pair and channel, see `attention`.
 
 Source: Arts et al., arXiv:2302.00600 (two-for-one); Dwivedi and Bresson, arXiv:2012.09699 (graph transformer).
 """
@@ -140,15 +140,6 @@ class GraphTransformer(BeadNetwork):
         for block in self.all_blocks():
             nodes = block(nodes, places, pair, pair_bias)
         return self.decoder(nodes)
-
-    def frozen(self) -> BeadNetwork:
-        """The same function with the weights as they are now, for scores and their derivatives by positions only.
-
-        It keeps a copy of the weights: training goes on without changing it.
-        """
-        from tpsctl.networks.graph_transformer.frozen import FrozenGraphTransformer
-
-        return FrozenGraphTransformer(self)
 
     def embedded(
         self, x: Float[Tensor, "batch bead 3"], t: Float[Tensor, " row"], beads: Beads
