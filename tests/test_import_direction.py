@@ -115,3 +115,13 @@ def test_the_house_stays_small():
     assert len([path for path in PACKAGE.iterdir() if (path / "__init__.py").exists()]) <= 18
     for path in MODULES:
         assert len(path.read_text().splitlines()) <= 350, f"{path}: split it"
+
+
+def test_one_name_means_one_thing():
+    """No two public classes of the package have the same name."""
+    places: dict[str, list[str]] = {}
+    for path in MODULES:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(str(path.relative_to(PACKAGE)))
+    assert not {name: where for name, where in places.items() if len(where) > 1}

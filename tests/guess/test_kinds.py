@@ -8,9 +8,9 @@ import torch
 from tpsctl.errors import PathError
 from tpsctl.guess import IdppGuess, LatentGuess, LinearGuess, TorsionGuess, TrajectoryGuess, Waypoint, untangled
 from tpsctl.guess.base import straight_line
-from tpsctl.guess.internal import InternalCoordinates
 from tpsctl.guess.latent import linear, spherical
 from tpsctl.guess.trajectory import resample
+from tpsctl.guess.z_matrix import ZMatrix
 from tpsctl.molecule.geometry import dihedral, rmsd
 from tpsctl.molecule.symmetry import stereo_centers
 from tpsctl.molecule.topology import Atom, Topology
@@ -48,7 +48,7 @@ def test_idpp_of_a_diatomic_has_the_interpolated_length():
 @pytest.mark.parametrize("which", ["alanine_ends", "peptide_ends"])
 def test_internal_coordinates_round_trip(which, request):
     ends = request.getfixturevalue(which)
-    coordinates = InternalCoordinates(ends.topology)
+    coordinates = ZMatrix(ends.topology)
     back = coordinates.to_positions(coordinates.to_internal(ends.x))
     assert float(rmsd(back, ends.x).max()) < 1e-7  # square root of rounding
 

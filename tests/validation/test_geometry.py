@@ -12,7 +12,7 @@ import torch
 from tpsctl.endpoints import align, load_structure
 from tpsctl.errors import ValidationError
 from tpsctl.guess import LinearGuess, TorsionGuess
-from tpsctl.guess.internal import InternalCoordinates
+from tpsctl.guess.z_matrix import ZMatrix
 from tpsctl.molecule.topology import Atom, Topology
 from tpsctl.validation.geometry import CHECKS, GeometryGate
 
@@ -240,7 +240,7 @@ def test_model_system_is_judged_by_numbers_and_jumps():
 
 def test_internal_coordinates_do_not_hide_behind_the_gate(ends, gate):
     """A bond angle closed to 40 degrees is a clash or a planar center, though every bond is right."""
-    coordinates = InternalCoordinates(ends.topology)
+    coordinates = ZMatrix(ends.topology)
     q = coordinates.to_internal(ends.x[:1])
     angles = q.angles.clone()
     angles[0, index(ends, "CB")] = torch.deg2rad(torch.tensor(40.0))

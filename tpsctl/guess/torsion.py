@@ -1,6 +1,6 @@
 """Interpolation of torsions: the molecule turns about its bonds from one end to the other.
 
-Bond lengths, angles and torsions (see `tpsctl.guess.internal`) go from the start's to the end's values,
+Bond lengths, angles and torsions (see `tpsctl.guess.z_matrix`) go from the start's to the end's values,
 torsions by the shorter way round. Bonds, handedness, windings and planar groups therefore hold all
 along; only distant parts can clash, and these are pushed apart at the end (`tpsctl.guess.untangle`).
 Paths differ by random waves
@@ -21,8 +21,8 @@ from torch import Tensor
 
 from tpsctl.errors import PathError
 from tpsctl.guess.base import Guess, fix_gauge, fractions, normal
-from tpsctl.guess.internal import Internal, InternalCoordinates, wrapped
 from tpsctl.guess.untangle import untangled
+from tpsctl.guess.z_matrix import ZMatrix, ZMatrixValues, wrapped
 from tpsctl.molecule.geometry import dihedral
 from tpsctl.molecule.topology import Topology
 
@@ -71,7 +71,7 @@ class TorsionGuess(Guess):
         untangle: bool = True,
     ) -> None:
         self._topology = topology
-        self._coordinates = InternalCoordinates(topology)
+        self._coordinates = ZMatrix(topology)
         self._spread = math.radians(spread_deg)
         self._long_way = long_way
         self._untangle = untangle
@@ -95,10 +95,10 @@ class TorsionGuess(Guess):
         for name, quadruple in self._named.items():
             self._send_through(dihedrals, name, quadruple, ends)
         lengths, angles = (v[0] + s * (v[1] - v[0]) for v in (q.lengths, q.angles))
-        path = self._placed(self._coordinates.to_positions(Internal(lengths, angles, dihedrals)), ends)
+        path = self._placed(self._coordinates.to_positions(ZMatrixValues(lengths, angles, dihedrals)), ends)
         return untangled(path, self._topology) if self._untangle else path
 
-    def _free_torsions(self, q: Internal) -> list[int]:
+    def _free_torsions(self, q: ZMatrixValues) -> list[int]:
         """Atoms whose dihedral is a torsion that turns easily and moves more than hydrogens of one atom."""
         free = []
         for (j, k), atom in self._coordinates.torsions.items():

@@ -1,4 +1,4 @@
-"""Internal coordinates of a molecule along its bonds, there and back.
+"""The Z-matrix of a molecule: converts positions to internal coordinates along its bonds, and back.
 
 Every atom is placed by a bond length r, an angle and a dihedral relative to three atoms placed before:
 
@@ -38,7 +38,7 @@ class Placement:
 
 
 @dataclass(frozen=True)
-class Internal:
+class ZMatrixValues:
     """Bond lengths (nm), angles and dihedrals (rad), each (..., atom); zero where a fragment starts."""
 
     lengths: Tensor
@@ -46,7 +46,7 @@ class Internal:
     dihedrals: Tensor
 
 
-class InternalCoordinates:
+class ZMatrix:
     """Conversion between positions and internal coordinates of one molecule of bonded fragments."""
 
     def __init__(self, topology: Topology) -> None:
@@ -64,7 +64,7 @@ class InternalCoordinates:
         """Atom whose dihedral is the torsion about a bond, for every sorted pair b-c that has one."""
         return {(min(p.b, p.c), max(p.b, p.c)): p.atom for p in self.placements if p.torsion}
 
-    def to_internal(self, x: Float[Tensor, "*batch bead 3"]) -> Internal:
+    def to_internal(self, x: Float[Tensor, "*batch bead 3"]) -> ZMatrixValues:
         """Internal coordinates of configurations, nm and rad."""
         lengths, angles, dihedrals = (torch.zeros_like(x[..., 0]) for _ in range(3))
         for p in self.placements:
@@ -78,9 +78,9 @@ class InternalCoordinates:
             if p.a >= 0:
                 row = torch.tensor([[p.a, p.b, p.c, p.atom]])
                 dihedrals[..., p.atom] = dihedral(x, row)[..., 0]
-        return Internal(lengths, angles, dihedrals)
+        return ZMatrixValues(lengths, angles, dihedrals)
 
-    def to_positions(self, q: Internal) -> Float[Tensor, "*batch bead 3"]:
+    def to_positions(self, q: ZMatrixValues) -> Float[Tensor, "*batch bead 3"]:
         """Positions with these internal coordinates; every fragment in a frame of its own."""
         x: list[Tensor] = [torch.empty(0)] * q.lengths.shape[-1]
         zero = torch.zeros_like(q.lengths[..., :1]).expand(*q.lengths.shape[:-1], 3)
