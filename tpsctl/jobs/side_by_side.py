@@ -1,8 +1,8 @@
 """Divides a run among several processes of one machine: each takes a shard, with one CPU thread or a GPU of its own.
 
 Operations on a small molecule are too short to be split among threads, and Python threads wait for one another;
-processes with batches of their own do not (docs/development/performance.md). They are the shards of `tpsctl sample --shard i/N`, so
-a kill loses as little as anywhere, and the paths are the same for any number of them.
+processes with batches of their own do not (docs/development/performance.md). They are the shards of `tpsctl sample
+--shard i/N`, so a kill loses as little as anywhere, and the paths are the same for any number of them.
 """
 
 import ctypes
