@@ -129,8 +129,8 @@ def label_keys(topology: Topology) -> list[list[Hashable]]:
     residues = residue_ordinals(topology)
     rows = list(zip(topology.atoms, chains, residues, strict=True))
     return [
-        [(a.chain_id, a.residue_id, a.residue_name, a.name) for a, _, _ in rows],
-        [(c, a.residue_id, a.residue_name, a.name) for a, c, _ in rows],
+        [(a.chain_id, a.residue_id, a.insertion_code, a.residue_name, a.name) for a, _, _ in rows],
+        [(c, a.residue_id, a.insertion_code, a.residue_name, a.name) for a, c, _ in rows],
         [(r, a.name) for a, _, r in rows],
     ]
 
