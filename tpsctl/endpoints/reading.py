@@ -182,7 +182,8 @@ def _concluded(contents: Contents) -> RawStructure:
     residues = contents.residues()
     x = contents.frames[0] if len(contents.frames) else None
     elements, doubts = _elements(contents, residues, x)
-    bonds, gaps = set(contents.bonds), []
+    bonds: set[Bond] = set(contents.bonds)
+    gaps: list[Gap] = []
     if not contents.complete:
         inside, between = standard_bonds(contents.atoms, residues)
         bonds |= inside

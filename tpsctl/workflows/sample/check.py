@@ -15,6 +15,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from tpsctl.action.memory import bytes_per_image, default_budget
+from tpsctl.endpoints.match import AtomMap
 from tpsctl.errors import RecipeError, TpsctlError
 from tpsctl.guess.screen import Screening
 from tpsctl.jobs.directory import earlier_result
@@ -33,6 +34,9 @@ from tpsctl.workflows.sample.tools import Tools
 
 _TRIAL_STEPS = 1
 """Steps of each stage that are tried on one path, to see that they work and how long they take."""
+
+_MOST_PAIRS = 24
+"""Relabeled atoms that the report names one by one."""
 
 _FITTING = 0.3
 """Score times noise width above which a structure looks strange to the prior."""
@@ -161,11 +165,21 @@ def _ends(subject: _Subject) -> Iterator[Finding]:
     yield Finding("ends", "ok", f"{beads}; {distance:.4g} nm apart (root mean square per bead)")
     if system.atom_map is not None:
         matched = system.atom_map
-        pairs = ", ".join(f"{a} = {b}" for a, b in matched.renamed) or "none"
-        text = f"atoms matched by {matched.method}; relabeled: {pairs}; handedness of all centers agrees"
+        text = f"atoms matched by {matched.method}; {_relabeled(matched)}; handedness of all centers agrees"
         yield Finding("atom map", "ok", text)
     for note in system.notes:
         yield Finding("ends", "note", note)
+
+
+def _relabeled(matched: AtomMap) -> str:
+    """Which equivalent atoms of the end got another label."""
+    if matched.equivalent_atoms == "keep":
+        return "equivalent atoms keep their labels"
+    pairs = [f"{a} = {b}" for a, b in matched.renamed]
+    shown = ", ".join(pairs[:_MOST_PAIRS]) + (
+        f" and {len(pairs) - _MOST_PAIRS} more" if len(pairs) > _MOST_PAIRS else ""
+    )
+    return f"relabeled: {shown or 'none'}"
 
 
 def _prior(subject: _Subject) -> Iterator[Finding]:
