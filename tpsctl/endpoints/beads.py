@@ -28,7 +28,7 @@ def beads_of(raw: RawStructure, select: str, source: str) -> tuple[list[int], To
     notes = [*raw.contents.notes, *(f"{source}: {gap.text}." for gap in _crossed(raw, chosen))]
     alphas = [i for i in chosen if _is_alpha_carbon(raw, i)]
     others = [i for i in chosen if not _is_alpha_carbon(raw, i)]
-    if alphas and not inside and all(len(raw.residues[raw.home[i]]) == 1 for i in others):
+    if alphas and not inside and all(_is_stray(raw, i) for i in others):
         bonds, gaps = _alpha_carbon_bonds(raw, alphas)
         molecule = replace(molecule, bonds=tuple(sorted((place[i], place[j]) for i, j in bonds)))
         notes += [f"{source}: {gap.text}; the C-alpha beads there are not bonded." for gap in gaps]
@@ -59,6 +59,11 @@ def _is_alpha_carbon(raw: RawStructure, index: int) -> bool:
     return (
         raw.atoms[index].name == "CA" and raw.elements[index] == "C" and raw.home[index] in raw.peptide_residues
     ) or _is_lone_bead(raw, index)
+
+
+def _is_stray(raw: RawStructure, index: int) -> bool:
+    """An ion, or an atom of a ligand that is called CA as well: no bead of the chain."""
+    return len(raw.residues[raw.home[index]]) == 1 or raw.atoms[index].name == "CA"
 
 
 def _is_lone_bead(raw: RawStructure, index: int) -> bool:

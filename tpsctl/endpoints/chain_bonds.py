@@ -27,9 +27,6 @@ NUMBERED_BOND_NM = 0.35
 BEAD_BOND_NM = 0.45
 """C-alpha beads of consecutive residues closer than this are bonded (0.38 nm, cis 0.29); the next are beyond 0.5."""
 
-NUMBERED_BEAD_BOND_NM = 0.6
-"""The same where residue numbers are consecutive too."""
-
 
 @dataclass(frozen=True)
 class Gap:
@@ -76,7 +73,7 @@ def judged(
         box_nm: Box vectors as rows, nm; None without a box.
         beads: Whether the atoms are C-alpha beads, not bonded atoms.
     """
-    near, numbered = (BEAD_BOND_NM, NUMBERED_BEAD_BOND_NM) if beads else (BOND_NM, NUMBERED_BOND_NM)
+    near, numbered = (BEAD_BOND_NM, BEAD_BOND_NM) if beads else (BOND_NM, NUMBERED_BOND_NM)
     bonds, gaps = set(), []
     for i, j in sorted(proposed):
         a, b = atoms[i], atoms[j]

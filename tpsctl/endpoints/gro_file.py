@@ -23,6 +23,8 @@ def read_gro_file(path: Path, text: str) -> Contents:
     lines = lines_of(text)
     while lines and not lines[-1].strip():
         lines.pop()
+    if not lines:
+        return Contents((), np.empty((0, 0, 3)))
     atoms: tuple[FileAtom, ...] = ()
     frames: list[list[list[float]]] = []
     box, start = None, 0

@@ -49,6 +49,8 @@ def read_pdb_file(path: Path, text: str) -> Contents:
         elif line.startswith("CONECT"):
             connected.append(line)
     first = models[0]
+    if not first:
+        return Contents((), np.empty((0, 0, 3)))
     atoms = _atoms(path, first, parts[: len(first)])
     frames = np.array([_positions(path, model, first) for model in models if model]).reshape(-1, len(first), 3)
     bonds, notes = _connections(path, connected, [line for _, line in first])

@@ -88,6 +88,9 @@ _IONS = {
 }
 """Element of an atom that is alone in its residue, by the name of the atom or of the residue."""
 
+_ION_RESIDUES = frozenset({"ION", "IONS", "ION+", "ION-"})
+"""Residue names under which some programs put all ions."""
+
 _AMINO_ACID_NAMES = (
     ("H", re.compile(r"\d?H.*")),
     ("D", re.compile(r"\d?D([ABGDEZH]?\d{0,2}|H\d{1,2})")),
@@ -199,11 +202,11 @@ def _first_match(name: str, patterns: tuple[tuple[str, re.Pattern[str]], ...]) -
 
 def _by_ion(site: Site) -> str:
     """An atom alone in its residue: an ion, if residue and name do not contradict each other."""
-    names = (site.residue_name.upper(), site.name.upper())
-    found = {_IONS[name] for name in names if name in _IONS}
-    if found:
+    residue, name = site.residue_name.upper(), site.name.upper()
+    if residue in _IONS or residue in _ION_RESIDUES:
+        found = {_IONS[text] for text in (residue, name) if text in _IONS}
         return found.pop() if len(found) == 1 else ""
-    letters = names[1].strip("0123456789+-'*\"")
+    letters = name.strip("0123456789+-'*\"")
     if len(letters) == 1 and letters in _ONE_LETTER - {"B", "V"}:
         return letters
     return ""

@@ -1,9 +1,11 @@
 """`tpsctl check`: everything that can be wrong, found before any optimization.
 
 Each check is a function that yields findings; an error that a user can mend becomes a failed finding,
-and what depends on it is left out. Nothing is written.
+and what depends on it is left out. Each check is announced, and its verdict told, while it is done. Nothing is
+written.
 """
 
+import math
 import resource
 import sys
 import time
@@ -37,6 +39,12 @@ _TRIAL_STEPS = 1
 
 _MOST_PAIRS = 24
 """Relabeled atoms that the report names one by one."""
+
+_STRAINED, _ABSURD = 100.0, 1000.0
+"""Energies per atom, kJ/mol, above which a structure is strained and should be minimized, or no molecule at all."""
+
+_LARGEST_ACTION = 1e12
+"""An action above this comes from a wrong unit or a wrong step: exp(-S) distinguishes nothing there."""
 
 _FITTING = 0.3
 """Score times noise width above which a structure looks strange to the prior."""
@@ -95,20 +103,34 @@ class Report:
         return {"recipe": self.recipe, "passed": self.passed, "findings": [asdict(f) for f in self.findings]}
 
 
-def check_recipe(recipe: SampleRecipe, settings: RunSettings, *, trial: bool = True) -> Report:
-    """Check everything a valid recipe names; without `trial`, leave out the guess and the trial steps."""
+def check_recipe(
+    recipe: SampleRecipe, settings: RunSettings, progress: Progress | None = None, *, trial: bool = True
+) -> Report:
+    """Check everything a valid recipe names.
+
+    Args:
+        recipe: What is checked.
+        settings: Where and how it would be run.
+        progress: Told about every check when it begins and when it is done; None for nobody.
+        trial: Whether to try the guess and a step of every stage.
+    """
     started = time.monotonic()
-    subject = _Subject(recipe, settings)
+    progress = progress or Progress()
+    subject = _Subject(recipe, settings, progress)
     report = Report(recipe.name)
     for name, check in _CHECKS.items():
         if name in _TRIALS and not trial:
             continue
+        progress.say(f"checking {_WORDS[name]} ...")
+        begun, before = time.monotonic(), len(report.findings)
         try:
             report.findings += check(subject)
         except TpsctlError as error:
             report.findings.append(Finding(name, "FAIL", str(error)))
-            if name in _FATAL:
-                break
+        verdict = max((finding.verdict for finding in report.findings[before:]), key=_SEVERITY.index, default="ok")
+        progress.say(f"{_WORDS[name]}: {verdict} ({time.monotonic() - begun:.1f} s)")
+        if verdict == "FAIL" and name in _FATAL:
+            break
     report.seconds = time.monotonic() - started
     report.estimate = subject.estimate
     return report
@@ -117,8 +139,9 @@ def check_recipe(recipe: SampleRecipe, settings: RunSettings, *, trial: bool = T
 class _Subject(Tools):
     """The tools of a run, and what only a check asks for; each is made when it is first needed."""
 
-    def __init__(self, recipe: SampleRecipe, settings: RunSettings) -> None:
+    def __init__(self, recipe: SampleRecipe, settings: RunSettings, progress: Progress) -> None:
         super().__init__(recipe, *use_hardware(settings))
+        self.progress = progress
         self.settings = settings
         self.guess_seconds = 0.0
         self.estimate: Estimate | None = None
@@ -134,7 +157,7 @@ class _Subject(Tools):
     @cached_property
     def guess(self) -> tuple[Tensor, Screening]:
         """Guess of the first path."""
-        return draw_guesses(self, [0], Progress())
+        return draw_guesses(self, [0], self.progress)
 
 
 def _files(subject: _Subject) -> Iterator[Finding]:
@@ -226,12 +249,23 @@ def _energies(subject: _Subject) -> Iterator[Finding]:
             yield Finding("energies", "warn", "no validation.energy in the recipe: paths will have no energies")
         return
     a, b = model.energies(subject.system.ends).tolist()
-    yield Finding("energies", "ok", f"{model.protocol}: A {a:.2f}, B {b:.2f}, B - A {b - a:+.2f} kJ/mol")
+    text = f"{model.protocol}: A {a:.2f}, B {b:.2f}, B - A {b - a:+.2f} kJ/mol"
+    yield Finding("energies", *_energy_verdict(a, b, subject.system.topology.n_atoms, text))
     for note in model.made.notes:
         yield Finding("energies", "note", note)
     if subject.prior.temperature_k is not None:
         kt = thermal_energy(subject.prior.temperature_k)
         yield _agreement(model.forces(subject.system.ends) / kt, subject.score_at_ends)
+
+
+def _energy_verdict(a: float, b: float, n_atoms: int, text: str) -> tuple[Verdict, str]:
+    """What the energies of both ends say of the structures."""
+    if not (math.isfinite(a) and math.isfinite(b)) or max(a, b) > _ABSURD * n_atoms:
+        advice = "no molecule has such an energy. Check the unit of the coordinates, clashes and the force field"
+        return "FAIL", f"{text}; {advice}."
+    if max(a, b) > _STRAINED * n_atoms:
+        return "warn", f"{text}; an end is strained: minimize it, or look for clashes"
+    return "ok", text
 
 
 def _guess(subject: _Subject) -> Iterator[Finding]:
@@ -256,6 +290,7 @@ def _cost(subject: _Subject) -> Iterator[Finding]:
         _, outcome = trial.minimize(stage.action, paths)
         step_seconds.append((time.monotonic() - started) / _TRIAL_STEPS)
         terms = stage.action.terms(paths)
+        _require_sensible(stage.name, terms.total[0].item(), outcome.terms.total[0].item())
         text = f"{stage.name}: action of the guess {terms.total[0].item():.4g} = "
         text += f"kinetic {terms.kinetic[0].item():.4g} + drift {terms.drift[0].item():.4g}; "
         text += f"{outcome.terms.total[0].item():.4g} after {_TRIAL_STEPS} step"
@@ -270,6 +305,16 @@ def _cost(subject: _Subject) -> Iterator[Finding]:
     text = f"optimization: {each} s a step and path, {_duration(per_path * recipe.path.paths)} if all take max_steps; "
     text += f"gradients need {gradients * recipe.path.paths / 1e6:.0f} MB, {budget} {chunk / 1e6:.0f} MB"
     yield Finding("cost", "ok", text)
+
+
+def _require_sensible(stage: str, *actions: float) -> None:
+    """Raise if the action of the guess, or after a step, is not finite or absurd."""
+    for value in actions:
+        if not abs(value) <= _LARGEST_ACTION:
+            raise TpsctlError(
+                f"{stage}: the action is {value:.4g}, expected a finite number below {_LARGEST_ACTION:g}. "
+                "Check action.dt_ps, the friction or diffusion coefficient, and the unit of the coordinates."
+            )
 
 
 def _resident_bytes() -> float:
@@ -296,5 +341,14 @@ _CHECKS: dict[str, Callable[[_Subject], Iterator[Finding]]] = {
     "guess": _guess,
     "cost": _cost,
 }
+_WORDS = {
+    "recipe": "recipe and files",
+    "ends": "the two ends",
+    "prior": "the prior",
+    "energies": "energies of the ends",
+    "guess": "the initial guess",
+    "cost": "a step of every stage",
+}
+_SEVERITY: tuple[Verdict, ...] = ("ok", "note", "warn", "FAIL")
 _TRIALS = ("guess", "cost")
 _FATAL = ("recipe", "ends", "prior")
