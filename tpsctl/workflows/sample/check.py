@@ -122,14 +122,15 @@ def check_recipe(
         if name in _TRIALS and not trial:
             continue
         progress.say(f"checking {_WORDS[name]} ...")
-        begun, before = time.monotonic(), len(report.findings)
+        begun, before, stopped = time.monotonic(), len(report.findings), False
         try:
             report.findings += check(subject)
         except TpsctlError as error:
             report.findings.append(Finding(name, "FAIL", str(error)))
+            stopped = name in _FATAL
         verdict = max((finding.verdict for finding in report.findings[before:]), key=_SEVERITY.index, default="ok")
         progress.say(f"{_WORDS[name]}: {verdict} ({time.monotonic() - begun:.1f} s)")
-        if verdict == "FAIL" and name in _FATAL:
+        if stopped:
             break
     report.seconds = time.monotonic() - started
     report.estimate = subject.estimate
