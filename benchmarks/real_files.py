@@ -29,7 +29,9 @@ from tpsctl.errors import EndpointError
 LIMIT_S = 60
 BEAD_BOND_NM = 0.45
 SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif", ".gro")
-AMINO_ACIDS = frozenset("ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL MSE".split())
+AMINO_ACIDS = frozenset(
+    "ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL MSE NMA".split()
+)
 
 
 @dataclass
@@ -93,18 +95,14 @@ def read_first(path: Path, select: str):
 def compare(path: Path, select: str, structure) -> list[str]:
     """Differences to the independent reader, as sentences; none if all agrees."""
     atoms = structure.topology.atoms
-    keep_chain = all(len(a.residue_name) < 4 for a in atoms)  # gemmi takes the fourth letter for one of the chain
-    ours = collections.Counter(
-        (a.chain_id if keep_chain else "", a.residue_id, a.insertion_code, a.residue_name[:3], a.name) for a in atoms
-    )
+    ours = collections.Counter((a.chain_id, a.residue_id, a.insertion_code, a.residue_name, a.name) for a in atoms)
     elements = {(a.chain_id, a.residue_id, a.insertion_code, a.name): a.element for a in atoms}
-    others = independent(path)
+    long_names = any(len(a.residue_name) > 3 for a in atoms)
+    others = independent(path, long_names=long_names)
     if others is None:
         return []
     chosen = [atom for atom in others if select == "all" or atom["name"] == "CA"]
-    theirs = collections.Counter(
-        (a["chain"] if keep_chain else "", a["number"], a["code"], a["residue"][:3], a["name"]) for a in chosen
-    )
+    theirs = collections.Counter((a["chain"], a["number"], a["code"], a["residue"], a["name"]) for a in chosen)
     differences = []
     if sum(ours.values()) != sum(theirs.values()):
         differences.append(f"{sum(ours.values())} atoms, independent reader {sum(theirs.values())}")
@@ -125,10 +123,15 @@ def compare(path: Path, select: str, structure) -> list[str]:
     return differences
 
 
-def independent(path: Path) -> list[dict] | None:
-    """Atoms of the first model as another reader finds them, in its order; None if it cannot read the file."""
-    suffix = Path(path.name.lower().removesuffix(".gz")).suffix
-    return with_mdanalysis(path) if suffix == ".gro" else with_gemmi(path, mmcif=suffix in (".cif", ".mmcif"))
+def independent(path: Path, *, long_names: bool) -> list[dict] | None:
+    """Atoms of the first model as another reader finds them, in its order; None if it cannot read the file.
+
+    gemmi takes the fourth letter of a residue name in PDB files for the first of a chain of two letters.
+    """
+    mmcif = Path(path.name.lower().removesuffix(".gz")).suffix in (".cif", ".mmcif")
+    if path.name.lower().removesuffix(".gz").endswith(".gro") or (long_names and not mmcif):
+        return with_mdanalysis(path)
+    return with_gemmi(path, mmcif=mmcif)
 
 
 def with_gemmi(path: Path, *, mmcif: bool) -> list[dict] | None:
@@ -184,19 +187,21 @@ def with_mdanalysis(path: Path) -> list[dict] | None:
             atoms = MDAnalysis.Universe(str(path), to_guess=()).atoms
         except Exception:  # whatever another reader raises for a damaged file
             return None
+    chains = atoms.chainIDs if hasattr(atoms, "chainIDs") else [""] * len(atoms)
+    codes = atoms.icodes if hasattr(atoms, "icodes") else [""] * len(atoms)
     return [
         {
-            "chain": "",
+            "chain": chain.strip(),
             "number": int(atom.resid),
-            "code": "",
+            "code": code.strip(),
             "residue": atom.resname,
             "name": atom.name,
             "element": "",
             "x": atom.position / 10,
-            "part": ("", ""),
+            "part": (chain, ""),
             "backbone": {"N", "CA", "C"} <= set(atom.residue.atoms.names) or len(atom.residue.atoms) == 1,
         }
-        for atom in atoms
+        for atom, chain, code in zip(atoms, chains, codes, strict=True)
     ]
 
 

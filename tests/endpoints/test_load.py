@@ -148,7 +148,9 @@ def test_missing_file():
 
 
 def test_unreadable_file(written):
-    with pytest.raises(EndpointError, match=r"broken.pdb:1: cannot be read: columns 31 to 54 do not hold three coordinates"):
+    with pytest.raises(
+        EndpointError, match=r"broken.pdb:1: cannot be read: columns 31 to 54 do not hold three coordinates"
+    ):
         load_structure(written(["ATOM      1  CA  ALA A   1      xx.xxx  0.0"], "broken.pdb"))
 
 

@@ -201,25 +201,20 @@ def _elements(
 ) -> tuple[tuple[str, ...], dict[int, str]]:
     elements, doubts = [""] * len(contents.atoms), {}
     for residue in residues:
-        positions = None if x is None else x[residue.start : residue.stop]
+        names = [contents.atoms[i].name for i in residue]
+        alone = len(set(names)) == 1  # alternate locations are one atom
         for i in residue:
             atom = contents.atoms[i]
-            site = Site(atom.residue_name, atom.name, atom.declared, len(residue) == 1, indented=atom.indented)
+            site = Site(atom.residue_name, atom.name, atom.declared, alone, indented=atom.indented)
             symbol, doubt = find_element(site)
-            if doubt and positions is not None and len(residue) > 1:
-                nearest = _nearest(positions, i - residue.start)
+            if doubt and x is not None and not alone:
+                others = [j for j, name in zip(residue, names, strict=True) if name != atom.name]
+                nearest = float(np.linalg.norm(x[others] - x[i], axis=1).min())
                 symbol, doubt = find_element(replace(site, nearest_nm=nearest))
             elements[i] = symbol
             if doubt:
                 doubts[i] = doubt
     return tuple(elements), doubts
-
-
-def _nearest(positions: np.ndarray, index: int) -> float:
-    """Distance from one atom to the nearest other."""
-    distances = np.linalg.norm(positions - positions[index], axis=1)
-    distances[index] = np.inf
-    return float(distances.min())
 
 
 def _peptide_bonds(atoms: tuple[FileAtom, ...], residues: tuple[range, ...]) -> set[Bond]:

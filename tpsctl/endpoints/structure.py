@@ -121,7 +121,8 @@ def _require_usual_unit(structure: Structure, lengths: Tensor) -> None:
     else:
         return
     ratio = float(found.median())
-    if 1e-2 < ratio < 1 / _WRONG_UNIT or ratio > _WRONG_UNIT:
+    all_short = ratio > 1e-2 and float(found.quantile(0.9)) < 1 / _WRONG_UNIT
+    if all_short or float(found.quantile(0.1)) > _WRONG_UNIT:
         times, how = (1 / ratio, "short") if ratio < 1 else (ratio, "long")
         raise EndpointError(
             f"{structure.source}: the {what} are {times:.0f} times too {how} (median {middle:.4f} nm, expected about "

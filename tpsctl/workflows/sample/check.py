@@ -259,7 +259,7 @@ def _energies(subject: _Subject) -> Iterator[Finding]:
         yield _agreement(model.forces(subject.system.ends) / kt, subject.score_at_ends)
 
 
-def _energy_verdict(a: float, b: float, n_atoms: int, text: str) -> tuple[Verdict, str]:
+def _energy_verdict(a: float, b: float, n_atoms: int, text: str) -> tuple[Severity, str]:
     """What the energies of both ends say of the structures."""
     if not (math.isfinite(a) and math.isfinite(b)) or max(a, b) > _ABSURD * n_atoms:
         advice = "no molecule has such an energy. Check the unit of the coordinates, clashes and the force field"
@@ -350,6 +350,6 @@ _WORDS = {
     "guess": "the initial guess",
     "cost": "a step of every stage",
 }
-_SEVERITY: tuple[Verdict, ...] = ("ok", "note", "warn", "FAIL")
+_SEVERITY: tuple[Severity, ...] = ("ok", "note", "warn", "FAIL")
 _TRIALS = ("guess", "cost")
 _FATAL = ("recipe", "ends", "prior")
