@@ -117,7 +117,9 @@ def compare(path: Path, select: str, structure) -> list[str]:
         bonds = {frozenset((atoms[i], atoms[j])) for i, j in structure.topology.bonds}
         keyed = {frozenset((a.chain_id, a.residue_id, a.insertion_code) for a in bond) for bond in bonds}
         expected = bonds_by_distance(chosen)
-        if keyed != expected and max(theirs.values()) == 1:  # repeated names give no keys to compare by
+        if (
+            keyed != expected and max(theirs.values()) == max(ours.values()) == 1
+        ):  # repeated names give no keys to compare by
             odd = [sorted(pair) for pair in list(keyed ^ expected)[:2]]
             differences.append(f"{len(keyed)} C-alpha bonds, by distance {len(expected)}: {odd}")
     return differences
@@ -192,7 +194,7 @@ def with_mdanalysis(path: Path) -> list[dict] | None:
     return [
         {
             "chain": chain.strip(),
-            "number": int(atom.resid),
+            "number": int(atom.resid) % 100_000,  # GRO has five columns; MDAnalysis counts on
             "code": code.strip(),
             "residue": atom.resname,
             "name": atom.name,
@@ -254,6 +256,7 @@ REASONS = {
     "same place": "two atoms at one place",
     "finite position": "a position is not finite",
     "residue number": "a residue number is missing",
+    "no text file": "no text file",
 }
 
 

@@ -24,6 +24,9 @@ BOND_NM = 0.2
 NUMBERED_BOND_NM = 0.35
 """The same where residue numbers are consecutive too: a strained bond, as long as any covalent bond may be."""
 
+CUT_NM = 0.6
+"""Beads of consecutive numbers farther apart than this may be those of a molecule cut by a box."""
+
 BEAD_BOND_NM = 0.45
 """C-alpha beads of consecutive residues closer than this are bonded (0.38 nm, cis 0.29); the next are beyond 0.5."""
 
@@ -82,7 +85,7 @@ def judged(
         distance = float(np.linalg.norm(x[i] - x[j]))
         too_far = distance > (numbered if consecutive else near)  # false for a position that is not finite
         cut = too_far and box_nm is not None and _nearest_copy(x[i] - x[j], box_nm) <= near
-        unclear = consecutive and box_nm is None
+        unclear = consecutive and box_nm is None and not (beads and distance <= CUT_NM)
         if not too_far or cut or unclear:
             bonds.add((i, j))
         elif consecutive or step > 1:

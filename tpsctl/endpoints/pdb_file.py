@@ -21,7 +21,8 @@ from tpsctl.units import NM_PER_ANGSTROM
 
 _ATOM_RECORD = re.compile(r"ATOM  |HETATM|ATOM [ \d]|ATOM\d\d")
 _POSITION = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+|nan|inf)([eE][-+]?\d+)?\s*", re.IGNORECASE)
-_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_MOST_RESIDUES = 9999
+"""The largest decimal number of four columns."""
 
 
 def read_pdb_file(path: Path, text: str) -> Contents:
@@ -59,11 +60,12 @@ def read_pdb_file(path: Path, text: str) -> Contents:
 
 def _atoms(path: Path, lines: list[tuple[int, str]], parts: list[int]) -> tuple[FileAtom, ...]:
     atoms: list[FileAtom] = []
-    part, before = -1, ("", "", -1)
+    part, before, residue_id = -1, ("", "", -1), 0
     for (number, line), ter in zip(lines, parts, strict=True):
         chain, segment = line[21:22].strip(), line[72:76].strip()
         if (chain, "" if chain else segment, ter) != before:
             part, before = part + 1, (chain, "" if chain else segment, ter)
+        residue_id = _residue_number(path, number, line, residue_id)
         name = line[12:16]
         if not name.strip():
             raise _wrong(path, number, line, "the atom has no name in columns 13 to 16")
@@ -71,7 +73,7 @@ def _atoms(path: Path, lines: list[tuple[int, str]], parts: list[int]) -> tuple[
             FileAtom(
                 name=name.strip(),
                 residue_name=line[17:21].strip(),
-                residue_id=_residue_number(path, number, line),
+                residue_id=residue_id,
                 insertion_code=line[26:27].strip(),
                 chain_id=chain,
                 part=part,
@@ -84,9 +86,18 @@ def _atoms(path: Path, lines: list[tuple[int, str]], parts: list[int]) -> tuple[
     return tuple(atoms)
 
 
-def _residue_number(path: Path, number: int, line: str) -> int:
-    """Columns 23 to 26: decimal, or hybrid-36 (A000 follows 9999) where a file has more residues."""
+def _residue_number(path: Path, number: int, line: str, before: int) -> int:
+    """Columns 23 to 26: decimal; behind 9999 also hybrid-36 (A000 follows) or, from VMD, hexadecimal (2710 follows).
+
+    Args:
+        path: The file, for messages.
+        number: The line's number, for messages.
+        line: The record.
+        before: Number of the residue in the line before, which tells 2710 as it is from 2710 for 10000.
+    """
     field = line[22:26].strip()
+    if before >= _MOST_RESIDUES and re.fullmatch(r"[0-9a-fA-F]{4}", field) and int(field, 16) in (before, before + 1):
+        return int(field, 16)
     if re.fullmatch(r"[-+]?\d+", field, re.ASCII):
         return int(field)
     if re.fullmatch(r"[A-Z][0-9A-Z]{3}", field):

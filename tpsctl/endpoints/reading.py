@@ -190,7 +190,9 @@ def _concluded(contents: Contents) -> RawStructure:
         if x is None:
             bonds |= between
         else:
-            between |= _peptide_bonds(contents.atoms, residues)
+            between = _not_joined_otherwise(
+                between | _peptide_bonds(contents.atoms, residues), contents.bonds, residues
+            )
             found, gaps = judged(between - bonds, contents.atoms, x, contents.box_nm)
             bonds |= found | _disulfides(contents.atoms, residues, x)
     return RawStructure(contents, residues, elements, doubts, tuple(sorted(bonds)), tuple(gaps))
@@ -229,6 +231,13 @@ def _peptide_bonds(atoms: tuple[FileAtom, ...], residues: tuple[range, ...]) -> 
         for before, after in zip(ends, ends[1:], strict=False)
         if before and after and before[2] == after[2]
     }
+
+
+def _not_joined_otherwise(proposed: set[Bond], stated: tuple[Bond, ...], residues: tuple[range, ...]) -> set[Bond]:
+    """Those of the proposed bonds whose residues the file does not join by another bond (a side chain's amide)."""
+    home = {i: number for number, residue in enumerate(residues) for i in residue}
+    joined = {frozenset((home[i], home[j])) for i, j in stated if home[i] != home[j]}
+    return {(i, j) for i, j in proposed if frozenset((home[i], home[j])) not in joined}
 
 
 def _disulfides(atoms: tuple[FileAtom, ...], residues: tuple[range, ...], x: np.ndarray) -> set[Bond]:

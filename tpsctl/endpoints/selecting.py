@@ -112,7 +112,8 @@ def _refuse_unknown_elements(raw: RawStructure, beads: Sequence[int], source: st
         more = f" ({len(unknown)} such atoms)" if len(unknown) > 1 else ""
         raise EndpointError(
             f"{source}: atom {atom.label} {doubt}, hence no mass{more}. "
-            "Fill or mend the element column (PDB: columns 77 to 78), or leave such sites out with endpoints.select."
+            "Fill or mend the element column (PDB: columns 77 to 78; GRO has none, so give PDB or mmCIF), or leave "
+            "such sites out with endpoints.select."
         )
 
 

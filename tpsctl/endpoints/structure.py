@@ -45,10 +45,6 @@ class Structure:
     source: str
     notes: tuple[str, ...] = ()
 
-    @property
-    def is_alpha_carbons_only(self) -> bool:
-        return all(atom.name == "CA" and atom.element == "C" for atom in self.topology.atoms)
-
 
 def require_sound(structure: Structure) -> Structure:
     """The structure itself, if its positions are finite, apart, in nm, and no bond is absurdly short or long.
