@@ -376,12 +376,12 @@ def test_a_bad_selection_is_answered_in_one_line(root):
 
 def test_absurd_energies_and_actions_are_no_ok(checked):
     """The end that is refused in folder 01 is not even needed: the verdicts themselves."""
-    from tpsctl.workflows.sample import check
+    from tpsctl.workflows.sample.plausible import energy_verdict
 
-    assert check._energy_verdict(-100.0, 50.0, 22, "x")[0] == "ok"
-    assert check._energy_verdict(-100.0, 5e3, 22, "x")[0] == "warn"
-    assert check._energy_verdict(-100.0, 5.76e13, 22, "x")[0] == "FAIL"
-    assert check._energy_verdict(float("nan"), 0.0, 22, "x")[0] == "FAIL"
+    assert energy_verdict(-100.0, 50.0, 22, "x")[0] == "ok"
+    assert energy_verdict(-100.0, 5e3, 22, "x")[0] == "warn"
+    assert energy_verdict(-100.0, 5.76e13, 22, "x")[0] == "FAIL"
+    assert energy_verdict(float("nan"), 0.0, 22, "x")[0] == "FAIL"
     report = checked("02_left_names_calcium", "action.dt_ps=1e-29", trial=True)
     assert re.search(r"the action is .*, expected a finite number below 1e\+12. Check action.dt_ps", failure(report))
     with pytest.raises(RecipeError, match=r"action.dt_ps: got 1e-320, expected 0 or a number between 1e-30 and 1e\+30"):

@@ -5,14 +5,13 @@ and what depends on it is left out. Each check is announced, and its verdict tol
 written.
 """
 
-import math
 import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor
 
@@ -31,6 +30,7 @@ from tpsctl.workflows.sample import assemble
 from tpsctl.workflows.sample.guesses import draw_guesses
 from tpsctl.workflows.sample.hardware import use_hardware
 from tpsctl.workflows.sample.identity import identify
+from tpsctl.workflows.sample.plausible import Severity, energy_verdict, require_sensible_action
 from tpsctl.workflows.sample.settings import RunSettings
 from tpsctl.workflows.sample.tools import Tools
 
@@ -40,16 +40,8 @@ _TRIAL_STEPS = 1
 _MOST_PAIRS = 24
 """Relabeled atoms that the report names one by one."""
 
-_STRAINED, _ABSURD = 100.0, 1000.0
-"""Energies per atom, kJ/mol, above which a structure is strained and should be minimized, or no molecule at all."""
-
-_LARGEST_ACTION = 1e12
-"""An action above this comes from a wrong unit or a wrong step: exp(-S) distinguishes nothing there."""
-
 _FITTING = 0.3
 """Score times noise width above which a structure looks strange to the prior."""
-
-Severity = Literal["ok", "note", "warn", "FAIL"]
 
 
 @dataclass(frozen=True)
@@ -251,22 +243,12 @@ def _energies(subject: _Subject) -> Iterator[Finding]:
         return
     a, b = model.energies(subject.system.ends).tolist()
     text = f"{model.protocol}: A {a:.2f}, B {b:.2f}, B - A {b - a:+.2f} kJ/mol"
-    yield Finding("energies", *_energy_verdict(a, b, subject.system.topology.n_atoms, text))
+    yield Finding("energies", *energy_verdict(a, b, subject.system.topology.n_atoms, text))
     for note in model.made.notes:
         yield Finding("energies", "note", note)
     if subject.prior.temperature_k is not None:
         kt = thermal_energy(subject.prior.temperature_k)
         yield _agreement(model.forces(subject.system.ends) / kt, subject.score_at_ends)
-
-
-def _energy_verdict(a: float, b: float, n_atoms: int, text: str) -> tuple[Severity, str]:
-    """What the energies of both ends say of the structures."""
-    if not (math.isfinite(a) and math.isfinite(b)) or max(a, b) > _ABSURD * n_atoms:
-        advice = "no molecule has such an energy. Check the unit of the coordinates, clashes and the force field"
-        return "FAIL", f"{text}; {advice}."
-    if max(a, b) > _STRAINED * n_atoms:
-        return "warn", f"{text}; an end is strained: minimize it, or look for clashes"
-    return "ok", text
 
 
 def _guess(subject: _Subject) -> Iterator[Finding]:
@@ -291,7 +273,7 @@ def _cost(subject: _Subject) -> Iterator[Finding]:
         _, outcome = trial.minimize(stage.action, paths)
         step_seconds.append((time.monotonic() - started) / _TRIAL_STEPS)
         terms = stage.action.terms(paths)
-        _require_sensible(stage.name, terms.total[0].item(), outcome.terms.total[0].item())
+        require_sensible_action(stage.name, terms.total[0].item(), outcome.terms.total[0].item())
         text = f"{stage.name}: action of the guess {terms.total[0].item():.4g} = "
         text += f"kinetic {terms.kinetic[0].item():.4g} + drift {terms.drift[0].item():.4g}; "
         text += f"{outcome.terms.total[0].item():.4g} after {_TRIAL_STEPS} step"
@@ -306,16 +288,6 @@ def _cost(subject: _Subject) -> Iterator[Finding]:
     text = f"optimization: {each} s a step and path, {_duration(per_path * recipe.path.paths)} if all take max_steps; "
     text += f"gradients need {gradients * recipe.path.paths / 1e6:.0f} MB, {budget} {chunk / 1e6:.0f} MB"
     yield Finding("cost", "ok", text)
-
-
-def _require_sensible(stage: str, *actions: float) -> None:
-    """Raise if the action of the guess, or after a step, is not finite or absurd."""
-    for value in actions:
-        if not abs(value) <= _LARGEST_ACTION:
-            raise TpsctlError(
-                f"{stage}: the action is {value:.4g}, expected a finite number below {_LARGEST_ACTION:g}. "
-                "Check action.dt_ps, the friction or diffusion coefficient, and the unit of the coordinates."
-            )
 
 
 def _resident_bytes() -> float:
