@@ -257,10 +257,11 @@ def test_path_needs_two_frames(c7eq):
         (["9999", "2710", "271a"], None),  # no hexadecimal count: the last does not follow
         (["2709", "2710", "2711"], [2709, 2710, 2711]),
         ([" -12", "   0"], [-12, 0]),
+        (["9999 ", "10000", "10001"], [9999, 10000, 10001]),
     ],
 )
 def test_residue_numbers_beyond_four_columns(written, fields, numbers):
-    line = "HETATM{:5d}  O   HOH A{:>4s}    {:8.3f}   0.000   0.000  1.00  0.00           O"
+    line = "HETATM{:5d}  O   HOH A{:<5s}   {:8.3f}   0.000   0.000  1.00  0.00           O"
     path = written(line.format(k + 1, field, 3.0 * k) for k, field in enumerate(fields))
     if numbers is None:
         with pytest.raises(EndpointError, match=r'"271a" in columns 23 to 26 is no residue number'):

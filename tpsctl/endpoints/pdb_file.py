@@ -74,7 +74,7 @@ def _atoms(path: Path, lines: list[tuple[int, str]], parts: list[int]) -> tuple[
                 name=name.strip(),
                 residue_name=line[17:21].strip(),
                 residue_id=residue_id,
-                insertion_code=line[26:27].strip(),
+                insertion_code="" if _has_five_digits(line) else line[26:27].strip(),
                 chain_id=chain,
                 part=part,
                 declared=line[76:78].strip(),
@@ -87,7 +87,7 @@ def _atoms(path: Path, lines: list[tuple[int, str]], parts: list[int]) -> tuple[
 
 
 def _residue_number(path: Path, number: int, line: str, before: int) -> int:
-    """Columns 23 to 26: decimal; behind 9999 also hybrid-36 (A000 follows) or, from VMD, hexadecimal (2710 follows).
+    """Columns 23 to 26: decimal; behind 9999 also hybrid-36 (A000), hexadecimal (2710, VMD) or a fifth digit (10000).
 
     Args:
         path: The file, for messages.
@@ -95,6 +95,8 @@ def _residue_number(path: Path, number: int, line: str, before: int) -> int:
         line: The record.
         before: Number of the residue in the line before, which tells 2710 as it is from 2710 for 10000.
     """
+    if _has_five_digits(line):
+        return int(line[22:27])
     field = line[22:26].strip()
     if before >= _MOST_RESIDUES and re.fullmatch(r"[0-9a-fA-F]{4}", field) and int(field, 16) in (before, before + 1):
         return int(field, 16)
@@ -105,6 +107,11 @@ def _residue_number(path: Path, number: int, line: str, before: int) -> int:
     if re.fullmatch(r"[a-z][0-9a-z]{3}", field):
         return int(field, 36) + 16 * 36**3 + 10**4
     raise _wrong(path, number, line, f'"{field}" in columns 23 to 26 is no residue number')
+
+
+def _has_five_digits(line: str) -> bool:
+    """Whether a residue number has spilled into the column of the insertion code, which is a letter where it is one."""
+    return re.fullmatch(r"\d{5}", line[22:27], re.ASCII) is not None
 
 
 def _positions(path: Path, model: list[tuple[int, str]], first: list[tuple[int, str]]) -> list[list[float]]:

@@ -202,13 +202,16 @@ def _elements(
     contents: Contents, residues: tuple[range, ...], x: np.ndarray | None
 ) -> tuple[tuple[str, ...], dict[int, str]]:
     elements, doubts = [""] * len(contents.atoms), {}
+    known: dict[Site, tuple[str, str]] = {}
     for residue in residues:
         names = [contents.atoms[i].name for i in residue]
         alone = len(set(names)) == 1  # alternate locations are one atom
         for i in residue:
             atom = contents.atoms[i]
             site = Site(atom.residue_name, atom.name, atom.declared, alone, indented=atom.indented)
-            symbol, doubt = find_element(site)
+            if site not in known:
+                known[site] = find_element(site)
+            symbol, doubt = known[site]
             if doubt and x is not None and not alone:
                 others = [j for j, name in zip(residue, names, strict=True) if name != atom.name]
                 nearest = float(np.linalg.norm(x[others] - x[i], axis=1).min())
