@@ -95,14 +95,20 @@ def read_first(path: Path, select: str):
 def compare(path: Path, select: str, structure) -> list[str]:
     """Differences to the independent reader, as sentences; none if all agrees."""
     atoms = structure.topology.atoms
-    ours = collections.Counter((a.chain_id, a.residue_id, a.insertion_code, a.residue_name, a.name) for a in atoms)
+    long_numbers = any(a.residue_id > 9999 for a in atoms) and ".pdb" in path.name.lower()  # others wrap or count on
+    ours = collections.Counter(
+        (a.chain_id, 0 if long_numbers else a.residue_id, a.insertion_code, a.residue_name, a.name) for a in atoms
+    )
     elements = {(a.chain_id, a.residue_id, a.insertion_code, a.name): a.element for a in atoms}
     long_names = any(len(a.residue_name) > 3 for a in atoms)
     others = independent(path, long_names=long_names)
     if others is None:
         return []
     chosen = [atom for atom in others if select == "all" or atom["name"] == "CA"]
-    theirs = collections.Counter((a["chain"], a["number"], a["code"], a["residue"], a["name"]) for a in chosen)
+    theirs = collections.Counter(
+        (a["chain"], 0 if long_numbers else a["number"], "" if long_numbers else a["code"], a["residue"], a["name"])
+        for a in chosen
+    )
     differences = []
     if sum(ours.values()) != sum(theirs.values()):
         differences.append(f"{sum(ours.values())} atoms, independent reader {sum(theirs.values())}")

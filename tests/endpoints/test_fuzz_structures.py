@@ -19,7 +19,7 @@ from tpsctl.endpoints.reading import read_structure_file
 from tpsctl.endpoints.selecting import selected
 from tpsctl.errors import EndpointError
 
-CASES = {"pdb": 900, "cif": 700, "gro": 500}
+CASES = {"pdb": 1000, "cif": 800, "gro": 250}
 CAMPAIGN = {"pdb": 30_000, "cif": 20_000, "gro": 5_000}
 
 BACKBONE = (("N", "N"), ("CA", "C"), ("C", "C"), ("O", "O"))
