@@ -2,6 +2,7 @@
 
 import json
 import struct
+from dataclasses import replace
 
 import pytest
 import torch
@@ -75,6 +76,15 @@ def test_a_loaded_prior_gives_identical_scores(tmp_path, kind):
         assert torch.equal(loaded.at(t)(x), prior.at(t)(x))
     assert (loaded.kind, loaded.topology, loaded.schedule) == (kind, PEROXIDE, prior.schedule)
     assert (loaded.temperature_k, loaded.smallest_width_nm, loaded.conservative) == (300.0, 0.001, True)
+
+
+def test_insertion_codes_are_kept_and_others_add_nothing(tmp_path):
+    model = make_model()
+    atoms = (replace(PEROXIDE.atoms[0], insertion_code="A"), *PEROXIDE.atoms[1:])
+    topology = replace(PEROXIDE, atoms=atoms)
+    save_model(tmp_path / "a.safetensors", replace(model, description=replace(model.description, topology=topology)))
+    assert load_model(tmp_path / "a.safetensors").description.topology == topology
+    assert [len(row) for row in read_card(tmp_path / "a.safetensors")["atoms"]] == [7, 6, 6, 6]
 
 
 def test_the_card_keeps_what_it_was_given_and_what_it_must_say(good):

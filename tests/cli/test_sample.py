@@ -55,7 +55,7 @@ def test_exit_codes_of_check(invoke, fake_run, monkeypatch, verdict, code):
     from tpsctl.workflows.sample.check import Finding, Report
 
     report = Report("r", [Finding("files", verdict, "found")])
-    monkeypatch.setattr(check, "check_recipe", lambda recipe, settings: report)
+    monkeypatch.setattr(check, "check_recipe", lambda recipe, settings, progress: report)
     assert invoke("check", "r.yaml").exit_code == code
     assert json.loads(invoke("check", "r.yaml", "--json").stdout) == report.as_json()
 

@@ -148,7 +148,9 @@ def test_missing_file():
 
 
 def test_unreadable_file(written):
-    with pytest.raises(EndpointError, match=r"broken.pdb: cannot be read \(.*\). Expected a structure"):
+    with pytest.raises(
+        EndpointError, match=r"broken.pdb:1: cannot be read: columns 31 to 54 do not hold three coordinates"
+    ):
         load_structure(written(["ATOM      1  CA  ALA A   1      xx.xxx  0.0"], "broken.pdb"))
 
 
@@ -193,7 +195,7 @@ def test_alternate_locations_in_mmcif(c7eq, tmp_path):
         else:
             changed.append(line)
     path.write_text("\n".join(changed) + "\n")
-    with pytest.raises(EndpointError, match=r"alternate locations \(first: ALA2:CB at A and B\)"):
+    with pytest.raises(EndpointError, match=r"alternate locations \(first: A:ALA2:CB at A and B\)"):
         load_structure(path)
 
 
@@ -239,10 +241,58 @@ def test_coinciding_atoms(lines, written):
 
 def test_atom_without_element(lines, written):
     path = written(edited(lines, "CB", lambda line: line[:12] + " QX " + line[16:76] + "  "))
-    with pytest.raises(EndpointError, match=re.escape("ALA2:QX has no element, hence no mass")):
+    with pytest.raises(EndpointError, match=re.escape("ALA2:QX has no element, and its residue and name do not tell")):
         load_structure(path)
 
 
 def test_path_needs_two_frames(c7eq):
     with pytest.raises(EndpointError, match="has 1 frame, expected at least 2 for a path"):
         load_path(c7eq)
+
+
+@pytest.mark.parametrize(
+    ("fields", "numbers"),
+    [
+        (["9998", "9999", "A000", "A001"], [9998, 9999, 10000, 10001]),  # hybrid-36
+        (["9999", "2710", "271a"], None),  # no hexadecimal count: the last does not follow
+        (["2709", "2710", "2711"], [2709, 2710, 2711]),
+        ([" -12", "   0"], [-12, 0]),
+        (["9999 ", "10000", "10001"], [9999, 10000, 10001]),
+    ],
+)
+def test_residue_numbers_beyond_four_columns(written, fields, numbers):
+    line = "HETATM{:5d}  O   HOH A{:<5s}   {:8.3f}   0.000   0.000  1.00  0.00           O"
+    path = written(line.format(k + 1, field, 3.0 * k) for k, field in enumerate(fields))
+    if numbers is None:
+        with pytest.raises(EndpointError, match=r'"271a" in columns 23 to 26 is no residue number'):
+            load_structure(path)
+        return
+    assert [atom.residue_id for atom in load_structure(path).topology.atoms] == numbers
+
+
+def test_hexadecimal_residue_numbers_of_vmd(written):
+    line = "HETATM{:5d}  O   HOH A{:>4s}    {:8.3f}   0.000   0.000  1.00  0.00           O"
+    fields = ["9998", "9999", *(f"{n:x}" for n in range(10000, 10040))]
+    path = written(line.format(k + 1, field, 3.0 * k) for k, field in enumerate(fields))
+    assert [atom.residue_id for atom in load_structure(path).topology.atoms] == list(range(9998, 10040))
+
+
+def test_a_long_serial_number_that_shifts_the_columns_is_refused(written):
+    line = "HETATM100000  O   HOH A   1       0.000   0.000   0.000  1.00  0.00           O"
+    with pytest.raises(EndpointError, match=r"changed.pdb:1: cannot be read"):
+        load_structure(written([line]))
+    kept = "HETATM100000 O   HOH A   1       0.000   0.000   0.000  1.00  0.00           O"
+    assert load_structure(written([kept])).topology.n_atoms == 1
+
+
+def test_residues_joined_by_a_stated_bond_are_not_joined_by_number(written):
+    """D-glutamate linked by its side chain: C and N of consecutive residues are 0.42 nm apart, and not bonded."""
+    line = "ATOM  {:5d}  {:<3s} {} A{:4d}    {:8.3f}   0.000   0.000  1.00  0.00           {}"
+    rows = [("N", "DGL", 1, -2.4), ("CA", "DGL", 1, -1.2), ("C", "DGL", 1, 0.0), ("CD", "DGL", 1, 2.9)]
+    rows += [("N", "LYS", 2, 4.2), ("CA", "LYS", 2, 5.6), ("C", "LYS", 2, 7.1)]
+    atoms = [line.format(k + 1, name, r, i, x, name[0]) for k, (name, r, i, x) in enumerate(rows)]
+    bonds = load_structure(written([*atoms, "CONECT    4    5"])).topology.bonds
+    assert (3, 4) in bonds
+    assert (2, 4) not in bonds
+    with pytest.raises(EndpointError, match=r"bond A:DGL1:C - A:LYS2:N is 0.420 nm long"):
+        load_structure(written(atoms))

@@ -260,7 +260,7 @@ def test_equal_ends_are_refused(c7eq):
 
 def test_bonds_of_one_file_only_are_told(c7eq, c7ax):
     fewer = replace(c7ax, topology=Topology(c7ax.topology.atoms, c7ax.topology.bonds[1:]))
-    (note,) = match(c7eq, fewer).notes
+    note = match(c7eq, fewer).notes[-1]
     assert "1 bonds are known only from" in note
 
 
@@ -285,3 +285,72 @@ def test_published_alpha_carbons(root):
     published = torch.from_numpy(data["endpoint2_kabsch_angstrom"][0]) * 0.1
     ours = ends.x[1] - ends.x[1].mean(0)
     assert torch.allclose(ours, published - published.mean(0), atol=1e-6)
+
+
+# --- labels of equivalent atoms: relabeled or kept
+
+
+@pytest.fixture(scope="module")
+def chairs(root):
+    """A cyclohexane chair and the same molecule after a ring flip: axial hydrogens have become equatorial."""
+    folder = root / "tests/endpoints/data"
+    return [load_structure(folder / f"cyclohexane_chair{name}.pdb") for name in ("", "_flipped")]
+
+
+def test_a_ring_flip_vanishes_by_relabeling_and_the_message_says_so(chairs):
+    with pytest.raises(EndpointError) as caught:
+        align(*chairs)
+    assert "are the same structure (RMSD" in str(caught.value)
+    assert "equivalent atoms are relabeled; with the labels as given they are 0." in str(caught.value)
+    assert "set endpoints.equivalent_atoms: keep" in str(caught.value)
+
+
+def test_a_ring_flip_is_a_path_where_labels_are_kept(chairs):
+    ends = align(*chairs, equivalent_atoms="keep")
+    assert ends.atom_map.order == tuple(range(18))
+    assert ends.atom_map.renamed == ()
+    assert ends.rmsd_nm > 0.05
+    ring = torch.tensor([[i, (i + 1) % 6, (i + 2) % 6, (i + 3) % 6] for i in range(6)])
+    at_start, at_end = dihedral(ends.x[0], ring), dihedral(ends.x[1], ring)
+    assert torch.allclose(at_start, -at_end, atol=0.1)  # every torsion of the ring changes its sign
+
+
+def test_a_methyl_turned_by_120_degrees_is_a_path_where_labels_are_kept(c7eq):
+    x = c7eq.x.clone()
+    one, two, three = (index(c7eq, "ALA", f"HB{k}") for k in (1, 2, 3))
+    x[[one, two, three]] = c7eq.x[[two, three, one]]
+    turned = replace(c7eq, x=x, source="turned.pdb")
+    with pytest.raises(EndpointError, match=r"once 3 equivalent atoms are relabeled"):
+        align(c7eq, turned)
+    ends = align(c7eq, turned, equivalent_atoms="keep")
+    assert ends.rmsd_nm > 0.01
+
+
+def test_a_ring_of_tyrosine_may_flip_where_labels_are_kept(peptide_a):
+    pairs = [("CD1", "CD2"), ("CE1", "CE2"), ("HD1", "HD2"), ("HE1", "HE2")]
+    flipped = replace(exchanged(peptide_a, "PHE", *pairs), source="flipped.pdb")
+    with pytest.raises(EndpointError, match="once 8 equivalent atoms are relabeled"):
+        align(peptide_a, flipped)
+    assert align(peptide_a, flipped, equivalent_atoms="keep").rmsd_nm > 0.01
+
+
+def test_kept_labels_must_not_invert_a_methyl(c7eq, c7ax):
+    """Opposite windings: no path joins them, and nobody may exchange the labels."""
+    with pytest.raises(
+        EndpointError, match=r"equivalent_atoms: keep: with the labels as given, center .* has opposite"
+    ):
+        match(c7eq, c7ax, equivalent_atoms="keep")
+
+
+def test_what_was_relabeled_is_told(c7eq, c7ax):
+    (note,) = [note for note in align(c7eq, c7ax).notes if "relabeled" in note]
+    assert "equivalent atoms were relabeled (A:" in note
+    assert "endpoints.equivalent_atoms: keep leaves the labels as they are" in note
+    assert not [note for note in align(c7eq, replace(c7eq, x=c7eq.x * 1.001)).notes if "relabeled" in note]
+
+
+def test_other_names_in_the_same_residues_are_matched_within_them(peptide_a, peptide_b):
+    found = match(peptide_a, unnamed(peptide_b))
+    assert found.method == "order"
+    residues = [a.residue_id for a in peptide_a.topology.atoms]
+    assert [residues[j] for j in found.order] == residues

@@ -1,6 +1,8 @@
 """Signals are noted, and time limits kept."""
 
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -47,3 +49,40 @@ def test_whatever_stops_a_job_it_is_said_how_to_go_on(stop, code):
     with pytest.raises(Interrupted, match="Go on with: this command") as told, telling_how_to_go_on("this command"):
         raise stop
     assert told.value.exit_code == code
+
+
+STUBBORN = """
+import signal, sys, time
+from tpsctl.jobs.interruption import ended_in_time
+
+def ending(number, frame):
+    raise SystemExit(0)
+
+signal.signal(signal.{name}, ending)
+with ended_in_time(0.5):
+    print("ready", flush=True)
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        try:
+            time.sleep(1)
+        except SystemExit:
+            pass  # as a library does that swallows what the handler raises
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_process_that_does_not_end_by_itself_is_ended(name, code):
+    process = subprocess.Popen(
+        [sys.executable, "-c", STUBBORN.format(name=name)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(getattr(signal, name))
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert "did not end within 0.5 s of the signal; stopped at once" in errors
+
+
+def test_a_process_that_ends_by_itself_is_left_alone():
+    code = "from tpsctl.jobs.interruption import ended_in_time\nwith ended_in_time(0.1): pass\nprint('done')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "done\n")

@@ -250,3 +250,65 @@ def test_an_unwritable_place_is_an_output_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written"):
         write_text(tmp_path / "file" / "a.txt", "")
+
+
+CODES = (
+    Atom("CA", "C", "ALA", 99, "H", 12.011),
+    Atom("CA", "C", "SER", 100, "H", 12.011),
+    Atom("CA", "C", "SER", 100, "H", 12.011, "A"),
+    Atom("CA", "C", "SER", 100, "H", 12.011, "B"),
+    Atom("CA", "C", "GLY", 101, "H", 12.011),
+    Atom("CA", "C", "GLY", 1, "L", 12.011),
+)
+
+
+def coded(**change):
+    atoms = (replace(CODES[0], **change), *CODES[1:])
+    return Topology(atoms, ((0, 1), (1, 2), (2, 3), (3, 4)))
+
+
+def identity(atom):
+    return atom.chain_id, atom.residue_id, atom.insertion_code, atom.residue_name, atom.name
+
+
+@pytest.mark.parametrize("change", [{}, {"name": "LONGNAME"}], ids=["pdb", "mmcif"])
+def test_insertion_codes_survive_and_are_read_by_three_programs(change, tmp_path):
+    import gemmi
+
+    from tpsctl.endpoints import load_structure
+
+    topology, x = coded(**change), torch.arange(18.0).reshape(6, 3) * 0.06
+    (file,) = write_path(tmp_path, 0, torch.stack([x, x + 0.1]), topology, dt_ps=0.001, formats=["pdb"])
+    assert file.suffix == (".cif" if change else ".pdb")
+    expected = [identity(atom) for atom in topology.atoms]
+    read = gemmi.read_structure(str(file))
+    assert len(read) == 2
+    assert [
+        (chain.name, residue.seqid.num, residue.seqid.icode.strip(), residue.name, atom.name)
+        for chain in read[0]
+        for residue in chain
+        for atom in residue
+    ] == expected
+    structure = load_structure(file, frame=1)
+    assert [identity(atom) for atom in structure.topology.atoms] == expected
+    assert structure.topology.bonds == topology.bonds
+    if not change:
+        u = universe(file)
+        found = zip(u.atoms.chainIDs, u.atoms.resids, u.atoms.icodes, u.atoms.resnames, u.atoms.names, strict=True)
+        assert [tuple(map(str, row)) for row in found] == [tuple(map(str, row)) for row in expected]
+        assert sorted(tuple(sorted(b)) for b in u.bonds.indices.tolist()) == list(topology.bonds)
+
+
+def test_a_code_of_two_letters_goes_to_mmcif(tmp_path):
+    topology = coded(insertion_code="AA")
+    file = write_topology(tmp_path, topology, torch.rand(6, 3), name="codes")
+    assert file.suffix == ".cif"
+
+
+def test_names_that_mean_something_in_cif_are_quoted(tmp_path):
+    from tpsctl.endpoints import load_structure
+
+    atoms = (Atom("loop_", "C", "?", 1, "data_", 12.011), Atom("C 1", "C", ".", 2, "", 12.011))
+    file = write_topology(tmp_path, Topology(atoms, ()), torch.tensor([[0.0, 0, 0], [0.3, 0, 0]]), name="odd")
+    assert file.suffix == ".cif"
+    assert [atom.name for atom in load_structure(file).topology.atoms] == ["loop_", "C 1"]

@@ -197,3 +197,72 @@ def test_json_is_yaml(tmp_path_factory, value):
     path = tmp_path_factory.mktemp("yaml") / "j.yaml"
     path.write_text(json.dumps({"value": value}))
     assert read_document(path).values["value"] == value
+
+
+# --- YAML that is hostile, absurd, or merely uses what YAML has
+
+
+def refused(tmp_path, text):
+    (tmp_path / "r.yaml").write_text(text)
+    with pytest.raises(RecipeError) as caught:
+        read_document(tmp_path / "r.yaml")
+    assert "\n" not in str(caught.value)
+    return str(caught.value).removeprefix(f"{tmp_path}/")
+
+
+def test_merge_keys_work_and_what_is_written_out_comes_first(write):
+    text = GOOD.replace(
+        "  start: {structure: a.pdb}\n", "  start: &end {trajectory: md.xtc, topology: top.pdb, frame: 0}\n"
+    )
+    text = text.replace("{trajectory: md.xtc, topology: top.pdb, frame: 3}", "{<<: *end, frame: 3}")
+    recipe = load_recipe(write(text), SampleRecipe)
+    assert (recipe.endpoints.end.topology.name, recipe.endpoints.start.frame, recipe.endpoints.end.frame) == (
+        "top.pdb", 0, 3
+    )  # fmt: skip
+
+
+def test_a_merge_of_several_mappings_takes_the_first(tmp_path):
+    (tmp_path / "r.yaml").write_text("a: &a {x: 1}\nb: &b {x: 2, y: 3}\nc:\n  <<: [*a, *b]\n")
+    document = read_document(tmp_path / "r.yaml")
+    assert document.values["c"] == {"x": 1, "y": 3}
+    assert document.origin(("c", "y")).where.endswith("r.yaml:2")
+
+
+def test_a_merge_of_something_else_is_refused(tmp_path):
+    assert refused(tmp_path, "a: 1\nb: {<<: 3}\n") == "r.yaml:2: b.<<: expected an alias of a mapping, e.g. <<: *start."
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: &a [*a]\n", "r.yaml:1: a.0: an alias stands inside what it names. Write the values out."),
+        ("a: &a {<<: *a}\n", "r.yaml:1: a: an alias stands inside what it names. Write the values out."),
+        ("a: " + "[" * 60 + "]" * 60, "r.yaml:1: a.0.0: nested too deep, expected at most 50 levels."),
+        ("a: " + "[" * 9000 + "]" * 9000, "r.yaml: nested too deep, expected at most 50 levels."),
+        ("a: " + 5000 * "9", "r.yaml:1: a: got a number of 5000 digits, expected at most 300."),
+        ("a: 1e-400", "r.yaml:1: a: got 1e-400, a number too small for a computer."),
+    ],
+)
+def test_what_would_never_end_or_fit_is_refused_with_its_line(tmp_path, text, message):
+    assert refused(tmp_path, text) == message
+
+
+def test_aliases_that_multiply_are_refused_at_once(tmp_path):
+    lines = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    lines += [f"a{k + 1}: &a{k + 1} [{', '.join([f'*a{k}'] * 10)}]" for k in range(9)]
+    assert "aliases multiply to more than 100000 values" in refused(tmp_path, "\n".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [("1e-320", "1e-320"), ("-1e31", "-1e+31"), ("1" + 60 * "0", "a whole number of 61 digits")],
+)
+def test_absurd_numbers_are_refused_with_key_and_bounds(write, value, shown):
+    said = complaint(write(GOOD, ("dt_ps: 0.001", f"dt_ps: {value}")))
+    assert said == f"r.yaml:9: action.dt_ps: got {shown}, expected 0 or a number between 1e-30 and 1e+30 in size."
+
+
+def test_a_byte_order_mark_is_no_part_of_the_recipe(write):
+    path = write(GOOD)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert load_recipe(path, SampleRecipe).name == "test"

@@ -22,6 +22,7 @@ from tpsctl.cli.options import (
     ThreadsOption,
 )
 from tpsctl.errors import ExitCode
+from tpsctl.jobs.interruption import ended_in_time
 
 
 def sample(
@@ -43,7 +44,7 @@ def sample(
     """Find transition paths: recipe in, validated paths out; run it again to go on after a kill."""
     require_place_for_folder(out)
     loaded, progress = load(recipe, "sample", set_)
-    with working():
+    with working(), ended_in_time():
         from tpsctl.cli import show_run
         from tpsctl.jobs.shard import Shard
         from tpsctl.workflows.sample.run import run_recipe
@@ -100,13 +101,13 @@ def check(
 ) -> None:
     """Find everything that can be wrong, before any optimization."""
     require_place_for_folder(out)
-    loaded, _ = load(recipe, "check", set_)
-    with working():
+    loaded, progress = load(recipe, "check", set_)
+    with working(), ended_in_time():
         from tpsctl.cli.show_check import show
         from tpsctl.workflows.sample import check as checks
         from tpsctl.workflows.sample.settings import RunSettings
 
-        report = checks.check_recipe(loaded, RunSettings(out=out, device=device, threads=threads))
+        report = checks.check_recipe(loaded, RunSettings(out=out, device=device, threads=threads), progress)
     if json_:
         say_json(report.as_json())
     else:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tpsctl.endpoints.match import AtomMap, match
+from tpsctl.endpoints.match import AtomMap, EquivalentAtoms, match
 from tpsctl.endpoints.structure import Structure
 from tpsctl.errors import EndpointError
 from tpsctl.molecule.geometry import rmsd, superpose
@@ -35,7 +35,9 @@ class Ends:
     notes: tuple[str, ...]
 
 
-def align(start: Structure, end: Structure, *, mass_weighted: bool = True) -> Ends:
+def align(
+    start: Structure, end: Structure, *, mass_weighted: bool = True, equivalent_atoms: EquivalentAtoms = "relabel"
+) -> Ends:
     """Match the end onto the start and superpose it.
 
     Args:
@@ -43,18 +45,31 @@ def align(start: Structure, end: Structure, *, mass_weighted: bool = True) -> En
         end: The second structure.
         mass_weighted: Superpose with masses as weights, which gives the least kinetic action when the
             diffusion coefficients are kT/(m gamma); uniform weights otherwise.
+        equivalent_atoms: See `match`.
 
     Raises:
         EndpointError: See `match`; also if both are the same structure.
     """
-    atom_map = match(start, end)
+    atom_map = match(start, end, equivalent_atoms=equivalent_atoms)
     weights = torch.tensor(start.topology.masses_amu, dtype=start.x.dtype) if mass_weighted else None
     moved = superpose(end.x[list(atom_map.order)], start.x, weights)
     distance = float(rmsd(moved, start.x, weights))
     if distance < SAME_STRUCTURE_NM:
-        raise EndpointError(
-            f"endpoints {start.source} and {end.source} are the same structure (RMSD {distance:.1e} nm, expected at "
-            f"least {SAME_STRUCTURE_NM} nm). Give two different ones."
-        )
+        raise EndpointError(_same_structure(start, end, atom_map, distance))
     notes = tuple(dict.fromkeys((*start.notes, *end.notes, *atom_map.notes)))
     return Ends(start.topology, torch.stack([start.x, moved]), atom_map, distance, notes)
+
+
+def _same_structure(start: Structure, end: Structure, atom_map: AtomMap, distance_nm: float) -> str:
+    """What to say of two ends without a distance, and whether relabeling took it away."""
+    text = (
+        f"endpoints {start.source} and {end.source} are the same structure (RMSD {distance_nm:.1e} nm, expected at "
+        f"least {SAME_STRUCTURE_NM} nm)"
+    )
+    if atom_map.rmsd_by_label_nm < SAME_STRUCTURE_NM:
+        return f"{text}. Give two different ones."
+    return (
+        f"{text} once {len(atom_map.renamed)} equivalent atoms are relabeled; with the labels as given they are "
+        f"{atom_map.rmsd_by_label_nm:.4f} nm apart. If the exchange of these atoms is the transition (the flip of a "
+        "ring, the turn of a methyl group), set endpoints.equivalent_atoms: keep; else give two different structures."
+    )

@@ -35,6 +35,60 @@ def isomorphisms(
         yield from isomorphisms(ours, theirs, our_colors, their_colors)
 
 
+def first_isomorphism(
+    ours: Sequence[Sequence[int]],
+    theirs: Sequence[Sequence[int]],
+    our_labels: Sequence[Hashable],
+    their_labels: Sequence[Hashable],
+) -> Order | None:
+    """One map ours -> theirs that keeps labels and bonds, component by component; None if there is none.
+
+    Components are paired in order within those that refinement cannot tell apart, so that many equal molecules
+    cost one short search each. Refinement tells the graphs of molecules apart with very few exceptions; for those
+    the graphs are searched as a whole.
+    """
+    n = len(ours)
+    colors = refine([*ours, *([n + j for j in around] for around in theirs)], [*our_labels, *their_labels])
+    left = _components(ours, colors[:n])
+    right = _components(theirs, colors[n:])
+    if {key: len(found) for key, found in left.items()} != {key: len(found) for key, found in right.items()}:
+        return None
+    order = [-1] * n
+    for key, components in left.items():
+        for mine, other in zip(components, right[key], strict=True):
+            colored = [colors[i] for i in mine], [colors[n + j] for j in other]
+            part = next(isomorphisms(_inside(ours, mine), _inside(theirs, other), *colored), None)
+            if part is None:
+                return next(isomorphisms(ours, theirs, our_labels, their_labels), None)
+            for i, k in zip(mine, part, strict=True):
+                order[i] = other[k]
+    return tuple(order)
+
+
+def _components(neighbors: Sequence[Sequence[int]], colors: Sequence[int]) -> dict[tuple[int, ...], list[list[int]]]:
+    """Connected components, each as ascending vertices, by the sorted colors of their vertices."""
+    seen: set[int] = set()
+    found: dict[tuple[int, ...], list[list[int]]] = {}
+    for start in range(len(neighbors)):
+        if start in seen:
+            continue
+        component, todo = {start}, [start]
+        while todo:
+            for j in neighbors[todo.pop()]:
+                if j not in component:
+                    component.add(j)
+                    todo.append(j)
+        seen |= component
+        found.setdefault(tuple(sorted(colors[i] for i in component)), []).append(sorted(component))
+    return found
+
+
+def _inside(neighbors: Sequence[Sequence[int]], component: Sequence[int]) -> list[list[int]]:
+    """The graph of one component, with its vertices numbered from 0."""
+    place = {i: k for k, i in enumerate(component)}
+    return [[place[j] for j in neighbors[i]] for i in component]
+
+
 def cells_of(colors: Sequence[int]) -> dict[int, list[int]]:
     cells: dict[int, list[int]] = {}
     for i, color in enumerate(colors):

@@ -1,7 +1,9 @@
 """Which atom of the end is which atom of the start.
 
 1. By name: chain, residue and atom name, then with less and less of the labels. If names do not give
-   a one-to-one map, by the bond graph (color refinement and a search).
+   a one-to-one map, by the bond graph (color refinement and a search). Where the residues of both files follow
+   each other in the same order, each is matched with its counterpart, so that equal molecules (water) stay in
+   order; else the whole graph is searched, and many equal molecules without common names are refused.
 2. Equivalent atoms (methyl hydrogens, phenyl sides, carboxylate oxygens, NH2 and NH3 hydrogens, methyls
    of valine ...) are relabeled so that torsions turn least on the path; among equals the RMSD after
    superposition decides. They fall into independent units; the symmetries of a unit are enumerated.
@@ -9,18 +11,25 @@
    methyl hydrogens wind the same way: a path between opposite windings would have to push one hydrogen
    through another. A center that no relabeling can bring into agreement has swapped chirality.
 
+With `equivalent_atoms="keep"` step 2 is left out: the labels of both files are believed, so that a path may
+exchange equivalent atoms (the flip of a cyclohexane chair, of a tyrosine ring, a methyl turned by 120 degrees).
+
 The order of the start is never changed; the map reorders the end.
 """
 
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from tpsctl.endpoints.graph import Order, isomorphisms
-from tpsctl.endpoints.relabel import best_relabeling
+from tpsctl.endpoints.graph import Order, first_isomorphism
+from tpsctl.endpoints.relabel import best_relabeling, require_same_handedness
 from tpsctl.endpoints.structure import Structure, ordinals, residue_ordinals
 from tpsctl.errors import EndpointError
 from tpsctl.molecule.geometry import rmsd
 from tpsctl.molecule.topology import Atom, Topology
+
+EquivalentAtoms = Literal["relabel", "keep"]
 
 
 @dataclass(frozen=True)
@@ -29,8 +38,9 @@ class AtomMap:
 
     Attributes:
         order: `end.x[list(order)]` is in the start's order.
-        method: "name" or "graph".
+        method: "name", "order" (by bonds, residue by residue) or "graph" (by bonds alone).
         renamed: (start label, end label) of atoms whose partner has another label.
+        equivalent_atoms: "relabel", or "keep" if equivalent atoms kept the labels of the files.
         rmsd_by_label_nm: RMSD after superposition before equivalent atoms were relabeled.
         rmsd_nm: The same after.
         notes: Things worth telling the user.
@@ -41,32 +51,55 @@ class AtomMap:
     renamed: tuple[tuple[str, str], ...]
     rmsd_by_label_nm: float
     rmsd_nm: float
+    equivalent_atoms: EquivalentAtoms = "relabel"
     notes: tuple[str, ...] = ()
 
 
-def match(start: Structure, end: Structure) -> AtomMap:
+def match(start: Structure, end: Structure, *, equivalent_atoms: EquivalentAtoms = "relabel") -> AtomMap:
     """The map of the end's atoms onto the start's.
+
+    Args:
+        start: The structure whose order is kept.
+        end: The structure whose atoms are mapped.
+        equivalent_atoms: Whether equivalent atoms may be relabeled, or keep the labels of the files.
 
     Raises:
         EndpointError: Different atoms, missing hydrogens, swapped chirality, or an ambiguous map.
     """
     _require_same_composition(start, end)
-    by_name = _match_by_name(start.topology, end.topology)
-    base = by_name if by_name is not None else _match_by_graph(start, end)
-    order = best_relabeling(start, end, base, by_graph=by_name is None)
+    base, method = _match_by_name(start.topology, end.topology), "name"
+    if base is None:
+        base, method = _match_by_graph(start, end)
+    if equivalent_atoms == "keep":
+        require_same_handedness(start, end, base)
+        order = base
+    else:
+        order = best_relabeling(start, end, base, by_graph=method != "name", residues_kept=method != "graph")
     ours, theirs = start.topology.atoms, end.topology.atoms
     renamed = tuple(
         (a.label, theirs[j].label)
         for a, j, j_by_name in zip(ours, order, base, strict=True)
-        if (j != j_by_name if by_name is not None else a.name != theirs[j].name)
+        if (j != j_by_name if method == "name" else a.name != theirs[j].name)
     )
     return AtomMap(
         order=order,
-        method="graph" if by_name is None else "name",
+        method=method,
         renamed=renamed,
         rmsd_by_label_nm=float(rmsd(end.x[list(base)], start.x)),
         rmsd_nm=float(rmsd(end.x[list(order)], start.x)),
-        notes=_bond_notes(start, end, order),
+        equivalent_atoms=equivalent_atoms,
+        notes=(*_relabeling_note(end, renamed, method), *_bond_notes(start, end, order)),
+    )
+
+
+def _relabeling_note(end: Structure, renamed: Sequence[tuple[str, str]], method: str) -> tuple[str, ...]:
+    """Tell about equivalent atoms that got other labels than their names say."""
+    if method != "name" or not renamed:
+        return ()
+    shown = ", ".join(f"{ours} = {theirs}" for ours, theirs in renamed[:6]) + (", ..." if len(renamed) > 6 else "")
+    return (
+        f"{end.source}: {len(renamed)} equivalent atoms were relabeled ({shown}), so that the path turns as little as "
+        "possible; endpoints.equivalent_atoms: keep leaves the labels as they are.",
     )
 
 
@@ -129,8 +162,8 @@ def label_keys(topology: Topology) -> list[list[Hashable]]:
     residues = residue_ordinals(topology)
     rows = list(zip(topology.atoms, chains, residues, strict=True))
     return [
-        [(a.chain_id, a.residue_id, a.residue_name, a.name) for a, _, _ in rows],
-        [(c, a.residue_id, a.residue_name, a.name) for a, c, _ in rows],
+        [(a.chain_id, a.residue_id, a.insertion_code, a.residue_name, a.name) for a, _, _ in rows],
+        [(c, a.residue_id, a.insertion_code, a.residue_name, a.name) for a, c, _ in rows],
         [(r, a.name) for a, _, r in rows],
     ]
 
@@ -140,9 +173,10 @@ def _keeps_bonds(start: Topology, end: Topology, order: Order) -> bool:
     return mapped == set(end.bonds)
 
 
-def _match_by_graph(start: Structure, end: Structure) -> Order:
-    """Any map that keeps elements and bonds, within residues in order if possible."""
+def _match_by_graph(start: Structure, end: Structure) -> tuple[Order, str]:
+    """Any map that keeps elements and bonds, residue by residue in order if possible; and "order" or "graph"."""
     for structure in (start, end):
+        _require_unique_names(structure)
         loose = [i for i, n in enumerate(structure.topology.neighbors) if not n]
         if loose and structure.topology.n_atoms > 1:
             raise EndpointError(
@@ -150,22 +184,31 @@ def _match_by_graph(start: Structure, end: Structure) -> Order:
                 f"bonds because {len(loose)} atoms of {structure.source} have none (first: "
                 f"{structure.topology.atoms[loose[0]].label}). Use the same names in both files or add CONECT records."
             )
-    for with_residues in (True, False):
+    for method, with_residues in (("order", True), ("graph", False)):
         labels = [
             [(a.element, r if with_residues else 0) for a, r in zip(t.atoms, residue_ordinals(t), strict=True)]
             for t in (start.topology, end.topology)
         ]
-        found = next(
-            isomorphisms(start.topology.neighbors, end.topology.neighbors, labels[0], labels[1]),
-            None,
-        )
+        found = first_isomorphism(start.topology.neighbors, end.topology.neighbors, labels[0], labels[1])
         if found is not None:
-            return found
+            return found, method
     raise EndpointError(
         f"endpoints {start.source} and {end.source}: the same elements, but neither names nor bonds agree "
         f"({len(start.topology.bonds)} vs {len(end.topology.bonds)} bonds). They are different molecules, tautomers or "
         "protonation states. Use one topology for both ends."
     )
+
+
+def _require_unique_names(structure: Structure) -> None:
+    """Raise if an atom cannot be matched because its residue has another atom of its name, and it has no bonds."""
+    topology = structure.topology
+    counts = Counter(label_keys(topology)[2])
+    for key, atom, around in zip(label_keys(topology)[2], topology.atoms, topology.neighbors, strict=True):
+        if counts[key] > 1 and not around:
+            raise EndpointError(
+                f"{structure.source}: {counts[key]} atoms are named {atom.label}, and without bonds only the names "
+                "tell them apart. Give every atom of a residue a name of its own."
+            )
 
 
 def _bond_notes(start: Structure, end: Structure, order: Order) -> tuple[str, ...]:

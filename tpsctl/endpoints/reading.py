@@ -1,88 +1,163 @@
-"""Molecular files as they are: names, chains, bonds and frames, through MDTraj.
+"""One reading layer for all commands: structure files and trajectories, with their own names, exactly.
 
-MDTraj renames atoms and residues to its own standard, drops alternate locations silently, compares
-disulfide distances in PDB files with the wrong unit and gives trajectories in float32. This module
-undoes that: names stay as given, alternate locations are refused, disulfide bonds are found, and text
-formats keep float64. Only bonds are taken from MDTraj's standard names.
+PDB and GRO are read column by column and mmCIF with gemmi's syntax (see `pdb_file`, `mmcif_file`), each to the
+same plain `Contents`; other formats come from MDTraj. Elements, residues and bonds are then found in one place,
+whatever the format. MDTraj keeps three tasks, with a topology that is made here: the selection language, binary
+trajectories, and the table of standard bonds.
 """
 
-import gzip
+import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-import mdtraj
 import numpy as np
-from mdtraj.formats import PDBTrajectoryFile
-from mdtraj.formats.pdbx.PdbxReader import PdbxReader
+from jaxtyping import Float
 
+from tpsctl.endpoints.chain_bonds import Gap, judged
+from tpsctl.endpoints.contents import Bond, Contents, FileAtom
+from tpsctl.endpoints.foreign import read_with_mdtraj
+from tpsctl.endpoints.gro_file import read_gro_file
+from tpsctl.endpoints.mmcif_file import read_mmcif_file
+from tpsctl.endpoints.pdb_file import read_pdb_file
+from tpsctl.endpoints.standard_names import standard_bonds
+from tpsctl.endpoints.text import read_text, require_regular_file
 from tpsctl.errors import EndpointError
+from tpsctl.molecule.elements import Site, find_element, is_amino_acid
 from tpsctl.units import NM_PER_ANGSTROM
 
 DISULFIDE_NM = 0.25
 """Two cysteine sulfurs closer than this are bonded (bond 0.205 nm, van der Waals contact above 0.34 nm)."""
 
-Bond = tuple[int, int]
+_EXPECTED = "a structure (PDB, mmCIF, GRO, ...)"
+_TEXT_FORMATS: dict[str, Callable[[Path, str], Contents]] = {
+    ".pdb": read_pdb_file,
+    ".ent": read_pdb_file,
+    ".cif": read_mmcif_file,
+    ".mmcif": read_mmcif_file,
+    ".pdbx": read_mmcif_file,
+    ".gro": read_gro_file,
+}
 
 
 @dataclass(frozen=True)
 class RawStructure:
-    """What a file holds: an MDTraj topology with the file's own names, bonds, and all its frames.
+    """What a file holds, and what follows from it.
 
     Attributes:
-        topology: Names and chain identifiers exactly as in the file; its bonds are not used.
-        bonds: Sorted index pairs.
-        frames: Positions (frame, atom, 3), nm, float64.
+        contents: Atoms, frames and stated bonds, exactly as in the file.
+        residues: Indices of the atoms of every residue.
+        elements: Symbol of every atom, "" where it cannot be told.
+        doubts: Why it cannot be told, by atom.
+        bonds: Sorted index pairs: stated, standard and along the chains.
+        gaps: Where a chain is broken.
     """
 
-    topology: mdtraj.Topology
+    contents: Contents
+    residues: tuple[range, ...]
+    elements: tuple[str, ...]
+    doubts: dict[int, str]
     bonds: tuple[Bond, ...]
-    frames: np.ndarray
+    gaps: tuple[Gap, ...]
+
+    @property
+    def atoms(self) -> tuple[FileAtom, ...]:
+        return self.contents.atoms
+
+    @property
+    def frames(self) -> Float[np.ndarray, "frame atom 3"]:
+        return self.contents.frames
+
+    @cached_property
+    def home(self) -> list[int]:
+        """Number of the residue of every atom."""
+        return [number for number, residue in enumerate(self.residues) for _ in residue]
+
+    @cached_property
+    def peptide_residues(self) -> frozenset[int]:
+        """Numbers of residues that are amino acids, by name or by the atoms of their backbone."""
+        backbone = {"N", "CA", "C"}
+        return frozenset(
+            number
+            for number, residue in enumerate(self.residues)
+            if is_amino_acid(self.atoms[residue[0]].residue_name) or backbone <= {self.atoms[i].name for i in residue}
+        )
+
+    @property
+    def composition(self) -> str:
+        """Short description for messages: residues with counts, longest list cut."""
+        counts = Counter(self.atoms[residue[0]].residue_name for residue in self.residues)
+        shown = ", ".join(f"{name} x{n}" for name, n in counts.most_common(4))
+        return shown + (", ..." if len(counts) > 4 else "")
 
 
 def read_structure_file(path: Path) -> RawStructure:
     """All frames of a structure file.
 
     Raises:
-        EndpointError: Missing, unreadable, or with alternate locations.
+        EndpointError: Missing, no regular file, unreadable, or without atoms.
     """
-    if not path.is_file():
-        raise EndpointError(f"{path}: no such file. Give a structure (PDB, mmCIF, GRO, ...) that exists.")
-    reader = _READERS.get(_suffix(path), _read_other)
+    require_regular_file(path, _EXPECTED)
+    reader = _TEXT_FORMATS.get(format_of(path))
     with _readable(path):
-        raw = reader(path)
-    if raw.topology.n_atoms == 0:
+        contents = reader(path, read_text(path)) if reader else read_with_mdtraj(path)
+    if not contents.atoms:
         raise EndpointError(f"{path}: holds no atoms. Give a structure file with at least one atom.")
-    disulfides = _disulfides(raw.topology, raw.frames[0]) if len(raw.frames) else ()
-    return replace(raw, bonds=tuple(sorted({*raw.bonds, *disulfides})))
+    return _concluded(contents)
 
 
-def read_frames(path: Path, raw: RawStructure, topology_path: Path) -> np.ndarray:
+def read_frames(path: Path, raw: RawStructure, topology_path: Path) -> Float[np.ndarray, "frame atom 3"]:
     """All frames (frame, atom, 3), nm, of a trajectory whose atoms are those of a topology file.
 
     Raises:
-        EndpointError: Missing, unreadable, or with another number of atoms.
+        EndpointError: Missing, no regular file, unreadable, or with another number of atoms.
     """
-    if not path.is_file():
-        raise EndpointError(f"{path}: no such file. Give a trajectory that exists.")
-    if _suffix(path) in _READERS:
+    require_regular_file(path, "a trajectory")
+    if format_of(path) in _TEXT_FORMATS:
         frames = read_structure_file(path).frames
     else:
-        with _readable(path), mdtraj.open(str(path)) as file:
-            found = file.read()
-            positions = np.asarray(found[0] if isinstance(found, tuple) else found, dtype=np.float64)
-            in_angstrom = getattr(file, "distance_unit", "nanometers") == "angstroms"
-        frames = positions * (NM_PER_ANGSTROM if in_angstrom else 1.0)
-    if frames.ndim != 3 or frames.shape[1] != raw.topology.n_atoms:
+        with _readable(path):
+            frames = _trajectory_frames(path)
+    if frames.ndim != 3 or frames.shape[1] != len(raw.atoms):
         count = frames.shape[1] if frames.ndim == 3 else 0
         raise EndpointError(
-            f"{path} has {count} atoms per frame but {topology_path} has {raw.topology.n_atoms} "
-            f"({_composition(raw.topology)}). Use the topology this trajectory was written with."
+            f"{path} has {count} atoms per frame but {topology_path} has {len(raw.atoms)} "
+            f"({raw.composition}). Use the topology this trajectory was written with."
         )
     return frames
+
+
+def format_of(path: Path) -> str:
+    """The extension that names the format, in small letters, without that of compression."""
+    name = path.name.lower()
+    return Path(name.removesuffix(".gz")).suffix
+
+
+def _trajectory_frames(path: Path) -> np.ndarray:
+    import mdtraj
+
+    with _with_small_extension(path) as readable, mdtraj.open(str(readable)) as file:
+        found = file.read()
+        in_angstrom = getattr(file, "distance_unit", "nanometers") == "angstroms"
+    positions = np.asarray(found[0] if isinstance(found, tuple) else found, dtype=np.float64)
+    return positions * (NM_PER_ANGSTROM if in_angstrom else 1.0)
+
+
+@contextmanager
+def _with_small_extension(path: Path) -> Iterator[Path]:
+    """The file under a name that MDTraj knows, which takes `.DCD` for another format than `.dcd`."""
+    if path.suffix == path.suffix.lower():
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder, f"trajectory{path.suffix.lower()}")
+        link.symlink_to(path.resolve())
+        yield link
 
 
 @contextmanager
@@ -95,137 +170,91 @@ def _readable(path: Path) -> Iterator[None]:
     except EndpointError:
         raise
     except Exception as error:  # parsers of damaged files raise anything
-        reason = f"{type(error).__name__}: {error}".strip().rstrip(".:")
+        reason = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".:")[:300]
         raise EndpointError(
-            f"{path}: cannot be read ({reason}). Expected a structure or trajectory that MDTraj knows, "
-            "with the extension of its format (.pdb, .cif, .gro, .dcd, .xtc, ...)."
+            f"{path}: cannot be read ({reason}). Expected a structure or trajectory in a known format, "
+            "with the extension of that format (.pdb, .cif, .gro, .dcd, .xtc, ...)."
         ) from error
 
 
-def _suffix(path: Path) -> str:
-    return Path(path.stem).suffix.lower() if path.suffix == ".gz" else path.suffix.lower()
+def _concluded(contents: Contents) -> RawStructure:
+    """Residues, elements and bonds of what a file holds."""
+    residues = contents.residues()
+    x = contents.frames[0] if len(contents.frames) else None
+    elements, doubts = _elements(contents, residues, x)
+    bonds: set[Bond] = set(contents.bonds)
+    gaps: list[Gap] = []
+    if not contents.complete:
+        inside, between = standard_bonds(contents.atoms, residues)
+        bonds |= inside
+        if x is None:
+            bonds |= between
+        else:
+            between = _not_joined_otherwise(
+                between | _peptide_bonds(contents.atoms, residues), contents.bonds, residues
+            )
+            found, gaps = judged(between - bonds, contents.atoms, x, contents.box_nm)
+            bonds |= found | _disulfides(contents.atoms, residues, x)
+    return RawStructure(contents, residues, elements, doubts, tuple(sorted(bonds)), tuple(gaps))
 
 
-def _open_text(path: Path) -> list[str]:
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt") as file:
-        return file.read().splitlines()
+def _elements(
+    contents: Contents, residues: tuple[range, ...], x: np.ndarray | None
+) -> tuple[tuple[str, ...], dict[int, str]]:
+    elements, doubts = [""] * len(contents.atoms), {}
+    known: dict[Site, tuple[str, str]] = {}
+    for residue in residues:
+        names = [contents.atoms[i].name for i in residue]
+        alone = len(set(names)) == 1  # alternate locations are one atom
+        for i in residue:
+            atom = contents.atoms[i]
+            site = Site(atom.residue_name, atom.name, atom.declared, alone, indented=atom.indented)
+            if site not in known:
+                known[site] = find_element(site)
+            symbol, doubt = known[site]
+            if doubt and x is not None and not alone:
+                others = [j for j, name in zip(residue, names, strict=True) if name != atom.name]
+                nearest = float(np.linalg.norm(x[others] - x[i], axis=1).min())
+                symbol, doubt = find_element(replace(site, nearest_nm=nearest))
+            elements[i] = symbol
+            if doubt:
+                doubts[i] = doubt
+    return tuple(elements), doubts
 
 
-def _bonds(topology: mdtraj.Topology) -> tuple[Bond, ...]:
-    pairs = ((a.index, b.index) for a, b in topology.bonds)
-    return tuple(sorted({(min(i, j), max(i, j)) for i, j in pairs}))
+def _peptide_bonds(atoms: tuple[FileAtom, ...], residues: tuple[range, ...]) -> set[Bond]:
+    """C and N of consecutive residues with a backbone, modified amino acids included, that are as near as bonded."""
+    ends: list[Any] = []
+    for residue in residues:
+        names = {atoms[i].name: i for i in residue}
+        is_peptide = {"N", "CA", "C"} <= set(names)
+        ends.append((names["N"], names["C"], atoms[residue[0]].part) if is_peptide else None)
+    return {
+        (before[1], after[0])
+        for before, after in zip(ends, ends[1:], strict=False)
+        if before and after and before[2] == after[2]
+    }
 
 
-def _read_pdb(path: Path) -> RawStructure:
-    atom_lines = [line for line in _open_text(path) if line.startswith(("ATOM  ", "HETATM"))]
-    _refuse_alternates(path, ((line[16].strip(), _pdb_label(line)) for line in atom_lines))
-    with PDBTrajectoryFile(str(path), standard_names=False) as file:
-        topology, frames = file.topology, np.array(file.positions, dtype=np.float64) * NM_PER_ANGSTROM
-    with PDBTrajectoryFile(str(path), standard_names=True) as file:
-        bonds = _bonds(file.topology)
-    return RawStructure(topology, bonds, frames)
+def _not_joined_otherwise(proposed: set[Bond], stated: tuple[Bond, ...], residues: tuple[range, ...]) -> set[Bond]:
+    """Those of the proposed bonds whose residues the file does not join by another bond (a side chain's amide)."""
+    home = {i: number for number, residue in enumerate(residues) for i in residue}
+    joined = {frozenset((home[i], home[j])) for i, j in stated if home[i] != home[j]}
+    return {(i, j) for i, j in proposed if frozenset((home[i], home[j])) not in joined}
 
 
-def _pdb_label(line: str) -> str:
-    chain = f"{line[21]}:" if line[21].strip() else ""
-    return f"{chain}{line[17:21].strip()}{line[22:27].strip()}:{line[12:16].strip()}"
-
-
-def _read_mmcif(path: Path) -> RawStructure:
-    trajectory = mdtraj.load(str(path))
-    blocks: list = []
-    PdbxReader(iter(_open_text(path))).read(blocks)
-    table = blocks[0].getObj("atom_site")
-    columns = {name: table.getAttributeIndex(name) for name in table.getAttributeList()}
-    rows = table.getRowList()
-
-    def value(row: list[str], *names: str) -> str:
-        return next((row[columns[name]] for name in names if name in columns), "")
-
-    first_model = [r for r in rows if value(r, "pdbx_PDB_model_num") == value(rows[0], "pdbx_PDB_model_num")]
-    names = [value(r, "auth_atom_id", "label_atom_id") for r in first_model]
-    residues = [value(r, "auth_comp_id", "label_comp_id") for r in first_model]
-    _refuse_alternates(
-        path,
-        (
-            (value(r, "label_alt_id").strip(".?"), f"{residues[i]}{value(r, 'auth_seq_id', 'label_seq_id')}:{names[i]}")
-            for i, r in enumerate(first_model)
-        ),
-    )
-    xyz = np.array([[float(value(r, f"Cartn_{axis}")) for axis in "xyz"] for r in rows]) * NM_PER_ANGSTROM
-    bonds = _bonds(trajectory.topology)
-    _rename(trajectory.topology, names, residues)
-    return RawStructure(trajectory.topology, bonds, xyz.reshape(-1, trajectory.n_atoms, 3))
-
-
-def _read_gro(path: Path) -> RawStructure:
-    trajectory = mdtraj.load(str(path))
-    lines = _open_text(path)[2 : 2 + trajectory.n_atoms]
-    bonds = _bonds(trajectory.topology)
-    _rename(trajectory.topology, [line[10:15].strip() for line in lines], [line[5:10].strip() for line in lines])
-    # GRO files have 3 to 6 decimals of a nm: rounding takes float32 back to what was written.
-    return RawStructure(trajectory.topology, bonds, trajectory.xyz.astype(np.float64).round(6))
-
-
-def _read_other(path: Path) -> RawStructure:
-    """Formats without positions (PSF, prmtop) have no frames."""
-    try:
-        trajectory = mdtraj.load(str(path))
-    except (ValueError, TypeError, OSError, KeyError):
-        topology = mdtraj.load_topology(str(path))
-        return RawStructure(topology, _bonds(topology), np.empty((0, topology.n_atoms, 3)))
-    return RawStructure(trajectory.topology, _bonds(trajectory.topology), trajectory.xyz.astype(np.float64))
-
-
-_READERS: dict[str, Callable[[Path], RawStructure]] = {
-    ".pdb": _read_pdb,
-    ".ent": _read_pdb,
-    ".cif": _read_mmcif,
-    ".mmcif": _read_mmcif,
-    ".pdbx": _read_mmcif,
-    ".gro": _read_gro,
-}
-
-
-def _rename(topology: mdtraj.Topology, names: list[str], residues: list[str]) -> None:
-    """Give atoms and residues the names of the file back."""
-    for atom, name, residue in zip(topology.atoms, names, residues, strict=True):
-        atom.name = name
-        atom.residue.name = residue
-
-
-def _refuse_alternates(path: Path, atoms: Iterator[tuple[str, str]]) -> None:
-    """Raise if an atom occurs at more than one alternate location."""
-    locations: dict[str, set[str]] = {}
-    for location, label in atoms:
-        if location:
-            locations.setdefault(label, set()).add(location)
-    several = [label for label, found in locations.items() if len(found) > 1]
-    if several:
-        raise EndpointError(
-            f"{path}: {len(several)} atoms have alternate locations (first: {several[0]} at "
-            f"{' and '.join(sorted(locations[several[0]]))}), expected one position per atom. "
-            "Keep one location, e.g. with PDBFixer."
-        )
-
-
-def _disulfides(topology: mdtraj.Topology, x: np.ndarray) -> tuple[Bond, ...]:
+def _disulfides(atoms: tuple[FileAtom, ...], residues: tuple[range, ...], x: np.ndarray) -> set[Bond]:
     """Bonds between sulfurs of cysteines that have no HG."""
     sulfurs = [
-        atom.index
-        for residue in topology.residues
-        if residue.name in ("CYS", "CYX") and "HG" not in {atom.name for atom in residue.atoms}
-        for atom in residue.atoms
-        if atom.name == "SG"
+        i
+        for residue in residues
+        if atoms[residue[0]].residue_name in ("CYS", "CYX") and "HG" not in {atoms[i].name for i in residue}
+        for i in residue
+        if atoms[i].name == "SG"
     ]
-    return tuple(
-        (i, j) for a, i in enumerate(sulfurs) for j in sulfurs[a + 1 :] if np.linalg.norm(x[i] - x[j]) < DISULFIDE_NM
-    )
-
-
-def _composition(topology: mdtraj.Topology) -> str:
-    """Short description for messages: residues with counts, longest list cut."""
-    counts = Counter(residue.name for residue in topology.residues)
-    shown = ", ".join(f"{name} x{n}" for name, n in counts.most_common(4))
-    return shown + (", ..." if len(counts) > 4 else "")
+    return {
+        (i, j)
+        for a, i in enumerate(sulfurs)
+        for j in sulfurs[a + 1 :]
+        if atoms[i].residue_label != atoms[j].residue_label and np.linalg.norm(x[i] - x[j]) < DISULFIDE_NM
+    }

@@ -6,6 +6,7 @@ enumerated on the graph, and those that leave a center of opposite handedness ar
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,12 +44,22 @@ class _Unit:
     options: tuple[tuple[int, ...], ...]
 
 
-def best_relabeling(start: Structure, end: Structure, base: Order, *, by_graph: bool) -> Order:
-    """The allowed relabeling of `base` that turns torsions least."""
+def best_relabeling(
+    start: Structure, end: Structure, base: Order, *, by_graph: bool, residues_kept: bool = True
+) -> Order:
+    """The allowed relabeling of `base` that turns torsions least.
+
+    Args:
+        start: The structure whose labels are kept.
+        end: The structure that is relabeled.
+        base: A map that keeps elements and bonds.
+        by_graph: Whether it was found by bonds, so that another map of heavy atoms may be as good.
+        residues_kept: Whether atoms of different residues are told apart.
+    """
     x_end = end.x[list(base)]
     centers = stereo_centers(start.topology, torch.stack([start.x, x_end]))
     wanted = centers.handedness(start.x)
-    classes = _classes(start.topology, by_graph=by_graph)
+    classes = _classes(start.topology, residues_kept=residues_kept)
     groups = _units(start.topology, classes, centers)
     _require_same_chirality(start, end, centers, centers.handedness(x_end) != wanted, groups)
     units = []
@@ -65,11 +76,11 @@ def best_relabeling(start: Structure, end: Structure, base: Order, *, by_graph: 
     return tuple(base[i] for i in relabeling)
 
 
-def _classes(topology: Topology, *, by_graph: bool) -> list[int]:
-    """Colors of equivalent atoms; names, where they were used, keep residues and unbonded atoms apart."""
+def _classes(topology: Topology, *, residues_kept: bool) -> list[int]:
+    """Colors of equivalent atoms; residues, where they are kept, and unbonded atoms are told apart."""
     residues = residue_ordinals(topology)
     labels = [
-        (atom.element, -1 if by_graph else residues[i], -1 if topology.neighbors[i] else i)
+        (atom.element, residues[i] if residues_kept else -1, -1 if topology.neighbors[i] else i)
         for i, atom in enumerate(topology.atoms)
     ]
     return refine(topology.neighbors, labels)
@@ -104,18 +115,38 @@ def _symmetries(start: Structure, classes: Sequence[int], group: tuple[int, ...]
     """All symmetries of the graph that move only this group; the identity is the first."""
     topology = start.topology
     local = {atom: m for m, atom in enumerate(group)}
+    _refuse_many_equal_molecules(start, classes, group)
     neighbors = [[local[j] for j in topology.neighbors[i] if j in local] for i in group]
     labels = [(classes[i], tuple(j for j in topology.neighbors[i] if j not in local)) for i in group]
     found = list(itertools.islice(isomorphisms(neighbors, neighbors, labels, labels), MAX_SYMMETRIES + 1))
     if len(found) > MAX_SYMMETRIES:
-        raise EndpointError(
-            f"{start.source}: {len(group)} equivalent atoms (first: {topology.atoms[group[0]].label}) can be relabeled "
-            f"in more than {MAX_SYMMETRIES} ways: the map is ambiguous. Give both files the same atom names, or leave "
-            "identical molecules out with endpoints.select."
-        )
+        raise _too_symmetric(start, group)
     identity = tuple(range(len(group)))
     ordered = [identity, *(option for option in found if option != identity)]
     return [tuple(group[m] for m in option) for option in ordered]
+
+
+def _refuse_many_equal_molecules(start: Structure, classes: Sequence[int], group: tuple[int, ...]) -> None:
+    """Raise without a search if whole molecules can be exchanged in too many ways."""
+    inside, molecules, seen = set(group), Counter[tuple[int, ...]](), set[int]()
+    for first in group:
+        if first in seen:
+            continue
+        molecule = start.topology.branch(first, without=-1)
+        seen |= molecule
+        if molecule <= inside:
+            molecules[tuple(sorted(classes[i] for i in molecule))] += 1
+    if math.prod(math.factorial(count) for count in molecules.values()) > MAX_SYMMETRIES:
+        raise _too_symmetric(start, group)
+
+
+def _too_symmetric(start: Structure, group: tuple[int, ...]) -> EndpointError:
+    first = start.topology.atoms[group[0]].label
+    return EndpointError(
+        f"{start.source}: {len(group)} equivalent atoms (first: {first}) can be relabeled "
+        f"in more than {MAX_SYMMETRIES} ways: the map is ambiguous. Give both files the same atom names, or leave "
+        "identical molecules out with endpoints.select."
+    )
 
 
 def _allowed(
@@ -231,6 +262,25 @@ def _require_same_chirality(
     for atom, around, different in zip(centers.atoms, centers.neighbors, differs.tolist(), strict=True):
         if different and not movable & set(around):
             raise _chirality_error(start, end, start.topology, atom)
+
+
+def require_same_handedness(start: Structure, end: Structure, base: Order) -> None:
+    """Raise unless every center has the same handedness with the labels as given.
+
+    Raises:
+        EndpointError: Naming the first center that differs.
+    """
+    x_end = end.x[list(base)]
+    centers = stereo_centers(start.topology, torch.stack([start.x, x_end]))
+    differs = (centers.handedness(start.x) != centers.handedness(x_end)).tolist()
+    for atom, different in zip(centers.atoms, differs, strict=True):
+        if different:
+            label = start.topology.atoms[atom].label
+            raise EndpointError(
+                f"endpoints.equivalent_atoms: keep: with the labels as given, center {label} has "
+                f"opposite handedness in {start.source} and {end.source}; no path connects the two without "
+                "breaking bonds. Exchange the labels of two equivalent atoms there, or use relabel."
+            )
 
 
 def _chirality_error(start: Structure, end: Structure, topology: Topology, atom: int) -> EndpointError:

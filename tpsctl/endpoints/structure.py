@@ -8,7 +8,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tpsctl.errors import EndpointError
-from tpsctl.molecule.beads import BeadKind, kind_of_beads
 from tpsctl.molecule.topology import Topology
 
 LONGEST_BOND_NM = 0.35
@@ -16,6 +15,18 @@ LONGEST_BOND_NM = 0.35
 
 LONGEST_BEAD_BOND_NM = 0.6
 """The same for consecutive C-alpha beads (0.38 nm)."""
+
+SHORTEST_BOND_NM = 0.05
+"""No covalent bond is shorter (H-H: 0.074 nm)."""
+
+USUAL_BOND_NM = 0.13
+"""Between C-H (0.109) and C-C (0.154 nm): half of all bonds of a molecule lie within a factor of two of it."""
+
+USUAL_BEAD_BOND_NM = 0.38
+"""Distance of consecutive C-alpha atoms."""
+
+_WRONG_UNIT = 4.0
+"""Bonds shorter or longer than usual by this factor are given in another unit, which would make it 10."""
 
 
 @dataclass(frozen=True)
@@ -36,34 +47,94 @@ class Structure:
 
 
 def require_sound(structure: Structure) -> Structure:
-    """The structure itself, if its positions are finite, apart, and no bond is absurdly long.
+    """The structure itself, if its positions are finite, apart, in nm, and no bond is absurdly short or long.
 
     Raises:
-        EndpointError: A coordinate is NaN or infinite, two atoms coincide, or a bond spans a periodic box.
+        EndpointError: A coordinate is NaN or infinite, two atoms coincide, the unit is wrong, or a bond spans a
+            periodic box.
     """
-    atoms, x, source = structure.topology.atoms, structure.x, structure.source
-    bad = (~torch.isfinite(x).all(-1)).nonzero().flatten().tolist()
-    if bad:
-        raise EndpointError(
-            f"{source}: {len(bad)} of {len(atoms)} atoms have no finite position (first: {atoms[bad[0]].label} at "
-            f"{tuple(round(v, 4) for v in x[bad[0]].tolist())} nm). Mend or re-export the file."
-        )
-    beads = kind_of_beads(structure.topology)
-    longest = LONGEST_BEAD_BOND_NM if beads is BeadKind.ALPHA_CARBONS else LONGEST_BOND_NM
-    for i, j in structure.topology.bonds:
-        length = float((x[i] - x[j]).norm())
+    _require_finite(structure)
+    lengths = _bond_lengths(structure)
+    _require_usual_unit(structure, lengths)
+    atoms, source = structure.topology.atoms, structure.source
+    for (i, j), length in zip(structure.topology.bonds, lengths.tolist(), strict=True):
+        longest = LONGEST_BEAD_BOND_NM if _is_bead_bond(structure.topology, i, j) else LONGEST_BOND_NM
         if length > longest:
             raise EndpointError(
                 f"{source}: bond {atoms[i].label} - {atoms[j].label} is {length:.3f} nm long, expected at most "
                 f"{longest} nm. The molecule is cut by a periodic box or has a wrong bond: make it whole "
-                "(e.g. `gmx trjconv -pbc whole`) or mend the CONECT records."
+                "(e.g. `gmx trjconv -pbc whole`), mend the CONECT records, or, where one chain ends and another "
+                "begins, separate them by TER or by chain identifiers."
             )
         if length < 1e-3:
             raise EndpointError(
                 f"{source}: atoms {atoms[i].label} and {atoms[j].label} are at the same place ({length:.4f} nm apart). "
                 "Mend the file, e.g. by rebuilding one of them."
             )
+        if length < SHORTEST_BOND_NM:
+            raise EndpointError(
+                f"{source}: bond {atoms[i].label} - {atoms[j].label} is {length:.4f} nm long, expected at least "
+                f"{SHORTEST_BOND_NM} nm. Mend the file, e.g. by rebuilding one of the two atoms."
+            )
     return structure
+
+
+def _require_finite(structure: Structure) -> None:
+    atoms, x = structure.topology.atoms, structure.x
+    bad = (~torch.isfinite(x).all(-1)).nonzero().flatten().tolist()
+    if bad:
+        place = tuple(round(v, 4) for v in x[bad[0]].tolist())
+        raise EndpointError(
+            f"{structure.source}: {len(bad)} of {len(atoms)} atoms have no finite position (first: "
+            f"{atoms[bad[0]].label} at {place} nm). Mend or re-export the file."
+        )
+
+
+def _bond_lengths(structure: Structure) -> Float[Tensor, " bond"]:
+    if not structure.topology.bonds:
+        return structure.x.new_zeros(0)
+    i, j = torch.tensor(structure.topology.bonds).unbind(1)
+    return (structure.x[i] - structure.x[j]).norm(dim=-1)
+
+
+def _is_bead_bond(topology: Topology, i: int, j: int) -> bool:
+    return all(topology.atoms[k].name == "CA" and topology.atoms[k].element == "C" for k in (i, j))
+
+
+def _require_usual_unit(structure: Structure, lengths: Tensor) -> None:
+    """Raise if the bonds, or the nearest neighbors of atoms without bonds, tell of another unit than the format's."""
+    topology = structure.topology
+    if len(lengths):
+        usual = [USUAL_BEAD_BOND_NM if _is_bead_bond(topology, i, j) else USUAL_BOND_NM for i, j in topology.bonds]
+        what, found = "bonds", lengths / lengths.new_tensor(usual)
+        middle = float(lengths.median())
+    elif 3 <= topology.n_atoms <= 5000:
+        nearest = (
+            torch.cdist(structure.x, structure.x) + torch.eye(topology.n_atoms, dtype=structure.x.dtype) * 1e9
+        ).amin(1)
+        what, found = "nearest neighbors", (nearest / USUAL_BOND_NM).clamp_min(1e-3)
+        found, middle = found.clamp_max(1.0), float(nearest.median())  # atoms without bonds may be far apart
+    else:
+        return
+    ratio = float(found.median())
+    all_short = ratio > 1e-2 and float(found.quantile(0.9)) < 1 / _WRONG_UNIT
+    if all_short or float(found.quantile(0.1)) > _WRONG_UNIT:
+        times, how = (1 / ratio, "short") if ratio < 1 else (ratio, "long")
+        raise EndpointError(
+            f"{structure.source}: the {what} are {times:.0f} times too {how} (median {middle:.4f} nm, expected about "
+            f"{middle / ratio:.2f} nm): the unit of length is wrong{_likely_unit(structure.source, how)}. "
+            f"{'Multiply' if how == 'short' else 'Divide'} the coordinates by 10, or write the file anew."
+        )
+
+
+def _likely_unit(source: str, how: str) -> str:
+    """Which unit was probably written where the format has another, if that explains the lengths."""
+    extension = source.partition(" frame ")[0].lower().removesuffix(".gz").rpartition(".")[2]
+    if how == "short" and extension in ("pdb", "ent", "cif", "mmcif", "pdbx", "dcd"):
+        return "; the coordinates seem to be in nm where the format has angstrom"
+    if how == "long" and extension in ("gro", "xtc", "trr"):
+        return "; the coordinates seem to be in angstrom where the format has nm"
+    return ""
 
 
 def ordinals(values: Sequence[Hashable]) -> list[int]:
@@ -75,4 +146,4 @@ def ordinals(values: Sequence[Hashable]) -> list[int]:
 
 
 def residue_ordinals(topology: Topology) -> list[int]:
-    return ordinals([(a.chain_id, a.residue_id, a.residue_name) for a in topology.atoms])
+    return ordinals([(a.chain_id, a.residue_id, a.insertion_code, a.residue_name) for a in topology.atoms])

@@ -6,7 +6,9 @@ saved. A second signal takes effect at once, and so does, at the end of the bloc
 counted by a clock that cannot be set.
 """
 
+import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +27,46 @@ EXIT_CODES = {
 _STARTED = time.monotonic()
 _SAVING_S = 2.0
 """What is left of the time limit for saving and ending, on top of the longest step so far."""
+
+
+_ENDING_S = 8.0
+"""Time to end by itself after SIGTERM or SIGINT; batch systems kill after 30 s, a person waits 10."""
+
+
+@contextmanager
+def ended_in_time(limit_s: float = _ENDING_S) -> Iterator[None]:
+    """End the process at once if it has not ended by itself some seconds after SIGTERM or SIGINT.
+
+    Python runs signal handlers between two of its own steps only: a library that computes for a minute, or that
+    swallows the exception of the handler, would delay the end as long. A thread is told of the signal by the
+    operating system instead. What was saved before the signal stays; nothing is saved any more.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    told, tell = os.pipe()
+    os.set_blocking(tell, False)
+    before = signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
+    threading.Thread(target=_end_after_a_signal, args=(told, limit_s), daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(tell)  # ends the thread
+
+
+def _end_after_a_signal(told: int, limit_s: float) -> None:
+    while numbers := os.read(told, 64):
+        for number in numbers:
+            if number not in (signal.SIGTERM, signal.SIGINT):
+                continue
+            time.sleep(limit_s)
+            text = f"tpsctl: what was under way did not end within {limit_s:g} s of the signal; stopped at once. "
+            text += "What was saved before is there: the same command goes on from it.\n"
+            sys.stderr.write(text)
+            sys.stderr.flush()
+            os._exit(EXIT_CODES[signal.Signals(number)])
+    os.close(told)
 
 
 class TimeLimit:

@@ -116,7 +116,7 @@ def read_plan(directory: Path) -> Plan | None:
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
         return Plan(**(values | {"directory": directory, "origin": tuple(values["origin"])}))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise StateError(f"{file}: cannot be read ({error}). Start anew with --overwrite.") from None

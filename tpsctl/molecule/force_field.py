@@ -27,7 +27,7 @@ def openmm_topology(topology: Topology) -> Any:
         first = topology.atoms[residue[0]]
         if previous is None or first.chain_id != previous.chain_id:
             chain = made.addChain(first.chain_id)
-        home = made.addResidue(first.residue_name, chain, str(first.residue_id))
+        home = made.addResidue(first.residue_name, chain, str(first.residue_id), first.insertion_code)
         atoms += [made.addAtom(topology.atoms[i].name, _element(topology.atoms[i]), home) for i in residue]
         previous = first
     for i, j in topology.bonds:
@@ -145,7 +145,7 @@ def _label(residue: Any) -> str:
 def _same_residue(atom: Atom, members: Sequence[Atom]) -> bool:
     first = members[0]
     same = (atom.chain_id, atom.residue_name, atom.residue_id) == (first.chain_id, first.residue_name, first.residue_id)
-    return same and atom.name not in {member.name for member in members}
+    return same and atom.insertion_code == first.insertion_code and atom.name not in {member.name for member in members}
 
 
 def _element(atom: Atom) -> Any:

@@ -20,6 +20,7 @@ class Atom:
         residue_id: Residue number as in the file.
         chain_id: Chain identifier as in the file ("" if none).
         mass_amu: Mass in amu, > 0.
+        insertion_code: Letter behind the residue number, as in 100A ("" if none).
     """
 
     name: str
@@ -28,12 +29,13 @@ class Atom:
     residue_id: int
     chain_id: str
     mass_amu: float
+    insertion_code: str = ""
 
     @property
     def label(self) -> str:
-        """Short name for messages, e.g. "ALA2:CA" or "B:ALA2:CA"."""
+        """Short name for messages, e.g. "ALA2:CA" or "B:ALA100A:CA"."""
         chain = f"{self.chain_id}:" if self.chain_id.strip() else ""
-        return f"{chain}{self.residue_name}{self.residue_id}:{self.name}"
+        return f"{chain}{self.residue_name}{self.residue_id}{self.insertion_code}:{self.name}"
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ class Topology:
 
     def _residue(self, index: int) -> str:
         atom = self.atoms[index]
-        return f"{atom.residue_name}{atom.residue_id}"
+        return f"{atom.residue_name}{atom.residue_id}{atom.insertion_code}"
 
     def _bonds_between(self, first: str, second: str) -> Iterable[tuple[int, int]]:
         for i, j in self.bonds:

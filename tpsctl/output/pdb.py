@@ -14,7 +14,6 @@ import numpy as np
 from jaxtyping import Float
 
 from tpsctl.molecule.topology import Atom, Topology
-from tpsctl.units import NM_PER_ANGSTROM
 
 Frames = Float[np.ndarray, "frame atom 3"]
 
@@ -84,8 +83,17 @@ _MMCIF_COLUMNS = (
     "pdbx_PDB_model_num",
     # fmt: on
 )
-_PARTNER_COLUMNS = ("label_asym_id", "label_comp_id", "label_seq_id", "label_atom_id")
-_BOND_COLUMNS = ("id", "conn_type_id", *(f"ptnr{k}_{name}" for k in (1, 2) for name in _PARTNER_COLUMNS))
+_PARTNER_COLUMNS = (
+    "ptnr{}_label_asym_id",
+    "ptnr{}_label_comp_id",
+    "ptnr{}_label_seq_id",
+    "ptnr{}_label_atom_id",
+    "ptnr{}_auth_asym_id",
+    "ptnr{}_auth_comp_id",
+    "ptnr{}_auth_seq_id",
+    "pdbx_ptnr{}_PDB_ins_code",
+)
+_BOND_COLUMNS = ("id", "conn_type_id", *(name.format(k) for k in (1, 2) for name in _PARTNER_COLUMNS))
 
 
 def fits_pdb(topology: Topology, x_angstrom: Frames) -> bool:
@@ -115,7 +123,14 @@ def pdb_text(topology: Topology, x_angstrom: Frames, *, title: str) -> str:
 
 def mmcif_text(topology: Topology, x_angstrom: Frames, *, title: str) -> str:
     """An mmCIF file with all bonds; several frames are models 1, 2, ..."""
-    before, after = zip(*(_mmcif_columns(i, atom) for i, atom in enumerate(topology.atoms)), strict=True)
+    numbers = _label_numbers(topology)
+    before, after = zip(
+        *(
+            _mmcif_columns(i, atom, number)
+            for i, (atom, number) in enumerate(zip(topology.atoms, numbers, strict=True))
+        ),
+        strict=True,
+    )
     lines = ["data_tpsctl", f"_struct.title {_quoted(title)}", "loop_"]
     lines += [f"_atom_site.{name}" for name in _MMCIF_COLUMNS]
     for model, frame in enumerate(x_angstrom.tolist(), start=1):
@@ -126,39 +141,63 @@ def mmcif_text(topology: Topology, x_angstrom: Frames, *, title: str) -> str:
     if topology.bonds:
         lines += ["#", "loop_", *(f"_struct_conn.{name}" for name in _BOND_COLUMNS)]
         lines += [
-            f"bond{n} covale {_mmcif_partner(topology.atoms[i])} {_mmcif_partner(topology.atoms[j])}"
+            f"bond{n} covale {_mmcif_partner(topology.atoms[i], numbers[i])} "
+            f"{_mmcif_partner(topology.atoms[j], numbers[j])}"
             for n, (i, j) in enumerate(topology.bonds, start=1)
         ]
     return "\n".join([*lines, "#", ""])
 
 
-def read_pdb(file: Path) -> tuple[list[str], Frames]:
-    """Atom names and positions, angstrom, of a file that `pdb_text` made."""
+Identity = tuple[str, str, int, str, str]
+"""Atom name, residue name, residue number, insertion code and chain of one atom, as a file keeps them."""
+
+
+def identities(topology: Topology) -> list[Identity]:
+    """What must read back from a file, atom by atom."""
+    return [(a.name, a.residue_name, a.residue_id, a.insertion_code, a.chain_id.strip()) for a in topology.atoms]
+
+
+def read_pdb(file: Path) -> tuple[list[Identity], Frames]:
+    """Names, numbers and positions, angstrom, of a file that `pdb_text` made."""
     models: list[list[str]] = [[]]
     for line in file.read_text(encoding="ascii").splitlines():
         if line.startswith("MODEL") and models[-1]:
             models.append([])
         elif line.startswith(("ATOM", "HETATM")):
             models[-1].append(line)
-    names = [line[12:16].strip() for line in models[0]]
-    return names, np.array([[(line[30:38], line[38:46], line[46:54]) for line in model] for model in models], float)
+    found = [
+        (line[12:16].strip(), line[17:21].strip(), int(line[22:26]), line[26].strip(), line[21].strip())
+        for line in models[0]
+    ]
+    return found, np.array([[(line[30:38], line[38:46], line[46:54]) for line in model] for model in models], float)
 
 
-def read_mmcif(file: Path) -> tuple[list[str], Frames]:
-    """Atom names and positions, angstrom, as MDTraj reads them."""
-    import mdtraj
+def read_mmcif(file: Path) -> tuple[list[Identity], Frames]:
+    """Names, numbers and positions, angstrom, of a file that `mmcif_text` made, its table read by gemmi."""
+    from gemmi import cif
 
-    read = mdtraj.load(str(file))
-    return [atom.name for atom in read.topology.atoms], read.xyz / NM_PER_ANGSTROM
+    columns = cif.read(str(file)).sole_block().get_mmcif_category("_atom_site.")
+    names = [
+        columns[name] for name in ("auth_atom_id", "auth_comp_id", "auth_seq_id", "pdbx_PDB_ins_code", "auth_asym_id")
+    ]
+    rows = [
+        (name, residue, int(number), code or "", chain or "")
+        for name, residue, number, code, chain in zip(*names, strict=True)
+    ]
+    model = np.array(columns["pdbx_PDB_model_num"], int)
+    n_atoms = int((model == 1).sum())
+    x = np.array([columns[f"Cartn_{axis}"] for axis in "xyz"], float).T
+    return rows[:n_atoms], x.reshape(-1, n_atoms, 3)
 
 
 def _atom_fits(atom: Atom) -> bool:
-    printable = (atom.name + atom.residue_name + atom.chain_id).isascii()
+    printable = (atom.name + atom.residue_name + atom.chain_id + atom.insertion_code).isascii()
     return (
         printable
         and 1 <= len(atom.name) <= 4
         and 1 <= len(atom.residue_name) <= 4
         and len(atom.chain_id) <= 1
+        and len(atom.insertion_code) <= 1
         and len(atom.element) <= 2
         and -999 <= atom.residue_id <= 9999
     )
@@ -169,7 +208,8 @@ def _pdb_columns(index: int, atom: Atom) -> tuple[str, str]:
     kind = "ATOM  " if atom.residue_name in _POLYMER_RESIDUES else "HETATM"
     name = f"{atom.name:<4s}" if len(atom.name) == 4 or len(atom.element) == 2 else f" {atom.name:<3s}"
     residue = f"{atom.residue_name:>3s} " if len(atom.residue_name) < 4 else atom.residue_name
-    before = f"{kind}{index + 1:5d} {name} {residue}{atom.chain_id or ' '}{atom.residue_id:4d}    "
+    number = f"{atom.residue_id:4d}{atom.insertion_code or ' '}"
+    before = f"{kind}{index + 1:5d} {name} {residue}{atom.chain_id or ' '}{number}   "
     return before, f"  1.00  0.00          {atom.element.upper():>2s}"
 
 
@@ -188,11 +228,15 @@ def _inferred_bonds(topology: Topology) -> set[tuple[int, int]]:
     for here, before in zip(topology.atoms, (None, *topology.atoms), strict=False):
         if before is None or here.chain_id != before.chain_id:
             chain, before = known.add_chain(), None
-        if before is None or (here.residue_id, here.residue_name) != (before.residue_id, before.residue_name):
+        if before is None or _residue(here) != _residue(before):
             residue = known.add_residue(here.residue_name, chain, here.residue_id)
         known.add_atom(here.name, mdtraj.element.virtual, residue)
     known.create_standard_bonds()
     return {(min(a.index, b.index), max(a.index, b.index)) for a, b in known.bonds}
+
+
+def _residue(atom: Atom) -> tuple[str, int, str, str]:
+    return atom.chain_id, atom.residue_id, atom.insertion_code, atom.residue_name
 
 
 def _conect(bonds: Iterable[tuple[int, int]]) -> Iterator[str]:
@@ -207,15 +251,31 @@ def _conect(bonds: Iterable[tuple[int, int]]) -> Iterator[str]:
             yield "CONECT" + "".join(f"{n + 1:5d}" for n in (i, *around[k : k + 4]))
 
 
-def _mmcif_columns(index: int, atom: Atom) -> tuple[str, str]:
+def _label_numbers(topology: Topology) -> list[int]:
+    """The number that tells residues of a chain apart for programs: the author's, unless insertion codes repeat it."""
+    if not any(atom.insertion_code for atom in topology.atoms):
+        return [atom.residue_id for atom in topology.atoms]
+    count: dict[str, int] = {}
+    numbers: list[int] = []
+    for here, before in zip(topology.atoms, (None, *topology.atoms), strict=False):
+        if before is None or _residue(here) != _residue(before):
+            count[here.chain_id] = count.get(here.chain_id, 0) + 1
+        numbers.append(count[here.chain_id])
+    return numbers
+
+
+def _mmcif_columns(index: int, atom: Atom, number: int) -> tuple[str, str]:
     kind = "ATOM" if atom.residue_name in _POLYMER_RESIDUES else "HETATM"
     name, residue, chain = _quoted(atom.name), _quoted(atom.residue_name), _chain(atom)
-    before = f"{kind} {index + 1} {atom.element or '.'} {name} . {residue} {chain} ? {atom.residue_id} ?"
+    code = _quoted(atom.insertion_code) if atom.insertion_code else "?"
+    before = f"{kind} {index + 1} {atom.element or '.'} {name} . {residue} {chain} ? {number} {code}"
     return before, f"1.0 0.0 {atom.residue_id} {residue} {chain} {name}"
 
 
-def _mmcif_partner(atom: Atom) -> str:
-    return f"{_chain(atom)} {_quoted(atom.residue_name)} {atom.residue_id} {_quoted(atom.name)}"
+def _mmcif_partner(atom: Atom, number: int) -> str:
+    residue, code = _quoted(atom.residue_name), _quoted(atom.insertion_code) if atom.insertion_code else "?"
+    label = f"{_chain(atom)} {residue} {number} {_quoted(atom.name)}"
+    return f"{label} {_chain(atom)} {residue} {atom.residue_id} {code}"
 
 
 def _chain(atom: Atom) -> str:
@@ -224,6 +284,7 @@ def _chain(atom: Atom) -> str:
 
 def _quoted(text: str) -> str:
     """A CIF value; quoted where bare text would not be one."""
-    if text and text[0] not in "_#$'\"[];" and not any(c.isspace() for c in text):
+    reserved = text in (".", "?") or text.lower().startswith(("data_", "loop_", "save_", "stop_", "global_"))
+    if text and text[0] not in "_#$'\"[];" and not reserved and not any(c.isspace() for c in text):
         return text
     return f"'{text}'" if "'" not in text else f'"{text}"'

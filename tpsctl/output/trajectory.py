@@ -19,7 +19,7 @@ from tpsctl.errors import OutputError
 from tpsctl.files import atomic
 from tpsctl.molecule.topology import Atom, Topology
 from tpsctl.output.dcd import read_dcd, write_dcd
-from tpsctl.output.pdb import fits_pdb, mmcif_text, pdb_text, read_mmcif, read_pdb
+from tpsctl.output.pdb import fits_pdb, identities, mmcif_text, pdb_text, read_mmcif, read_pdb
 from tpsctl.units import NM_PER_ANGSTROM
 
 Format = Literal["dcd", "pdb"]
@@ -98,9 +98,9 @@ def _write_structures(file: Path, topology: Topology, x: np.ndarray, *, title: s
     text = pdb_text(topology, x, title=title) if as_pdb else mmcif_text(topology, x, title=title)
     with atomic(file) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        names, written = read_pdb(temporary) if as_pdb else read_mmcif(temporary)
-        if names != [atom.name for atom in topology.atoms]:
-            raise OutputError(f"{file}: atom names changed on reading the file back. Please report this.")
+        found, written = read_pdb(temporary) if as_pdb else read_mmcif(temporary)
+        if found != identities(topology):
+            raise OutputError(f"{file}: names or numbers changed on reading the file back. Please report this.")
         _compare(file, written, x, _PDB_ROUNDING_ANGSTROM)
     return file
 

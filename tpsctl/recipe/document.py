@@ -3,6 +3,9 @@
 PyYAML alone reads `1e-3` as text and `no` as false, keeps the last of two equal keys and forgets
 line numbers. Here scalars follow the YAML 1.2 core schema (numbers as everyone writes them;
 only true and false are booleans), equal keys are refused, and each key path has its origin.
+
+Anchors, aliases and merge keys (`<<: *anchor`) work. What would never end or fit is refused with its line: an
+alias inside what it names, aliases that multiply without bound, nesting and numbers beyond any use.
 """
 
 import re
@@ -19,6 +22,8 @@ KeyPath = tuple[str | int, ...]
 
 _INTEGER = re.compile(r"[-+]?[0-9][0-9_]*")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_MERGE = "tag:yaml.org,2002:merge"
+_MOST_VALUES, _MOST_LEVELS, _MOST_DIGITS = 100_000, 50, 300
 _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False, ".inf": float("inf"), ".nan": float("nan")}
 
 
@@ -70,7 +75,7 @@ class Document:
         if isinstance(target, list) and not (isinstance(path[-1], int) and path[-1] < len(target)):
             raise RecipeError(f"{where}: {dotted} is no item of a list of {len(target)} (counted from 0).")
         self.origins = {old: o for old, o in self.origins.items() if old[: len(path)] != path}
-        target[path[-1]] = _build(_compose(text, where), path, Path.cwd(), {}, where)
+        target[path[-1]] = _Builder(where, Path.cwd()).build(_compose(text, where), path)
         self.origins[path] = origin
 
     def _enter(self, target: Any, part: str | int, where: str) -> Any:
@@ -92,7 +97,7 @@ def read_document(path: Path, assignments: Sequence[str] = ()) -> Document:
         RecipeError: The file is missing, no YAML, no mapping, or a `--set` does not apply.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise RecipeError(f"{path}: cannot read the recipe: {error.strerror}.") from None
     except UnicodeDecodeError:
@@ -100,9 +105,8 @@ def read_document(path: Path, assignments: Sequence[str] = ()) -> Document:
     node = _compose(text, str(path))
     if not isinstance(node, yaml.MappingNode):
         raise RecipeError(f'{path}: a recipe is a mapping of keys to values, starting with "version: 1".')
-    origins: dict[KeyPath, Origin] = {}
-    values = _build(node, (), path.resolve().parent, origins, str(path))
-    document = Document(str(path), values, origins)
+    builder = _Builder(str(path), path.resolve().parent)
+    document = Document(str(path), builder.build(node, ()), builder.origins)
     for assignment in assignments:
         document.assign(assignment)
     return document
@@ -117,39 +121,111 @@ def _compose(text: str, where: str) -> yaml.Node | None:
         raise RecipeError(f"{where}{line}: not valid YAML: {problem}.") from None
     except yaml.YAMLError as error:
         raise RecipeError(f"{where}: not valid YAML: {error}.") from None
+    except RecursionError:
+        raise RecipeError(f"{where}: nested too deep, expected at most {_MOST_LEVELS} levels.") from None
 
 
-def _build(node: yaml.Node | None, path: KeyPath, folder: Path, origins: dict[KeyPath, Origin], name: str) -> Any:
-    """Value of a node; fills `origins` with file and line of every key path below it."""
-    if node is None:
-        return None
-    origins.setdefault(path, Origin(f"{name}:{node.start_mark.line + 1}", folder))
-    if isinstance(node, yaml.SequenceNode):
-        return [_build(item, (*path, i), folder, origins, name) for i, item in enumerate(node.value)]
-    if isinstance(node, yaml.MappingNode):
+class _Builder:
+    """Turns nodes into values, and keeps file and line of every key path.
+
+    Args:
+        name: The file, or the `--set`, for messages.
+        folder: Where relative file names start from.
+    """
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.origins: dict[KeyPath, Origin] = {}
+        self._name, self._folder = name, folder
+        self._open: list[yaml.Node] = []
+        self._built = 0
+
+    def build(self, node: yaml.Node | None, path: KeyPath) -> Any:
+        """Value of a node."""
+        if node is None:
+            return None
+        self.origins.setdefault(path, self._origin(node))
+        self._built += 1
+        if any(node is outer for outer in self._open):
+            raise self._error(node, path, "an alias stands inside what it names. Write the values out")
+        if self._built > _MOST_VALUES:
+            raise self._error(node, path, f"aliases multiply to more than {_MOST_VALUES} values. Write the values out")
+        if len(path) > _MOST_LEVELS:
+            raise self._error(node, path[:3], f"nested too deep, expected at most {_MOST_LEVELS} levels")
+        self._open.append(node)
+        try:
+            return self._value(node, path)
+        finally:
+            self._open.pop()
+
+    def _value(self, node: yaml.Node, path: KeyPath) -> Any:
+        if isinstance(node, yaml.SequenceNode):
+            return [self.build(item, (*path, i)) for i, item in enumerate(node.value)]
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, path)
+        assert isinstance(node, yaml.ScalarNode)  # the only other kind of node
+        return self._scalar(node, path)
+
+    def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
         values: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            here = Origin(f"{name}:{key_node.start_mark.line + 1}", folder)
+            if key_node.tag == _MERGE:
+                continue
             key = key_node.value
             if not isinstance(key, str):
-                raise RecipeError(f"{here.where}: a key must be a word, found a list or mapping.")
+                raise self._error(key_node, (), "a key must be a word, found a list or mapping")
             if key in values:
-                raise RecipeError(f"{here.where}: {'.'.join(map(str, (*path, key)))}: given twice. Remove one.")
-            origins[(*path, key)] = here
-            values[key] = _build(value_node, (*path, key), folder, origins, name)
+                raise self._error(key_node, (*path, key), "given twice. Remove one")
+            self.origins[(*path, key)] = self._origin(key_node)
+            values[key] = self.build(value_node, (*path, key))
+        for key_node, value_node in node.value:
+            if key_node.tag == _MERGE:
+                values |= self._merged(value_node, path, values)
         return values
-    assert isinstance(node, yaml.ScalarNode)  # the only other kind of node
-    return _scalar(node)
 
+    def _merged(self, node: yaml.Node, path: KeyPath, present: dict[str, Any]) -> dict[str, Any]:
+        """Keys of the mappings that `<<` names; those written out here, and earlier mappings, come first."""
+        found: dict[str, Any] = {}
+        for source in node.value if isinstance(node, yaml.SequenceNode) else [node]:
+            if not isinstance(source, yaml.MappingNode):
+                raise self._error(source, (*path, "<<"), "expected an alias of a mapping, e.g. <<: *start")
+            elsewhere = _Builder(self._name, self._folder)
+            elsewhere._open, elsewhere._built = [*self._open], self._built
+            values = elsewhere.build(source, path)
+            self._built = elsewhere._built
+            for key, value in values.items():
+                if key not in present and key not in found:
+                    found[key] = value
+                    begin = (*path, key)
+                    self.origins |= {k: o for k, o in elsewhere.origins.items() if k[: len(begin)] == begin}
+        return found
 
-def _scalar(node: yaml.ScalarNode) -> Any:
-    text: str = node.value
-    if node.style is not None:  # quoted or a block: text whatever it looks like
+    def _scalar(self, node: yaml.ScalarNode, path: KeyPath) -> Any:
+        text: str = node.value
+        if node.style is not None:  # quoted or a block: text whatever it looks like
+            return text
+        if text.lower() in _WORDS:
+            return _WORDS[text.lower()]
+        number = text.replace("_", "")
+        if _INTEGER.fullmatch(text):
+            if len(number.lstrip("+-0")) > _MOST_DIGITS:
+                raise self._error(node, path, f"got a number of {len(number)} digits, expected at most {_MOST_DIGITS}")
+            return int(number)
+        if _FLOAT.fullmatch(text):
+            value = float(number)
+            if value == 0 and _is_nonzero(number):
+                raise self._error(node, path, f"got {text[:40]}, a number too small for a computer")
+            return value
         return text
-    if text.lower() in _WORDS:
-        return _WORDS[text.lower()]
-    if _INTEGER.fullmatch(text):
-        return int(text.replace("_", ""))
-    if _FLOAT.fullmatch(text):
-        return float(text.replace("_", ""))
-    return text
+
+    def _origin(self, node: yaml.Node) -> Origin:
+        is_file = not self._name.startswith("--set")
+        return Origin(f"{self._name}:{node.start_mark.line + 1}" if is_file else self._name, self._folder)
+
+    def _error(self, node: yaml.Node, path: KeyPath, problem: str) -> RecipeError:
+        key = f"{'.'.join(map(str, path))}: " if path else ""
+        return RecipeError(f"{self._origin(node).where}: {key}{problem}.")
+
+
+def _is_nonzero(number: str) -> bool:
+    """Whether a number that became 0 is written with another digit than 0 before its exponent."""
+    return any(digit in "123456789" for digit in re.split("[eE]", number)[0])

@@ -1,7 +1,7 @@
 """The section `endpoints`: two structures of one molecule, or two points of a model potential."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Tag
 
@@ -54,6 +54,11 @@ class MoleculeEndpointsSection(Section):
     start: MoleculeEndSection = key("Structure A; its atom order is the order of all output.")
     end: MoleculeEndSection = key("Structure B; superposed on A.")
     select: str = key('Beads of the path, as an MDTraj selection, e.g. "name CA".', default="all", min_length=1)
+    equivalent_atoms: Literal["relabel", "keep"] = key(
+        "Labels of equivalent atoms (methyl hydrogens, sides of a ring): relabel exchanges them so that the path turns "
+        "least; keep leaves them as given, for paths that exchange them (ring flips, methyl turns).",
+        default="relabel",
+    )
 
 
 class PointEndpointsSection(Section):

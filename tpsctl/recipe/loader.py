@@ -5,6 +5,7 @@ file:line: key: what was found, what is allowed, what was probably meant.
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,9 @@ from tpsctl.recipe.schema import Walk, recipe_schema
 
 Model = TypeVar("Model", bound=BaseModel)
 
+SMALLEST, LARGEST = 1e-30, 1e30
+"""Sizes of numbers that a quantity of a recipe can have, in whatever unit; sums and squares stay finite."""
+
 
 def load_recipe(path: Path, model: type[Model], assignments: Sequence[str] = ()) -> Model:
     """Read, change by `--set`, validate; relative file names become absolute.
@@ -32,12 +36,29 @@ def load_recipe(path: Path, model: type[Model], assignments: Sequence[str] = ())
     """
     document = read_document(path, assignments)
     document = replace(document, values=expand_plugin_kind(document.values))
+    _refuse_absurd_numbers(document, document.values, ())
     schema = recipe_schema(model)
     resolved = _with_absolute_paths(document, Walk.start(schema, document.values), ())
     try:
         return model.model_validate_json(json.dumps(resolved))
     except ValidationError as error:
         raise RecipeError("\n".join(explain(document, schema, error.errors()))) from None
+
+
+def _refuse_absurd_numbers(document: Document, values: Any, path: KeyPath) -> None:
+    if isinstance(values, dict):
+        for key, value in values.items():
+            _refuse_absurd_numbers(document, value, (*path, key))
+    elif isinstance(values, list):
+        for i, value in enumerate(values):
+            _refuse_absurd_numbers(document, value, (*path, i))
+    elif isinstance(values, int | float) and values != 0 and math.isfinite(values):
+        if not SMALLEST <= abs(values) <= LARGEST:
+            shown = repr(values) if isinstance(values, float) else f"a whole number of {len(str(abs(values)))} digits"
+            raise RecipeError(
+                f"{document.origin(path).where}: {'.'.join(map(str, path))}: got {shown}, expected 0 or a number "
+                f"between {SMALLEST:g} and {LARGEST:g} in size."
+            )
 
 
 def input_files(recipe: BaseModel) -> dict[str, Path]:

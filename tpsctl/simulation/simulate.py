@@ -68,7 +68,7 @@ def run_simulation(
         molecule: The molecule at the start.
         out: The file to write. Until it is there, parts are kept in `<out>.parts/` beside it.
         workers: Processes to run at once; one per core if None. Does not change the result.
-        on_progress: Called after every finished part.
+        on_progress: Called when a stage begins and after every finished part.
 
     Raises:
         DataError: The dynamics exploded, or `out` or its parts belong to other settings.
@@ -103,6 +103,7 @@ class _Run:
             return None
         dihedrals = find_dihedrals(self.molecule.topology, sampling.collective_variables)
         bias = BiasGrid.zeros(sampling.grid_points, dihedrals)
+        self.on_progress(SimulationProgress("metadynamics", 0, sampling.rounds * sampling.round_ps))
         states = [self._minimized(walker) for walker in range(sampling.walkers)]
         for number in range(sampling.rounds):
             if not self._round(number).exists():

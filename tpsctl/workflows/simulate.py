@@ -63,6 +63,7 @@ def simulate_recipe(
                 what = f"stopped after {report.done_ps:g} ps of {report.stage}, all saved."
                 raise Interrupted(what, ExitCode.RESUMABLE)
 
+        progress.say(f"simulating {recipe.name} into {file}: reading the molecule, building the system ...")
         dataset = run_simulation(
             simulation_settings(recipe), load_molecule(recipe), file, workers=workers, on_progress=on_progress
         )

@@ -34,16 +34,17 @@ class InternalEnergyArchitecture(Architecture):
             "temperature_k": about.temperature_k,
             "smallest_width_nm": about.smallest_width_nm,
             "conservative": True,
-            "atoms": [
-                [a.name, a.element, a.residue_name, a.residue_id, a.chain_id, a.mass_amu] for a in topology.atoms
-            ],
+            "atoms": [_atom_row(atom) for atom in topology.atoms],
             "bonds": [list(bond) for bond in topology.bonds],
             **about.facts,
         }
 
     def description(self, card: dict[str, Any]) -> ModelDescription:
         sizes = {k: int(v) for k, v in card["network"].items() if k != "name"}
-        atoms = tuple(Atom(str(n), str(e), str(r), int(i), str(c), float(m)) for n, e, r, i, c, m in card["atoms"])
+        atoms = tuple(
+            Atom(str(n), str(e), str(r), int(i), str(c), float(m), *map(str, code))
+            for n, e, r, i, c, m, *code in card["atoms"]
+        )
         bonds = tuple((int(i), int(j)) for i, j in card["bonds"])
         about = ModelDescription(
             kind=card["kind"],
@@ -118,6 +119,12 @@ def _network(model: Model, topology: Topology) -> InternalEnergy:
     except (RuntimeError, IndexError) as error:
         raise PriorError(f"tensors do not fit the model card ({error}).") from error
     return network
+
+
+def _atom_row(atom: Atom) -> list[str | int | float]:
+    """Names, numbers and mass of an atom; the insertion code follows only where there is one."""
+    code = [atom.insertion_code] if atom.insertion_code else []
+    return [atom.name, atom.element, atom.residue_name, atom.residue_id, atom.chain_id, atom.mass_amu, *code]
 
 
 def _require_shapes(sizes: InternalEnergySizes, n_atoms: int, tensors: dict[str, Tensor]) -> None:

@@ -1,7 +1,8 @@
 """`tpsctl check`: everything that can be wrong, found before any optimization.
 
 Each check is a function that yields findings; an error that a user can mend becomes a failed finding,
-and what depends on it is left out. Nothing is written.
+and what depends on it is left out. Each check is announced, and its verdict told, while it is done. Nothing is
+written.
 """
 
 import resource
@@ -10,11 +11,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor
 
 from tpsctl.action.memory import bytes_per_image, default_budget
+from tpsctl.endpoints.match import AtomMap
 from tpsctl.errors import RecipeError, TpsctlError
 from tpsctl.guess.screen import Screening
 from tpsctl.jobs.directory import earlier_result
@@ -28,16 +30,18 @@ from tpsctl.workflows.sample import assemble
 from tpsctl.workflows.sample.guesses import draw_guesses
 from tpsctl.workflows.sample.hardware import use_hardware
 from tpsctl.workflows.sample.identity import identify
+from tpsctl.workflows.sample.plausible import Severity, energy_verdict, require_sensible_action
 from tpsctl.workflows.sample.settings import RunSettings
 from tpsctl.workflows.sample.tools import Tools
 
 _TRIAL_STEPS = 1
 """Steps of each stage that are tried on one path, to see that they work and how long they take."""
 
+_MOST_PAIRS = 24
+"""Relabeled atoms that the report names one by one."""
+
 _FITTING = 0.3
 """Score times noise width above which a structure looks strange to the prior."""
-
-Severity = Literal["ok", "note", "warn", "FAIL"]
 
 
 @dataclass(frozen=True)
@@ -91,20 +95,35 @@ class Report:
         return {"recipe": self.recipe, "passed": self.passed, "findings": [asdict(f) for f in self.findings]}
 
 
-def check_recipe(recipe: SampleRecipe, settings: RunSettings, *, trial: bool = True) -> Report:
-    """Check everything a valid recipe names; without `trial`, leave out the guess and the trial steps."""
+def check_recipe(
+    recipe: SampleRecipe, settings: RunSettings, progress: Progress | None = None, *, trial: bool = True
+) -> Report:
+    """Check everything a valid recipe names.
+
+    Args:
+        recipe: What is checked.
+        settings: Where and how it would be run.
+        progress: Told about every check when it begins and when it is done; None for nobody.
+        trial: Whether to try the guess and a step of every stage.
+    """
     started = time.monotonic()
-    subject = _Subject(recipe, settings)
+    progress = progress or Progress()
+    subject = _Subject(recipe, settings, progress)
     report = Report(recipe.name)
     for name, check in _CHECKS.items():
         if name in _TRIALS and not trial:
             continue
+        progress.say(f"checking {_WORDS[name]} ...")
+        begun, before, stopped = time.monotonic(), len(report.findings), False
         try:
             report.findings += check(subject)
         except TpsctlError as error:
             report.findings.append(Finding(name, "FAIL", str(error)))
-            if name in _FATAL:
-                break
+            stopped = name in _FATAL
+        verdict = max((finding.verdict for finding in report.findings[before:]), key=_SEVERITY.index, default="ok")
+        progress.say(f"{_WORDS[name]}: {verdict} ({time.monotonic() - begun:.1f} s)")
+        if stopped:
+            break
     report.seconds = time.monotonic() - started
     report.estimate = subject.estimate
     return report
@@ -113,8 +132,9 @@ def check_recipe(recipe: SampleRecipe, settings: RunSettings, *, trial: bool = T
 class _Subject(Tools):
     """The tools of a run, and what only a check asks for; each is made when it is first needed."""
 
-    def __init__(self, recipe: SampleRecipe, settings: RunSettings) -> None:
+    def __init__(self, recipe: SampleRecipe, settings: RunSettings, progress: Progress) -> None:
         super().__init__(recipe, *use_hardware(settings))
+        self.progress = progress
         self.settings = settings
         self.guess_seconds = 0.0
         self.estimate: Estimate | None = None
@@ -130,7 +150,7 @@ class _Subject(Tools):
     @cached_property
     def guess(self) -> tuple[Tensor, Screening]:
         """Guess of the first path."""
-        return draw_guesses(self, [0], Progress())
+        return draw_guesses(self, [0], self.progress)
 
 
 def _files(subject: _Subject) -> Iterator[Finding]:
@@ -161,11 +181,21 @@ def _ends(subject: _Subject) -> Iterator[Finding]:
     yield Finding("ends", "ok", f"{beads}; {distance:.4g} nm apart (root mean square per bead)")
     if system.atom_map is not None:
         matched = system.atom_map
-        pairs = ", ".join(f"{a} = {b}" for a, b in matched.renamed) or "none"
-        text = f"atoms matched by {matched.method}; relabeled: {pairs}; handedness of all centers agrees"
+        text = f"atoms matched by {matched.method}; {_relabeled(matched)}; handedness of all centers agrees"
         yield Finding("atom map", "ok", text)
     for note in system.notes:
         yield Finding("ends", "note", note)
+
+
+def _relabeled(matched: AtomMap) -> str:
+    """Which equivalent atoms of the end got another label."""
+    if matched.equivalent_atoms == "keep":
+        return "equivalent atoms keep their labels"
+    pairs = [f"{a} = {b}" for a, b in matched.renamed]
+    shown = ", ".join(pairs[:_MOST_PAIRS]) + (
+        f" and {len(pairs) - _MOST_PAIRS} more" if len(pairs) > _MOST_PAIRS else ""
+    )
+    return f"relabeled: {shown or 'none'}"
 
 
 def _prior(subject: _Subject) -> Iterator[Finding]:
@@ -212,7 +242,8 @@ def _energies(subject: _Subject) -> Iterator[Finding]:
             yield Finding("energies", "warn", "no validation.energy in the recipe: paths will have no energies")
         return
     a, b = model.energies(subject.system.ends).tolist()
-    yield Finding("energies", "ok", f"{model.protocol}: A {a:.2f}, B {b:.2f}, B - A {b - a:+.2f} kJ/mol")
+    text = f"{model.protocol}: A {a:.2f}, B {b:.2f}, B - A {b - a:+.2f} kJ/mol"
+    yield Finding("energies", *energy_verdict(a, b, subject.system.topology.n_atoms, text))
     for note in model.made.notes:
         yield Finding("energies", "note", note)
     if subject.prior.temperature_k is not None:
@@ -242,6 +273,7 @@ def _cost(subject: _Subject) -> Iterator[Finding]:
         _, outcome = trial.minimize(stage.action, paths)
         step_seconds.append((time.monotonic() - started) / _TRIAL_STEPS)
         terms = stage.action.terms(paths)
+        require_sensible_action(stage.name, terms.total[0].item(), outcome.terms.total[0].item())
         text = f"{stage.name}: action of the guess {terms.total[0].item():.4g} = "
         text += f"kinetic {terms.kinetic[0].item():.4g} + drift {terms.drift[0].item():.4g}; "
         text += f"{outcome.terms.total[0].item():.4g} after {_TRIAL_STEPS} step"
@@ -282,5 +314,14 @@ _CHECKS: dict[str, Callable[[_Subject], Iterator[Finding]]] = {
     "guess": _guess,
     "cost": _cost,
 }
+_WORDS = {
+    "recipe": "recipe and files",
+    "ends": "the two ends",
+    "prior": "the prior",
+    "energies": "energies of the ends",
+    "guess": "the initial guess",
+    "cost": "a step of every stage",
+}
+_SEVERITY: tuple[Severity, ...] = ("ok", "note", "warn", "FAIL")
 _TRIALS = ("guess", "cost")
 _FATAL = ("recipe", "ends", "prior")

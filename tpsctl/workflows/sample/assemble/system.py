@@ -54,5 +54,5 @@ def make_system(section: MoleculeEndpointsSection | PointEndpointsSection) -> Sy
             return load_structure(end.trajectory, frame=end.frame, topology=end.topology, select=section.select)
         return load_structure(end.structure, frame=end.frame, select=section.select)
 
-    ends = align(load(section.start), load(section.end))
+    ends = align(load(section.start), load(section.end), equivalent_atoms=section.equivalent_atoms)
     return System(ends.topology, ends.x, is_molecule=True, notes=ends.notes, atom_map=ends.atom_map)

@@ -1,0 +1,116 @@
+"""From the chosen atoms of a file to the beads of a path: their masses, bonds, and what is worth telling."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tpsctl.endpoints.chain_bonds import Gap, judged
+from tpsctl.endpoints.contents import Bond
+from tpsctl.endpoints.reading import RawStructure
+from tpsctl.endpoints.selecting import selected
+from tpsctl.molecule.elements import MASSES_AMU
+from tpsctl.molecule.topology import Atom, Topology
+
+_MOST_NOTES = 4
+"""Residues without bonds that are named one by one; the rest is counted."""
+
+
+def beads_of(raw: RawStructure, select: str, source: str) -> tuple[list[int], Topology, tuple[str, ...]]:
+    """Indices of the chosen atoms, their topology, and notes.
+
+    Raises:
+        EndpointError: See `selected`.
+    """
+    chosen = selected(raw, select, source)
+    atoms = tuple(_atom(raw, i) for i in chosen)
+    place = {i: k for k, i in enumerate(chosen)}
+    inside = tuple((place[i], place[j]) for i, j in raw.bonds if i in place and j in place)
+    molecule = Topology(atoms, inside)
+    notes = [*raw.contents.notes, *(f"{source}: {gap.text}." for gap in _crossed(raw, chosen))]
+    alphas = [i for i in chosen if _is_alpha_carbon(raw, i)]
+    others = [i for i in chosen if not _is_alpha_carbon(raw, i)]
+    if alphas and not inside and all(_is_stray(raw, i) for i in others):
+        bonds, gaps = _alpha_carbon_bonds(raw, alphas)
+        molecule = replace(molecule, bonds=tuple(sorted((place[i], place[j]) for i, j in bonds)))
+        notes += [f"{source}: {gap.text}; the C-alpha beads there are not bonded." for gap in gaps]
+        notes += _stray_note(raw, others, select, source)
+    return chosen, molecule, (*notes, *_unbonded_notes(molecule, source))
+
+
+def _atom(raw: RawStructure, index: int) -> Atom:
+    atom, symbol = raw.atoms[index], raw.elements[index]
+    return Atom(
+        atom.name,
+        symbol,
+        atom.residue_name,
+        atom.residue_id,
+        atom.chain_id,
+        MASSES_AMU[symbol],
+        atom.insertion_code,
+    )
+
+
+def _crossed(raw: RawStructure, chosen: Sequence[int]) -> list[Gap]:
+    """Ends of chains inside consecutive numbers, between atoms that are both chosen."""
+    atoms = {raw.atoms[i] for i in chosen}
+    return [gap for gap in raw.gaps if gap.missing is None and gap.before in atoms and gap.after in atoms]
+
+
+def _is_alpha_carbon(raw: RawStructure, index: int) -> bool:
+    return (
+        raw.atoms[index].name == "CA" and raw.elements[index] == "C" and raw.home[index] in raw.peptide_residues
+    ) or _is_lone_bead(raw, index)
+
+
+def _is_stray(raw: RawStructure, index: int) -> bool:
+    """An ion, or an atom of a ligand that is called CA as well: no bead of the chain."""
+    return len(raw.residues[raw.home[index]]) == 1 or raw.atoms[index].name == "CA"
+
+
+def _is_lone_bead(raw: RawStructure, index: int) -> bool:
+    """A carbon CA alone in a residue of any name: files of C-alpha beads name modified residues as they like."""
+    return raw.atoms[index].name == "CA" and raw.elements[index] == "C" and len(raw.residues[raw.home[index]]) == 1
+
+
+def _alpha_carbon_bonds(raw: RawStructure, alphas: Sequence[int]) -> tuple[set[Bond], list[Gap]]:
+    """Bonds between C-alpha beads of residues that follow each other in one part of a chain."""
+    order = {number: k for k, number in enumerate(sorted(raw.peptide_residues | {raw.home[i] for i in alphas}))}
+    follow = {
+        (i, j)
+        for i, j in zip(alphas, alphas[1:], strict=False)
+        if raw.atoms[i].part == raw.atoms[j].part and order[raw.home[j]] - order[raw.home[i]] == 1
+    }
+    return (
+        judged(follow, raw.atoms, raw.frames[0], raw.contents.box_nm, beads=True) if len(raw.frames) else (follow, [])
+    )
+
+
+def _stray_note(raw: RawStructure, others: Sequence[int], select: str, source: str) -> list[str]:
+    """Tell about single atoms among the C-alpha beads, such as a calcium ion, that the selection takes too."""
+    if not others:
+        return []
+    first = raw.atoms[others[0]]
+    more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+    return [
+        f'{source}: the selection "{select}" also takes {first.label} ({raw.elements[others[0]]}){more}, which is no '
+        f'C-alpha bead; it is not bonded to the chain. Write "({select}) and element C" to leave it out.'
+    ]
+
+
+def _unbonded_notes(molecule: Topology, source: str) -> list[str]:
+    """One note per residue of several atoms in which an atom has no bond at all."""
+    members: dict[tuple[str, int, str, str], list[int]] = {}
+    for i, atom in enumerate(molecule.atoms):
+        members.setdefault((atom.chain_id, atom.residue_id, atom.insertion_code, atom.residue_name), []).append(i)
+    notes = []
+    for (chain, number, code, name), found in members.items():
+        loose = [i for i in found if not molecule.neighbors[i]]
+        if loose and len(found) > 1:
+            notes.append(
+                f"{source}: no bonds are known for {len(loose)} of {len(found)} atoms of residue "
+                f"{f'{chain}:' if chain else ''}{name}{number}{code}; they are matched by name only and their bonds "
+                "are not checked. Add CONECT records."
+            )
+    if len(notes) > _MOST_NOTES:
+        rest = len(notes) - _MOST_NOTES + 1
+        notes[_MOST_NOTES - 1 :] = [f"{source}: the same is true of {rest} more residues."]
+    return notes

@@ -1,0 +1,48 @@
+"""Structure and topology files of other programs (PSF, prmtop, MOL2, HDF5 ...), read by MDTraj."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tpsctl.endpoints.contents import Contents, FileAtom
+
+
+def read_with_mdtraj(path: Path) -> Contents:
+    """Atoms, bonds and frames of a file; formats without positions (PSF, prmtop) have no frames.
+
+    Raises:
+        Exception: Whatever MDTraj raises for a file it cannot read.
+    """
+    import mdtraj
+
+    with tempfile.TemporaryDirectory() as folder:
+        readable = path
+        if path.suffix != path.suffix.lower():  # MDTraj knows extensions in small letters only
+            readable = Path(folder, f"structure{path.suffix.lower()}")
+            readable.symlink_to(path.resolve())
+        try:
+            trajectory = mdtraj.load(str(readable))
+        except (ValueError, TypeError, OSError, KeyError):
+            topology = mdtraj.load_topology(str(readable))
+            return _contents(topology, np.empty((0, topology.n_atoms, 3)), None)
+    box = trajectory.unitcell_vectors
+    return _contents(trajectory.topology, trajectory.xyz.astype(np.float64), None if box is None else box[0])
+
+
+def _contents(topology: Any, frames: np.ndarray, box: np.ndarray | None) -> Contents:
+    bonds = {(min(a.index, b.index), max(a.index, b.index)) for a, b in topology.bonds}
+    atoms = tuple(
+        FileAtom(
+            name=atom.name,
+            residue_name=atom.residue.name,
+            residue_id=int(atom.residue.resSeq),
+            chain_id=(getattr(atom.residue.chain, "chain_id", None) or "").strip(),
+            part=atom.residue.chain.index,
+            declared=atom.element.symbol if atom.element is not None and atom.element.mass > 0 else "",
+            segment=atom.residue.segment_id or "",
+        )
+        for atom in topology.atoms
+    )
+    return Contents(atoms, frames, tuple(sorted(bonds)), box, complete=bool(bonds))

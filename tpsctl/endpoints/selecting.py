@@ -1,0 +1,129 @@
+"""Which atoms of a file are the beads, by MDTraj's selection language; judged after they are chosen.
+
+What is wrong with atoms that are left out (a virtual site of water, alternate locations of a side chain) does
+not matter; what is wrong with a chosen one is refused by name.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tpsctl.endpoints.contents import FileAtom
+from tpsctl.endpoints.reading import RawStructure
+from tpsctl.errors import EndpointError
+
+_EXAMPLES = '"all", "name CA", "protein", "protein and not element H" or "resSeq 5 to 20"'
+_SHOWN = 80
+"""Most characters of a selection that a message repeats."""
+
+
+def selected(raw: RawStructure, select: str, source: str) -> list[int]:
+    """Indices of the chosen atoms, in file order.
+
+    Raises:
+        EndpointError: The selection cannot be read or chooses nothing, or an atom of it is not usable.
+    """
+    beads = list(range(len(raw.atoms))) if select.strip() == "all" else _by_language(raw, select)
+    if not beads:
+        names = sorted({atom.name for atom in raw.atoms})
+        raise EndpointError(
+            f'endpoints.select: "{_shown(select)}" selects none of the {len(raw.atoms)} atoms of {source} '
+            f"(atom names there: {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}). Select at least one."
+        )
+    _refuse_alternates(raw, beads, source)
+    _refuse_unknown_elements(raw, beads, source)
+    _refuse_missing_residues(raw, beads, source)
+    return beads
+
+
+def _by_language(raw: RawStructure, select: str) -> list[int]:
+    try:
+        return [int(i) for i in selection_topology(raw).select(select)]
+    except Exception as error:  # MDTraj's selection parser raises anything, with pages of grammar
+        raise EndpointError(
+            f'endpoints.select: cannot read "{_shown(select)}" as an MDTraj selection. Write for example {_EXAMPLES}.'
+        ) from error
+
+
+def selection_topology(raw: RawStructure) -> Any:
+    """The atoms as an MDTraj topology, for its selection language: names as in the file, chains by part."""
+    import mdtraj
+
+    made = mdtraj.Topology()
+    chain, part = None, None
+    for residue in raw.residues:
+        first = raw.atoms[residue[0]]
+        if chain is None or first.part != part:
+            chain, part = made.add_chain(first.chain_id), first.part
+        home = made.add_residue(first.residue_name, chain, first.residue_id, first.segment)
+        for i in residue:
+            symbol = raw.elements[i]
+            element = mdtraj.element.get_by_symbol(symbol) if symbol else mdtraj.element.virtual
+            made.add_atom(raw.atoms[i].name, element, home)
+    return made
+
+
+def _shown(select: str) -> str:
+    text = " ".join(select.split())
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _refuse_alternates(raw: RawStructure, beads: Sequence[int], source: str) -> None:
+    """Raise if a chosen atom occurs at more than one alternate location, be it of another residue name."""
+    found: dict[tuple[object, ...], list[FileAtom]] = {}
+    for i in beads:
+        atom = raw.atoms[i]
+        key = (atom.part, atom.segment, atom.residue_id, atom.insertion_code, atom.name)
+        found.setdefault(key, []).append(atom)
+    several = [atoms for atoms in found.values() if len({atom.alternate for atom in atoms}) > 1]
+    heterogeneous = [places for places in _residue_names(raw, beads).values() if len(places) > 1]
+    if heterogeneous:
+        names = " and ".join(f"{name} at {location}" for name, location in sorted(heterogeneous[0].items()))
+        place = next(a for a in (raw.atoms[i] for i in beads) if a.residue_name in heterogeneous[0] and a.alternate)
+        raise EndpointError(
+            f"{source}: {len(heterogeneous)} residues are given as alternates of each other (first: residue "
+            f"{place.residue_id}{place.insertion_code}: {names}), expected one residue per place. "
+            "Keep one of them, e.g. with PDBFixer."
+        )
+    if several:
+        first = several[0]
+        places = sorted({atom.alternate or "blank" for atom in first})
+        raise EndpointError(
+            f"{source}: {len(several)} atoms have alternate locations (first: {first[0].label} at "
+            f"{' and '.join(places)}), expected one position per atom. "
+            "Keep one location, e.g. with PDBFixer, or leave these atoms out with endpoints.select."
+        )
+
+
+def _residue_names(raw: RawStructure, beads: Sequence[int]) -> dict[tuple[object, ...], dict[str, str]]:
+    """For every residue number, the names of the residues there that have alternate locations, and which."""
+    names: dict[tuple[object, ...], dict[str, str]] = {}
+    for i in beads:
+        atom = raw.atoms[i]
+        if atom.alternate:
+            place = (atom.part, atom.segment, atom.residue_id, atom.insertion_code)
+            names.setdefault(place, {}).setdefault(atom.residue_name, atom.alternate)
+    return names
+
+
+def _refuse_unknown_elements(raw: RawStructure, beads: Sequence[int], source: str) -> None:
+    unknown = [i for i in beads if not raw.elements[i]]
+    if unknown:
+        atom, doubt = raw.atoms[unknown[0]], raw.doubts[unknown[0]]
+        more = f" ({len(unknown)} such atoms)" if len(unknown) > 1 else ""
+        raise EndpointError(
+            f"{source}: atom {atom.label} {doubt}, hence no mass{more}. "
+            "Fill or mend the element column (PDB: columns 77 to 78; GRO has none, so give PDB or mmCIF), or leave "
+            "such sites out with endpoints.select."
+        )
+
+
+def _refuse_missing_residues(raw: RawStructure, beads: Sequence[int], source: str) -> None:
+    """Raise if the backbone of the chosen atoms is cut by residues that are not there."""
+    chosen = {raw.atoms[i][:6] for i in beads}
+    gaps = [gap for gap in raw.gaps if gap.missing and gap.before[:6] in chosen and gap.after[:6] in chosen]
+    if gaps:
+        shown = "; ".join(gap.text for gap in gaps[:3]) + ("; ..." if len(gaps) > 3 else "")
+        raise EndpointError(
+            f"{source}: {shown}. A path of a molecule with a hole in its chain means nothing: model the missing "
+            'residues, e.g. with PDBFixer, or select C-alpha beads (endpoints.select: "name CA").'
+        )
