@@ -113,7 +113,7 @@ def compare(path: Path, select: str, structure) -> list[str]:
     if sum(ours.values()) != sum(theirs.values()):
         differences.append(f"{sum(ours.values())} atoms, independent reader {sum(theirs.values())}")
     elif ours != theirs:
-        differences.append(f"other names: {list((ours - theirs))[:2]} vs {list((theirs - ours))[:2]}")
+        differences.append(f"other names: {list(ours - theirs)[:2]} vs {list(theirs - ours)[:2]}")
     for atom in chosen:
         mine = elements.get((atom["chain"], atom["number"], atom["code"], atom["name"]))
         if atom["element"] and mine is not None and mine != atom["element"]:

@@ -52,13 +52,17 @@ def _refuse_absurd_numbers(document: Document, values: Any, path: KeyPath) -> No
     elif isinstance(values, list):
         for i, value in enumerate(values):
             _refuse_absurd_numbers(document, value, (*path, i))
-    elif isinstance(values, int | float) and values != 0 and math.isfinite(values):
-        if not SMALLEST <= abs(values) <= LARGEST:
-            shown = repr(values) if isinstance(values, float) else f"a whole number of {len(str(abs(values)))} digits"
-            raise RecipeError(
-                f"{document.origin(path).where}: {'.'.join(map(str, path))}: got {shown}, expected 0 or a number "
-                f"between {SMALLEST:g} and {LARGEST:g} in size."
-            )
+    elif isinstance(values, int | float) and not _has_usual_size(values):
+        shown = repr(values) if isinstance(values, float) else f"a whole number of {len(str(abs(values)))} digits"
+        raise RecipeError(
+            f"{document.origin(path).where}: {'.'.join(map(str, path))}: got {shown}, expected 0 or a number "
+            f"between {SMALLEST:g} and {LARGEST:g} in size."
+        )
+
+
+def _has_usual_size(value: float) -> bool:
+    """Whether a number is 0, of a usual size, or not finite (which the section itself refuses)."""
+    return value == 0 or not math.isfinite(value) or SMALLEST <= abs(value) <= LARGEST
 
 
 def input_files(recipe: BaseModel) -> dict[str, Path]:
