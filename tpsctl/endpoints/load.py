@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tpsctl.endpoints.beads import beads_of
+from tpsctl.endpoints.chosen_atoms import beads_of
 from tpsctl.endpoints.reading import RawStructure, read_frames, read_structure_file
 from tpsctl.endpoints.structure import Structure, require_sound
 from tpsctl.errors import EndpointError

@@ -136,7 +136,7 @@ def filled(network: _Network, model: Model) -> _Network:
         name = wrong[0]
         raise PriorError(
             f"{model.description.layout}: {len(wrong)} tensors do not fit the arguments; {name} has shape "
-            f" {found.get(name, 'missing')}, expected {expected.get(name, 'no such tensor')}. "
+            f"{found.get(name, 'missing')}, expected {expected.get(name, 'no such tensor')}. "
             "The weights and the arguments belong to different models, or the layout is not supported."
         )
     # copies lie aligned in memory, so that sums are made in one order wherever the tensors came from
