@@ -17,8 +17,9 @@ It runs real code with real numbers, and finds two kinds of fault that only a GP
 What it cannot find: speed, rounding, memory, faults of kernels.
 """
 
-import traceback
+import sys
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -30,7 +31,6 @@ from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 import tpsctl
 
@@ -44,6 +44,10 @@ _CHECKED = {"_linalg_check_errors", "_linalg_eigh", "linalg_eigh", "_linalg_svd"
 _INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_"}
 _NO_SCALAR_OF_CPU = {"cat", "stack", "mm", "bmm", "addmm", "baddbmm", "gather", "scatter_", "embedding", "searchsorted"}
 _MAKES_FROM_DATA = {torch.tensor, torch.as_tensor, torch.Tensor.new_tensor}
+
+_DEVICE, _IS_CUDA = torch.Tensor.device.__get__, torch.Tensor.is_cuda.__get__
+_PROPERTIES = {getattr(torch.Tensor, name).__get__ for name in ("shape", "dtype", "ndim", "requires_grad", "layout")}
+"""What is asked of every tensor by run-time shape checks, and is the same on any device."""
 
 _labels: dict[int, StorageWeakRef] = {}
 """Storages on the pretended GPU by address. A weak reference keeps the address from being given to another one."""
@@ -129,6 +133,17 @@ def _label(tensor: Tensor, gpu: bool) -> Tensor:
     return tensor
 
 
+def _tensors(values: Iterable[Any]) -> list[Tensor]:
+    """The tensors among some values, and in lists and tuples there."""
+    found = []
+    for value in values:
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, list | tuple):
+            found += [part for part in value if isinstance(part, Tensor)]
+    return found
+
+
 def _on_cpu(tensor: Tensor) -> bool:
     address = tensor.untyped_storage()._cdata
     return address not in _labels and address not in _anywhere
@@ -136,9 +151,15 @@ def _on_cpu(tensor: Tensor) -> bool:
 
 def _place() -> str:
     """The innermost two lines of the package (or of a test, if there is none) that led here."""
-    frames = [f for f in traceback.extract_stack() if f.filename != __file__ and "/site-packages/" not in f.filename]
-    inside = [frame for frame in frames if frame.filename.startswith(_PACKAGE)] or frames
-    return " < ".join(f"{frame.filename.removeprefix(_PACKAGE)}:{frame.lineno}" for frame in inside[:-3:-1])
+    frame, every, inside = sys._getframe(1), [], []
+    while frame is not None and len(inside) < 2:
+        file = frame.f_code.co_filename
+        if file != __file__ and "/site-packages/" not in file:
+            every.append(f"{file.removeprefix(_PACKAGE)}:{frame.f_lineno}")
+            if file.startswith(_PACKAGE):
+                inside.append(every[-1])
+        frame = frame.f_back
+    return " < ".join(inside or every[:2])
 
 
 class _Operations(TorchDispatchMode):
@@ -150,15 +171,15 @@ class _Operations(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func._schema.name.removeprefix("aten::")
-        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        tensors = _tensors((*args, *(kwargs or {}).values()))
         there = [tensor for tensor in tensors if on_gpu(tensor)]
         result_on_gpu = bool(there)
         if there:
             result_on_gpu = self._look(name, args, kwargs or {}, tensors)
         result = func(*args, **(kwargs or {}))
         known = {tensor.untyped_storage()._cdata for tensor in tensors}
-        for tensor in tree_leaves(result):
-            if isinstance(tensor, Tensor) and tensor.untyped_storage()._cdata not in known:
+        for tensor in _tensors((result,)):
+            if tensor.untyped_storage()._cdata not in known:
                 _label(tensor, result_on_gpu)
                 if not any(map(_on_cpu, tensors)) and not there:
                     storage = tensor.untyped_storage()
@@ -208,11 +229,13 @@ class _Functions(TorchFunctionMode):
         self._gpu = gpu
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = dict(kwargs or {})
-        if func == torch.Tensor.device.__get__:
+        if func in _PROPERTIES:
+            return func(*args)
+        if func == _DEVICE:
             return GPU if on_gpu(args[0]) else func(*args)
-        if func == torch.Tensor.is_cuda.__get__:
+        if func == _IS_CUDA:
             return on_gpu(args[0])
+        kwargs = dict(kwargs or {})
         if func in (torch.Tensor.to, torch.Tensor.cpu, torch.Tensor.cuda):
             return self._moved(func, *args, **kwargs)
         if func is torch.Tensor.numpy and on_gpu(args[0]):
@@ -223,7 +246,7 @@ class _Functions(TorchFunctionMode):
         if kwargs.get("device") is not None and torch.device(kwargs["device"]).type in ("cuda", "cpu"):
             return self._made(func, args, kwargs)
         result = func(*args, **kwargs)
-        if isinstance(result, Tensor) and not any(isinstance(leaf, Tensor) for leaf in tree_leaves((args, kwargs))):
+        if isinstance(result, Tensor) and not _tensors((*args, *kwargs.values())):
             _label(result, False)  # made by Python with no device given
         return result
 

@@ -74,6 +74,10 @@ class GaussNewtonSystem(ABC):
 class BlockSystem(GaussNewtonSystem):
     """Dense blocks and their block-Cholesky factors: five matrices of n x n per image."""
 
+    MOST_BYTES_PER_PATH = 1e9
+    """Memory of a path's blocks up to which they are preferred to products. It counts one path, not the batch, so that
+    the solver, and with it the result, is the same for any size of the batch."""
+
     def __init__(self, action: LeastSquaresAction, paths: Float[Tensor, "path image bead dim"]) -> None:
         self._action = action
         n_paths, m, n = paths.shape[0], paths.shape[1] - 2, paths[0, 0].numel()

@@ -75,9 +75,7 @@ class LevenbergMarquardt(Optimizer):
         convergence: When a path is finished.
         damping: First lambda, in units of the path Laplacian (largest eigenvalue 4); None for the solver's own.
         solver: "block" (dense blocks), "products" (matrix-free), "newton" (second derivatives too, for images of a
-            few coordinates), "auto" by the size of the images and the memory the blocks would take.
-        memory_gb: What "auto" lets the blocks of one path take, GB. It counts no other path, so that the solver, and
-            with it the result, is the same for any size of the batch.
+            few coordinates), "auto" by the size of the images and the memory the blocks of one path would take.
     """
 
     method = "levenberg_marquardt"
@@ -89,10 +87,9 @@ class LevenbergMarquardt(Optimizer):
         convergence: Convergence | None = None,
         damping: float | None = None,
         solver: Literal["auto", "block", "products", "newton"] = "auto",
-        memory_gb: float = 1.0,
     ) -> None:
         super().__init__(max_steps=max_steps, convergence=convergence)
-        self.damping, self.solver, self.memory_gb = damping, solver, memory_gb
+        self.damping, self.solver = damping, solver
 
     def begin(self, action: Action, paths: Tensor, monitor: Monitor) -> Minimization:
         if not isinstance(action, LeastSquaresAction):
@@ -106,7 +103,8 @@ class LevenbergMarquardt(Optimizer):
         """The linear solver for this batch."""
         if self.solver == "newton" or (self.solver == "auto" and NewtonSystem.fits(paths)):
             return NewtonSystem(action, paths)
-        if self.solver == "block" or (self.solver == "auto" and BlockSystem.bytes_per_path(paths) <= 1e9 * self.memory_gb):
+        blocks_fit = BlockSystem.bytes_per_path(paths) <= BlockSystem.MOST_BYTES_PER_PATH
+        if self.solver == "block" or (self.solver == "auto" and blocks_fit):
             return BlockSystem(action, paths)
         return ProductSystem(action, paths)
 

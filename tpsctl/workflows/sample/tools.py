@@ -21,8 +21,8 @@ from tpsctl.workflows.sample import assemble
 class Tools:
     """The ends, the prior and the judges of a recipe, each made when it is first needed."""
 
-    def __init__(self, recipe: SampleRecipe, device: torch.device, threads: int) -> None:
-        self.recipe, self.device, self.threads = recipe, device, threads
+    def __init__(self, recipe: SampleRecipe, device: torch.device, threads: int, device_note: str = "") -> None:
+        self.recipe, self.device, self.threads, self.device_note = recipe, device, threads, device_note
 
     @cached_property
     def system(self) -> assemble.System:
@@ -42,7 +42,7 @@ class Tools:
     @cached_property
     def energy_model(self) -> EnergyModel | None:
         """The force field that judges the paths, if the recipe names one."""
-        return assemble.make_energy_model(self.recipe.validation, self.system, self.threads)
+        return assemble.make_energy_model(self.recipe.validation, self.system, self.threads, self.device)
 
     @property
     def prior_force_field(self) -> dict[str, Any] | None:
@@ -57,6 +57,7 @@ class Tools:
             "host": socket.gethostname(),
             "system": platform.platform(),
             "device": str(self.device),
+            "device_note": self.device_note,
             "gpu": gpu,
             "threads": self.threads,
             "cores": os.cpu_count(),
