@@ -245,6 +245,9 @@ class _Functions(TorchFunctionMode):
             return _label(args[0].detach().clone(), False).tolist()
         if kwargs.get("device") is not None and torch.device(kwargs["device"]).type in ("cuda", "cpu"):
             return self._made(func, args, kwargs)
+        if func is torch.Tensor.new_tensor and on_gpu(args[0]):
+            self._gpu.note_wait("tensor made of data of the host")
+            return _label(func(*args, **kwargs), True)
         result = func(*args, **kwargs)
         if isinstance(result, Tensor) and not _tensors((*args, *kwargs.values())):
             _label(result, False)  # made by Python with no device given

@@ -42,3 +42,8 @@ def choose_products(*, tf32: bool) -> None:
     """
     os.environ.pop("NVIDIA_TF32_OVERRIDE", None)
     torch.set_float32_matmul_precision("high" if tf32 else "highest")
+
+
+def products() -> str:
+    """How float32 matrices are multiplied on GPUs now: "float32" or "tf32"."""
+    return "float32" if torch.get_float32_matmul_precision() == "highest" else "tf32"

@@ -13,6 +13,7 @@ from tpsctl.jobs.shard_status import slurm_ids
 from tpsctl.prior.base import Prior
 from tpsctl.prior.openmm import OpenMMPrior
 from tpsctl.recipe.sample import SampleRecipe
+from tpsctl.score.precision import products
 from tpsctl.validation.energy import EnergyModel
 from tpsctl.validation.geometry import GeometryGate
 from tpsctl.workflows.sample import assemble
@@ -59,6 +60,7 @@ class Tools:
             "device": str(self.device),
             "device_note": self.device_note,
             "gpu": gpu,
+            "float32_products": products(),
             "threads": self.threads,
             "cores": os.cpu_count(),
             "slurm": slurm_ids(),
