@@ -7,8 +7,8 @@
 * one optimization step at 10 and 56 beads (`benchmarks.network_gpu`): time, memory, share of the matmul peak in float32
   and TF32, share of time in which the card idles;
 * the time of that step by the size of its chunks, beside the size that was planned;
-* the recipes of alanine dipeptide and of the Mueller-Brown surface, whole commands, on the CPU and on the GPU: time, and
-  how far actions and barriers are apart.
+* the recipes of alanine dipeptide and of the Mueller-Brown surface, whole commands, on the CPU and on the GPU: time,
+  and how far actions and barriers are apart.
 
 A part that fails is noted with its reason and the others go on; one for which no time is left is noted, too. The table
 is printed and stored with all numbers in benchmarks/results. `--device cpu` with small sizes tries the script where
@@ -125,7 +125,8 @@ def chunks(beads: int, sizes: Sizes) -> tuple[Any, str]:
         seconds[images] = time.perf_counter() - started
     best = min(seconds, key=lambda images: seconds[images])
     here = min(planned or whole, whole)
-    text = f"fastest with {best} images a chunk ({1e3 * seconds[best]:.3g} ms); planned {here} ({1e3 * seconds[here]:.3g} ms)"
+    text = f"fastest with {best} images a chunk ({1e3 * seconds[best]:.3g} ms); "
+    text += f"planned {here} ({1e3 * seconds[here]:.3g} ms)"
     return {"planned": planned, "seconds": seconds}, text
 
 
@@ -138,8 +139,8 @@ def recipe(name: str, sizes: Sizes, left: float) -> tuple[Any, str]:
         }
     cpu, there = found["cpu"], found[sizes.device]
     apart = compared(cpu["paths"], there["paths"])
-    text = f"CPU {cpu['seconds']:.1f} s, {sizes.device} {there['seconds']:.1f} s; actions differ by {apart['action']:.1g}, "
-    text += f"barriers by {apart['barrier_kj_per_mol']:.1g} kJ/mol"
+    text = f"CPU {cpu['seconds']:.1f} s, {sizes.device} {there['seconds']:.1f} s; "
+    text += f"actions differ by {apart['action']:.1g}, barriers by {apart['barrier_kj_per_mol']:.1g} kJ/mol"
     return {"seconds": {device: part["seconds"] for device, part in found.items()}, "differ": apart}, text
 
 

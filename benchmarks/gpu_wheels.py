@@ -4,6 +4,7 @@
     pip download --only-binary=:all: --no-deps --python-version 3.12 --platform manylinux_2_28_x86_64 \\
         --platform manylinux2014_x86_64 --platform any --dest wheels -r wheels.txt      # with a network
     pip install --no-index --no-deps wheels/*                                            # there
+    pip install --no-index --no-deps --no-build-isolation --editable .                   # there, in the checkout
 
 The list is every package that tpsctl and its tests need, in the versions of this installation; PyTorch is left out, and
 whatever only PyTorch needs.
@@ -14,7 +15,12 @@ from collections.abc import Iterator
 
 from packaging.requirements import Requirement
 
-TARGET = {"python_version": "3.12", "python_full_version": "3.12.0", "sys_platform": "linux", "platform_system": "Linux"}
+TARGET = {
+    "python_version": "3.12",
+    "python_full_version": "3.12.0",
+    "sys_platform": "linux",
+    "platform_system": "Linux",
+}
 THERE_ALREADY = {"torch"}
 
 

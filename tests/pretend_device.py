@@ -279,7 +279,9 @@ class _Functions(TorchFunctionMode):
             return moved
         if not (gpu and non_blocking):
             self._gpu.note_wait("copy to the device" if gpu else "copy to the host")
-        return _label(moved.clone() if moved.untyped_storage()._cdata == tensor.untyped_storage()._cdata else moved, gpu)
+        return _label(
+            moved.clone() if moved.untyped_storage()._cdata == tensor.untyped_storage()._cdata else moved, gpu
+        )
 
 
 def _module_to(module: torch.nn.Module, *, device: Any = None, dtype: torch.dtype | None = None) -> torch.nn.Module:

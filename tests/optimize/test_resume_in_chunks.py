@@ -47,7 +47,9 @@ def test_resumed_after_one_path_has_ended_the_bits_are_those_of_the_unbroken_run
     ends_the_first = Convergence(1e9, 0.95 * slopes[1].item(), window=1)
     optimizer = {
         "adam": Adam(learning_rate_nm=1e-6, max_steps=3, convergence=ends_the_first),
-        "lm": LevenbergMarquardt(max_steps=2, convergence=Convergence(1e9, 1.05 * slopes[0].item(), 1), solver="products"),
+        "lm": LevenbergMarquardt(
+            max_steps=2, convergence=Convergence(1e9, 1.05 * slopes[0].item(), 1), solver="products"
+        ),
     }[method]
     states = []
     found, outcome = optimizer.minimize(action(), paths, between_steps=lambda take: states.append(take()))

@@ -11,7 +11,9 @@ from tpsctl.score.base import AutogradScore
 
 
 @pytest.mark.parametrize("paths", [1, 2, 32, 1000])
-@pytest.mark.parametrize(("beads", "expected"), [(10, BlockSystem), (35, BlockSystem), (56, BlockSystem), (150, ProductSystem)])
+@pytest.mark.parametrize(
+    ("beads", "expected"), [(10, BlockSystem), (35, BlockSystem), (56, BlockSystem), (150, ProductSystem)]
+)
 def test_the_solver_does_not_depend_on_the_batch(paths, beads, expected, monkeypatch):
     """200 images of 56 beads take 0.23 GB of blocks a path: 32 of them were over a limit that counted the batch."""
     for system in (NewtonSystem, BlockSystem, ProductSystem):

@@ -1,8 +1,8 @@
 """A score evaluated in another floating-point precision than the path is kept in.
 
 Paths are kept in float64, because the kinetic term takes differences of close images; a network is
-evaluated in float32. GPUs may multiply matrices of float32 in TF32, several times faster: factors are rounded to 10 bits
-(relative error 5e-4 instead of 6e-8), sums stay in float32. That is a choice of the recipe, not of the environment.
+evaluated in float32. GPUs may multiply matrices of float32 in TF32, several times faster: factors are rounded to 10
+bits (relative error 5e-4 instead of 6e-8), sums stay in float32. The recipe chooses that, not the environment.
 """
 
 import os

@@ -15,6 +15,7 @@ from tpsctl.workflows.sample import devices
 from tpsctl.workflows.sample.assemble import make_prior, make_system
 from tpsctl.workflows.sample.hardware import use_hardware
 from tpsctl.workflows.sample.planning import make_plan
+from tpsctl.workflows.sample.run import run_recipe
 from tpsctl.workflows.sample.settings import RunSettings
 
 CUDA = torch.device("cuda")
@@ -144,10 +145,9 @@ def test_precision_of_products_is_the_recipe_s_and_not_the_environment_s(monkeyp
 
 
 def test_the_manifest_says_how_products_were_computed_and_why_the_device_was_taken(root, tmp_path):
-    from tpsctl.workflows.sample.run import run_recipe
-
     changes = ["path.paths=1", "path.images=8", "optimize.max_steps=2", "output.figures=false"]
     recipe = load_recipe(root / "recipes" / "mueller_brown.yaml", SampleRecipe, changes)
     manifest = run_recipe(recipe, RunSettings(out=tmp_path / "run", device="cpu", threads=1), Progress())
-    assert manifest["machine"]["device_note"] == ""
-    assert manifest["machine"]["float32_products"] == "float32"
+    (machine,) = manifest["machines"]
+    assert machine["device_note"] == ""
+    assert machine["float32_products"] == "float32"

@@ -27,8 +27,8 @@ from tpsctl.progress import Progress
 from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.units import thermal_energy
 from tpsctl.workflows.sample import assemble
-from tpsctl.workflows.sample.guesses import draw_guesses
 from tpsctl.workflows.sample.devices import require_usable
+from tpsctl.workflows.sample.guesses import draw_guesses
 from tpsctl.workflows.sample.hardware import use_hardware
 from tpsctl.workflows.sample.identity import identify
 from tpsctl.workflows.sample.plausible import Severity, energy_verdict, require_sensible_action

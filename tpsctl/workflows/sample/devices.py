@@ -95,8 +95,13 @@ def require_usable(device: torch.device) -> None:
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise RecipeError(f"--device {device}: not usable here: {reason}. `tpsctl doctor` lists devices.") from None
+        raise not_usable(str(device), error) from None
+
+
+def not_usable(name: str, error: Exception) -> RecipeError:
+    """The error for a device that torch refuses."""
+    reason = str(error).splitlines()[0]
+    return RecipeError(f"--device {name}: not usable here: {reason}. `tpsctl doctor` lists devices.")
 
 
 def gpus_for(option: str) -> list[str]:

@@ -3,7 +3,6 @@
 import torch
 
 from tpsctl.environment import default_threads
-from tpsctl.errors import RecipeError
 from tpsctl.jobs.plan import Plan
 from tpsctl.jobs.side_by_side import Process
 from tpsctl.recipe.sample import SampleRecipe
@@ -26,8 +25,7 @@ def use_hardware(settings: RunSettings, recipe: SampleRecipe) -> tuple[torch.dev
     try:
         device = torch.device(choice.name)
     except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise RecipeError(f"--device {choice.name}: not usable here: {reason}. `tpsctl doctor` lists devices.") from None
+        raise devices.not_usable(choice.name, error) from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         devices.require_usable(device)  # whose message names the reason
     return device, threads, choice.note
