@@ -16,9 +16,8 @@ Images 0 and -1 are never written, so the ends stay bit-identical.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from enum import StrEnum
 from typing import Any
 
 import torch
@@ -29,20 +28,9 @@ from tpsctl.action.base import Action, ActionTerms
 from tpsctl.action.memory import explained_out_of_memory
 from tpsctl.errors import PathError
 from tpsctl.optimize.members import Members, read_back, some
+from tpsctl.optimize.outcome import CODES, Outcome, Status
 from tpsctl.optimize.state import BetweenSteps, State, collect, put_back, within
 
-
-class Status(StrEnum):
-    """How the optimization of one path ended."""
-
-    CONVERGED = "converged"
-    MAX_STEPS = "max_steps"
-    STALLED = "stalled"
-    NON_FINITE = "non_finite"
-    RUNNING = "running"
-
-
-_CODES = tuple(Status)
 _OUT_OF_MEMORY = "Use fewer paths at once (path.batch_paths), fewer images (path.images), or another device (--device)."
 
 
@@ -81,63 +69,6 @@ class StepReport:
 
 
 StepCallback = Callable[[StepReport], None]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of every path.
-
-    Attributes:
-        status: Per path.
-        steps: Steps each path took.
-        terms: Final action terms.
-        gradient_max: Final max |dS/dx|, 1/nm.
-        gradient_tolerance_per_nm: What it had to fall below, 1/nm.
-    """
-
-    status: tuple[Status, ...]
-    steps: tuple[int, ...]
-    terms: ActionTerms
-    gradient_max: Float[Tensor, " path"]
-    gradient_tolerance_per_nm: float
-
-    @property
-    def all_converged(self) -> bool:
-        return all(status is Status.CONVERGED for status in self.status)
-
-    @property
-    def remedy(self) -> tuple[str, ...]:
-        """Per path, what to do about it; "" where there is nothing to do."""
-        limit, slopes = self.gradient_tolerance_per_nm, self.gradient_max.tolist()
-        return tuple(_remedy(status, slope, limit) for status, slope in zip(self.status, slopes, strict=True))
-
-    @classmethod
-    def joined(cls, parts: "Sequence[Outcome]") -> "Outcome":
-        """Those of several batches of paths as one."""
-        return cls(
-            status=tuple(status for part in parts for status in part.status),
-            steps=tuple(steps for part in parts for steps in part.steps),
-            terms=ActionTerms(
-                *(torch.cat([getattr(part.terms, f.name) for part in parts]) for f in fields(ActionTerms))
-            ),
-            gradient_max=torch.cat([part.gradient_max for part in parts]),
-            gradient_tolerance_per_nm=parts[0].gradient_tolerance_per_nm,
-        )
-
-    def tensors(self) -> State:
-        """The outcome as plain tensors."""
-        code = torch.tensor([_CODES.index(status) for status in self.status])
-        limit = torch.tensor(self.gradient_tolerance_per_nm, dtype=torch.float64)
-        whole = {"code": code, "steps": torch.tensor(self.steps), "gradient_tolerance_per_nm": limit}
-        return whole | collect(self.terms, "terms") | collect(self.gradient_max, "gradient_max")
-
-    @classmethod
-    def from_tensors(cls, state: State) -> "Outcome":
-        """The outcome that `tensors` gave."""
-        terms = ActionTerms(*(state[f"terms.{field.name}"] for field in fields(ActionTerms)))
-        status = tuple(_CODES[code] for code in state["code"].tolist())
-        limit = state["gradient_tolerance_per_nm"].item()
-        return cls(status, tuple(state["steps"].tolist()), terms, state["gradient_max"], limit)
 
 
 @dataclass
@@ -194,7 +125,7 @@ class Monitor:
     def __init__(self, paths: Tensor, max_steps: int, convergence: Convergence, on_step: StepCallback | None) -> None:
         _require_finite(paths)
         n, on_host = len(paths), torch.empty(0, dtype=paths.dtype)
-        running = torch.full((n,), _CODES.index(Status.RUNNING))
+        running = torch.full((n,), CODES.index(Status.RUNNING))
         self.record = Record(
             good=paths.clone(),
             terms=ActionTerms.empty(n, on_host),
@@ -210,7 +141,7 @@ class Monitor:
     @property
     def active(self) -> Members:
         """The paths still running."""
-        running = (self.record.code == _CODES.index(Status.RUNNING)).nonzero().squeeze(1)
+        running = (self.record.code == CODES.index(Status.RUNNING)).nonzero().squeeze(1)
         return Members.of(running, self.record.good.device)
 
     def begin_step(self) -> Members:
@@ -251,25 +182,25 @@ class Monitor:
 
     def end_step(self) -> None:
         """Whoever has used up the steps is finished; tell whoever watches."""
-        running = self.record.code == _CODES.index(Status.RUNNING)
+        running = self.record.code == CODES.index(Status.RUNNING)
         if self.step >= self._max_steps:
-            self.record.code[running] = _CODES.index(Status.MAX_STEPS)
+            self.record.code[running] = CODES.index(Status.MAX_STEPS)
             running = torch.zeros_like(running)
         if self._on_step is not None:
             self._on_step(StepReport(self.step, self.record.terms, self.record.gradient_max, running))
 
     def finish(self, numbers: Int[Tensor, " ended"], status: Status) -> None:
         """The paths of these numbers (on the host) end like this."""
-        self.record.code[numbers] = _CODES.index(status)
+        self.record.code[numbers] = CODES.index(status)
 
     def running(self, members: Members) -> Members:
         """Those of them that have not ended."""
-        return members.where(self.record.code[members.host] == _CODES.index(Status.RUNNING))
+        return members.where(self.record.code[members.host] == CODES.index(Status.RUNNING))
 
     def outcome(self) -> Outcome:
         """The final verdict."""
         record = self.record
-        status = tuple(_CODES[code] for code in record.code.tolist())
+        status = tuple(CODES[code] for code in record.code.tolist())
         limit = self._convergence.gradient_tolerance_per_nm
         return Outcome(status, tuple(record.steps.tolist()), record.terms, record.gradient_max, limit)
 
@@ -362,17 +293,6 @@ class Optimizer(ABC):
                 if between_steps is not None:
                     between_steps(under_way.store)
         return under_way.monitor.record.good, under_way.monitor.outcome()
-
-
-def _remedy(status: Status, slope: float, limit: float) -> str:
-    return {
-        Status.MAX_STEPS: f"not converged: max_steps reached with max |dS/dx| {slope:.3g} per nm "
-        f"(tolerance {limit:g} per nm). Raise optimize.max_steps, or loosen the tolerances.",
-        Status.STALLED: f"stalled: no shorter step lowers the action, max |dS/dx| {slope:.3g} per nm "
-        f"(tolerance {limit:g} per nm). Evaluate the score in float64, or start from smaller action.dt_ps.",
-        Status.NON_FINITE: "non-finite action or score: the last finite path was kept. Use smaller steps "
-        "(learning rate, action.dt_ps), a larger diffusion time, or a better guess.",
-    }.get(status, "")
 
 
 def _require_finite(paths: Tensor) -> None:

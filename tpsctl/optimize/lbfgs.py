@@ -16,9 +16,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from tpsctl.action.base import Action
-from tpsctl.optimize.base import Convergence, Minimization, Monitor, Optimizer, Reading, Status
+from tpsctl.optimize.base import Convergence, Minimization, Monitor, Optimizer, Reading
 from tpsctl.optimize.curvature_memory import CurvatureMemory
 from tpsctl.optimize.members import Members, sent, some
+from tpsctl.optimize.outcome import Status
 from tpsctl.optimize.scaling import Scaling, laplacian_inverse
 
 _SUFFICIENT = 1e-4

@@ -27,10 +27,11 @@ from torch import Tensor
 
 from tpsctl.action.base import Action, LeastSquaresAction
 from tpsctl.errors import TpsctlError
-from tpsctl.optimize.base import Convergence, Minimization, Monitor, Optimizer, Reading, Status
+from tpsctl.optimize.base import Convergence, Minimization, Monitor, Optimizer, Reading
 from tpsctl.optimize.gauss_newton import BlockSystem, GaussNewtonSystem, ProductSystem
 from tpsctl.optimize.members import Members, read_back, sent, some
 from tpsctl.optimize.newton import NewtonSystem
+from tpsctl.optimize.outcome import Status
 from tpsctl.optimize.scaling import Scaling
 from tpsctl.optimize.state import State, within
 
