@@ -31,7 +31,7 @@ import torch
 
 from benchmarks import network_gpu, report
 from benchmarks.network_step import HIDDEN, Step, matmul_gflops
-from tpsctl.workflows.doctor import examine, shown
+from tpsctl.workflows.doctor import examine
 
 CHUNKS = (16, 50, 100, 200, 400, 800, 1600, 3200)
 RECIPES = ("mueller_brown.yaml", "alanine_dipeptide.yaml")
@@ -86,7 +86,7 @@ class Check:
 def doctor(_: float) -> tuple[Any, str]:
     """What the machine has."""
     facts = examine()
-    return facts, f"{shown(facts['torch_devices'])}; problems: {shown(facts['problems']) or 'none'}".replace("\n", ", ")
+    return facts, f"{', '.join(facts['torch_devices'])}; problems: {' '.join(facts['problems']) or 'none'}"
 
 
 def tests(left: float) -> tuple[Any, str]:
