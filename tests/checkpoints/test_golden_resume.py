@@ -5,7 +5,6 @@ import torch
 
 from tests.checkpoints.conftest import load_case
 from tpsctl.action import Dynamics, ScoreInPrecision, TruncatedAction
-from tpsctl.checkpoints.model import build
 from tpsctl.optimize import Adam, Convergence
 
 IMAGES, NM_PER_ANGSTROM = 60, 0.1
@@ -21,7 +20,7 @@ def two_threads():
 
 def test_chignolin_with_one_path_ended_is_resumed_bit_by_bit(golden_folder, two_threads):
     case = load_case(golden_folder, "chignolin_diff")
-    prior = build(case.model).to(device="cpu", dtype=torch.float32)
+    prior = case.prior(torch.float32)
     names = ("endpoint1_angstrom", "endpoint2_kabsch_angstrom")
     ends = [NM_PER_ANGSTROM * case.positions(1.0, name)[0] for name in names]
     s = torch.linspace(0, 1, IMAGES).view(-1, 1, 1)

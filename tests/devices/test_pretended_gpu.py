@@ -24,13 +24,13 @@ from tpsctl.networks.internal_energy.network import InternalEnergy, InternalEner
 from tpsctl.networks.perceptron import Perceptron, PerceptronSizes
 from tpsctl.optimize import LBFGS, SGD, Adam, Convergence, LevenbergMarquardt
 from tpsctl.prior.double_well import DoubleWellPrior
-from tpsctl.prior.fields import MoleculeField, PointField
+from tpsctl.prior.fields.graph_transformer import GraphTransformerField
+from tpsctl.prior.fields.perceptron import PerceptronField
 from tpsctl.prior.gaussian import GaussianPrior
-from tpsctl.prior.generative import GenerativePrior
 from tpsctl.prior.mueller_brown import MuellerBrownPrior
-from tpsctl.prior.published import PublishedPrior
+from tpsctl.prior.network import energy_prior, noise_prior, velocity_prior
 from tpsctl.prior.reordered import ReorderedPrior
-from tpsctl.score.levels import cosine_tables
+from tpsctl.score.levels import Levels, cosine_tables
 from tpsctl.score.schedule import VarianceExploding
 from tpsctl.workflows.sample.trace import Trace, describe_step
 
@@ -57,18 +57,22 @@ def random_network(sizes):
     return network
 
 
+def network_prior(kind, field, **units):
+    if kind == "diffusion":
+        return noise_prior(field, Levels(cosine_tables(100)), temperature_k=300.0, **units)
+    return velocity_prior(field, temperature_k=300.0, **units)
+
+
 def graph_prior(kind, *, types=0, positions=False, distances=False, outputs=1):
     sizes = GraphTransformerSizes(BEADS, types, 8, 2, 2, 4, positions, True, distances, outputs)
     known = torch.arange(BEADS) % types if types else None
-    field = MoleculeField(random_network(sizes), Beads(torch.arange(BEADS), known))
-    tables = cosine_tables(100) if kind == "diffusion" else {}
-    return PublishedPrior(kind, field, tables, scale_nm=(0.5,), offset_nm=(0.1,), temperature_k=300.0)
+    field = GraphTransformerField(random_network(sizes), Beads(torch.arange(BEADS), known))
+    return network_prior(kind, field, scale_nm=(0.5,), offset_nm=(0.1,))
 
 
 def point_prior(kind):
-    field = PointField(Perceptron(PerceptronSizes(2, 16, 3, "gelu")))
-    tables = cosine_tables(100) if kind == "diffusion" else {}
-    return PublishedPrior(kind, field, tables, scale_nm=(9.0, 8.0), offset_nm=(25.0, 24.0), temperature_k=300.0)
+    field = PerceptronField(Perceptron(PerceptronSizes(2, 16, 3, "gelu")))
+    return network_prior(kind, field, scale_nm=(9.0, 8.0), offset_nm=(25.0, 24.0))
 
 
 def trained_prior(peroxide, kind):
@@ -76,7 +80,8 @@ def trained_prior(peroxide, kind):
     network.linear.log_sigmas.copy_(torch.linspace(-7, 0, 4))
     network.linear.coefficients.normal_()
     torch.nn.init.normal_(network.net.output.weight)
-    return GenerativePrior(kind, network, VarianceExploding(0.001, 0.3), peroxide.topology, 300.0, 0.001)
+    schedule = VarianceExploding(0.001, 0.3)
+    return energy_prior(kind, network, schedule, peroxide.topology, temperature_k=300.0, smallest_width_nm=0.001)
 
 
 PRIORS = {

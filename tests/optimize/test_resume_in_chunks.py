@@ -10,9 +10,9 @@ import torch
 from tpsctl.action import Dynamics, ScoreInPrecision, TruncatedAction
 from tpsctl.networks.graph_transformer.network import Beads, GraphTransformer, GraphTransformerSizes
 from tpsctl.optimize import Adam, Convergence, LevenbergMarquardt
-from tpsctl.prior.fields import MoleculeField
-from tpsctl.prior.published import PublishedPrior
-from tpsctl.score.levels import cosine_tables
+from tpsctl.prior.fields.graph_transformer import GraphTransformerField
+from tpsctl.prior.network import noise_prior
+from tpsctl.score.levels import Levels, cosine_tables
 
 BEADS, IMAGES = 10, 60
 
@@ -28,9 +28,8 @@ def two_threads():
 def problem():
     torch.manual_seed(0)
     network = GraphTransformer(GraphTransformerSizes(BEADS, 0, 64, 3, 8, 64, False, True, False, 1))
-    prior = PublishedPrior(
-        "diffusion", MoleculeField(network, Beads(torch.arange(BEADS))), cosine_tables(1000), scale_nm=(0.5,)
-    ).to(device="cpu", dtype=torch.float32)
+    field = GraphTransformerField(network, Beads(torch.arange(BEADS)))
+    prior = noise_prior(field, Levels(cosine_tables(1000)), scale_nm=(0.5,)).to(device="cpu", dtype=torch.float32)
     dynamics = Dynamics.langevin(dt_ps=0.001, masses_amu=[12.0] * BEADS, friction_per_ps=1.0, temperature_k=340.0)
     ends = 0.3 * torch.randn(2, BEADS, 3)
     s = torch.linspace(0, 1, IMAGES).view(-1, 1, 1)
