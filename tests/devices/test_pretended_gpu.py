@@ -52,8 +52,9 @@ solves twice a step (direction and bend)."""
 
 def random_network(sizes):
     network = GraphTransformer(sizes)
-    for parameter in network.parameters():
-        parameter.copy_(0.3 * torch.randn(parameter.shape))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(0.3 * torch.randn(parameter.shape))
     return network
 
 

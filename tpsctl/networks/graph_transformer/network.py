@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn import functional
 
 from tpsctl.molecule.geometry import center
 from tpsctl.networks.graph_transformer.layers import Block, Places
