@@ -9,6 +9,8 @@
 # make bench      step, time to action, energies, start-up, growth: all CPU benchmarks, 10 minutes
 # make bench-paths   more: batches and threads; the published protocol in full; paths beside NEB, the force field and a flat model
 # make bench-gpu  one optimization step of the published networks on a CUDA GPU
+# make gpu-check   everything about a CUDA GPU in ten minutes: tests, steps, recipes; one table, one JSON
+# make gpu-wheels  the packages that a GPU machine without a network needs; there: make gpu-check GPU_PYTHON=python3
 # make reproduce-alanine   simulate alanine dipeptide and train its priors anew, into runs/alanine_dipeptide
 # make reproduce-mueller-brown   train both kinds of prior on the Mueller-Brown surface and find paths, from nothing
 # make reproduce-chignolin (-trp_cage, -bba, -villin, -protein_g)   published protocol, with your checkpoints
@@ -18,12 +20,13 @@
 
 PYTHON ?= python3
 TORCH  ?= torch==2.13.0
+GPU_PYTHON ?= .venv/bin/python
 PIP_INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-check
 
 FAST_FOLDERS = chignolin trp_cage bba villin protein_g
 
 .PHONY: help sample test faults lint format docs check pythons figures news
-.PHONY: bench bench-gpu bench-paths reproduce-alanine reproduce-mueller-brown clean
+.PHONY: bench bench-gpu gpu-check gpu-wheels bench-paths reproduce-alanine reproduce-mueller-brown clean
 .PHONY: $(FAST_FOLDERS:%=reproduce-%)
 .DEFAULT_GOAL := help
 
@@ -77,6 +80,12 @@ bench-paths: .venv/installed-dev
 
 bench-gpu: .venv/installed-dev
 	.venv/bin/python -m benchmarks.network_gpu
+
+gpu-check: $(if $(filter .venv/%,$(GPU_PYTHON)),.venv/installed-dev)
+	$(GPU_PYTHON) -m benchmarks.gpu_check
+
+gpu-wheels: .venv/installed-dev
+	@.venv/bin/python -m benchmarks.gpu_wheels
 
 reproduce-alanine: .venv/installed
 	.venv/bin/tpsctl simulate recipes/alanine_dipeptide/simulate.yaml

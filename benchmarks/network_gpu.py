@@ -44,7 +44,7 @@ def measure(beads: int, device: str, paths: int, images: int, peak_gflops: float
     found = {
         "seconds": seconds,
         "peak_mb": torch.cuda.max_memory_allocated() / 1e6 if device != "cpu" else float("nan"),
-        "images_per_chunk": step.action.chunks.images,
+        "images_per_chunk": min(step.action.chunks.images or 0, paths * (images - 1)),
         "gflop": gflop,
         "share_of_peak": gflop / seconds / peak_gflops,
         "differs_from_cpu": _difference(step.gradient(step.path), expected),

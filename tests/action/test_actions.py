@@ -32,14 +32,14 @@ def linear_score(matrix, *, conservative=True):
     return AutogradScore(lambda x: (x.flatten(1) @ matrix.T).view_as(x), conservative=conservative)
 
 
-def curved_score():
+def curved(x):
     """Conservative, with a third derivative that is not zero, and coupling all beads."""
+    total = x.sum(1, keepdim=True)
+    return -x * (1 + x.square()) + torch.sin(total) - 0.3 * total
 
-    def score(x):
-        total = x.sum(1, keepdim=True)
-        return -x * (1 + x.square()) + torch.sin(total) - 0.3 * total
 
-    return AutogradScore(score)
+def curved_score():
+    return AutogradScore(curved)
 
 
 def swirling_score():
@@ -164,9 +164,9 @@ def test_gradient_is_that_of_the_value(score, kind):
 @pytest.mark.parametrize("kind", range(3), ids=["truncated", "euler_maruyama", "exact"])
 def test_rigid_motion_of_path_and_score_changes_nothing(kind):
     q, _ = torch.linalg.qr(torch.randn(3, 3))
-    shift, paths, score = torch.randn(3), random_paths(), curved_score()
-    moved = AutogradScore(lambda y: score._score_fn((y - shift) @ q.T) @ q)
-    before = all_actions(score, dynamics())[kind].terms(paths).total
+    shift, paths = torch.randn(3), random_paths()
+    moved = AutogradScore(lambda y: curved((y - shift) @ q.T) @ q)
+    before = all_actions(curved_score(), dynamics())[kind].terms(paths).total
     after = all_actions(moved, dynamics())[kind].terms(paths @ q + shift).total
     torch.testing.assert_close(after, before, rtol=1e-9, atol=0)
 
@@ -184,10 +184,10 @@ def test_relabelling_beads_changes_nothing(kind):
 @pytest.mark.parametrize("kind", range(3), ids=["truncated", "euler_maruyama", "exact"])
 def test_units_do_not_matter(kind):
     """nm and ps against Angstrom and fs: x 10, t 1000, D 100/1000, score 1/10."""
-    score, motion, paths = curved_score(), dynamics(), random_paths()
-    small = AutogradScore(lambda y: score._score_fn(y / 10) / 10)
+    motion, paths = dynamics(), random_paths()
+    small = AutogradScore(lambda y: curved(y / 10) / 10)
     femto = Dynamics(motion.dt_ps * 1000, motion.diffusion * 0.1)
-    before = all_actions(score, motion)[kind].terms(paths).total
+    before = all_actions(curved_score(), motion)[kind].terms(paths).total
     after = all_actions(small, femto)[kind].terms(paths * 10).total
     torch.testing.assert_close(after, before, rtol=1e-9, atol=0)
 

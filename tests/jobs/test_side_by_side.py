@@ -14,7 +14,7 @@ import torch
 from tpsctl.errors import OutputError, RecipeError
 from tpsctl.jobs.plan import read_plan
 from tpsctl.jobs.shard import Shard
-from tpsctl.jobs.side_by_side import run_side_by_side
+from tpsctl.jobs.side_by_side import Process, run_side_by_side
 from tpsctl.progress import Progress
 from tpsctl.recipe.loader import load_recipe
 from tpsctl.recipe.sample import SampleRecipe
@@ -102,23 +102,35 @@ def plan(root, tmp_path):
 def test_what_a_process_says_before_it_fails_is_told(plan):
     _, _, planned = plan("missing.yaml")
     with pytest.raises(RecipeError, match=r"(?s)process ./2 failed \(exit code 2\):.*missing\.yaml"):
-        run_side_by_side(planned, [["--threads", "1"]] * 2, Progress())
+        run_side_by_side(planned, [Process(("--threads", "1"))] * 2, Progress())
 
 
-def test_there_are_as_many_processes_as_threads_batches_or_gpus(plan, monkeypatch):
+def test_there_are_as_many_processes_as_threads_batches_or_gpus_and_they_share_the_threads(plan, monkeypatch):
     recipe, settings, planned = plan("recipe.yaml")
-    one = ["--threads", "1", "--save-every", "300.0"]
+    one = Process(("--threads", "1", "--save-every", "300.0"))
     assert processes(planned, Tools(recipe, torch.device("cpu"), threads=1), settings) == [one]
     assert processes(planned, Tools(recipe, torch.device("cpu"), threads=16), settings) == [one, one]
     in_shard = RunSettings(out=settings.out, origin=settings.origin, shard=Shard(1, 2))
-    assert processes(planned, Tools(recipe, torch.device("cpu"), threads=16), in_shard) == [[]]
+    assert processes(planned, Tools(recipe, torch.device("cpu"), threads=16), in_shard) == [Process()]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
     gpus = processes(planned, Tools(recipe, torch.device("cuda"), threads=16), settings)
-    assert [words[1] for words in gpus] == ["cuda:0", "cuda:1"]
+    assert [gpu.environment for gpu in gpus] == [{"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "1"}]
+    assert {tuple(gpu.options) for gpu in gpus} == {("--device", "cuda", "--threads", "8", "--save-every", "300.0")}
+
+
+def test_a_process_gets_its_environment(plan, monkeypatch, tmp_path):
+    _, _, planned = plan("recipe.yaml")
+    told = tmp_path / "told"
+    told.write_text('#!/bin/sh\necho "sees $CUDA_VISIBLE_DEVICES"; exit 1\n')
+    told.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(told))
+    with pytest.raises(OutputError, match="sees 3"):
+        run_side_by_side(planned, [Process((), {"CUDA_VISIBLE_DEVICES": "3"})], Progress())
 
 
 def test_a_failed_process_ends_the_run(plan, monkeypatch):
     monkeypatch.setattr(sys, "executable", "false")
     _, _, planned = plan("recipe.yaml")
     with pytest.raises(OutputError, match=r"process ./2 failed \(exit code 1\)"):
-        run_side_by_side(planned, [["--threads", "1"]] * 2, Progress())
+        run_side_by_side(planned, [Process(("--threads", "1"))] * 2, Progress())

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tpsctl.errors import ValidationError
-from tpsctl.molecule.openmm_contexts import ContextPool, make_context
+from tpsctl.molecule.openmm_contexts import ContextPool, make_context, platform_properties
 from tpsctl.molecule.openmm_platforms import choose_platform, has_generalized_born
 from tpsctl.molecule.openmm_system import as_source
 
@@ -183,3 +183,10 @@ class TestChoice:
         assert choose_platform("CPU", solvated, alanine[1].numpy(), threads=1).name == "CPU"
         with pytest.raises(ValidationError, match='got "cpu", expected auto or one of'):
             choose_platform("cpu", solvated, alanine[1].numpy(), threads=1)
+
+
+def test_a_platform_of_gpus_is_told_which_gpu_to_take():
+    assert platform_properties("CUDA", 4, "mixed", 2) == {"Precision": "mixed", "DeviceIndex": "2"}
+    assert platform_properties("OpenCL", 4, "double", None) == {"Precision": "double"}
+    assert platform_properties("CPU", 4, "mixed", 2) == {"Threads": "4"}
+    assert platform_properties("Reference", 4, "mixed", 2) == {}

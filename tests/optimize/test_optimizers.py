@@ -37,6 +37,11 @@ def harmonic(steps=10, duration=0.3):
     return TruncatedAction(prior.at(0.0), motion)
 
 
+def harmonic_score(x):
+    """The score of `harmonic`, as a function that autograd can follow."""
+    return -OMEGA / D * x
+
+
 def discrete_sinh(start, end, steps, duration):
     """Exact minimum of the discrete action: x_{i+1} - 2 x_i + x_{i-1} = (omega dt)^2 x_i."""
     rate = math.acosh(1 + (OMEGA * duration / steps) ** 2 / 2)
@@ -118,13 +123,15 @@ def test_a_batch_is_its_paths_one_by_one(kind, optimizer):
         assert outcome.terms.total[k].item() == pytest.approx(one.terms.total[0].item(), rel=1e-6)
 
 
-def test_levenberg_marquardt_and_lbfgs_agree_on_mueller_brown():
-    action = mueller_brown_action()
+def test_levenberg_marquardt_and_lbfgs_find_the_same_minimum_each_from_the_guess_on_mueller_brown():
+    """At this step there is one minimum; at 0.1 ps there are several, and each method may end in its own."""
+    action, guesses = mueller_brown_action(dt_ps=0.04), bowed(3)
     tight = Convergence(1e-9, 1e-2)
-    lm, by_lm = LevenbergMarquardt(max_steps=300, convergence=tight).minimize(action, bowed(1))
-    bfgs, by_bfgs = LBFGS(max_steps=1000, convergence=tight, max_displacement_nm=2.0).minimize(action, lm)
+    lm, by_lm = LevenbergMarquardt(max_steps=100, convergence=tight).minimize(action, guesses)
+    bfgs, by_bfgs = LBFGS(max_steps=300, convergence=tight, max_displacement_nm=2.0).minimize(action, guesses)
     assert by_lm.all_converged
     assert by_bfgs.all_converged
+    assert min(by_lm.steps + by_bfgs.steps) >= 3, "every path had a way to go"
     torch.testing.assert_close(by_bfgs.terms.total, by_lm.terms.total, rtol=1e-6, atol=0)
     torch.testing.assert_close(bfgs, lm, rtol=0, atol=1e-2)  # dS/dx < 1e-2 per nm, least curvature ~ 1 per nm^2
 
@@ -180,10 +187,9 @@ def test_levenberg_marquardt_refuses_an_action_that_is_no_sum_of_squares():
 @pytest.mark.parametrize("method", METHODS)
 def test_a_path_that_turns_non_finite_stops_alone_with_its_last_good_state(method):
     """The score is not a number beyond x = 0.3 nm from the start on: path 1 goes there, path 0 does not."""
-    base = harmonic().score
 
     def score(x):
-        return torch.where(x.abs().amax((1, 2), keepdim=True) > 0.35, torch.nan, base._score_fn(x))
+        return torch.where(x.abs().amax((1, 2), keepdim=True) > 0.35, torch.nan, harmonic_score(x))
 
     action = TruncatedAction(AutogradScore(score), harmonic().dynamics)
     paths = torch.cat([straight((0.1, -0.1), (-0.2, 0.3), 11), straight((0.5, -0.1), (-0.2, 0.3), 11)])
@@ -222,7 +228,7 @@ def test_finished_paths_leave_the_batch(method):
 
     def score(x):
         sizes.append(len(x))
-        return inner.score._score_fn(x)
+        return harmonic_score(x)
 
     action = TruncatedAction(AutogradScore(score), inner.dynamics)
     done = discrete_sinh((0.1, -0.1), (-0.2, 0.3), 10, 0.3)

@@ -23,7 +23,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import ClassVar
 
 import torch
@@ -33,6 +33,7 @@ from torch import Tensor
 from tpsctl.action.memory import Chunks
 from tpsctl.errors import PathError, TpsctlError
 from tpsctl.score.base import Score, VectorProduct
+from tpsctl.score.constant import Constant
 from tpsctl.units import diffusion_coefficient
 
 
@@ -54,6 +55,10 @@ class Dynamics:
         if not bool((self.diffusion > 0).all() and self.diffusion.isfinite().all()):
             raise TpsctlError(f"diffusion: got {self.diffusion.min().item()} nm^2/ps, expected finite values > 0.")
 
+    @cached_property
+    def _column(self) -> Constant:
+        return Constant(self.diffusion.unsqueeze(-1))
+
     @classmethod
     def langevin(
         cls, *, dt_ps: float, masses_amu: Sequence[float], friction_per_ps: float, temperature_k: float
@@ -73,7 +78,7 @@ class Dynamics:
 
     def diffusion_like(self, x: Tensor) -> Float[Tensor, "bead 1"]:
         """D_a as a column that multiplies (..., bead, dim) in the precision and on the device of x."""
-        return self.diffusion.to(x).unsqueeze(-1)
+        return self._column.like(x)
 
 
 @dataclass(frozen=True)
@@ -135,6 +140,9 @@ class Action(ABC):
         score: Score at the diffusion time of this action.
         dynamics: Step and diffusion coefficients.
         memory_gb: Memory that the graphs of the chunks at work may take, GB; None to choose by the device.
+
+    Attributes:
+        chunks: How images are shared out among evaluations of the score.
     """
 
     functional: ClassVar[str]
@@ -146,7 +154,14 @@ class Action(ABC):
 
     @abstractmethod
     def _image_terms(self, x: Tensor, dx: Tensor, index: Tensor, *, gradient: bool) -> ImageTerms:
-        """Terms of images x (image, bead, dim) with steps dx that start there; index: position in the path."""
+        """Terms of images x (image, bead, dim) with steps dx that start there.
+
+        Args:
+            x: The images.
+            dx: The steps.
+            index: Positions of the images in their paths; on the host, whatever the device of x.
+            gradient: Whether derivatives are wanted, too.
+        """
 
     def terms(self, paths: Float[Tensor, "path image bead dim"]) -> ActionTerms:
         """The terms of every path, without gradient."""
@@ -162,7 +177,7 @@ class Action(ABC):
         dx = paths.diff(dim=1)
         weighted = dx / (2 * self.dynamics.diffusion_like(paths) * self.dynamics.dt_ps)
         x, flat_dx = paths[:, :-1].flatten(0, 1), dx.flatten(0, 1)
-        index = torch.arange(n_steps, device=paths.device).expand(n_paths, -1).flatten()
+        index = torch.arange(n_steps).expand(n_paths, -1).flatten()
         parts = self.chunks.map(partial(self._image_terms, gradient=gradient), x, flat_dx, index)
         terms = _sum_terms((weighted * dx).sum((1, 2, 3)) / 2, parts, n_paths)
         return terms, _assemble_gradient(paths, weighted, parts) if gradient else torch.empty(0)
@@ -223,6 +238,11 @@ class LeastSquaresAction(Action):
         root = self.dynamics.diffusion_like(paths).sqrt().expand(x.shape[1:]).flatten()
         scaled = jacobian.mul_(self.dynamics.dt_ps * root.unsqueeze(0) * root.unsqueeze(1))
         return scaled.unflatten(0, (paths.shape[0], -1))
+
+
+def identity_like(matrices: Float[Tensor, "*batch n n"]) -> Float[Tensor, "n n"]:
+    """The identity, made on the device of the matrices in their precision."""
+    return torch.eye(matrices.shape[-1], dtype=matrices.dtype, device=matrices.device)
 
 
 def check_paths(paths: Tensor, dynamics: Dynamics) -> None:

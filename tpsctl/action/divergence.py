@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from tpsctl.score.base import Score, VectorProduct
+from tpsctl.score.constant import Constant
 
 
 class Divergence(ABC):
@@ -27,7 +28,7 @@ class Divergence(ABC):
 
     @abstractmethod
     def vectors(self, x: Tensor, index: Tensor) -> Tensor:
-        """v of shape (vector, image, bead, dim) for images at these positions of their paths."""
+        """v of shape (vector, image, bead, dim) for images at these positions of their paths (index: on the host)."""
 
     @abstractmethod
     def combine(self, forms: Tensor) -> Tensor:
@@ -59,7 +60,7 @@ class ExactDivergence(Divergence):
 
     def vectors(self, x: Tensor, index: Tensor) -> Tensor:
         n = x[0].numel()
-        unit = torch.eye(n).to(x).view(n, 1, *x.shape[1:])
+        unit = torch.eye(n, dtype=x.dtype, device=x.device).view(n, 1, *x.shape[1:])
         return unit.expand(n, *x.shape)
 
     def combine(self, forms: Tensor) -> Tensor:
@@ -85,13 +86,13 @@ class HutchinsonDivergence(Divergence):
     def __init__(self, *, probes: int = 8, seed: int = 0, step_nm: float = 1e-4) -> None:
         super().__init__(step_nm=step_nm)
         self._probes, self._seed = probes, seed
-        self._drawn = torch.empty(0)
+        self._drawn: Constant | None = None
 
     def vectors(self, x: Tensor, index: Tensor) -> Tensor:
         drawn, needed = self._drawn, int(index.max()) + 1
-        if drawn.ndim != 4 or drawn.shape[0] < needed or drawn.shape[2:] != x.shape[1:]:
-            drawn = self._drawn = self._draw(needed, x)  # another thread may put fewer there meanwhile
-        return drawn[index].transpose(0, 1).to(x)
+        if drawn is None or drawn.value.shape[0] < needed or drawn.value.shape[2:] != x.shape[1:]:
+            drawn = self._drawn = Constant(self._draw(needed, x))  # another thread may put fewer there meanwhile
+        return drawn.like(x)[index.to(x.device, non_blocking=True)].transpose(0, 1)
 
     def combine(self, forms: Tensor) -> Tensor:
         return forms

@@ -6,10 +6,9 @@ Needed when the score is not conservative: only then is the cross term no mere d
 With K = dt sqrt(D) J sqrt(D) the residuals' Jacobian times sqrt(2 dt) is -(1 + K_i) at x_i and 1 at x_{i+1}.
 """
 
-import torch
 from torch import Tensor
 
-from tpsctl.action.base import ImageTerms, LeastSquaresAction
+from tpsctl.action.base import ImageTerms, LeastSquaresAction, identity_like
 from tpsctl.score.base import VectorProduct
 
 
@@ -30,7 +29,7 @@ class EulerMaruyamaAction(LeastSquaresAction):
         return ImageTerms(drift, cross, gradient=vjp(2 * scale * score - dx / 2), gradient_dx=-score / 2)
 
     def normal_blocks(self, scaled_jacobian: Tensor) -> tuple[Tensor, Tensor]:
-        identity = torch.eye(scaled_jacobian.shape[-1]).to(scaled_jacobian)
+        identity = identity_like(scaled_jacobian)
         forward = identity + scaled_jacobian
         return forward.mT @ forward + identity, -forward[:, :-1].mT
 

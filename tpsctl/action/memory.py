@@ -6,12 +6,16 @@ batch, cancel in the difference. The product itself allocates about as much agai
 
 If memory runs out all the same (other programs take it too), the chunk is halved and that piece done again.
 On a CPU the chunks of all lanes (`action.lanes`) share the budget; larger ones would only leave its caches.
+
+How many images fit is planned once and stored with the state of a minimization, because a GPU's free memory changes.
+How a batch is cut follows from that number and the batch alone, so a resumed run cuts it as the unbroken one did.
 """
 
 import ctypes
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
 
@@ -25,6 +29,8 @@ from tpsctl.score.base import Score
 _TRANSIENT = 2.0
 _CPU_BYTES = 2e8
 _GPU_SHARE = 0.5
+_OUT_OF_MEMORY = ("allocate memory", "out of memory", "_ALLOC_FAILED")
+"""What messages of the CPU's allocator, of CUDA, and of cuBLAS, cuSOLVER and cuDNN have in common."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 _MOST_KEPT, _LARGEST_KEPT = 2**31 - 1, 2**25  # bytes; glibc takes no more
 _Part = TypeVar("_Part")
@@ -36,6 +42,9 @@ class Chunks:
     Args:
         score: Whose derivatives are taken.
         budget_bytes: What the graphs of the chunks at work may take; None for `default_budget` of the images' device.
+
+    Attributes:
+        images: Most images in a chunk; None until the first batch is planned.
     """
 
     def __init__(self, score: Score, budget_bytes: float | None) -> None:
@@ -52,46 +61,70 @@ class Chunks:
         lanes = lanes_for(self._score, arrays[0].device)
 
         def piece(images: slice) -> _Part | None:
-            return _unless_out_of_memory(work, [array[images] for array in arrays])
+            return unless_out_of_memory(work, [array[images] for array in arrays])
 
         parts: dict[int, _Part] = {}
         missing = [slice(0, len(arrays[0]))]
+        most = self.images or self._planned(arrays[0], lanes)
         while missing:
-            size = self._planned(arrays[0], lanes)
+            size = _even_size(len(arrays[0]), most, lanes)
             chunks = [slice(k, min(k + size, m.stop)) for m in missing for k in range(m.start, m.stop, size)]
-            found = list(zip(chunks, in_lanes(piece, chunks, lanes if size > 1 else 1), strict=True))
+            found = list(zip(chunks, in_lanes(piece, chunks, lanes if most > 1 else 1), strict=True))
             parts |= {chunk.start: part for chunk, part in found if part is not None}
             missing = [chunk for chunk, part in found if part is None]
             if missing:
-                self._halve(arrays[0])
+                most = self.images = self._halved(min(size, most), arrays[0])
         return [parts[start] for start in sorted(parts)]
 
+    def store(self, device: torch.device) -> dict[str, Tensor]:
+        """The plan, under the kind of device that it was made for."""
+        return {} if self.images is None else {device.type: torch.tensor(self.images)}
+
+    def restore(self, plan: dict[str, Tensor], device: torch.device) -> None:
+        """Take over a stored plan; one for another kind of device is made anew at the first batch."""
+        stored = plan.get(device.type)
+        self.images = None if stored is None else int(stored)
+
     def _planned(self, x: Tensor, lanes: int) -> int:
-        if self.images is None:
-            if x.device.type == "cpu" and self._score.parallel:
-                _keep_freed_memory()
-            budget = default_budget(x.device) if self._budget is None else self._budget
-            each = _unless_out_of_memory(partial(bytes_per_image, self._score), [x]) or budget
-            rounds = math.ceil(len(x) / max(1, budget / lanes // each) / lanes)
-            self.images = math.ceil(len(x) / rounds / lanes)  # chunks of like size, and as many for every lane
+        """Most images in a chunk. If not even the trial fits, one at a time now, and the next batch plans again."""
+        if x.device.type == "cpu" and self._score.parallel:
+            _keep_freed_memory()
+        each = unless_out_of_memory(partial(bytes_per_image, self._score), [x])
+        if each is None:
+            _empty_cache(x.device)
+            return 1
+        budget = default_budget(x.device) if self._budget is None else self._budget
+        self.images = int(max(1, budget / lanes // each))
         return self.images
 
-    def _halve(self, x: Tensor) -> None:
-        if self.images == 1:
+    def _halved(self, size: int, x: Tensor) -> int:
+        if size == 1:
             beads = x.shape[1]
             raise TpsctlError(
                 f"out of memory on {x.device} with one image of {beads} beads at a time. Use fewer beads "
                 "(endpoints.select), another device (--device), or a machine with more memory."
             )
-        self.images = max(1, min(self.images or 1, len(x)) // 2)
-        if x.device.type == "cuda":
-            torch.cuda.empty_cache()
+        _empty_cache(x.device)
+        return size // 2
+
+
+def _even_size(count: int, most: int, lanes: int) -> int:
+    """Images in a chunk: chunks of like size, and as many for every lane."""
+    rounds = math.ceil(count / most / lanes)
+    return math.ceil(count / rounds / lanes)
+
+
+def _empty_cache(device: torch.device) -> None:
+    """Hand back what torch keeps of freed memory: it may be in pieces too small to be of use."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def default_budget(device: torch.device) -> float:
-    """Bytes for the graphs of the chunks at work: what keeps a CPU's cores busy, or half of a GPU's memory."""
+    """Bytes for the graphs of the chunks at work: what keeps a CPU's cores busy, or half of a GPU's free memory."""
     if device.type == "cuda":
-        return _GPU_SHARE * torch.cuda.get_device_properties(device).total_memory
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # free, for this process
+        return _GPU_SHARE * (torch.cuda.mem_get_info(device)[0] + kept)
     return _CPU_BYTES
 
 
@@ -105,11 +138,10 @@ def _keep_freed_memory() -> None:
 
 
 def bytes_per_image(score: Score, x: Tensor) -> float:
-    """Peak bytes one image adds to `score.with_vjp` and its product; x: a batch like those to come."""
+    """Peak bytes one image adds to `score.with_vjp` and its product; x: images like those to come, at least one."""
+    four = x[:4] if len(x) >= 4 else x.repeat(4, *[1] * (x.ndim - 1))[:4]
     own = 8 * x[0].numel() * x.element_size()
-    if len(x) < 4:
-        return _TRANSIENT * (_saved_bytes(score, x[:1]) + own)
-    return max(0.0, _TRANSIENT * (_saved_bytes(score, x[:4]) - _saved_bytes(score, x[:2])) / 2) + own
+    return max(0.0, _TRANSIENT * (_saved_bytes(score, four) - _saved_bytes(score, four[:2])) / 2) + own
 
 
 def _saved_bytes(score: Score, x: Tensor) -> int:
@@ -125,13 +157,34 @@ def _saved_bytes(score: Score, x: Tensor) -> int:
     return sum(sizes.values())
 
 
-def _unless_out_of_memory(work: Callable[..., _Part], arrays: list[Tensor]) -> _Part | None:
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory of the host or of a GPU ran out."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
+
+
+def unless_out_of_memory(work: Callable[..., _Part], arrays: list[Tensor]) -> _Part | None:
     """The work's result; None if memory ran out. Returning drops what the failed attempt held."""
     try:
         return work(*arrays)
-    except MemoryError:
-        return None
-    except RuntimeError as error:
-        if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
+    except (MemoryError, RuntimeError) as error:
+        if is_out_of_memory(error):
             return None
         raise
+
+
+@contextmanager
+def explained_out_of_memory(doing: str, remedy: str) -> Iterator[None]:
+    """Turn running out of memory into an error that says what was being done, and the remedy.
+
+    Raises:
+        TpsctlError: Memory ran out.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = (str(error).splitlines() or ["no further words"])[0]
+        raise TpsctlError(f"out of memory while {doing} ({reason}). {remedy}") from error

@@ -4,10 +4,9 @@ Residuals dx_a / sqrt(2 D_a dt) and sqrt(dt D_a / 2) s_a(x_i), S half their squa
 matrix times 2 dt in z = x / sqrt(D) is the path Laplacian (-1, 2, -1) plus K^T K on the diagonal.
 """
 
-import torch
 from torch import Tensor
 
-from tpsctl.action.base import ImageTerms, LeastSquaresAction
+from tpsctl.action.base import ImageTerms, LeastSquaresAction, identity_like
 from tpsctl.score.base import VectorProduct
 
 
@@ -24,7 +23,7 @@ class TruncatedAction(LeastSquaresAction):
         return ImageTerms((scale * score.square()).sum((1, 2)), gradient=vjp(2 * scale * score))
 
     def normal_blocks(self, scaled_jacobian: Tensor) -> tuple[Tensor, Tensor]:
-        identity = torch.eye(scaled_jacobian.shape[-1]).to(scaled_jacobian)
+        identity = identity_like(scaled_jacobian)
         diagonal = scaled_jacobian.mT @ scaled_jacobian + 2 * identity
         return diagonal, -identity.view(1, 1, *identity.shape)
 

@@ -12,8 +12,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,19 @@ _PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
+class Process:
+    """What one of the processes gets.
+
+    Attributes:
+        options: Words of its command line beside its shard.
+        environment: Environment variables that differ from this process's.
+    """
+
+    options: Sequence[str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Worker:
     """One of the processes, its shard, and the file with what it says."""
 
@@ -38,24 +51,24 @@ class Worker:
     log: Path
 
 
-def run_side_by_side(plan: Plan, options: Sequence[Sequence[str]], progress: Progress) -> None:
+def run_side_by_side(plan: Plan, processes: Sequence[Process], progress: Progress) -> None:
     """Compute all batches of a plan.
 
     Args:
         plan: What is to be done.
-        options: What each process gets on its command line beside its shard.
+        processes: What each process gets beside its shard.
         progress: Told how far all of them together are.
 
     Raises:
         Interrupted: Told to stop, and so were the processes.
         OutputError: One of them failed; its last words are told, the others were stopped.
     """
-    progress.say(f"{len(options)} processes side by side, {plan.batches} batches")
+    progress.say(f"{len(processes)} processes side by side, {plan.batches} batches")
     workers: list[Worker] = []
     with noted_interruptions() as asked:
         try:
-            for number, its_options in enumerate(options, start=1):
-                workers.append(_started(plan, Shard(number, len(options)), its_options))
+            for number, process in enumerate(processes, start=1):
+                workers.append(_started(plan, Shard(number, len(processes)), process))
             with progress.task("paths", plan.paths) as update:
                 while not _failed(workers) and any(worker.process.poll() is None for worker in workers):
                     time.sleep(_LOOK_EVERY_S)
@@ -73,14 +86,19 @@ def run_side_by_side(plan: Plan, options: Sequence[Sequence[str]], progress: Pro
         raise _failure(failed[0], plan)
 
 
-def _started(plan: Plan, shard: Shard, options: Sequence[str]) -> Worker:
+def _started(plan: Plan, shard: Shard, what: Process) -> Worker:
     log = plan.shard_folder(shard) / "log.txt"
     log.parent.mkdir(parents=True, exist_ok=True)
-    words = [sys.executable, "-m", "tpsctl", "sample", *plan.origin, "--shard", str(shard), *options]
+    words = [sys.executable, "-m", "tpsctl", "sample", *plan.origin, "--shard", str(shard), *what.options]
     with log.open("ab") as file:
         # In a session of its own, so that Ctrl-C reaches it once: from here.
         process = subprocess.Popen(
-            words, stdout=file, stderr=file, start_new_session=True, preexec_fn=_end_with_parent(os.getpid())
+            words,
+            stdout=file,
+            stderr=file,
+            env=os.environ | what.environment,
+            start_new_session=True,
+            preexec_fn=_end_with_parent(os.getpid()),
         )
     return Worker(shard, process, log)
 

@@ -45,6 +45,7 @@ class ContextPool:
         platform: Name of an OpenMM platform.
         threads: CPU threads; None for all that this process may use.
         precision: Precision on a GPU.
+        gpu: Number of the GPU, on a platform of GPUs; None for OpenMM's own choice.
 
     Attributes:
         platform: Name of the platform.
@@ -57,13 +58,20 @@ class ContextPool:
     """
 
     def __init__(
-        self, system: Any, *, platform: str = "Reference", threads: int | None = None, precision: Precision = "mixed"
+        self,
+        system: Any,
+        *,
+        platform: str = "Reference",
+        threads: int | None = None,
+        precision: Precision = "mixed",
+        gpu: int | None = None,
     ) -> None:
         self.platform = known_platform(platform)
         self.threads = threads or available_threads()
         self.precision = precision_of(platform, precision)
         self.n_atoms: int = system.getNumParticles()
         self._gpu_precision: Precision = precision
+        self._gpu = gpu
         self._system = copy.deepcopy(system)
         self._lock = threading.Lock()
         self._workers: _Workers | None = None
@@ -123,7 +131,8 @@ class ContextPool:
         import openmm
 
         integrator = openmm.VerletIntegrator(0.001)  # a Context wants one; it never steps
-        return make_context(copy.deepcopy(self._system), integrator, self.platform, precision=self._gpu_precision)
+        system = copy.deepcopy(self._system)
+        return make_context(system, integrator, self.platform, precision=self._gpu_precision, gpu=self._gpu)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in ("_lock", "_workers")}
@@ -176,7 +185,13 @@ class _Workers:
 
 
 def make_context(
-    system: Any, integrator: Any, platform: str, *, threads: int = 1, precision: Precision = "mixed"
+    system: Any,
+    integrator: Any,
+    platform: str,
+    *,
+    threads: int = 1,
+    precision: Precision = "mixed",
+    gpu: int | None = None,
 ) -> Any:
     """An `openmm.Context` on a platform.
 
@@ -186,6 +201,7 @@ def make_context(
         platform: Name of an OpenMM platform.
         threads: Threads of OpenMM's CPU platform.
         precision: Precision on a GPU.
+        gpu: Number of the GPU; None for OpenMM's own choice.
 
     Raises:
         ValidationError: The platform is unknown or does not work here.
@@ -193,13 +209,19 @@ def make_context(
     import openmm
 
     chosen = openmm.Platform.getPlatformByName(known_platform(platform))
-    properties = {"CPU": {"Threads": str(threads)}, **{name: {"Precision": precision} for name in GPU_PLATFORMS}}
     try:
-        return openmm.Context(system, integrator, chosen, properties.get(platform, {}))
+        return openmm.Context(system, integrator, chosen, platform_properties(platform, threads, precision, gpu))
     except openmm.OpenMMException as error:
         raise ValidationError(
             f"OpenMM platform {platform} does not work here: {error}. Use platform: auto, or Reference."
         ) from error
+
+
+def platform_properties(platform: str, threads: int, precision: Precision, gpu: int | None) -> dict[str, str]:
+    """What a platform is told: threads of the CPU, or precision and number of the GPU."""
+    if platform in GPU_PLATFORMS:
+        return {"Precision": precision} | ({} if gpu is None else {"DeviceIndex": str(gpu)})
+    return {"Threads": str(threads)} if platform == "CPU" else {}
 
 
 def available_threads() -> int:

@@ -1,9 +1,10 @@
 """Minimizers of the action of a batch of paths."""
 
-from tpsctl.optimize.base import Convergence, Optimizer, Outcome, Status, StepCallback, StepReport
+from tpsctl.optimize.base import Convergence, Optimizer, StepCallback, StepReport
 from tpsctl.optimize.first_order import SGD, Adam
 from tpsctl.optimize.lbfgs import LBFGS
 from tpsctl.optimize.levenberg_marquardt import LevenbergMarquardt
+from tpsctl.optimize.outcome import Outcome, Status
 from tpsctl.optimize.stages import Stage, interpolated, run_stages
 from tpsctl.optimize.state import BetweenSteps, State
 

@@ -8,15 +8,16 @@ convergence, its own failure. A path is converged when both hold:
 * max |dS/dx| over its free coordinates is below `gradient_tolerance_per_nm`. dS/dx is a force over kT:
   what pulls an image towards a more probable path.
 
+Whatever decides about a path is kept on the host (`optimize.members`); only the paths themselves are on their device.
+
 A finished path leaves the batch. A step that yields a non-finite action or gradient is not taken: the path
 goes back to the last state known to be good and, where the optimizer cannot try a shorter step, ends there.
 Images 0 and -1 are never written, so the ends stay bit-identical.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from enum import StrEnum
 from typing import Any
 
 import torch
@@ -24,21 +25,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from tpsctl.action.base import Action, ActionTerms
+from tpsctl.action.memory import explained_out_of_memory
 from tpsctl.errors import PathError
-from tpsctl.optimize.state import BetweenSteps, State, collect, put_back
+from tpsctl.optimize.members import Members, read_back, some
+from tpsctl.optimize.outcome import CODES, Outcome, Status
+from tpsctl.optimize.state import BetweenSteps, State, collect, put_back, within
 
-
-class Status(StrEnum):
-    """How the optimization of one path ended."""
-
-    CONVERGED = "converged"
-    MAX_STEPS = "max_steps"
-    STALLED = "stalled"
-    NON_FINITE = "non_finite"
-    RUNNING = "running"
-
-
-_CODES = tuple(Status)
+_OUT_OF_MEMORY = "Use fewer paths at once (path.batch_paths), fewer images (path.images), or another device (--device)."
 
 
 @dataclass(frozen=True)
@@ -58,7 +51,7 @@ class Convergence:
 
 @dataclass(frozen=True)
 class StepReport:
-    """Where the batch stands after a step, for live progress.
+    """Where the batch stands after a step, for live progress; all on the host.
 
     Attributes:
         step: Steps taken so far in this call.
@@ -78,69 +71,12 @@ class StepReport:
 StepCallback = Callable[[StepReport], None]
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of every path.
-
-    Attributes:
-        status: Per path.
-        steps: Steps each path took.
-        terms: Final action terms.
-        gradient_max: Final max |dS/dx|, 1/nm.
-        gradient_tolerance_per_nm: What it had to fall below, 1/nm.
-    """
-
-    status: tuple[Status, ...]
-    steps: tuple[int, ...]
-    terms: ActionTerms
-    gradient_max: Float[Tensor, " path"]
-    gradient_tolerance_per_nm: float
-
-    @property
-    def all_converged(self) -> bool:
-        return all(status is Status.CONVERGED for status in self.status)
-
-    @property
-    def remedy(self) -> tuple[str, ...]:
-        """Per path, what to do about it; "" where there is nothing to do."""
-        limit, slopes = self.gradient_tolerance_per_nm, self.gradient_max.tolist()
-        return tuple(_remedy(status, slope, limit) for status, slope in zip(self.status, slopes, strict=True))
-
-    @classmethod
-    def joined(cls, parts: "Sequence[Outcome]") -> "Outcome":
-        """Those of several batches of paths as one."""
-        return cls(
-            status=tuple(status for part in parts for status in part.status),
-            steps=tuple(steps for part in parts for steps in part.steps),
-            terms=ActionTerms(
-                *(torch.cat([getattr(part.terms, f.name) for part in parts]) for f in fields(ActionTerms))
-            ),
-            gradient_max=torch.cat([part.gradient_max for part in parts]),
-            gradient_tolerance_per_nm=parts[0].gradient_tolerance_per_nm,
-        )
-
-    def tensors(self) -> State:
-        """The outcome as plain tensors."""
-        code = torch.tensor([_CODES.index(status) for status in self.status])
-        limit = torch.tensor(self.gradient_tolerance_per_nm, dtype=torch.float64)
-        whole = {"code": code, "steps": torch.tensor(self.steps), "gradient_tolerance_per_nm": limit}
-        return whole | collect(self.terms, "terms") | collect(self.gradient_max, "gradient_max")
-
-    @classmethod
-    def from_tensors(cls, state: State) -> "Outcome":
-        """The outcome that `tensors` gave."""
-        terms = ActionTerms(*(state[f"terms.{field.name}"] for field in fields(ActionTerms)))
-        status = tuple(_CODES[code] for code in state["code"].tolist())
-        limit = state["gradient_tolerance_per_nm"].item()
-        return cls(status, tuple(state["steps"].tolist()), terms, state["gradient_max"], limit)
-
-
 @dataclass
 class Record:
     """Per-path state that every optimizer keeps: plain tensors, so that a run can be stored and continued.
 
     Attributes:
-        good: Last paths with finite action and gradient.
+        good: Last paths with finite action and gradient; on the device of the paths, everything else on the host.
         terms: Their action terms.
         gradient_max: Their max |dS/dx|, 1/nm.
         history: Total action at the last window + 1 steps, NaN before there were any.
@@ -156,18 +92,45 @@ class Record:
     steps: Int[Tensor, " path"]
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What an evaluation says of some paths, on the host.
+
+    Attributes:
+        terms: Action terms.
+        gradient_max: max |dS/dx|, 1/nm; not finite if any component is not.
+        more: What else was asked for.
+    """
+
+    terms: ActionTerms
+    gradient_max: Float[Tensor, " member"]
+    more: tuple[Float[Tensor, " member"], ...] = ()
+
+    @classmethod
+    def of(cls, terms: ActionTerms, gradient: Tensor, *more: Float[Tensor, " member"]) -> "Reading":
+        """Read an evaluation, and more numbers of every path, in one copy."""
+        names = [field.name for field in fields(ActionTerms)]
+        size = gradient.flatten(1).abs().amax(1)
+        found = read_back(*(getattr(terms, name) for name in names), size, *more)
+        return cls(ActionTerms(*found[: len(names)]), found[len(names)], found[len(names) + 1 :])
+
+    def where(self, mask: Bool[Tensor, " member"]) -> "Reading":
+        """That of some of the paths."""
+        return Reading(self.terms.select(mask), self.gradient_max[mask], tuple(part[mask] for part in self.more))
+
+
 class Monitor:
     """Keeps the record, decides who is finished, calls back after each step."""
 
     def __init__(self, paths: Tensor, max_steps: int, convergence: Convergence, on_step: StepCallback | None) -> None:
         _require_finite(paths)
-        n = len(paths)
-        running = torch.full((n,), _CODES.index(Status.RUNNING), device=paths.device)
+        n, on_host = len(paths), torch.empty(0, dtype=paths.dtype)
+        running = torch.full((n,), CODES.index(Status.RUNNING))
         self.record = Record(
             good=paths.clone(),
-            terms=ActionTerms.empty(n, paths),
-            gradient_max=paths.new_full((n,), torch.inf),
-            history=paths.new_full((n, convergence.window + 1), torch.nan),
+            terms=ActionTerms.empty(n, on_host),
+            gradient_max=on_host.new_full((n,), torch.inf),
+            history=on_host.new_full((n, convergence.window + 1), torch.nan),
             code=running,
             steps=torch.zeros_like(running),
         )
@@ -176,74 +139,68 @@ class Monitor:
         self.step = -1
 
     @property
-    def active(self) -> Int[Tensor, " active"]:
-        """Indices of the paths still running."""
-        return indices(self.record.code == _CODES.index(Status.RUNNING))
+    def active(self) -> Members:
+        """The paths still running."""
+        running = (self.record.code == CODES.index(Status.RUNNING)).nonzero().squeeze(1)
+        return Members.of(running, self.record.good.device)
 
-    def begin_step(self) -> Int[Tensor, " active"]:
-        """Count a step of every active path and return their indices; the first call is step 0."""
+    def begin_step(self) -> Members:
+        """Count a step of every active path and return these paths; the first call is step 0."""
         self.step += 1
-        index = self.active
-        self.record.steps[index] = self.step
-        return index
+        active = self.active
+        self.record.steps[active.host] = self.step
+        return active
 
     def accept(
-        self,
-        index: Tensor,
-        paths: Tensor,
-        terms: ActionTerms,
-        gradient: Tensor,
-        expected: Callable[[], Tensor] | None = None,
+        self, members: Members, paths: Tensor, reading: Reading, expected: Callable[[], Tensor] | None = None
     ) -> None:
-        """Take note of a new state of the paths `index`; one that is not finite ends its path.
+        """Take note of a new state of some paths; one that is not finite ends its path.
 
         Args:
-            index: Paths that moved.
+            members: Paths that moved.
             paths: Where they are now.
-            terms: Action terms there.
-            gradient: dS/dx there.
-            expected: Gives the decrease of the action still to come, by the optimizer's model; None if it has none.
+            reading: What the evaluation there says.
+            expected: Gives the decrease of the action still to come, by the optimizer's model, on the host; None if
+                it has none.
         """
         record = self.record
-        is_finite = terms.total.isfinite() & gradient.flatten(1).isfinite().all(1)
-        finite, rest = indices(is_finite), indices(~is_finite)
-        self.finish(index[rest], Status.NON_FINITE)
-        index, size = index[finite], gradient[finite].flatten(1).abs().amax(1)
-        record.good[index] = paths[finite]
-        terms = terms.select(finite)
-        terms.scatter_into(record.terms, index)
+        is_finite = reading.terms.total.isfinite() & reading.gradient_max.isfinite()
+        self.finish(members.host[~is_finite], Status.NON_FINITE)
+        members, paths, reading = members.where(is_finite), some(paths, is_finite), reading.where(is_finite)
+        record.good[members.there] = paths
+        index, total, size = members.host, reading.terms.total, reading.gradient_max
+        reading.terms.scatter_into(record.terms, index)
         record.gradient_max[index] = size
-        total = terms.total
         record.history[index] = torch.cat((record.history[index, 1:], total.unsqueeze(1)), dim=1)
         flat = size <= self._convergence.gradient_tolerance_per_nm
         if not bool(flat.any()):
             return
         done = self._is_still(index)
         if expected is not None:
-            done |= expected()[finite] <= self._convergence.action_tolerance * total.abs()
-        self.finish(index[indices(flat & done)], Status.CONVERGED)
+            done |= expected()[is_finite] <= self._convergence.action_tolerance * total.abs()
+        self.finish(index[flat & done], Status.CONVERGED)
 
     def end_step(self) -> None:
         """Whoever has used up the steps is finished; tell whoever watches."""
+        running = self.record.code == CODES.index(Status.RUNNING)
         if self.step >= self._max_steps:
-            self.finish(self.active, Status.MAX_STEPS)
+            self.record.code[running] = CODES.index(Status.MAX_STEPS)
+            running = torch.zeros_like(running)
         if self._on_step is not None:
-            running = self.record.code == _CODES.index(Status.RUNNING)
             self._on_step(StepReport(self.step, self.record.terms, self.record.gradient_max, running))
 
-    def finish(self, index: Tensor, status: Status) -> None:
-        """These paths end like this."""
-        if len(index):
-            self.record.code[index] = _CODES.index(status)
+    def finish(self, numbers: Int[Tensor, " ended"], status: Status) -> None:
+        """The paths of these numbers (on the host) end like this."""
+        self.record.code[numbers] = CODES.index(status)
 
-    def running(self, index: Tensor) -> Tensor:
-        """Those of the paths `index` that have not ended."""
-        return index[self.record.code[index] == _CODES.index(Status.RUNNING)]
+    def running(self, members: Members) -> Members:
+        """Those of them that have not ended."""
+        return members.where(self.record.code[members.host] == CODES.index(Status.RUNNING))
 
     def outcome(self) -> Outcome:
         """The final verdict."""
         record = self.record
-        status = tuple(_CODES[code] for code in record.code.tolist())
+        status = tuple(CODES[code] for code in record.code.tolist())
         limit = self._convergence.gradient_tolerance_per_nm
         return Outcome(status, tuple(record.steps.tolist()), record.terms, record.gradient_max, limit)
 
@@ -262,10 +219,12 @@ class Minimization(ABC):
     """One minimization under way: the state of the batch and what is done to it in a step.
 
     Attributes:
+        action: What is minimized.
         monitor: Record and convergence of every path.
         state: What else the next step depends on: a dataclass of tensors.
     """
 
+    action: Action
     monitor: Monitor
     state: Any
 
@@ -275,12 +234,15 @@ class Minimization(ABC):
 
     def store(self) -> State:
         """Everything the next step depends on, copied."""
-        return collect(self.monitor.record, "record") | collect(self.state, "method")
+        plan = self.action.chunks.store(self.monitor.record.good.device)
+        chunks = {f"chunks.{name}": value for name, value in plan.items()}
+        return collect(self.monitor.record, "record") | collect(self.state, "method") | chunks
 
     def restore(self, state: State) -> None:
         """Go on from what `store` gave."""
         self.monitor.restore(state)
         put_back(self.state, state, "method")
+        self.action.chunks.restore(within(state, "chunks."), self.monitor.record.good.device)
 
 
 class Optimizer(ABC):
@@ -318,33 +280,22 @@ class Optimizer(ABC):
             on_step: Told about every step.
             state: What `between_steps` was given in an earlier call: the minimization goes on from there.
             between_steps: May take the state after every step, and end the minimization by raising.
+
+        Raises:
+            PathError: A path that is not finite, or a state of another problem.
+            TpsctlError: Memory ran out.
         """
-        under_way = self.begin(action, paths, Monitor(paths, self.max_steps, self.convergence, on_step))
-        if state is not None:
-            under_way.restore(state)
-        while under_way.step():
-            if between_steps is not None:
-                between_steps(under_way.store)
+        with explained_out_of_memory(f"optimizing {len(paths)} paths of {paths.shape[1]} images", _OUT_OF_MEMORY):
+            under_way = self.begin(action, paths, Monitor(paths, self.max_steps, self.convergence, on_step))
+            if state is not None:
+                under_way.restore(state)
+            while under_way.step():
+                if between_steps is not None:
+                    between_steps(under_way.store)
         return under_way.monitor.record.good, under_way.monitor.outcome()
 
 
-def indices(mask: Bool[Tensor, " n"]) -> Int[Tensor, " chosen"]:
-    """Where it is true: looked for once, however many tensors are indexed."""
-    return mask.nonzero().squeeze(1)
-
-
-def _remedy(status: Status, slope: float, limit: float) -> str:
-    return {
-        Status.MAX_STEPS: f"not converged: max_steps reached with max |dS/dx| {slope:.3g} per nm "
-        f"(tolerance {limit:g} per nm). Raise optimize.max_steps, or loosen the tolerances.",
-        Status.STALLED: f"stalled: no shorter step lowers the action, max |dS/dx| {slope:.3g} per nm "
-        f"(tolerance {limit:g} per nm). Evaluate the score in float64, or start from smaller action.dt_ps.",
-        Status.NON_FINITE: "non-finite action or score: the last finite path was kept. Use smaller steps "
-        "(learning rate, action.dt_ps), a larger diffusion time, or a better guess.",
-    }.get(status, "")
-
-
 def _require_finite(paths: Tensor) -> None:
-    bad = (~paths.isfinite()).flatten(1).any(1).nonzero().squeeze(1).tolist()
+    bad = (~paths.isfinite()).flatten(1).any(1).cpu().nonzero().squeeze(1).tolist()
     if bad:
         raise PathError(f"paths: path {bad[0]} has a non-finite coordinate before optimization. Redraw the guess.")

@@ -1,8 +1,7 @@
 """Limited-memory BFGS for a batch of paths, each with its own pairs, over any initial inverse Hessian.
 
 From pairs s = change of position, y = change of gradient the two-loop recursion applies an inverse Hessian that
-agrees with what was seen along the last steps and with H0 elsewhere. With a damping lambda added to the Hessian the
-pairs become (s, y + lambda s). A pair without positive curvature is left out.
+agrees with what was seen along the last steps and with H0 elsewhere. A pair without positive curvature is left out.
 
 Source: Nocedal and Wright, Numerical Optimization, 2nd ed., algorithm 7.4.
 """
@@ -35,17 +34,9 @@ class CurvatureMemory:
         """Drop all pairs of the paths `index`."""
         self.s[index], self.y[index] = 0, 0
 
-    def apply(
-        self,
-        index: Tensor,
-        gradient: Tensor,
-        inverse: Callable[[Tensor], Tensor],
-        damping: Float[Tensor, " path"] | None = None,
-    ) -> Tensor:
+    def apply(self, index: Tensor, gradient: Tensor, inverse: Callable[[Tensor], Tensor]) -> Tensor:
         """Inverse Hessian of the paths `index` times their gradients; `inverse` is H0."""
         s, y = self.s[index], self.y[index]
-        if damping is not None:
-            y = y + damping.view(-1, 1, 1) * s
         weight = _weights(s, y)
         q, used = gradient.flatten(1), []
         for k in reversed(range(s.shape[1])):

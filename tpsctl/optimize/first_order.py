@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tpsctl.action.base import Action
-from tpsctl.optimize.base import Convergence, Minimization, Monitor, Optimizer
+from tpsctl.optimize.base import Convergence, Minimization, Monitor, Optimizer, Reading
 
 
 @dataclass
@@ -50,14 +50,15 @@ class _Run(Minimization):
         self.state = FirstOrderState(paths.clone(), torch.zeros_like(paths), torch.zeros_like(paths))
 
     def step(self) -> bool:
-        index, current = self.monitor.begin_step(), self.state.current
-        if len(index) == 0:
+        members, current = self.monitor.begin_step(), self.state.current
+        if len(members) == 0:
             return False
-        terms, gradient = self.action.value_and_gradient(current[index])
-        self.monitor.accept(index, current[index], terms, gradient)
+        here = current[members.there]
+        terms, gradient = self.action.value_and_gradient(here)
+        step = self.options.move(self.state, members.there, gradient, self.monitor.step + 1)
+        current[members.there, 1:-1] -= step[:, 1:-1]  # queued before the step waits for its numbers
+        self.monitor.accept(members, here, Reading.of(terms, gradient))
         self.monitor.end_step()
-        step = self.options.move(self.state, index, gradient, self.monitor.step + 1)
-        current[index, 1:-1] -= step[:, 1:-1]
         return True
 
 

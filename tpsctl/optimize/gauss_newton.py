@@ -23,8 +23,12 @@ _STIFF = 100.0
 """Damping of the bend: it mends residuals whose curvature K^2 exceeds this, and leaves softer modes where they are."""
 
 
+_LOOK_EVERY = 10
+"""Products between two looks at the residual on a GPU, which has to be waited for: a few too many cost less."""
+
+
 class GaussNewtonSystem(ABC):
-    """One damped system per path, refreshed and solved for any subset of the batch.
+    """One damped system per path, refreshed and solved for any subset of the batch; all on the device of the paths.
 
     Attributes:
         empty: True until the first `refresh`.
@@ -70,7 +74,9 @@ class GaussNewtonSystem(ABC):
 class BlockSystem(GaussNewtonSystem):
     """Dense blocks and their block-Cholesky factors: five matrices of n x n per image."""
 
-    MATRICES = 5
+    MOST_BYTES_PER_PATH = 1e9
+    """Memory of a path's blocks up to which they are preferred to products. It counts one path, not the batch, so that
+    the solver, and with it the result, is the same for any size of the batch."""
 
     def __init__(self, action: LeastSquaresAction, paths: Float[Tensor, "path image bead dim"]) -> None:
         self._action = action
@@ -82,6 +88,11 @@ class BlockSystem(GaussNewtonSystem):
         self._upper = paths.new_zeros(0)
         self._factor = paths.new_zeros(m, n_paths, n, n)
         self._coupling = paths.new_zeros(max(m - 1, 0), n_paths, n, n)
+
+    @classmethod
+    def bytes_per_path(cls, paths: Float[Tensor, "path image bead dim"]) -> int:
+        """Memory that the five matrices of all images of one path take."""
+        return 5 * paths.shape[1] * paths[0, 0].numel() ** 2 * paths.element_size()
 
     def parts(self) -> State:
         names = ("diagonal", "jacobian", "stiff", "drift", "upper", "factor", "coupling")
@@ -117,7 +128,7 @@ class BlockSystem(GaussNewtonSystem):
         pivot = diagonal[:, 0]
         for i in range(m):
             factor, failed = torch.linalg.cholesky_ex(pivot)
-            factor[failed > 0] = torch.nan
+            factor.masked_fill_((failed > 0).view(-1, 1, 1), torch.nan)
             self._factor[i, index] = factor
             if i + 1 < m:
                 upper = self._upper.expand(len(index), -1, -1, -1)[:, 0] if shared else self._upper[index, i]
@@ -184,8 +195,9 @@ class ProductSystem(GaussNewtonSystem):
         z = self._precondition(r, damping)
         p, rz = z, _dot(r, z)
         goal = self._tolerance**2 * _dot(b, b)
-        for _ in range(self._max_products):
-            if bool((_dot(r, r) <= goal).all()):
+        every = 1 if b.device.type == "cpu" else _LOOK_EVERY
+        for number in range(self._max_products):
+            if number % every == 0 and bool((_dot(r, r) <= goal).all()):
                 break
             mp = self._action.normal_product(p, forward, backward) + damping * p
             step = rz / _dot(p, mp).clamp_min(torch.finfo(b.dtype).tiny)

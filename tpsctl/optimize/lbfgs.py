@@ -12,12 +12,14 @@ Source: Nocedal and Wright, Numerical Optimization, 2nd ed., chapters 3.5 and 7.
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from tpsctl.action.base import Action, ActionTerms
-from tpsctl.optimize.base import Convergence, Minimization, Monitor, Optimizer, Status, indices
+from tpsctl.action.base import Action
+from tpsctl.optimize.base import Convergence, Minimization, Monitor, Optimizer, Reading
 from tpsctl.optimize.curvature_memory import CurvatureMemory
+from tpsctl.optimize.members import Members, sent, some
+from tpsctl.optimize.outcome import Status
 from tpsctl.optimize.scaling import Scaling, laplacian_inverse
 
 _SUFFICIENT = 1e-4
@@ -30,7 +32,7 @@ class LBFGSState:
 
     Attributes:
         base: Last accepted paths, nm.
-        value: Action there; inf before the first evaluation.
+        value: Action there; inf before the first evaluation. On the host, as `remembers`.
         gradient: d(2 dt S)/dz there.
         direction: Search direction from there.
         length: Step along it that is tried next, 1 = the full quasi-Newton step.
@@ -85,56 +87,55 @@ class _Run(Minimization):
         self.action, self.monitor, self.options = action, monitor, options
         self.scaling = Scaling(action.dynamics, paths)
         self.inverse = laplacian_inverse(self.scaling.n_interior, paths)
-        z, n = paths[:, 1:-1].flatten(2), len(paths)
+        z, n, on_host = paths[:, 1:-1].flatten(2), len(paths), torch.empty(0, dtype=paths.dtype)
         self.memory = CurvatureMemory(z, options.memory)
         self.state = LBFGSState(
             base=paths.clone(),
-            value=paths.new_full((n,), torch.inf),
+            value=on_host.new_full((n,), torch.inf),
             gradient=torch.zeros_like(z),
             direction=torch.zeros_like(z),
             length=paths.new_zeros(n),
             scale=paths.new_ones(n),
-            remembers=torch.zeros(n, dtype=torch.long, device=paths.device),
+            remembers=torch.zeros(n, dtype=torch.long),
             s=self.memory.s,
             y=self.memory.y,
         )
 
     def step(self) -> bool:
-        index, s = self.monitor.begin_step(), self.state
-        if len(index) == 0:
+        members, s = self.monitor.begin_step(), self.state
+        if len(members) == 0:
             return False
-        trial = self.scaling.moved(s.base[index], s.length[index].view(-1, 1, 1) * s.direction[index])
+        length, direction = s.length[members.there], s.direction[members.there]
+        trial = self.scaling.moved(s.base[members.there], length.view(-1, 1, 1) * direction)
         terms, gradient = self.action.value_and_gradient(trial)
-        is_better = self._is_better(index, terms.total)
-        better, worse = indices(is_better), indices(~is_better)
-        good, bad, value_of_bad = index[better], index[worse], terms.total[worse]
-        trial, terms, gradient = trial[better], terms.select(better), gradient[better]
-        self.monitor.accept(good, trial, terms, gradient)
+        slope = (s.gradient[members.there] * direction).sum((1, 2)) / self.scaling.factor  # dS/d length, at the base
+        reading = Reading.of(terms, gradient, length, slope)
+        is_better = self._is_better(members, reading)
+        good, bad = members.where(is_better), members.where(~is_better)
+        trial, gradient, found = some(trial, is_better), some(gradient, is_better), reading.where(is_better)
+        self.monitor.accept(good, trial, found)
         self.monitor.end_step()
-        self._accept(good, trial, terms, self.scaling.gradient(gradient))
-        self._shorten(bad, value_of_bad)
+        self._accept(good, trial, found.terms.total, self.scaling.gradient(gradient))
+        self._shorten(bad, reading.where(~is_better))
         return True
 
-    def _slope(self, index: Tensor) -> Float[Tensor, " active"]:
-        """dS/d length along the direction, at the base."""
-        s = self.state
-        return (s.gradient[index] * s.direction[index]).sum((1, 2)) / self.scaling.factor
+    def _is_better(self, members: Members, reading: Reading) -> Bool[Tensor, " active"]:
+        value, before, (length, slope) = reading.terms.total, self.state.value[members.host], reading.more
+        enough = value <= before + _SUFFICIENT * length * slope
+        return before.isinf() | (enough & value.isfinite())
 
-    def _is_better(self, index: Tensor, value: Tensor) -> Tensor:
-        s = self.state
-        enough = value <= s.value[index] + _SUFFICIENT * s.length[index] * self._slope(index)
-        return s.value[index].isinf() | (enough & value.isfinite())
-
-    def _accept(self, index: Tensor, trial: Tensor, terms: ActionTerms, gradient: Tensor) -> None:
-        """Move the paths `index` to their trials and aim anew."""
-        s, seen = self.state, ~self.state.value[index].isinf()
-        change = (trial - s.base[index])[:, 1:-1].flatten(2) / self.scaling.root
-        turn = gradient - s.gradient[index]
-        self.memory.push(index[seen], change[seen], turn[seen])
-        s.base[index], s.value[index], s.gradient[index] = trial, terms.total, gradient
-        s.remembers[index[seen]] = 1
-        self._rescale(index[seen], change[seen], turn[seen])
-        self._aim(index)
+    def _accept(self, members: Members, trial: Tensor, value: Tensor, gradient: Tensor) -> None:
+        """Move some paths to their trials and aim anew."""
+        s, index = self.state, members.there
+        before = ~s.value[members.host].isinf()
+        seen = members.where(before)
+        change = some((trial - s.base[index])[:, 1:-1].flatten(2) / self.scaling.root, before)
+        turn = some(gradient - s.gradient[index], before)
+        self.memory.push(seen.there, change, turn)
+        s.base[index], s.value[members.host], s.gradient[index] = trial, value, gradient
+        s.remembers[seen.host] = 1
+        self._rescale(seen.there, change, turn)
+        self._aim(members)
 
     def _rescale(self, index: Tensor, change: Tensor, turn: Tensor) -> None:
         curvature, size = (change * turn).sum((1, 2)), (turn * self._smooth(turn)).sum((1, 2))
@@ -145,28 +146,29 @@ class _Run(Minimization):
         """The inverse Laplacian along the path, times v."""
         return torch.einsum("ij,pjn->pin", self.inverse, v)
 
-    def _aim(self, index: Tensor) -> None:
-        """A direction for the paths `index`, and a first length that moves no coordinate too far."""
-        if len(index) == 0:
+    def _aim(self, members: Members) -> None:
+        """A direction for some paths, and a first length that moves no coordinate too far."""
+        if len(members) == 0:
             return
-        s = self.state
+        s, index = self.state, members.there
         scale = s.scale[index].view(-1, 1, 1)
         s.direction[index] = -self.memory.apply(index, s.gradient[index], lambda g: scale * self._smooth(g))
         farthest = (s.direction[index] * self.scaling.root).abs().flatten(1).amax(1)
         limit = self.options.max_displacement_nm / farthest.clamp_min(torch.finfo(farthest.dtype).tiny)
         s.length[index] = limit.clamp_max(1.0)
 
-    def _shorten(self, index: Tensor, value: Tensor) -> None:
+    def _shorten(self, members: Members, reading: Reading) -> None:
         """A shorter step for the failed paths; one too short to matter drops the memory, then ends the path."""
-        s = self.state
-        length, slope = s.length[index], self._slope(index)
-        excess = value - s.value[index] - length * slope
+        s, (length, slope) = self.state, reading.more
+        excess = reading.terms.total - s.value[members.host] - length * slope
         best = -slope * length.square() / (2 * excess)
         best = torch.where(best.isfinite(), best, 0.0)
-        s.length[index] = torch.minimum(torch.maximum(best, 0.1 * length), 0.5 * length)
-        short = index[s.length[index] < _SHORTEST]
-        fresh = short[s.remembers[short] == 1]
-        self.monitor.finish(short[s.remembers[short] == 0], Status.STALLED)
-        self.memory.forget(fresh)
-        s.remembers[fresh] = 0
+        shorter = torch.minimum(torch.maximum(best, 0.1 * length), 0.5 * length)
+        s.length[members.there] = sent(shorter, members.there.device)
+        short = members.where(shorter < _SHORTEST)
+        remembers = s.remembers[short.host] == 1
+        self.monitor.finish(short.host[~remembers], Status.STALLED)
+        fresh = short.where(remembers)
+        self.memory.forget(fresh.there)
+        s.remembers[fresh.host] = 0
         self._aim(fresh)

@@ -12,7 +12,8 @@ both. Its price is the score's Jacobian, as dear as tens of gradients; so each o
   stretched to the minimum of the parabola through the last two values and the slope.
 * A failed trial is halved; only when this does not help the damping is raised, for each path on its own.
 
-One step is one value and gradient of each active path.
+One step is one value and gradient of each active path. Whatever decides is on the host and read once per step; a second
+time where a path is so flat that the model is asked what decrease is still to come.
 
 Source: Nocedal and Wright, Numerical Optimization, 2nd ed., chapters 10.3 and 18.3.
 """
@@ -26,9 +27,11 @@ from torch import Tensor
 
 from tpsctl.action.base import Action, LeastSquaresAction
 from tpsctl.errors import TpsctlError
-from tpsctl.optimize.base import Convergence, Minimization, Monitor, Optimizer, Status, indices
+from tpsctl.optimize.base import Convergence, Minimization, Monitor, Optimizer, Reading
 from tpsctl.optimize.gauss_newton import BlockSystem, GaussNewtonSystem, ProductSystem
+from tpsctl.optimize.members import Members, read_back, sent, some
 from tpsctl.optimize.newton import NewtonSystem
+from tpsctl.optimize.outcome import Status
 from tpsctl.optimize.scaling import Scaling
 from tpsctl.optimize.state import State, within
 
@@ -40,7 +43,7 @@ _HALVINGS = 2
 
 @dataclass
 class LevenbergMarquardtState:
-    """Where every path stands; steps and gradients in scaled coordinates.
+    """Where every path stands; steps and gradients in scaled coordinates. Numbers of a path are on the host.
 
     Attributes:
         base: Last accepted paths, nm.
@@ -73,8 +76,7 @@ class LevenbergMarquardt(Optimizer):
         convergence: When a path is finished.
         damping: First lambda, in units of the path Laplacian (largest eigenvalue 4); None for the solver's own.
         solver: "block" (dense blocks), "products" (matrix-free), "newton" (second derivatives too, for images of a
-            few coordinates), "auto" by the size of the images and the memory the blocks would take.
-        memory_gb: What "auto" lets the blocks take, GB.
+            few coordinates), "auto" by the size of the images and the memory the blocks of one path would take.
     """
 
     method = "levenberg_marquardt"
@@ -86,10 +88,9 @@ class LevenbergMarquardt(Optimizer):
         convergence: Convergence | None = None,
         damping: float | None = None,
         solver: Literal["auto", "block", "products", "newton"] = "auto",
-        memory_gb: float = 2.0,
     ) -> None:
         super().__init__(max_steps=max_steps, convergence=convergence)
-        self.damping, self.solver, self.memory_gb = damping, solver, memory_gb
+        self.damping, self.solver = damping, solver
 
     def begin(self, action: Action, paths: Tensor, monitor: Monitor) -> Minimization:
         if not isinstance(action, LeastSquaresAction):
@@ -103,9 +104,8 @@ class LevenbergMarquardt(Optimizer):
         """The linear solver for this batch."""
         if self.solver == "newton" or (self.solver == "auto" and NewtonSystem.fits(paths)):
             return NewtonSystem(action, paths)
-        n = paths[0, 0].numel()
-        block_gb = BlockSystem.MATRICES * paths.shape[0] * paths.shape[1] * n**2 * paths.element_size() / 1e9
-        if self.solver == "block" or (self.solver == "auto" and block_gb <= self.memory_gb):
+        blocks_fit = BlockSystem.bytes_per_path(paths) <= BlockSystem.MOST_BYTES_PER_PATH
+        if self.solver == "block" or (self.solver == "auto" and blocks_fit):
             return BlockSystem(action, paths)
         return ProductSystem(action, paths)
 
@@ -119,16 +119,16 @@ class _Run(Minimization):
         self.action, self.monitor = action, monitor
         self.scaling = Scaling(action.dynamics, paths)
         self.system = options.system(action, paths)
-        n, z = len(paths), paths[:, 1:-1].flatten(2)
+        n, z, on_host = len(paths), paths[:, 1:-1].flatten(2), torch.empty(0, dtype=paths.dtype)
         self.state = LevenbergMarquardtState(
             base=paths.clone(),
-            value=paths.new_full((n,), torch.inf),
+            value=on_host.new_full((n,), torch.inf),
             gradient=torch.zeros_like(z),
             direction=torch.zeros_like(z),
-            length=paths.new_ones(n),
-            stretch=paths.new_ones(n),
-            damping=paths.new_full((n,), options.damping or self.system.first_damping),
-            failures=torch.zeros(n, dtype=torch.long, device=paths.device),
+            length=on_host.new_ones(n),
+            stretch=on_host.new_ones(n),
+            damping=on_host.new_full((n,), options.damping or self.system.first_damping),
+            failures=torch.zeros(n, dtype=torch.long),
             trial=paths.clone(),
         )
 
@@ -140,50 +140,54 @@ class _Run(Minimization):
         self.system.restore(within(state, "system."))
 
     def step(self) -> bool:
-        index, s = self.monitor.begin_step(), self.state
-        if len(index) == 0:
+        members, s = self.monitor.begin_step(), self.state
+        if len(members) == 0:
             return False
-        trial = s.trial[index]
+        trial = s.trial[members.there]
         terms, gradient = self.action.value_and_gradient(trial)
-        value, slope = terms.total, self._slope(index)
-        is_better = self._is_better(index, value, slope)
-        better, worse = indices(is_better), indices(~is_better)
-        good, bad, trial, gradient = index[better], index[worse], trial[better], gradient[better]
-        shortfall = self._adapt(good, value[better], slope[better])
-        s.base[good], s.value[good], s.gradient[good] = trial, value[better], self.scaling.gradient(gradient)
-        self.monitor.accept(
-            good, trial, terms.select(better), gradient, lambda: shortfall * self._newton_decrease(good)
-        )
+        reading = Reading.of(terms, gradient, *self._slope(members))
+        is_better = self._is_better(members, reading)
+        good, bad, found = members.where(is_better), members.where(~is_better), reading.where(is_better)
+        trial, gradient = some(trial, is_better), some(gradient, is_better)
+        shortfall = self._adapt(good, found)
+        s.value[good.host] = found.terms.total
+        s.base[good.there], s.gradient[good.there] = trial, self.scaling.gradient(gradient)
+        self.monitor.accept(good, trial, found, lambda: shortfall * self._newton_decrease(good))
         self.monitor.end_step()
-        good, bad = self.monitor.running(good), self.monitor.running(bad)
-        hopeless = s.failures[bad] >= _HALVINGS
-        self._halve(bad[~hopeless])
-        self._damp_more(bad[hopeless])
-        self._refresh(good)
-        self._aim(self.monitor.running(torch.cat([good, bad[hopeless]])))
-        self._try(self.monitor.running(index))
+        self._go_on(self.monitor.running(members), self.monitor.running(good), self.monitor.running(bad))
         return True
 
-    def _slope(self, index: Tensor) -> Float[Tensor, " active"]:
-        """-dS / d length along the direction, > 0."""
-        s = self.state
-        return -(s.gradient[index] * s.direction[index]).sum((1, 2)) / self.scaling.factor
+    def _go_on(self, members: Members, good: Members, bad: Members) -> None:
+        """Trials for the next step: of those that moved, and of those that did not."""
+        hopeless = self.state.failures[bad.host] >= _HALVINGS
+        self._halve(bad.where(~hopeless))
+        self._damp_more(bad.where(hopeless))
+        self._refresh(good)
+        self._aim(self.monitor.running(good.and_also(bad.where(hopeless))))
+        self._try(self.monitor.running(members))
 
-    def _is_better(self, index: Tensor, value: Tensor, slope: Tensor) -> Bool[Tensor, " active"]:
+    def _slope(self, members: Members) -> tuple[Float[Tensor, " active"], Float[Tensor, " active"]]:
+        """-dS / d length along the direction, > 0, and the direction's square; on the device."""
+        direction = self.state.direction[members.there]
+        slope = -(self.state.gradient[members.there] * direction).sum((1, 2)) / self.scaling.factor
+        return slope, direction.square().sum((1, 2))
+
+    def _is_better(self, members: Members, reading: Reading) -> Bool[Tensor, " active"]:
         """Sufficient decrease; the first evaluation is always taken, so that the monitor sees it."""
-        s, before = self.state, self.state.value[index]
-        enough = value <= before - _SUFFICIENT * s.length[index] * slope
+        value, before, (slope, _) = reading.terms.total, self.state.value[members.host], reading.more
+        enough = value <= before - _SUFFICIENT * self.state.length[members.host] * slope
         return before.isinf() | (enough & value.isfinite())
 
-    def _adapt(self, index: Tensor, value: Tensor, slope: Tensor) -> Float[Tensor, " active"]:
-        """Damping and stretch from the new values of the paths `index`, before they move there.
+    def _adapt(self, members: Members, reading: Reading) -> Float[Tensor, " active"]:
+        """Damping and stretch from the new values of some paths, before they move there.
 
         Returns:
             How many times too short the Gauss-Newton step was, by the parabola; inf at the first evaluation.
         """
-        s, before = self.state, self.state.value[index]
-        first, decrease, length, damping = before.isinf(), before - value, s.length[index], s.damping[index]
-        extra = damping * s.direction[index].square().sum((1, 2)) / self.scaling.factor
+        s, index, (slope, square) = self.state, members.host, reading.more
+        before, length, damping = s.value[index], s.length[index], s.damping[index]
+        first, decrease = before.isinf(), before - reading.terms.total
+        extra = damping * square / self.scaling.factor
         ratio = decrease / (length * slope - length.square() * (slope - extra) / 2)  # expected by the undamped model
         factor = torch.where((ratio > _GOOD) & (length >= 1), 0.1, torch.where(ratio < _POOR, 4.0, 1.0))
         s.damping[index] = torch.where(first, damping, damping * factor).clamp_min(_LEAST_DAMPING)
@@ -193,44 +197,48 @@ class _Run(Minimization):
         s.failures[index] = 0
         return torch.where(first, torch.inf, best)
 
-    def _newton_decrease(self, index: Tensor) -> Float[Tensor, " active"]:
-        """Decrease that the last matrix expects of a full step from here; 1 before there is a matrix."""
+    def _newton_decrease(self, members: Members) -> Float[Tensor, " active"]:
+        """Decrease that the last matrix expects of a full step from here, on the host; 1 before there is a matrix."""
         if self.system.empty:
-            return torch.ones_like(self.state.value[index])
-        gradient = self.state.gradient[index]
-        return (gradient * self.system.solve(index, gradient)).sum((1, 2)) / (2 * self.scaling.factor)
+            return torch.ones_like(self.state.value[members.host])
+        gradient = self.state.gradient[members.there]
+        decrease = (gradient * self.system.solve(members.there, gradient)).sum((1, 2)) / (2 * self.scaling.factor)
+        return read_back(decrease)[0]
 
-    def _halve(self, index: Tensor) -> None:
-        if len(index):
-            self.state.length[index] *= 0.5
-            self.state.failures[index] += 1
+    def _halve(self, members: Members) -> None:
+        self.state.length[members.host] *= 0.5
+        self.state.failures[members.host] += 1
 
-    def _damp_more(self, index: Tensor) -> None:
-        if len(index) == 0:
+    def _damp_more(self, members: Members) -> None:
+        if len(members) == 0:
             return
-        s = self.state
+        s, index = self.state, members.host
         s.damping[index] = (10 * s.damping[index]).clamp_min(_WORKING_DAMPING)
         s.stretch[index], s.failures[index] = 1.0, 0
-        self.system.damp(index, s.damping[index])
+        self._damp(members)
         self.monitor.finish(index[s.damping[index] > _MOST_DAMPING], Status.STALLED)
 
-    def _refresh(self, index: Tensor) -> None:
-        """New Jacobians where the paths `index` are now."""
-        if len(index):
-            self.system.refresh(index, self.state.base[index])
-            self.system.damp(index, self.state.damping[index])
+    def _damp(self, members: Members) -> None:
+        """Tell the system what lambda is."""
+        self.system.damp(members.there, sent(self.state.damping[members.host], members.there.device))
 
-    def _aim(self, index: Tensor) -> None:
-        """New directions for the paths `index`."""
-        if len(index):
+    def _refresh(self, members: Members) -> None:
+        """New Jacobians where some paths are now."""
+        if len(members):
+            self.system.refresh(members.there, self.state.base[members.there])
+            self._damp(members)
+
+    def _aim(self, members: Members) -> None:
+        """New directions for some paths."""
+        if len(members):
             s = self.state
-            s.direction[index] = -self.system.solve(index, s.gradient[index])
-            s.length[index] = s.stretch[index]
+            s.direction[members.there] = -self.system.solve(members.there, s.gradient[members.there])
+            s.length[members.host] = s.stretch[members.host]
 
-    def _try(self, index: Tensor) -> None:
+    def _try(self, members: Members) -> None:
         """Put trials where directions and lengths lead, bent to follow stiff residuals."""
-        if len(index):
-            s = self.state
-            step = s.length[index].view(-1, 1, 1) * s.direction[index]
+        if len(members):
+            s, index = self.state, members.there
+            step = sent(s.length[members.host], index.device).view(-1, 1, 1) * s.direction[index]
             ahead = self.scaling.moved(s.base[index], step)
             s.trial[index] = self.scaling.moved(ahead, self.system.bend(index, ahead, step))

@@ -35,7 +35,7 @@ class NewtonSystem(GaussNewtonSystem):
     """Coordinates per image, and free coordinates per path, up to which this system is the fastest."""
 
     def __init__(self, action: LeastSquaresAction, paths: Float[Tensor, "path image bead dim"]) -> None:
-        self._action = type(action)(action.score, action.dynamics)  # plans its chunks for the batches it gets here
+        self._action = action
         self._paths = paths.clone()
         size = paths[0, 1:-1].numel()
         self._hessian = paths.new_zeros(len(paths), size, size)
@@ -56,11 +56,17 @@ class NewtonSystem(GaussNewtonSystem):
 
     def damp(self, index: Tensor, damping: Tensor) -> None:
         factor, failed = _factored(self._hessian[index], damping)
-        if bool(failed.any()):
-            jacobian = self._action.scaled_jacobian(self._paths[index[failed]])
-            squares = _joined(*self._action.normal_blocks(jacobian))
-            factor[failed] = _factored(squares, damping[failed])[0]
+        if failed.device.type != "cpu":  # to look for failures would wait for the device: both are computed there
+            squares = self._squares(index, damping)
+            factor = torch.where(failed.view(-1, 1, 1), squares, factor)
+        elif bool(failed.any()):
+            factor[failed] = self._squares(index[failed], damping[failed])
         self._factor[index] = factor
+
+    def _squares(self, index: Tensor, damping: Tensor) -> Float[Tensor, "active size size"]:
+        """Factors of the damped Gauss-Newton matrices."""
+        jacobian = self._action.scaled_jacobian(self._paths[index])
+        return _factored(_joined(*self._action.normal_blocks(jacobian)), damping)[0]
 
     def bend(self, index: Tensor, ahead: Tensor, step: Tensor) -> Tensor:
         return torch.zeros_like(step)  # no residual is so stiff that a step would have to follow it
@@ -116,5 +122,4 @@ def _factored(matrix: Tensor, damping: Float[Tensor, " path"]) -> tuple[Tensor, 
     damped.diagonal(dim1=-2, dim2=-1).add_(damping.unsqueeze(-1))
     factor, info = torch.linalg.cholesky_ex(damped)
     failed = info > 0
-    factor[failed] = torch.nan
-    return factor, failed
+    return factor.masked_fill_(failed.view(-1, 1, 1), torch.nan), failed

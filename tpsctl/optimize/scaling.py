@@ -37,6 +37,6 @@ class Scaling:
 
 def laplacian_inverse(m: int, like: Tensor) -> Float[Tensor, "m m"]:
     """Inverse of the m x m matrix tridiag(-1, 2, -1): min(i, j) (m + 1 - max(i, j)) / (m + 1)."""
-    i = torch.arange(1, m + 1).to(like)
+    i = torch.arange(1, m + 1, dtype=like.dtype, device=like.device)
     low, high = torch.minimum(i[:, None], i), torch.maximum(i[:, None], i)
     return low * (m + 1 - high) / (m + 1)

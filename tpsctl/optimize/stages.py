@@ -13,7 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tpsctl.action.base import Action
-from tpsctl.optimize.base import Optimizer, Outcome, StepReport
+from tpsctl.optimize.base import Optimizer, StepReport
+from tpsctl.optimize.outcome import Outcome
 from tpsctl.optimize.state import BetweenSteps, State, within
 
 

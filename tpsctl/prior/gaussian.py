@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tpsctl.prior.base import Prior
 from tpsctl.score.base import AutogradScore, Score
+from tpsctl.score.constant import Constant
 from tpsctl.score.schedule import NoiseSchedule, VariancePreserving
 
 
@@ -31,13 +32,13 @@ class GaussianPrior(Prior):
 
     def __init__(self, *, mean_nm: Sequence[float], std_nm: float, schedule: NoiseSchedule | None = None) -> None:
         self.n_dims = len(mean_nm)
-        self._mean = torch.tensor([list(mean_nm)], dtype=torch.float64)
+        self._mean = Constant(torch.tensor([list(mean_nm)], dtype=torch.float64))
         self._std_nm = std_nm
         self._schedule = schedule or VariancePreserving(scale=std_nm)
 
     def at(self, t: float) -> Score:
         variance = self._std_nm**2 + self.sigma_nm(t) ** 2
-        return AutogradScore(lambda x: -(x - self._mean.to(x)) / variance)
+        return AutogradScore(lambda x: -(x - self._mean.like(x)) / variance)
 
     def sigma_nm(self, t: float) -> float:
         return self._schedule.width(t)
@@ -58,11 +59,11 @@ class GaussianPrior(Prior):
         precision = 1 / self._std_nm**2 + alpha**2 / sigma**2 if sigma > 0 else float("inf")
         if precision == float("inf"):
             return x_t / alpha
-        center = (self._mean.to(x_t) / self._std_nm**2 + alpha * x_t / sigma**2) / precision
+        center = (self._mean.like(x_t) / self._std_nm**2 + alpha * x_t / sigma**2) / precision
         shape = x_t.shape[1:] if shared_noise else x_t.shape
         return center + torch.randn(shape, generator=generator, dtype=x_t.dtype).to(x_t) / precision**0.5
 
     def sample(self, count: int, generator: torch.Generator, *, steps: int = 400) -> Tensor:
         """Exact samples."""
         noise = torch.randn(count, 1, self.n_dims, generator=generator, dtype=torch.float64)
-        return self._mean + self._std_nm * noise
+        return self._mean.value + self._std_nm * noise

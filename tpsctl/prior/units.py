@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from tpsctl.score.constant import Constant
+
 
 class NetworkUnits:
     """Lengths of a network in nm.
@@ -18,16 +20,21 @@ class NetworkUnits:
         self.scale = torch.tensor(scale_nm, dtype=torch.float64)
         # The origin has the digits of float32: earlier versions rounded it so, and results stay what they were.
         self.offset = torch.tensor(offset_nm, dtype=torch.float32).double()
+        self._scale, self._offset = Constant(self.scale), Constant(self.offset)
 
     @property
     def mean_scale_nm(self) -> float:
         """Length of one network unit, nm: the root mean square over dimensions."""
         return float(self.scale.square().mean().sqrt())
 
+    def scale_like(self, x: Tensor) -> Tensor:
+        """Length of one network unit, nm, in the precision and on the device of x."""
+        return self._scale.like(x)
+
     def to_network(self, x: Tensor) -> Tensor:
         """Positions (nm) in the network's own length."""
-        return (x - self.offset.to(x)) / self.scale.to(x)
+        return (x - self._offset.like(x)) / self._scale.like(x)
 
     def from_network(self, y: Tensor) -> Tensor:
         """Inverse of `to_network`, nm."""
-        return y * self.scale.to(y) + self.offset.to(y)
+        return y * self._scale.like(y) + self._offset.like(y)

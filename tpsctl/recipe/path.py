@@ -85,7 +85,8 @@ class PathSection(Section):
     paths: int = key("Number of paths.", "1", ge=1)
     images: int = key("Images per path, both ends included.", "1", ge=3)
     batch_paths: int | None = key(
-        "Paths that are optimized together: the unit of shards. Default: 2 on a CPU, 32 on a GPU.",
+        "Paths that are optimized together: the unit of shards. Default: 2 on a CPU; on GPUs an equal share for each, "
+        "as far as it fits.",
         "1",
         default=None,
         ge=1,

@@ -42,14 +42,15 @@ class Score(ABC):
         """J v, one product per configuration."""
 
     def jacobian(self, x: Float[Tensor, "batch bead dim"]) -> Float[Tensor, "batch n n"]:
-        """Dense J with n = bead * dim, J[b, i, j] = d score_i / d x_j, column by column."""
-        flat = x.flatten(1)
-        columns = []
-        for j in range(flat.shape[1]):
-            unit = torch.zeros_like(flat)
-            unit[:, j] = 1
-            columns.append(self.jvp(x, unit.reshape(x.shape)).flatten(1))
-        return torch.stack(columns, dim=2)
+        """Dense J with n = bead * dim, J[b, i, j] = d score_i / d x_j: one evaluation, and n products with J^T.
+
+        A product with the i-th unit vector is row i of J. It is column i as well if the score is conservative.
+        """
+        n = x[0].numel()
+        _, vjp = self.with_vjp(x)
+        units = torch.eye(n, dtype=x.dtype, device=x.device).view(n, 1, *x.shape[1:])
+        products = [vjp(unit.expand_as(x)).flatten(1) for unit in units]
+        return torch.stack(products, dim=2 if self.conservative else 1)
 
 
 class AutogradScore(Score):

@@ -144,6 +144,7 @@ class EnergyModel:
         reference: Any sound structure of the molecule, nm; only used to time platforms.
         platform: OpenMM platform, or "auto": the fastest per frame here, as measured.
         threads: CPU threads to use; None for all that this process may use.
+        gpu: Number of the GPU that platforms of GPUs compute on; None for OpenMM's own choice.
 
     Attributes:
         made: The System and what is known about it.
@@ -163,13 +164,14 @@ class EnergyModel:
         *,
         platform: str = "auto",
         threads: int | None = None,
+        gpu: int | None = None,
     ) -> None:
         self.made = as_source(force_field).create(topology)
-        self.threads = threads or available_threads()
+        self.threads, self._gpu = threads or available_threads(), gpu
         frame = reference.detach().cpu().double().numpy()
         choice = choose_platform(platform, self.made.system, frame, threads=self.threads)
         self.milliseconds = choice.milliseconds
-        self.pool = ContextPool(self.made.system, platform=choice.name, threads=self.threads)
+        self.pool = ContextPool(self.made.system, platform=choice.name, threads=self.threads, gpu=gpu)
         self.protocol = EnergyProtocol.of(self.made, self.pool)
 
     @property
@@ -210,7 +212,7 @@ class EnergyModel:
             force.addParticle(atom, (0.0, 0.0, 0.0))
         system = copy.deepcopy(self.made.system)
         system.addForce(force)
-        return ContextPool(system, platform=self.pool.platform, threads=self.threads)
+        return ContextPool(system, platform=self.pool.platform, threads=self.threads, gpu=self._gpu)
 
 
 def _minimize(restraint: Restraint, context: Any, x: np.ndarray, row: np.ndarray) -> None:

@@ -127,9 +127,16 @@ def test_there_are_no_more_shards_than_batches(recipe, checked, slurm):
     assert "8 paths in batches of 2 make 4 batches: 4 shards instead of 64" in result.stderr
 
 
-def test_on_a_gpu_the_batches_are_those_of_a_gpu(recipe, checked, slurm):
+def test_on_gpus_every_shard_gets_a_share_of_the_paths(root, checked, slurm, tmp_path):
+    recipe = root / "recipes" / "alanine_dipeptide.yaml"
+    result = invoke(recipe, "--shards", 4, "--json", "--gres", "gpu:1", "--out", tmp_path / "out")
+    facts = json.loads(result.stdout)
+    assert (facts["shards"], facts["paths_per_shard"]) == (4, 4), "16 paths; batches of 32 had made it one shard"
+
+
+def test_a_model_potential_has_the_batches_of_a_cpu_on_a_gpu_node_too(recipe, checked, slurm):
     result = invoke(recipe, "--shards", 3, "--json", "--gres", "gpu:1", "--set", "path.batch_paths=null")
-    assert json.loads(result.stdout)["paths_per_shard"] == 8
+    assert json.loads(result.stdout)["paths_per_shard"] == 4  # 4 batches of 2 in 3 shards
 
 
 @pytest.mark.parametrize(

@@ -180,4 +180,4 @@ def absorbed(norm: nn.LayerNorm, linear: nn.Linear) -> tuple[Tensor, Tensor]:
 
 def _beside_place(weight: Float[Tensor, "head head_dim hidden"]) -> Float[Tensor, "head node_place column"]:
     """A map of nodes, and beside it the identity for the place."""
-    return torch.stack([torch.block_diag(one, torch.eye(4).to(one)) for one in weight]).mT
+    return torch.stack([torch.block_diag(one, torch.eye(4, dtype=one.dtype, device=one.device)) for one in weight]).mT

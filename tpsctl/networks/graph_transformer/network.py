@@ -164,7 +164,7 @@ class GraphTransformer(BeadNetwork):
 
     def _known(self, beads: Beads, x: Tensor) -> Float[Tensor, "bead known"]:
         """What tells beads apart whatever the configuration."""
-        place = functional.one_hot(beads.slots, self.sizes.slots).to(x)
+        place = torch.eye(self.sizes.slots, dtype=x.dtype, device=x.device)[beads.slots]
         return place if beads.types is None else torch.cat([place, self.type_embedding(beads.types)], dim=-1)
 
 

@@ -55,4 +55,4 @@ class NoiseEstimate(OutputConversion):
 
     def score(self, x: Tensor, t: float) -> Tensor:
         noise = self.noise_estimate(self.units.to_network(x), t)
-        return score_from_noise(noise, self.schedule.coefficients(t)[1] * self.units.scale.to(x))
+        return score_from_noise(noise, self.schedule.coefficients(t)[1] * self.units.scale_like(x))

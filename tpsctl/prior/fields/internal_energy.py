@@ -7,8 +7,8 @@ from tpsctl.networks.internal_energy.hessian import hessian
 from tpsctl.networks.internal_energy.network import InternalEnergy
 from tpsctl.prior.field import Field
 
-_JACOBIAN_CHUNK = 50
-"""Configurations whose Hessians are computed together; fewer waste calls, more leave the cache."""
+_JACOBIAN_CHUNK = {"cpu": 50, "cuda": 2000}
+"""Configurations whose Hessians are computed together: fewer waste calls, more leave a CPU's cache."""
 
 
 class InternalEnergyField(Field):
@@ -42,7 +42,7 @@ class InternalEnergyField(Field):
 
     def jacobian(self, y: Tensor, clock: float) -> Tensor:
         """In closed form (see `hessian`), which spares a network call per column."""
-        parts = y.detach().split(_JACOBIAN_CHUNK)
+        parts = y.detach().split(_JACOBIAN_CHUNK[y.device.type])
         return torch.cat([-hessian(self.network, part, clock).detach() for part in parts])
 
     @property

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tpsctl.guess.screen import Screening
 from tpsctl.jobs.batches import StoredBatch
-from tpsctl.optimize.base import Outcome
+from tpsctl.optimize.outcome import Outcome
 from tpsctl.optimize.state import State, within
 from tpsctl.workflows.sample.clock import Clock
 from tpsctl.workflows.sample.judge import PathVerdicts

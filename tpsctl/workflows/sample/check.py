@@ -27,6 +27,7 @@ from tpsctl.progress import Progress
 from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.units import thermal_energy
 from tpsctl.workflows.sample import assemble
+from tpsctl.workflows.sample.devices import require_usable
 from tpsctl.workflows.sample.guesses import draw_guesses
 from tpsctl.workflows.sample.hardware import use_hardware
 from tpsctl.workflows.sample.identity import identify
@@ -133,7 +134,8 @@ class _Subject(Tools):
     """The tools of a run, and what only a check asks for; each is made when it is first needed."""
 
     def __init__(self, recipe: SampleRecipe, settings: RunSettings, progress: Progress) -> None:
-        super().__init__(recipe, *use_hardware(settings))
+        super().__init__(recipe, *use_hardware(settings, recipe))
+        require_usable(self.device)
         self.progress = progress
         self.settings = settings
         self.guess_seconds = 0.0
@@ -200,6 +202,8 @@ def _relabeled(matched: AtomMap) -> str:
 
 def _prior(subject: _Subject) -> Iterator[Finding]:
     recipe, prior = subject.recipe, subject.prior
+    if subject.device_note:
+        yield Finding("device", "note", subject.device_note)
     kelvin = "any temperature" if prior.temperature_k is None else f"{prior.temperature_k:g} K"
     yield Finding("prior", "ok", f"{prior.kind}, {prior.n_beads} beads, {kelvin}")
     if isinstance(prior, OpenMMPrior):

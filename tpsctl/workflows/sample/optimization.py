@@ -4,7 +4,8 @@ from contextlib import ExitStack
 
 from torch import Tensor
 
-from tpsctl.optimize.base import Outcome, StepCallback, StepReport
+from tpsctl.optimize.base import StepCallback, StepReport
+from tpsctl.optimize.outcome import Outcome
 from tpsctl.optimize.stages import run_stages
 from tpsctl.optimize.state import BetweenSteps, State
 from tpsctl.progress import Progress, Update

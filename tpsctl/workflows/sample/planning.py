@@ -7,7 +7,7 @@ import torch
 from tpsctl.errors import RecipeError
 from tpsctl.jobs.plan import Plan
 from tpsctl.recipe.sample import SampleRecipe
-from tpsctl.workflows.sample.hardware import BATCH_PATHS
+from tpsctl.workflows.sample.devices import batch_paths, gpus_for
 from tpsctl.workflows.sample.identity import identify
 from tpsctl.workflows.sample.settings import RunSettings
 
@@ -15,7 +15,8 @@ from tpsctl.workflows.sample.settings import RunSettings
 def make_plan(recipe: SampleRecipe, settings: RunSettings, device: torch.device) -> Plan:
     """The plan of a new run of this recipe."""
     directory = run_directory(recipe, settings)
-    size = recipe.path.batch_paths or BATCH_PATHS.get(device.type, BATCH_PATHS["cuda"])
+    sharing = settings.shard.of if settings.shard else max(1, len(gpus_for(settings.device)))
+    size = batch_paths(recipe, device, sharing)
     origin = (*settings.origin, "--out", str(directory))
     replaces = settings.overwrite and (directory / "manifest.json").exists()
     return Plan(directory, identify(recipe), recipe.path.paths, size, replaces, origin)

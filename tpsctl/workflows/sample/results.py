@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from tpsctl.environment import versions
-from tpsctl.optimize.base import Outcome, Status
+from tpsctl.optimize.outcome import Outcome, Status
 from tpsctl.output import figures, tables
 from tpsctl.output.trajectory import write_path, write_topology
 from tpsctl.prior.potentials import NamedPotential

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tpsctl.action.memory import explained_out_of_memory
 from tpsctl.jobs.batches import BatchedJob, StoredBatch
 from tpsctl.jobs.keeper import ShardKeeper
 from tpsctl.progress import Progress
@@ -22,8 +23,9 @@ from tpsctl.workflows.sample.tools import Tools
 
 def run_recipe(recipe: SampleRecipe, settings: RunSettings, progress: Progress) -> dict[str, Any]:
     """Run a recipe or a shard of it, go on with it, or find that it was run; the manifest, or what the shard did."""
-    device, threads = use_hardware(settings)
-    tools = Tools(recipe, device, threads)
+    tools = Tools(recipe, *use_hardware(settings, recipe))
+    if tools.device_note:
+        progress.say(tools.device_note)
     return survive(PathSearch(tools, progress), tools, settings, progress)
 
 
@@ -34,7 +36,16 @@ class PathSearch(BatchedJob):
         self._tools, self._progress = tools, progress
 
     def compute(self, numbers: range, keeper: ShardKeeper) -> StoredBatch:
-        """Guess, optimize and judge the paths of these numbers."""
+        """Guess, optimize and judge the paths of these numbers.
+
+        Raises:
+            Interrupted: The job was told to stop; what it had done is saved.
+            TpsctlError: Memory ran out.
+        """
+        with explained_out_of_memory(f"working on {len(numbers)} paths", "Use fewer paths at once (path.batch_paths)."):
+            return self._compute(numbers, keeper)
+
+    def _compute(self, numbers: range, keeper: ShardKeeper) -> StoredBatch:
         attempt = self._begin(numbers, keeper)
         paths, stages = self._optimize(attempt, keeper)
         attempt.clock.lap("optimize")

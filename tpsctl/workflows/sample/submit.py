@@ -20,11 +20,13 @@ from tpsctl.errors import RecipeError, TpsctlError
 from tpsctl.files import write_text
 from tpsctl.jobs.directory import earlier_result
 from tpsctl.jobs.plan import Plan, read_plan
+from tpsctl.jobs.shard import Shard
 from tpsctl.jobs.slurm import client
 from tpsctl.jobs.slurm.script import Submission, array_script, as_time, gather_script, seconds_of
 from tpsctl.progress import Progress
 from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.workflows.sample.check import Estimate, check_recipe
+from tpsctl.workflows.sample.devices import gains_on_gpu
 from tpsctl.workflows.sample.planning import make_plan
 from tpsctl.workflows.sample.settings import RunSettings
 
@@ -135,8 +137,9 @@ def _plan(recipe: SampleRecipe, settings: SubmitSettings) -> Plan:
     Raises:
         RecipeError: The run is complete already.
     """
-    on_gpu = "gpu" in settings.options.get("gres", "") or any(name.startswith("gpus") for name in settings.options)
-    new = make_plan(recipe, RunSettings(out=settings.out), torch.device("cuda" if on_gpu else "cpu"))
+    asked = "gpu" in settings.options.get("gres", "") or any(name.startswith("gpus") for name in settings.options)
+    device = torch.device("cuda" if asked and gains_on_gpu(recipe) else "cpu")
+    new = make_plan(recipe, RunSettings(out=settings.out, shard=Shard(1, settings.shards)), device)
     unfinished = read_plan(new.directory)
     if unfinished is None and earlier_result(new.directory, new.digest, new.identity, overwrite=False) is not None:
         raise RecipeError(f"{new.directory}: this recipe was run here already; nothing to submit.")

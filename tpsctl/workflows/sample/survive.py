@@ -13,6 +13,7 @@ from tpsctl.jobs.plan import Plan, open_plan
 from tpsctl.jobs.shard import WHOLE
 from tpsctl.jobs.side_by_side import run_side_by_side
 from tpsctl.progress import Progress
+from tpsctl.workflows.sample.devices import require_usable
 from tpsctl.workflows.sample.hardware import processes
 from tpsctl.workflows.sample.planning import make_plan, require_unchanged
 from tpsctl.workflows.sample.settings import RunSettings, scratch_folder
@@ -34,11 +35,12 @@ def survive(job: BatchedJob, tools: Tools, settings: RunSettings, progress: Prog
         where = wanted.directory
         progress.say(f"{where}: this recipe was run here already; nothing to do (--overwrite runs it again).")
         return plan | {"directory": str(where)}
-    options = processes(plan, tools, settings)
+    shares = processes(plan, tools, settings)
     with scratch_folder(settings.scratch) as scratch:
-        if len(options) > 1:
-            run_side_by_side(plan, options, progress)
+        if len(shares) > 1:
+            run_side_by_side(plan, shares, progress)
         else:
+            require_usable(tools.device)
             keeping = KeepingSettings(settings.max_hours, settings.save_every_s, scratch)
             keeper = ShardKeeper(plan, settings.shard or WHOLE, keeping, progress)
             keeper.status.gpu = tools.machine["gpu"]

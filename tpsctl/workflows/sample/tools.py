@@ -13,6 +13,7 @@ from tpsctl.jobs.shard_status import slurm_ids
 from tpsctl.prior.base import Prior
 from tpsctl.prior.openmm import OpenMMPrior
 from tpsctl.recipe.sample import SampleRecipe
+from tpsctl.score.precision import products
 from tpsctl.validation.energy import EnergyModel
 from tpsctl.validation.geometry import GeometryGate
 from tpsctl.workflows.sample import assemble
@@ -21,8 +22,8 @@ from tpsctl.workflows.sample import assemble
 class Tools:
     """The ends, the prior and the judges of a recipe, each made when it is first needed."""
 
-    def __init__(self, recipe: SampleRecipe, device: torch.device, threads: int) -> None:
-        self.recipe, self.device, self.threads = recipe, device, threads
+    def __init__(self, recipe: SampleRecipe, device: torch.device, threads: int, device_note: str = "") -> None:
+        self.recipe, self.device, self.threads, self.device_note = recipe, device, threads, device_note
 
     @cached_property
     def system(self) -> assemble.System:
@@ -42,7 +43,7 @@ class Tools:
     @cached_property
     def energy_model(self) -> EnergyModel | None:
         """The force field that judges the paths, if the recipe names one."""
-        return assemble.make_energy_model(self.recipe.validation, self.system, self.threads)
+        return assemble.make_energy_model(self.recipe.validation, self.system, self.threads, self.device)
 
     @property
     def prior_force_field(self) -> dict[str, Any] | None:
@@ -57,7 +58,9 @@ class Tools:
             "host": socket.gethostname(),
             "system": platform.platform(),
             "device": str(self.device),
+            "device_note": self.device_note,
             "gpu": gpu,
+            "float32_products": products(),
             "threads": self.threads,
             "cores": os.cpu_count(),
             "slurm": slurm_ids(),

@@ -14,13 +14,15 @@ from tpsctl.recipe.prior import (
     PriorSection,
 )
 from tpsctl.recipe.sample import SampleRecipe
-from tpsctl.score.precision import ScoreInPrecision
+from tpsctl.score.precision import ScoreInPrecision, choose_products
 from tpsctl.workflows.force_field import system_source
 from tpsctl.workflows.sample.assemble.system import System
 
 
 def make_prior(section: PriorSection, system: System, device: torch.device) -> Prior:
     """The prior on its device, in the order of the ends' beads; torch keeps the CPU threads that it can use."""
+    if device.type == "cuda":
+        choose_products(tf32=getattr(section, "precision", None) == "tf32")
     prior = _prior(section, system).to(device=device, dtype=precision_of(section))
     if prior.one_thread and device.type == "cpu":
         torch.set_num_threads(1)
@@ -91,7 +93,9 @@ def _prior(section: PriorSection, system: System) -> Prior:
 
 def precision_of(section: PriorSection) -> torch.dtype:
     """Networks compute in what the recipe says, formulas and force fields in float64; paths are always float64."""
-    return getattr(torch, section.precision) if isinstance(section, CheckpointPriorSection) else torch.float64
+    if not isinstance(section, CheckpointPriorSection):
+        return torch.float64
+    return torch.float32 if section.precision == "tf32" else getattr(torch, section.precision)
 
 
 def require_molecule(kind: str, system: System) -> None:

@@ -1,5 +1,7 @@
 """What judges finished paths, from the section `validation`."""
 
+import torch
+
 from tpsctl.recipe.validation import ValidationSection
 from tpsctl.validation.energy import EnergyModel
 from tpsctl.validation.geometry import GeometryGate
@@ -12,9 +14,17 @@ def make_gate(system: System) -> GeometryGate:
     return GeometryGate(system.topology if system.is_molecule else None, system.ends)
 
 
-def make_energy_model(section: ValidationSection, system: System, threads: int) -> EnergyModel | None:
-    """The force field that judges the paths; None if the recipe names none, or there is no molecule."""
+def make_energy_model(
+    section: ValidationSection, system: System, threads: int, device: torch.device
+) -> EnergyModel | None:
+    """The force field that judges the paths; None if the recipe names none, or there is no molecule.
+
+    If the paths were computed on a GPU, it is the one that OpenMM may take, too.
+    """
     if section.energy is None or not system.is_molecule:
         return None
     source = system_source(section.energy.force_field)
-    return EnergyModel(system.topology, source, system.ends[0], platform=section.energy.platform, threads=threads)
+    gpu = (device.index or 0) if device.type == "cuda" else None
+    return EnergyModel(
+        system.topology, source, system.ends[0], platform=section.energy.platform, threads=threads, gpu=gpu
+    )

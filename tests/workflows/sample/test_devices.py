@@ -1,0 +1,153 @@
+"""Which device a run takes, and how paths are dealt out to GPUs, without a GPU."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+
+from tpsctl.errors import RecipeError
+from tpsctl.jobs.shard import Shard
+from tpsctl.progress import Progress
+from tpsctl.recipe.loader import load_recipe
+from tpsctl.recipe.sample import SampleRecipe
+from tpsctl.workflows.sample import devices
+from tpsctl.workflows.sample.assemble import make_prior, make_system
+from tpsctl.workflows.sample.hardware import use_hardware
+from tpsctl.workflows.sample.planning import make_plan
+from tpsctl.workflows.sample.run import run_recipe
+from tpsctl.workflows.sample.settings import RunSettings
+
+CUDA = torch.device("cuda")
+
+
+@pytest.fixture
+def alanine_recipe(root):
+    def load(*changes):
+        return load_recipe(root / "recipes" / "alanine_dipeptide.yaml", SampleRecipe, changes)
+
+    return load
+
+
+@pytest.fixture
+def four_gpus(monkeypatch):
+    """A machine with four GPUs, none of which may be opened."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    for name in ("init", "get_device_name", "get_device_properties", "mem_get_info"):
+        monkeypatch.setattr(torch.cuda, name, lambda *_, name=name: pytest.fail(f"{name} opens a context"))
+    monkeypatch.setattr(devices, "card_bytes", lambda: 80e9)
+
+
+def test_auto_takes_the_gpu_for_a_network_of_a_molecule(four_gpus, alanine_recipe):
+    assert devices.choose("auto", alanine_recipe()) == devices.Choice("cuda")
+
+
+@pytest.mark.parametrize("recipe", ["alanine_dipeptide_classical.yaml", "mueller_brown.yaml"])
+def test_auto_takes_the_cpu_for_force_fields_and_model_potentials_and_says_so(four_gpus, root, recipe):
+    choice = devices.choose("auto", load_recipe(root / "recipes" / recipe, SampleRecipe))
+    assert choice.name == "cpu"
+    assert "on the CPU, where it is faster (--device cuda takes the GPU)" in choice.note
+
+
+def test_auto_never_takes_the_cpu_silently_when_cuda_is_broken(monkeypatch, alanine_recipe):
+    def broken():
+        raise RuntimeError("The NVIDIA driver on your system is too old (found version 11040).")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "init", broken)
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: [self / "0000:01:00.0"])
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    device, _, note = use_hardware(RunSettings(threads=1), alanine_recipe())
+    assert device.type == "cpu"
+    assert "this machine has a GPU, but it cannot be used" in note
+    assert "driver on your system is too old" in note
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: False)
+    assert "built without CUDA" in use_hardware(RunSettings(threads=1), alanine_recipe())[2]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert use_hardware(RunSettings(threads=1), alanine_recipe())[2] == "", "hidden on purpose"
+
+
+def test_a_device_that_is_not_there_is_refused(alanine_recipe):
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA GPU")
+    with pytest.raises(RecipeError, match=r"--device cuda: not usable here: .*tpsctl doctor"):
+        use_hardware(RunSettings(device="cuda", threads=1), alanine_recipe())
+    with pytest.raises(RecipeError, match=r"--device gpu7: not usable here"):
+        use_hardware(RunSettings(device="gpu7", threads=1), alanine_recipe())
+
+
+def test_the_process_that_plans_opens_no_gpu(four_gpus, alanine_recipe, tmp_path):
+    device, _, _ = use_hardware(RunSettings(threads=1), alanine_recipe())
+    plan = make_plan(alanine_recipe(), RunSettings(out=tmp_path / "run"), device)
+    assert (plan.batch_paths, plan.batches) == (4, 4), "16 paths keep all four GPUs at work"
+    assert not torch.cuda.is_initialized()
+
+
+@pytest.mark.parametrize(("shards", "batches"), [(1, 1), (3, 3), (4, 4), (16, 16)])
+def test_every_shard_on_a_gpu_gets_a_batch(four_gpus, alanine_recipe, tmp_path, shards, batches):
+    settings = RunSettings(out=tmp_path / "run", shard=Shard(1, shards))
+    assert make_plan(alanine_recipe(), settings, CUDA).batches == batches
+
+
+def test_batches_keep_to_the_memory_of_the_card(monkeypatch, alanine_recipe):
+    recipe = alanine_recipe("path.paths=1000", "path.images=200")
+    ends = make_system(recipe.endpoints).ends
+    monkeypatch.setattr(devices, "card_bytes", lambda: 8e9)
+    paths = devices.batch_paths(recipe, CUDA, 1)
+    each = max(devices.bytes_of_path(stage, stage.images or 200, ends) for stage in recipe.stages)
+    assert each > 2 * 5 * 200 * 66**2 * 8, "five matrices of every image, and as much in passing"
+    assert 1 < paths < 1000
+    assert paths * each <= 0.3 * 8e9 < (paths + 1) * each
+
+
+def test_what_the_recipe_says_of_batches_counts_on_every_device(alanine_recipe):
+    recipe = alanine_recipe("path.batch_paths=5")
+    assert devices.batch_paths(recipe, CUDA, 8) == devices.batch_paths(recipe, torch.device("cpu"), 8) == 5
+
+
+def test_gpus_keep_the_names_that_the_environment_gives_them(four_gpus, monkeypatch):
+    assert devices.gpus_for("auto") == ["0", "1", "2", "3"]
+    assert devices.gpus_for("cuda:1") == []
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-aa,GPU-bb")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert devices.gpus_for("cuda") == ["GPU-aa", "GPU-bb"]
+
+
+@pytest.mark.parametrize(("threads", "processes", "share"), [(16, 4, 4), (16, 3, 5), (2, 8, 1)])
+def test_threads_are_shared_out(threads, processes, share):
+    assert devices.share_of_threads(threads, processes) == share
+
+
+def test_the_driver_is_asked_for_the_smallest_card(monkeypatch):
+    def said(text):
+        monkeypatch.setattr(devices.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0, text))
+
+    said("81920\n40960\n")
+    assert devices.card_bytes() == 40960 * 2**20
+    said("[N/A]\n")
+    assert devices.card_bytes() == 16e9
+
+
+def test_precision_of_products_is_the_recipe_s_and_not_the_environment_s(monkeypatch, alanine_recipe):
+    """On the way to a GPU: what torch is told before the prior is moved there."""
+    recipe, told = alanine_recipe("prior.precision=tf32"), []
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", told.append)
+    for precision in ("tf32", "float32"):
+        section = recipe.prior.model_copy(update={"precision": precision})
+        with pytest.raises((RuntimeError, AssertionError)):  # there is no GPU
+            make_prior(section, make_system(recipe.endpoints), torch.device("cuda", 99))
+    assert told == ["high", "highest"]
+    assert "NVIDIA_TF32_OVERRIDE" not in devices.os.environ
+
+
+def test_the_manifest_says_how_products_were_computed_and_why_the_device_was_taken(root, tmp_path):
+    changes = ["path.paths=1", "path.images=8", "optimize.max_steps=2", "output.figures=false"]
+    recipe = load_recipe(root / "recipes" / "mueller_brown.yaml", SampleRecipe, changes)
+    manifest = run_recipe(recipe, RunSettings(out=tmp_path / "run", device="cpu", threads=1), Progress())
+    (machine,) = manifest["machines"]
+    assert machine["device_note"] == ""
+    assert machine["float32_products"] == "float32"
