@@ -37,7 +37,7 @@ def test_straight_lines_through_a_molecule_are_repaired(root):
 
 @pytest.mark.parametrize("chunk", [2, 3])
 def test_shared_noise_is_the_same_in_every_chunk(root, monkeypatch, chunk):
-    monkeypatch.setattr("tpsctl.prior.generative._CHUNK", chunk)
+    monkeypatch.setattr("tpsctl.prior.samplers.widths._CHUNK", chunk)
     recipe = load_recipe(root / "recipes/alanine_dipeptide.yaml", SampleRecipe, [])
     system = make_system(recipe.endpoints)
     prior = make_prior(recipe.prior, system, torch.device("cpu"))
