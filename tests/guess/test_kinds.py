@@ -4,16 +4,17 @@ import math
 
 import pytest
 import torch
+from tpsctl.molecule.internal import InternalCoordinates
 
 from tpsctl.errors import PathError
 from tpsctl.guess import IdppGuess, LatentGuess, LinearGuess, TorsionGuess, TrajectoryGuess, Waypoint, untangled
 from tpsctl.guess.base import straight_line
 from tpsctl.guess.latent import linear, spherical
 from tpsctl.guess.trajectory import resample
-from tpsctl.guess.z_matrix import ZMatrix
 from tpsctl.molecule.geometry import dihedral, rmsd
 from tpsctl.molecule.symmetry import stereo_centers
 from tpsctl.molecule.topology import Atom, Topology
+from tpsctl.molecule.z_matrix import ZMatrix
 
 
 def handedness_kept(paths, ends):
