@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tpsctl.landscape.coordinates import Coordinates
-from tpsctl.landscape.minimum import MinimumSettings, polish
+from tpsctl.landscape.minimum import MinimumSettings, minimize
 from tpsctl.landscape.rigid import no_basis, projected, rigid_basis
 from tpsctl.landscape.stationary import Points, bofill, evaluate, longest_move, model_error
 from tpsctl.landscape.surface import Surface
@@ -59,7 +59,7 @@ def follow_downhill(
     x = (saddles.x.unsqueeze(1) + directions.reshape(len(away), 2, *saddles.x.shape[1:])).flatten(0, 1)
     hessian = saddles.hessian.repeat_interleave(2, 0)
     x = _slide(surface, x, hessian, coordinates, settings)
-    return polish(surface, x, MinimumSettings()), directions
+    return minimize(surface, x, coordinates, MinimumSettings()), directions
 
 
 def _roots(surface: Surface, x: Tensor) -> Float[Tensor, " n"]:

@@ -7,13 +7,9 @@ Every surface counts what it costs in force evaluations: an energy with its grad
 central differences of gradients is 2 n, a Hessian by autograd is n (one product per column).
 """
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -23,6 +19,10 @@ from tpsctl.score.base import Score
 DIFFERENCE_STEP_NM = 1e-5
 """Half the distance of the two gradients in a Hessian's column. A bond's fourth derivative (1e8 kJ/mol/nm^4) then costs
 2e-3 of 3e5 kJ/mol/nm^2, rounding of the forces less."""
+
+
+EnergiesAndForces = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Configurations -> energies in kJ/mol and forces in kJ/mol/nm."""
 
 
 class Surface(ABC):
@@ -52,48 +52,23 @@ class Surface(ABC):
         return (columns + columns.mT) / 2
 
 
-class OpenMMSurface(Surface):
-    """The potential energy of an `openmm.System`, by default on the Reference platform in double precision.
+class ForceFieldSurface(Surface):
+    """The potential energy of a force field, by default on OpenMM's Reference platform in double precision.
 
     Args:
-        system: `openmm.System` without constraints or cutoffs; it is copied.
-        threads: Contexts that work at once; None for one per core that this process may use.
-        platform: Name of the platform. Everything that is reported should come from Reference.
+        energies_and_forces: (batch, atom, 3) in nm -> energies (batch,), kJ/mol, and forces (batch, atom, 3), kJ/mol/nm,
+            NaN for frames without; large batches are handed over at once (a pool of OpenMM contexts).
+        masses_amu: Mass of every atom.
     """
 
-    def __init__(self, system: Any, *, threads: int | None = 1, platform: str = "Reference") -> None:
-        import openmm
-
-        count = threads or len(os.sched_getaffinity(0))
-        chosen = openmm.Platform.getPlatformByName(platform)
-        serialized = openmm.XmlSerializer.serialize(system)
-
-        def context() -> Any:
-            own = openmm.XmlSerializer.deserialize(serialized)
-            return openmm.Context(own, openmm.VerletIntegrator(0.001), chosen)
-
-        self._contexts = [context() for _ in range(count)]
-        self._pool = ThreadPoolExecutor(count) if count > 1 else None
-        masses = [system.getParticleMass(i)._value for i in range(system.getNumParticles())]
-        self.masses_amu = torch.tensor(masses, dtype=torch.float64)
+    def __init__(self, energies_and_forces: EnergiesAndForces, masses_amu: Sequence[float]) -> None:
+        self._energies_and_forces = energies_and_forces
+        self.masses_amu = torch.tensor(tuple(masses_amu), dtype=torch.float64)
 
     def energy_gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        frames = x.detach().cpu().double().contiguous().numpy()
-        energy, gradient = np.full(len(frames), np.nan), np.full(frames.shape, np.nan)
-
-        def work(worker: int) -> None:
-            context = self._contexts[worker]
-            for i in range(worker, len(frames), len(self._contexts)):
-                if np.isfinite(frames[i]).all():
-                    context.setPositions(frames[i])
-                    state = context.getState(energy=True, forces=True)
-                    energy[i] = state.getPotentialEnergy()._value
-                    gradient[i] = -state.getForces(asNumpy=True)._value
-
-        workers = range(len(self._contexts))
-        list(self._pool.map(work, workers) if self._pool else map(work, workers))
-        self.evaluations += len(frames)
-        return torch.from_numpy(energy).to(x), torch.from_numpy(gradient).to(x)
+        self.evaluations += len(x)
+        energy, force = self._energies_and_forces(x)
+        return energy.to(x), -force.to(x)
 
 
 class ScoreSurface(Surface):
