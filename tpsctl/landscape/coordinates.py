@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tpsctl.landscape.rigid import rigid_basis
+from tpsctl.landscape.rigid import rigid_motions
 from tpsctl.molecule.geometry import dihedral
 from tpsctl.molecule.topology import Topology
 
@@ -142,8 +142,8 @@ class BondedCoordinates(Coordinates):
     def _factored(self, rows: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """K B and the Cholesky factor of B^T K B, rigid motions made stiff: what B^+ = (B^T K B)^-1 (K B)^T needs."""
         weighted = rows * self._stiffness.to(x)[:, None]
-        basis = rigid_basis(x)
-        return weighted, torch.linalg.cholesky(rows.mT @ weighted + BOND * (basis @ basis.mT))
+        rigid = rigid_motions(x)
+        return weighted, torch.linalg.cholesky(rows.mT @ weighted + ANGLE * (rigid @ rigid.mT))
 
 
 def pair_gradients(x: Float[Tensor, "batch atom 3"], pairs: Tensor) -> Float[Tensor, "batch pair n"]:

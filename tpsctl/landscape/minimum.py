@@ -17,7 +17,6 @@ from tpsctl.landscape.rigid import without_rigid
 from tpsctl.landscape.stationary import (
     NOTICEABLE_CURVATURE,
     Points,
-    basis_of,
     curvatures,
     evaluate,
     index_of,
@@ -88,7 +87,6 @@ def descend(
         if len(lanes) == 0:
             break
         step = -(inverse[lanes] @ gradient[lanes].unsqueeze(2)).squeeze(2)
-        step = without_rigid(step, basis_of(surface, x[lanes]))
         if held is not None:
             step = without_rigid(step, held(x[lanes], lanes))
         step = limited(step, dim, settings.max_move_nm) * scale[lanes, None]

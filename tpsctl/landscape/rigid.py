@@ -26,18 +26,26 @@ def rigid_basis(
         x: Configurations, nm, in three dimensions.
         masses_amu: Given, the basis is of mass-weighted coordinates.
     """
-    weight = torch.ones_like(x[0, :, 0]) if masses_amu is None else masses_amu.to(x).sqrt()
-    arm = x - x.mean(-2, keepdim=True)
-    eye = torch.eye(3, dtype=x.dtype, device=x.device)
-    size = arm.square().sum(-1).mean(-1).sqrt().clamp_min(torch.finfo(x.dtype).tiny)
-    columns = [eye[k].expand_as(arm) for k in range(3)]
-    columns += [torch.linalg.cross(eye[k].expand_as(arm), arm) / size[:, None, None] for k in range(3)]
-    motions = torch.stack([(weight[:, None] * c).flatten(1) for c in columns], 2)
+    motions = rigid_motions(x)
+    if masses_amu is not None:
+        motions = masses_amu.to(x).sqrt().repeat_interleave(3)[:, None] * motions
     values, vectors = torch.linalg.eigh(motions.mT @ motions)
     present = values > RANK_TOLERANCE**2 * values[:, -1:]
     scale = torch.where(present, values.clamp_min(torch.finfo(x.dtype).tiny).rsqrt(), torch.zeros_like(values))
-    basis = motions @ (vectors * scale.unsqueeze(1))
-    return basis
+    return motions @ (vectors * scale.unsqueeze(1))
+
+
+def rigid_motions(x: Float[Tensor, "batch atom 3"]) -> Float[Tensor, "batch n 6"]:
+    """Translations and rotations as displacements of atoms, of similar length and neither normal nor orthogonal."""
+    arm = x - x.mean(-2, keepdim=True)
+    size = arm.square().sum(-1).mean(-1).sqrt().clamp_min(torch.finfo(x.dtype).tiny)
+    arm = arm / size[:, None, None]
+    motions = x.new_zeros(*x.shape, 6)
+    for k in range(3):
+        motions[..., k, k] = 1.0
+        a, b = (k + 1) % 3, (k + 2) % 3
+        motions[..., b, 3 + k], motions[..., a, 3 + k] = arm[..., a], -arm[..., b]
+    return motions.flatten(1, 2)
 
 
 def no_basis(x: Float[Tensor, "batch atom dim"]) -> Float[Tensor, "batch n 0"]:

@@ -9,6 +9,7 @@ import heapq
 from collections.abc import Set
 from dataclasses import dataclass
 
+from tpsctl.landscape.equivalence import SAME_ENERGY
 from tpsctl.landscape.network import Network
 
 
@@ -55,23 +56,39 @@ def minimax_route(network: Network, start: int, end: int, *, without: Set[int] =
 
 
 def ranked_routes(network: Network, start: int, end: int, *, most: int = 8) -> list[Route]:
-    """The minimax route and its alternatives, lowest first; each has another highest saddle."""
+    """The minimax route and its alternatives, lowest first; each has a highest saddle of another energy.
+
+    Routes whose highest saddles have one energy are images of one another by symmetry, and only the first counts.
+    """
     routes: list[Route] = []
     closed: set[int] = set()
     while len(routes) < most:
         route = minimax_route(network, start, end, without=closed)
         if route is None or not route.saddles:
             break
-        routes.append(route)
-        closed.add(max(route.saddles, key=lambda k: (network.saddles[k].energy, k)))
+        if not routes or route.top - routes[-1].top > SAME_ENERGY:
+            routes.append(route)
+        closed.add(highest_saddle(network, route))
     return routes
 
 
-def reachable_below(network: Network, start: int, energy: float) -> set[int]:
-    """Minima reached from one without a saddle as high as the energy, kJ/mol."""
+def highest_saddle(network: Network, route: Route) -> int:
+    """Number of the highest saddle of a route."""
+    return max(route.saddles, key=lambda k: (network.saddles[k].energy, k))
+
+
+def saddles_as_high(network: Network, route: Route) -> set[int]:
+    """All saddles with the energy of the route's highest."""
+    return {k for k, saddle in enumerate(network.saddles) if abs(saddle.energy - route.top) <= SAME_ENERGY}
+
+
+def reachable_below(
+    network: Network, start: int, energy: float, *, without: Set[int] = frozenset()
+) -> set[int]:
+    """Minima reached from one without a saddle as high as the energy, kJ/mol, or one of those excluded."""
     parent = list(range(len(network.minima)))
-    for saddle in network.saddles:
-        if saddle.energy < energy:
+    for k, saddle in enumerate(network.saddles):
+        if saddle.energy < energy and k not in without:
             i, j = saddle.ends
             parent[_root(parent, i)] = _root(parent, j)
     return {i for i in range(len(parent)) if _root(parent, i) == _root(parent, start)}

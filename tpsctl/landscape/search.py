@@ -9,13 +9,14 @@ and go on between any two rounds.
                              S_A, and enter S_B, over saddles that are still unknown: local searches from the least
                              searched minima of both, connections between both where they are alike, a few new paths
                              from A to B
+    every second round       the same for the best alternative, the saddles as high as the first route's top closed
 
-It stops when the route has not changed for some rounds, every minimum of the smaller of S_A and S_B has been searched
+It stops when neither route has changed for some rounds, every minimum of the smaller of S_A and S_B has been searched
 often enough, and few saddles below the top are still unseen (Good and Turing); or when its budget is spent.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, field
 
 import torch
@@ -23,9 +24,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tpsctl.landscape.attempts import Attempt, Block, BlockResult, Molecule, generator_of
+from tpsctl.landscape.equivalence import SAME_ENERGY
 from tpsctl.landscape.minimum import minimize
 from tpsctl.landscape.network import Network, missing_fraction
-from tpsctl.landscape.routes import Route, gaps, minimax_route, ranked_routes, reachable_below
+from tpsctl.landscape.routes import Route, gaps, minimax_route, ranked_routes, reachable_below, saddles_as_high
 
 RunBlocks = Callable[[Sequence[Block]], Iterable[BlockResult]]
 """Does blocks, in any order or place, and gives their results in the order of the blocks."""
@@ -47,7 +49,7 @@ class SearchSettings:
     """
 
     attempts: int = 16
-    block: int = 8
+    block: int = 16
     most_rounds: int = 60
     most_evaluations: float = math.inf
     stable_rounds: int = 4
@@ -62,6 +64,7 @@ class RoundRecord:
 
     Attributes:
         top: Energy of the best route's highest saddle after the round, kJ/mol; infinite while A and B are not connected.
+        second_top: The same of the best alternative; infinite while there is none.
         minima: Minima known.
         saddles: Saddles known.
         missing: Estimated fraction of unseen saddles below the top.
@@ -69,6 +72,7 @@ class RoundRecord:
     """
 
     top: float
+    second_top: float
     minima: int
     saddles: int
     missing: float
@@ -166,7 +170,9 @@ def is_complete(state: SearchState, settings: SearchSettings) -> bool:
     last = state.rounds[-settings.stable_rounds - 1 :]
     if len(last) <= settings.stable_rounds or not math.isfinite(last[-1].top):
         return False
-    if last[0].top - last[-1].top > 1e-3 or last[-1].missing > settings.missing:
+    if last[0].top != last[-1].top or last[0].second_top != last[-1].second_top:
+        return False
+    if last[-1].missing > settings.missing:
         return False
     sides = _sides(state, last[-1].top)
     smaller = min(sides, key=len)
@@ -181,7 +187,15 @@ def plan_round(state: SearchState, seed: int, settings: SearchSettings) -> list[
     if route is None:
         connections, local = _plan_connecting(state, settings)
     else:
-        connections, local = _plan_lowering(state, route, settings, generator)
+        closed: set[int] = set()
+        if number % 2:
+            closed = saddles_as_high(state.network, route)
+            alternative = minimax_route(state.network, state.start, state.end, without=closed)
+            top = math.inf if alternative is None else alternative.top
+        else:
+            top = route.top
+        sides = _sides(state, top, closed)
+        connections, local = _plan_lowering(state, sides, settings, generator)
     attempts = [Attempt(k, pair, _pair(state.network, pair), style) for k, (pair, style) in enumerate(connections)]
     offset = len(attempts)
     attempts += [
@@ -214,11 +228,10 @@ def _plan_connecting(state: SearchState, settings: SearchSettings) -> tuple[Conn
 
 
 def _plan_lowering(
-    state: SearchState, route: Route, settings: SearchSettings, generator: torch.Generator
+    state: SearchState, sides: tuple[set[int], set[int]], settings: SearchSettings, generator: torch.Generator
 ) -> tuple[Connections, list[int]]:
     """Searches that could find a route below the present one."""
     network = state.network
-    sides = _sides(state, route.top)
     count = settings.attempts // 4
     connections = _closest_pairs(network, sides, count)
     whole = (state.start, state.end)
@@ -231,9 +244,12 @@ def _plan_lowering(
     return connections, local + _least_searched(network, far, left // 2, generator)
 
 
-def _sides(state: SearchState, top: float) -> tuple[set[int], set[int]]:
-    """Minima reached from A, and from B, without a saddle as high as the route's top."""
-    return tuple(reachable_below(state.network, i, top - 1e-6) for i in (state.start, state.end))  # type: ignore[return-value]
+def _sides(state: SearchState, top: float, closed: Set[int] = frozenset()) -> tuple[set[int], set[int]]:
+    """Minima reached from A, and from B, without a saddle as high as the top or a closed one."""
+    first, second = (
+        reachable_below(state.network, i, top - SAME_ENERGY, without=closed) for i in (state.start, state.end)
+    )
+    return first, second
 
 
 def _closest_pairs(network: Network, sides: tuple[set[int], set[int]], count: int) -> Connections:
@@ -288,10 +304,12 @@ def _merge(network: Network, blocks: Sequence[Block], results: Iterable[BlockRes
 
 
 def _record(state: SearchState, spent: int) -> RoundRecord:
-    route = minimax_route(state.network, state.start, state.end)
-    top = math.inf if route is None else route.top
+    routes = ranked_routes(state.network, state.start, state.end, most=2)
+    tops = [route.top for route in routes] + [math.inf, math.inf]
+    top = tops[0]
     return RoundRecord(
         top=top,
+        second_top=tops[1],
         minima=len(state.network.minima),
         saddles=len(state.network.saddles),
         missing=missing_fraction(state.network, top),

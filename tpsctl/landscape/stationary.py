@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from tpsctl.landscape.rigid import RIGID_CURVATURE, no_basis, projected, rigid_basis, without_rigid
+from tpsctl.landscape.rigid import RIGID_CURVATURE, no_basis, projected, rigid_basis
 from tpsctl.landscape.surface import Surface
 
 NOTICEABLE_CURVATURE = 1.0
@@ -43,9 +43,9 @@ def basis_of(surface: Surface, x: Float[Tensor, "batch atom dim"]) -> Float[Tens
 
 
 def evaluate(surface: Surface, x: Float[Tensor, "batch atom dim"]) -> tuple[Tensor, Tensor]:
-    """Energies and flat gradients without their rigid part (which is rounding); NaN and overflow become infinite."""
+    """Energies and flat gradients; where either is no number both are infinite."""
     energy, gradient = surface.energy_gradient(x)
-    gradient = without_rigid(gradient.flatten(1), basis_of(surface, x))
+    gradient = gradient.flatten(1)
     sound = torch.isfinite(energy) & torch.isfinite(gradient).all(1)
     return torch.where(sound, energy, torch.inf), torch.where(sound[:, None], gradient, torch.inf)
 

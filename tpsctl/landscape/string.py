@@ -16,8 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tpsctl.landscape.coordinates import FLOOR, Coordinates
-from tpsctl.landscape.rigid import without_rigid
-from tpsctl.landscape.stationary import basis_of, curvatures, evaluate, limited
+from tpsctl.landscape.stationary import curvatures, evaluate, limited
 from tpsctl.landscape.surface import Surface
 from tpsctl.molecule.geometry import superpose
 
@@ -85,7 +84,6 @@ def relax_strings(
         if bool((across.norm(dim=1) <= settings.tolerance).all()):
             break
         step = -settings.relaxation * (inverse @ across.unsqueeze(2)).squeeze(2)
-        step = without_rigid(step, basis_of(surface, inner))
         step = limited(step, shape[-1], settings.max_move_nm)
         moved = (inner + step.reshape(inner.shape)).unflatten(0, (shape[0], shape[1] - 2))
         x = evenly_spaced(torch.cat((x[:, :1], moved, x[:, -1:]), 1), surface.rigid_motions)
