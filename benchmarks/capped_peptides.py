@@ -1,8 +1,8 @@
 """Capped peptides from their sequence alone, and two different minima of each: molecules that no test was tuned to.
 
-Atoms and bonds come from the force field's templates. Coordinates are made from random points by minimizing bonds and angles
-first and the whole energy then, until every amino acid is L and every amide trans. The ends are minima with phi of the first
-residue negative and positive, the lowest of each that short dynamics at 800 K comes upon.
+Atoms and bonds come from the force field's templates. Coordinates are made from random points by minimizing bonds and
+angles first and the whole energy then, until every amino acid is L and every amide trans. The ends are minima with
+phi of the first residue negative and positive, the lowest of each that short dynamics at 800 K comes upon.
 """
 
 import math

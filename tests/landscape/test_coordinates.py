@@ -44,7 +44,8 @@ def test_turning_a_bond_keeps_all_bond_lengths_in_a_bent_step(alanine):
 def test_an_energy_quadratic_in_internal_coordinates_is_carried_along_exactly(peroxide):
     """For U = (q - q0)^T F (q - q0) / 2 with q0 at the start, gradient and Hessian at the end of a bent step follow.
 
-    H-O-O-H has as many internal coordinates as vibrations, so nothing is lost but what the iteration of the step leaves.
+    H-O-O-H has as many internal coordinates as vibrations, so nothing is lost but what the iteration of the step
+    leaves.
     """
     x = peroxide.frames(1)[0]
     coordinates = BondedCoordinates(peroxide.topology)
@@ -59,7 +60,9 @@ def test_an_energy_quadratic_in_internal_coordinates_is_carried_along_exactly(pe
     bent = coordinates.moved(x, step)
     change = (rows @ step[..., None])[..., 0]
     rows_there = coordinates.rows(bent.x)
-    assert torch.allclose(coordinates.values(bent.x), coordinates.values(x) + change, atol=1e-6)  # five linear iterations
+    assert torch.allclose(
+        coordinates.values(bent.x), coordinates.values(x) + change, atol=1e-6
+    )  # five linear iterations
     gradient = (rows_there.mT @ (stiffness * change)[..., None])[..., 0]
     assert torch.allclose(bent.gradient((hessian @ step[..., None])[..., 0]), gradient, atol=1e-8)
     assert torch.allclose(bent.hessian(hessian), rows_there.mT @ (rows_there * stiffness[:, None]), atol=1e-8)

@@ -1,6 +1,5 @@
 """Whole searches: routes that are known, for every seed, and independence of how the work is dealt out."""
 
-import copy
 import math
 import pickle
 
@@ -39,6 +38,7 @@ def test_mueller_brown_route_goes_over_both_saddles(mueller_brown, seed):
     assert len(result.routes) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3, 4])
 def test_butane_turns_over_the_anti_form_and_cis_is_the_second_route(butane, seed):
     """Reference saddles of the project: 10.472 and 18.391 kJ/mol above gauche."""
@@ -70,6 +70,7 @@ def test_every_saddle_is_what_it_is_called(butane):
         assert all(network.minima[i].energy < saddle.energy for i in saddle.ends)
 
 
+@pytest.mark.slow
 def test_a_ring_flips_over_the_twist_boat(cyclohexane):
     ends = torch.stack((cyclohexane.x["chair"], cyclohexane.x["chair_flipped"]))
     result = route_search(cyclohexane.molecule, ends, 1, SearchSettings(most_rounds=3))
@@ -85,11 +86,8 @@ def test_the_result_does_not_depend_on_where_and_in_which_order_blocks_are_done(
     ends = torch.stack((butane.x["anti"], butane.x["gauche"]))
 
     def backwards(blocks):
-        done = {k: run_block(pickle_free_copy(butane.molecule), blocks[k]) for k in reversed(range(len(blocks)))}
+        done = {k: run_block(butane.molecule, blocks[k]) for k in reversed(range(len(blocks)))}
         return [done[k] for k in range(len(blocks))]
-
-    def pickle_free_copy(molecule):
-        return copy.copy(molecule)
 
     first = route_search(butane.molecule, ends, 3, QUICK)
     second = route_search(butane.molecule, ends, 3, QUICK, backwards)
@@ -134,6 +132,9 @@ def same_networks(first, second):
     return (
         len(first.minima) == len(second.minima)
         and len(first.saddles) == len(second.saddles)
-        and all(torch.equal(a.x, b.x) and a.times_found == b.times_found for a, b in zip(first.minima, second.minima))
-        and all(torch.equal(a.x, b.x) and a.ends == b.ends for a, b in zip(first.saddles, second.saddles))
+        and all(
+            torch.equal(a.x, b.x) and a.times_found == b.times_found
+            for a, b in zip(first.minima, second.minima, strict=True)
+        )
+        and all(torch.equal(a.x, b.x) and a.ends == b.ends for a, b in zip(first.saddles, second.saddles, strict=True))
     )

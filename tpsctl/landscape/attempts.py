@@ -1,8 +1,8 @@
 """Attempts: independent searches of one round, done in blocks of fixed composition.
 
-An attempt is either local (out of one minimum by a random move, up to a saddle) or a connection (a random path between two
-minima, relaxed across, every peak of it made a saddle). Its random numbers depend on (seed, round, number of the attempt)
-only. Blocks batch the arithmetic of a few attempts; a block gives the same finds wherever it is run.
+An attempt is either local (out of one minimum by a random move, up to a saddle) or a connection (a random path
+between two minima, relaxed across, every peak of it made a saddle). Its random numbers depend on (seed, round, number
+of the attempt) only. Blocks batch the arithmetic of a few attempts; a block gives the same finds wherever it is run.
 """
 
 from collections.abc import Callable, Sequence
@@ -119,9 +119,7 @@ def run_block(molecule: Molecule, block: Block) -> BlockResult:
     generators = [generator_of(block.seed, block.round, attempt.number) for attempt in block.attempts]
     if len(block.attempts[0].minima) == 1:
         start = torch.stack([attempt.x[0] for attempt in block.attempts])
-        saddles = search_from_minima(
-            molecule.surface, start, molecule.bonds, molecule.coordinates, generators
-        )
+        saddles = search_from_minima(molecule.surface, start, molecule.bonds, molecule.coordinates, generators)
         owner = list(range(len(block.attempts)))
     else:
         saddles, owner = _connect(molecule, block.attempts, generators)
@@ -136,9 +134,7 @@ def _connect(
     molecule: Molecule, attempts: Sequence[Attempt], generators: Sequence[torch.Generator]
 ) -> tuple[Points, list[int]]:
     """Saddles at the peaks of random paths, and the attempt each belongs to."""
-    paths = torch.stack(
-        [molecule.guess(a.x, IMAGES, g, a.style) for a, g in zip(attempts, generators, strict=True)]
-    )
+    paths = torch.stack([molecule.guess(a.x, IMAGES, g, a.style) for a, g in zip(attempts, generators, strict=True)])
     energy, paths = relaxed_across(molecule, paths)
     along = tangents(paths)
     where = [(k, i) for k in range(len(paths)) for i in peaks(energy[k])[:MOST_PEAKS]]

@@ -11,6 +11,7 @@ Close to the minimum Newton steps with exact Hessians finish (`tpsctl.landscape.
 Source: Page and McIver, J. Chem. Phys. 88 (1988) 922.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +23,9 @@ from tpsctl.landscape.minimum import MinimumSettings, minimize
 from tpsctl.landscape.rigid import no_basis, projected, rigid_basis
 from tpsctl.landscape.stationary import Points, bofill, evaluate, longest_move, model_error
 from tpsctl.landscape.surface import Surface
+
+OnStep = Callable[[Tensor, Tensor], None]
+"""Called with the numbers of the sides that moved and their new configurations."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +48,20 @@ class DownhillSettings:
 
 
 def follow_downhill(
-    surface: Surface, saddles: Points, coordinates: Coordinates, settings: DownhillSettings | None = None
+    surface: Surface,
+    saddles: Points,
+    coordinates: Coordinates,
+    settings: DownhillSettings | None = None,
+    on_step: OnStep | None = None,
 ) -> tuple[Points, Float[Tensor, "batch 2 n"]]:
     """Minima on both sides of every saddle.
+
+    Args:
+        surface: The energy.
+        saddles: Saddles with exact Hessians.
+        coordinates: How steps are taken.
+        settings: Lengths of steps.
+        on_step: Told where every step of a side leads, with the numbers of the sides.
 
     Returns:
         Points of 2 * batch rows, first both sides of the first saddle, and the directions in which they were left.
@@ -58,8 +73,26 @@ def follow_downhill(
     directions = torch.stack((away, -away), 1)
     x = (saddles.x.unsqueeze(1) + directions.reshape(len(away), 2, *saddles.x.shape[1:])).flatten(0, 1)
     hessian = saddles.hessian.repeat_interleave(2, 0)
-    x = _slide(surface, x, hessian, coordinates, settings)
+    x = _slide(surface, x, hessian, coordinates, settings, on_step)
     return minimize(surface, x, coordinates, MinimumSettings()), directions
+
+
+def descent_paths(
+    surface: Surface, saddles: Points, coordinates: Coordinates, settings: DownhillSettings | None = None
+) -> list[Float[Tensor, "image atom dim"]]:
+    """The way down on both sides of every saddle, two curves each: saddle first, minimum last, nm.
+
+    The curves are those of `follow_downhill`, in the same order; their points are as far apart as steps were long.
+    """
+    settings = settings or DownhillSettings()
+    curves: list[list[Tensor]] = [[x] for x in saddles.x.repeat_interleave(2, 0)]
+
+    def keep(lanes: Tensor, x: Tensor) -> None:
+        for lane, here in zip(lanes.tolist(), x, strict=True):
+            curves[lane].append(here)
+
+    minima, _ = follow_downhill(surface, saddles, coordinates, settings, on_step=keep)
+    return [torch.stack([*curve, end]) for curve, end in zip(curves, minima.x, strict=True)]
 
 
 def _roots(surface: Surface, x: Tensor) -> Float[Tensor, " n"]:
@@ -81,7 +114,12 @@ def _unstable_modes(surface: Surface, saddles: Points) -> Float[Tensor, "batch n
 
 
 def _slide(
-    surface: Surface, x: Tensor, hessian: Tensor, coordinates: Coordinates, settings: DownhillSettings
+    surface: Surface,
+    x: Tensor,
+    hessian: Tensor,
+    coordinates: Coordinates,
+    settings: DownhillSettings,
+    on_step: OnStep | None,
 ) -> Tensor:
     """Steps of the local quadratic approximation until |grad U| is small in a convex region."""
     x, hessian = x.clone(), hessian.clone()
@@ -114,6 +152,8 @@ def _slide(
         change = (carried @ bent.step.unsqueeze(2)).squeeze(2) + new_gradient - expected
         hessian[kept] = bofill(carried, bent.step, change)[~up]
         x[kept], energy[kept], gradient[kept] = bent.x[~up], new_energy[~up], new_gradient[~up]
+        if on_step is not None:
+            on_step(kept, x[kept])
         renewed = lanes[poor | (age[lanes] >= settings.renew_every)]
         if len(renewed):
             hessian[renewed], age[renewed] = surface.hessian(x[renewed]), 0

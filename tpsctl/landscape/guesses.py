@@ -1,13 +1,13 @@
 """First paths between two structures that differ from one another: torsions turned at random ways and times.
 
-Bond lengths, angles and torsions go from one end's values to the other's (`tpsctl.molecule.internal`). Path 0 turns every
-torsion the short way, all together. In the others each torsion that changes by more than 60 degrees, amides included,
-turns either way with equal chance, and with equal chance each
+Bond lengths, angles and torsions go from one end's values to the other's (`tpsctl.molecule.internal`). Path 0 turns
+every torsion the short way, all together. In the others each torsion that changes by more than 60 degrees, amides
+included, turns either way with equal chance, and with equal chance each
 
     keeps step with the path, or turns within a random window of it, or makes a detour by a random value halfway.
 
-For large molecules torsions are turned residue by residue, from either end of the chain, which avoids the clashes of all
-turning together. Clashes that remain are left to a repair given by the caller.
+For large molecules torsions are turned residue by residue, from either end of the chain, which avoids the clashes of
+all turning together. Clashes that remain are left to a repair given by the caller.
 """
 
 import math

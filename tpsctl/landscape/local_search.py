@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tpsctl.landscape.minimum import MinimumSettings, descend
 from tpsctl.landscape.coordinates import Coordinates, dihedral_gradients
+from tpsctl.landscape.minimum import MinimumSettings, descend
 from tpsctl.landscape.moves import Bonds, Move, draw_move
 from tpsctl.landscape.saddle import SaddleSettings, climb_to_saddles
 from tpsctl.landscape.stationary import NOTICEABLE_CURVATURE, Points, curvatures, is_rigid

@@ -109,9 +109,7 @@ def _push(x: Tensor, modes: Tensor, generator: torch.Generator) -> Move:
     low, high = PUSH_NM
     size = low + (high - low) * float(torch.rand((), generator=generator, dtype=torch.float64))
     step = direction * (size / longest)
-    return Move(
-        x + step.reshape(x.shape), torch.zeros(0, 4, dtype=torch.long), x.new_zeros(0), step / step.norm()
-    )
+    return Move(x + step.reshape(x.shape), torch.zeros(0, 4, dtype=torch.long), x.new_zeros(0), step / step.norm())
 
 
 def _heaviest(topology: Topology, center: int, without: int) -> int:

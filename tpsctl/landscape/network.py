@@ -1,8 +1,8 @@
 """The network of minima and saddles that a search has found, each state once, with how often it was found.
 
-Minima are nodes and saddles are edges; two saddles between the same minima are two edges. Duplicates are merged by energy,
-torsions and superposition, equivalent atoms relabeled where labels are not kept (`tpsctl.landscape.equivalence`).
-Finds are merged in a fixed order, so that the same finds give the same network.
+Minima are nodes and saddles are edges; two saddles between the same minima are two edges. Duplicates are merged by
+energy, torsions and superposition, equivalent atoms relabeled where labels are not kept
+(`tpsctl.landscape.equivalence`). Finds are merged in a fixed order, so that the same finds give the same network.
 """
 
 from dataclasses import dataclass, field, replace

@@ -82,9 +82,7 @@ def saddles_as_high(network: Network, route: Route) -> set[int]:
     return {k for k, saddle in enumerate(network.saddles) if abs(saddle.energy - route.top) <= SAME_ENERGY}
 
 
-def reachable_below(
-    network: Network, start: int, energy: float, *, without: Set[int] = frozenset()
-) -> set[int]:
+def reachable_below(network: Network, start: int, energy: float, *, without: Set[int] = frozenset()) -> set[int]:
     """Minima reached from one without a saddle as high as the energy, kJ/mol, or one of those excluded."""
     parent = list(range(len(network.minima)))
     for k, saddle in enumerate(network.saddles):
@@ -94,7 +92,9 @@ def reachable_below(
     return {i for i in range(len(parent)) if _root(parent, i) == _root(parent, start)}
 
 
-def gaps(network: Network, start: int, end: int, *, below: float = float("inf"), most: int = 8) -> list[tuple[int, int]]:
+def gaps(
+    network: Network, start: int, end: int, *, below: float = float("inf"), most: int = 8
+) -> list[tuple[int, int]]:
     """Pairs of minima on the shortest path from A to B that no known saddle joins.
 
     Known saddles below the given energy cost nothing; a gap costs (squared turning)^2 4^tries, so that steps that
@@ -141,7 +141,7 @@ def _shortest_path(cost: list[list[float]], start: int, end: int) -> list[int]:
 
 def _tree_path(network: Network, tree: dict[int, list[tuple[int, int]]], start: int, end: int) -> Route | None:
     """The path in a tree, by depth-first search."""
-    stack = [(start, (start,), ())]
+    stack: list[tuple[int, tuple[int, ...], tuple[int, ...]]] = [(start, (start,), ())]
     while stack:
         here, minima, saddles = stack.pop()
         if here == end:

@@ -1,8 +1,8 @@
 """The search for the lowest routes from A to B, in synchronized rounds.
 
-Every round plans attempts from the network as it is, does them independently of one another (in blocks, anywhere) and merges
-their finds in order. So the result depends on the seed only, not on how many processes work, and a search can stop
-and go on between any two rounds.
+Every round plans attempts from the network as it is, does them independently of one another (in blocks, anywhere) and
+merges their finds in order. So the result depends on the seed only, not on how many processes work, and a search can
+stop and go on between any two rounds.
 
     A and B not connected    connections over the gaps of the shortest path, half; local searches at the gaps, half
     connected                S_A, S_B: minima reached from A and from B below the route's top. A lower route must leave
@@ -63,7 +63,8 @@ class RoundRecord:
     """What a round did, for tables and for the decision to stop.
 
     Attributes:
-        top: Energy of the best route's highest saddle after the round, kJ/mol; infinite while A and B are not connected.
+        top: Energy of the best route's highest saddle after the round, kJ/mol; infinite while A and B are not
+            connected.
         second_top: The same of the best alternative; infinite while there is none.
         minima: Minima known.
         saddles: Saddles known.
@@ -198,9 +199,7 @@ def plan_round(state: SearchState, seed: int, settings: SearchSettings) -> list[
         connections, local = _plan_lowering(state, sides, settings, generator)
     attempts = [Attempt(k, pair, _pair(state.network, pair), style) for k, (pair, style) in enumerate(connections)]
     offset = len(attempts)
-    attempts += [
-        Attempt(offset + k, (i,), state.network.minima[i].x[None]) for k, i in enumerate(local)
-    ]
+    attempts += [Attempt(offset + k, (i,), state.network.minima[i].x[None]) for k, i in enumerate(local)]
     saddles = state.network.saddles
     known = tuple(s.x for s in saddles), tuple(s.energy for s in saddles)
     parts = [attempts[:offset][k : k + settings.block] for k in range(0, offset, settings.block)]

@@ -82,8 +82,8 @@ def model_error(
 ) -> Float[Tensor, " batch"]:
     """How badly a quadratic model foretold a gradient, relative; measured in sum_i g_i^2 / (|l_i| + 100 kJ/mol/nm^2).
 
-    In this measure, an energy, the strain counts little that a long step along a bent valley puts on stiff bonds: the next
-    step removes it.
+    In this measure, an energy, the strain counts little that a long step along a bent valley puts on stiff bonds: the
+    next step removes it.
 
     Args:
         values: Curvatures of the model, kJ/mol/nm^2.

@@ -1,9 +1,11 @@
 """The string method: images slide down across the path and are spread evenly along it.
 
-    x_i <- x_i - 0.7 (P_i)^-1 g_i,   less the part along the path;   then images at equal distances on a spline
+    y_i <- y_i - 0.7 (|H_i| + c_i)^-1 g_i across the path;   then images at equal distances,     y = x or sqrt(m) x
 
-P is a model Hessian, or |H| + c where nothing is known of the molecule. The limit of the string is a minimum-energy path;
-a few dozen iterations are enough to show where its peaks are, which eigenvector following then makes saddles of.
+The limit of the string is a minimum-energy path: in plain coordinates, or (mass-weighted) the one that an overdamped
+molecule with friction proportional to mass takes, which an Onsager-Machlup path follows. What is across the path is
+told from neighboring images, so that a move carries disturbances along it with the speed g_along / (|H| + c); c = 2
+g_along / gap (and at least 100 kJ/mol/nm^2) keeps that below a gap per iteration, without which the string breaks up.
 
 Sources: E, Ren and Vanden-Eijnden, J. Chem. Phys. 126 (2007) 164103 (simplified string); preconditioning as in
 Makri et al., J. Chem. Phys. 150 (2019) 094109.
@@ -15,8 +17,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tpsctl.landscape.coordinates import FLOOR, Coordinates
-from tpsctl.landscape.stationary import curvatures, evaluate, limited
+from tpsctl.landscape.coordinates import FLOOR
+from tpsctl.landscape.rigid import no_basis, projected, rigid_basis
+from tpsctl.landscape.stationary import evaluate, limited
 from tpsctl.landscape.surface import Surface
 from tpsctl.molecule.geometry import superpose
 
@@ -29,15 +32,18 @@ class StringSettings:
         iterations: Moves of all images.
         relaxation: Fraction of Newton's step that is taken.
         max_move_nm: Farthest an atom moves in an iteration.
-        renew_every: Iterations between preconditioners.
-        tolerance: Largest |grad U| across the path at which a string is done, kJ/mol/nm.
+        renew_every: Iterations between Hessians.
+        tolerance: Largest |grad U| across the path at which a string is done, kJ/mol/nm (mass-weighted: over
+            sqrt(amu)).
+        mass_weighted: Whether distances and directions are those of sqrt(m) x.
     """
 
-    iterations: int = 40
+    iterations: int = 25
     relaxation: float = 0.7
     max_move_nm: float = 0.01
     renew_every: int = 4
-    tolerance: float = 1.0
+    tolerance: float = 0.1
+    mass_weighted: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,54 +62,65 @@ class Strings:
 
 
 def relax_strings(
-    surface: Surface,
-    paths: Float[Tensor, "path image atom dim"],
-    coordinates: Coordinates,
-    settings: StringSettings | None = None,
+    surface: Surface, paths: Float[Tensor, "path image atom dim"], settings: StringSettings | None = None
 ) -> Strings:
-    """Strings from guesses; both ends of each stay where they are.
+    """Strings from guesses; both ends of each stay where they are, but for the superposition of neighbors.
 
     Args:
         surface: The energy.
         paths: Guesses, nm, at least three images; neighbors superposed.
-        coordinates: Gives the preconditioner.
         settings: Number and size of the moves.
     """
     settings = settings or StringSettings()
-    x = evenly_spaced(paths, surface.rigid_motions)
-    shape = x.shape
-    inverse = None
+    root = surface.masses_amu.to(paths).sqrt() if settings.mass_weighted else torch.ones_like(paths[0, 0, :, 0])
+    x = evenly_spaced(paths, surface.rigid_motions, root)
+    flat_root = root.repeat_interleave(paths.shape[-1])
+    modes: tuple[Tensor, Tensor] | None = None
     for iteration in range(settings.iterations):
         inner = x[:, 1:-1].flatten(0, 1)
-        if inverse is None or iteration % settings.renew_every == 0:
-            inverse = _preconditioner(surface, inner, coordinates)
-        _, gradient = evaluate(surface, inner)
+        if modes is None or iteration % settings.renew_every == 0:
+            modes = _modes(surface, inner, root)
+        gradient = evaluate(surface, inner)[1] / flat_root
         gradient = torch.where(torch.isfinite(gradient), gradient, 0.0)
-        tangent = tangents(x)[:, 1:-1].flatten(0, 1)
-        across = gradient - (gradient * tangent).sum(1, keepdim=True) * tangent
+        tangent = tangents(x * root[:, None])[:, 1:-1].flatten(0, 1)
+        along = (gradient * tangent).sum(1, keepdim=True)
+        across = gradient - along * tangent
         if bool((across.norm(dim=1) <= settings.tolerance).all()):
             break
-        step = -settings.relaxation * (inverse @ across.unsqueeze(2)).squeeze(2)
-        step = limited(step, shape[-1], settings.max_move_nm)
-        moved = (inner + step.reshape(inner.shape)).unflatten(0, (shape[0], shape[1] - 2))
-        x = evenly_spaced(torch.cat((x[:, :1], moved, x[:, -1:]), 1), surface.rigid_motions)
-    return _measured(surface, x)
+        gap = _gaps(x * root[:, None])[:, :-1].flatten()
+        step = settings.relaxation * _newton(modes, across, FLOOR + 2 * along[:, 0].abs() / gap)
+        step = (step - (step * tangent).sum(1, keepdim=True) * tangent) / flat_root
+        step = limited(step, x.shape[-1], settings.max_move_nm)
+        moved = (inner + step.reshape(inner.shape)).unflatten(0, (x.shape[0], x.shape[1] - 2))
+        x = evenly_spaced(torch.cat((x[:, :1], moved, x[:, -1:]), 1), surface.rigid_motions, root)
+    return _measured(surface, x, root)
 
 
-def _measured(surface: Surface, x: Tensor) -> Strings:
+def _measured(surface: Surface, x: Tensor, root: Tensor) -> Strings:
     energy, gradient = evaluate(surface, x.flatten(0, 1))
-    gradient = gradient.unflatten(0, x.shape[:2])
-    tangent = tangents(x)
+    gradient = (gradient / root.repeat_interleave(x.shape[-1])).unflatten(0, x.shape[:2])
+    tangent = tangents(x * root[:, None])
     across = gradient - (gradient * tangent).sum(2, keepdim=True) * tangent
     return Strings(x, energy.unflatten(0, x.shape[:2]), across[:, 1:-1].norm(dim=2).amax(1))
 
 
-def _preconditioner(surface: Surface, x: Tensor, coordinates: Coordinates) -> Float[Tensor, "batch n n"]:
-    guess = coordinates.model_hessian(x)
-    if guess is not None:
-        return torch.linalg.inv(guess)
-    values, vectors = curvatures(surface, x, surface.hessian(x))
-    return vectors @ (vectors / (values.abs() + FLOOR).unsqueeze(1)).mT
+def _modes(surface: Surface, x: Tensor, root: Tensor) -> tuple[Tensor, Tensor]:
+    """Curvatures and modes in the scaled coordinates, rigid motions very stiff."""
+    scale = root.repeat_interleave(x.shape[-1])
+    basis = rigid_basis(x, root.square()) if surface.rigid_motions else no_basis(x)
+    values, vectors = torch.linalg.eigh(projected(surface.hessian(x) / scale / scale[:, None], basis))
+    return values, vectors
+
+
+def _newton(modes: tuple[Tensor, Tensor], gradient: Tensor, floor: Float[Tensor, " batch"]) -> Tensor:
+    """-(|H| + c)^-1 g."""
+    values, vectors = modes
+    along = (vectors.mT @ gradient.unsqueeze(2)).squeeze(2)
+    return -(vectors @ (along / (values.abs() + floor.unsqueeze(1))).unsqueeze(2)).squeeze(2)
+
+
+def _gaps(x: Float[Tensor, "path image atom dim"]) -> Float[Tensor, "path gap"]:
+    return (x[:, 1:] - x[:, :-1]).flatten(2).norm(dim=2).clamp_min(1e-12)
 
 
 def tangents(x: Float[Tensor, "path image atom dim"]) -> Float[Tensor, "path image n"]:
@@ -113,18 +130,26 @@ def tangents(x: Float[Tensor, "path image atom dim"]) -> Float[Tensor, "path ima
     return ahead / ahead.norm(dim=2, keepdim=True).clamp_min(1e-30)
 
 
-def evenly_spaced(x: Float[Tensor, "path image atom dim"], rigid_motions: bool) -> Tensor:
+def evenly_spaced(
+    x: Float[Tensor, "path image atom dim"], rigid_motions: bool, root: Float[Tensor, " atom"] | None = None
+) -> Tensor:
     """The same curves with images at equal distances; each image superposed on the one before it.
 
     The superposition moves all images but the first as rigid bodies, the last included.
+
+    Args:
+        x: Curves, nm.
+        rigid_motions: Whether images are superposed.
+        root: Scale of each atom's coordinates in distances; 1 if left out.
     """
+    root = torch.ones_like(x[0, 0, :, 0]) if root is None else root
     if rigid_motions:
         images = [x[:, 0]]
         for k in range(1, x.shape[1]):
-            images.append(superpose(x[:, k], images[-1]))
+            images.append(superpose(x[:, k], images[-1], root.square()))
         x = torch.stack(images, 1)
     flat = x.flatten(2)
-    length = (flat[:, 1:] - flat[:, :-1]).norm(dim=2)
+    length = _gaps(x * root[:, None])
     along = torch.cat((torch.zeros_like(length[:, :1]), length.cumsum(1)), 1)
     count = x.shape[1]
     wanted = torch.linspace(0, 1, count).to(x) * along[:, -1:]

@@ -56,8 +56,8 @@ class ForceFieldSurface(Surface):
     """The potential energy of a force field, by default on OpenMM's Reference platform in double precision.
 
     Args:
-        energies_and_forces: (batch, atom, 3) in nm -> energies (batch,), kJ/mol, and forces (batch, atom, 3), kJ/mol/nm,
-            NaN for frames without; large batches are handed over at once (a pool of OpenMM contexts).
+        energies_and_forces: (batch, atom, 3) in nm -> energies (batch,), kJ/mol, and forces (batch, atom, 3),
+            kJ/mol/nm, NaN for frames without; large batches are handed over at once (a pool of OpenMM contexts).
         masses_amu: Mass of every atom.
     """
 
