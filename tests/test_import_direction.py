@@ -33,19 +33,8 @@ MAY_IMPORT = {
     "jobs": {"optimize", "output"},
     # commands: what they do, how they are called
     "workflows": {
-        *(
-            "action",
-            "checkpoints",
-            "endpoints",
-            "guess",
-            "jobs",
-            "landscape",
-            "molecule",
-            "networks",
-            "optimize",
-            "output",
-            "prior",
-        ),
+        *("action", "checkpoints", "endpoints", "guess", "jobs", "landscape", "molecule", "networks", "optimize"),
+        *("output", "prior"),
         *("recipe", "score", "simulation", "training", "validation"),
     },
     "console": set(),

@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from tpsctl.molecule.internal import InternalCoordinates
 
 from tpsctl.errors import PathError
 from tpsctl.guess import IdppGuess, LatentGuess, LinearGuess, TorsionGuess, TrajectoryGuess, Waypoint, untangled

@@ -1,12 +1,9 @@
 """Molecules and model surfaces for the search of routes."""
 
-import math
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
-import torch
 
 from tpsctl.landscape.attempts import Molecule, run_block
 from tpsctl.landscape.coordinates import BondedCoordinates
@@ -15,39 +12,20 @@ from tpsctl.landscape.guesses import TurningGuesses
 from tpsctl.landscape.moves import Bonds
 from tpsctl.landscape.search import begin, search
 from tpsctl.landscape.surface import ForceFieldSurface, FunctionSurface
-from tpsctl.molecule.force_field import create_system
+from tpsctl.molecule.openmm_contexts import ContextPool
+from tpsctl.molecule.openmm_system import as_source
 from tpsctl.prior.potentials import mueller_brown
 
 SCALE = 100.0
 """The Mueller-Brown surface is looked at in units in which it is 0.2 nm wide, as molecules' landscapes are."""
 
 
-def energies_and_forces(system):
-    """OpenMM's Reference platform as a function of a batch."""
-    import openmm
-
-    reference = openmm.Platform.getPlatformByName("Reference")
-    context = openmm.Context(system, openmm.VerletIntegrator(0.001), reference)
-
-    def evaluate(x):
-        energy, force = np.full(len(x), np.nan), np.full(x.shape, np.nan)
-        for i, frame in enumerate(x.numpy()):
-            if np.isfinite(frame).all():
-                context.setPositions(frame)
-                state = context.getState(energy=True, forces=True)
-                energy[i] = state.getPotentialEnergy()._value
-                force[i] = state.getForces(asNumpy=True)._value
-        return torch.from_numpy(energy), torch.from_numpy(force)
-
-    return evaluate
-
-
 def molecule_of(topology, x, force_field, *, keep_labels=False):
     """All that a search needs, for a molecule with a force field."""
-    system = create_system(topology, force_field)
+    made = as_source(force_field).create(topology)
     guesses = TurningGuesses(topology)
     return Molecule(
-        surface=ForceFieldSurface(energies_and_forces(system), topology.masses_amu),
+        surface=ForceFieldSurface(ContextPool(made.system, threads=1).energies_and_forces, made.masses_amu),
         coordinates=BondedCoordinates(topology),
         equivalence=equivalence_of(topology, x, keep_labels=keep_labels),
         bonds=Bonds(topology),
@@ -92,7 +70,3 @@ def route_search(molecule, ends, seed, settings=None, run=None):
     """A whole search in this process."""
     run = run or (lambda blocks: [run_block(molecule, block) for block in blocks])
     return search(begin(molecule, ends), run, seed, settings)
-
-
-def degrees(*values):
-    return [math.radians(v) for v in values]

@@ -1,6 +1,6 @@
 """First paths between two structures that differ from one another: torsions turned at random ways and times.
 
-Bond lengths, angles and torsions go from one end's values to the other's (`tpsctl.molecule.internal`). Path 0 turns
+Bond lengths, angles and torsions go from one end's values to the other's (`tpsctl.molecule.z_matrix`). Path 0 turns
 every torsion the short way, all together. In the others each torsion that changes by more than 60 degrees, amides
 included, turns either way with equal chance, and with equal chance each
 
@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tpsctl.molecule.geometry import superpose
-from tpsctl.molecule.internal import Internal, InternalCoordinates, wrapped
+from tpsctl.molecule.z_matrix import ZMatrix, ZMatrixValues, wrapped
 from tpsctl.molecule.topology import Topology
 
 EITHER_WAY_DEG = 60.0
@@ -43,7 +43,7 @@ class TurningGuesses:
     """
 
     def __init__(self, topology: Topology, repair: Repair | None = None) -> None:
-        self._internal = InternalCoordinates(topology)
+        self._internal = ZMatrix(topology)
         self._repair = repair
         bonds = sorted(self._internal.torsions)
         self._turning = [self._internal.torsions[bond] for bond in bonds]
@@ -93,9 +93,9 @@ class TurningGuesses:
                     bend = float(detour[k]) * torch.sin(math.pi * s)
             dihedrals[:, atom] = q.dihedrals[0, atom] + course * change + bend
         lengths, angles = (v[0] + s[:, None] * (v[1] - v[0]) for v in (q.lengths, q.angles))
-        return self._finished(Internal(lengths, angles, dihedrals), ends)
+        return self._finished(ZMatrixValues(lengths, angles, dihedrals), ends)
 
-    def _finished(self, q: Internal, ends: Tensor) -> Tensor:
+    def _finished(self, q: ZMatrixValues, ends: Tensor) -> Tensor:
         path = self._internal.to_positions(q)
         images = [ends[0]]
         for image in path[1:-1]:

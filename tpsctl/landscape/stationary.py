@@ -61,7 +61,7 @@ def index_of(values: Float[Tensor, "batch n"]) -> Tensor:
     return (values < -NOTICEABLE_CURVATURE).sum(1)
 
 
-def is_rigid(values: Float[Tensor, "batch n"]) -> Tensor:
+def is_rigid(values: Float[Tensor, "*batch n"]) -> Tensor:
     """Which eigenvalues of `curvatures` belong to rigid motions."""
     return values > RIGID_CURVATURE / 2
 
