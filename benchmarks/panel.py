@@ -21,7 +21,7 @@ import torch
 from tpsctl.endpoints.load import load_structure
 from tpsctl.endpoints.match import match
 from tpsctl.guess.untangle import untangled
-from tpsctl.landscape.attempts import Molecule, run_block
+from tpsctl.landscape.attempts import SearchedMolecule, run_block
 from tpsctl.landscape.coordinates import BondedCoordinates
 from tpsctl.landscape.equivalence import equivalence_of
 from tpsctl.landscape.guesses import TurningGuesses
@@ -74,12 +74,12 @@ CASES = {
 
 def molecule_of(
     topology: Topology, x: torch.Tensor, force_field: tuple[str, ...], *, keep_labels: bool = False
-) -> Molecule:
+) -> SearchedMolecule:
     """All that the search needs, from a topology and a force field."""
     made = as_source(force_field).create(topology)
     guesses = TurningGuesses(topology, lambda path: untangled(path, topology))
     in_turn = topology.n_atoms >= LARGE_ATOMS
-    return Molecule(
+    return SearchedMolecule(
         surface=ForceFieldSurface(ContextPool(made.system, threads=1).energies_and_forces, made.masses_amu),
         coordinates=BondedCoordinates(topology),
         equivalence=equivalence_of(topology, x, keep_labels=keep_labels),
@@ -103,7 +103,7 @@ def load_case(case: Case, folder: Path) -> tuple[Topology, torch.Tensor, tuple[s
     return start.topology, torch.stack((start.x, end.x[list(order)])), files
 
 
-def searched(molecule: Molecule, ends: torch.Tensor, seed: int) -> tuple[SearchResult, float]:
+def searched(molecule: SearchedMolecule, ends: torch.Tensor, seed: int) -> tuple[SearchResult, float]:
     """A search with default settings, and its seconds of processor time."""
     started = time.process_time()
     result = search(

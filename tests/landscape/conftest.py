@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tpsctl.landscape.attempts import Molecule, run_block
+from tpsctl.landscape.attempts import SearchedMolecule, run_block
 from tpsctl.landscape.coordinates import BondedCoordinates
 from tpsctl.landscape.equivalence import equivalence_of
 from tpsctl.landscape.guesses import TurningGuesses
@@ -24,7 +24,7 @@ def molecule_of(topology, x, force_field, *, keep_labels=False):
     """All that a search needs, for a molecule with a force field."""
     made = as_source(force_field).create(topology)
     guesses = TurningGuesses(topology)
-    return Molecule(
+    return SearchedMolecule(
         surface=ForceFieldSurface(ContextPool(made.system, threads=1).energies_and_forces, made.masses_amu),
         coordinates=BondedCoordinates(topology),
         equivalence=equivalence_of(topology, x, keep_labels=keep_labels),

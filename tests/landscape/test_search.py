@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.landscape.conftest import SCALE, barriers, route_search
-from tpsctl.landscape.attempts import Molecule, run_block
+from tpsctl.landscape.attempts import SearchedMolecule, run_block
 from tpsctl.landscape.coordinates import Cartesian
 from tpsctl.landscape.equivalence import Equivalence
 from tpsctl.landscape.modes import normal_modes
@@ -27,7 +27,7 @@ def straight(ends, images, generator, style):
 @pytest.fixture
 def mueller_brown(mueller_brown_surface):
     no_bonds = Bonds(Topology((), ()))
-    return Molecule(mueller_brown_surface, Cartesian(), Equivalence(None), no_bonds, straight)
+    return SearchedMolecule(mueller_brown_surface, Cartesian(), Equivalence(None), no_bonds, straight)
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3, 4])

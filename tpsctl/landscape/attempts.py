@@ -40,7 +40,7 @@ MOST_PEAKS = 4
 
 
 @dataclass(frozen=True)
-class Molecule:
+class SearchedMolecule:
     """All that an attempt needs to know.
 
     Attributes:
@@ -59,7 +59,7 @@ class Molecule:
 
 
 @dataclass(frozen=True)
-class Attempt:
+class SearchAttempt:
     """One search of a round.
 
     Attributes:
@@ -76,7 +76,7 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class Block:
+class AttemptBlock:
     """Attempts done together.
 
     Attributes:
@@ -89,7 +89,7 @@ class Block:
 
     seed: int
     round: int
-    attempts: tuple[Attempt, ...]
+    attempts: tuple[SearchAttempt, ...]
     known_x: tuple[Float[Tensor, "atom dim"], ...]
     known_energies: tuple[float, ...]
 
@@ -113,7 +113,7 @@ def generator_of(seed: int, round_number: int, attempt: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state[0]))
 
 
-def run_block(molecule: Molecule, block: Block) -> BlockResult:
+def run_block(molecule: SearchedMolecule, block: AttemptBlock) -> BlockResult:
     """Do all attempts of a block."""
     before = molecule.surface.evaluations
     generators = [generator_of(block.seed, block.round, attempt.number) for attempt in block.attempts]
@@ -131,7 +131,7 @@ def run_block(molecule: Molecule, block: Block) -> BlockResult:
 
 
 def _connect(
-    molecule: Molecule, attempts: Sequence[Attempt], generators: Sequence[torch.Generator]
+    molecule: SearchedMolecule, attempts: Sequence[SearchAttempt], generators: Sequence[torch.Generator]
 ) -> tuple[Points, list[int]]:
     """Saddles at the peaks of random paths, and the attempt each belongs to."""
     paths = torch.stack([molecule.guess(a.x, IMAGES, g, a.style) for a, g in zip(attempts, generators, strict=True)])
@@ -147,7 +147,7 @@ def _connect(
 
 
 def relaxed_across(
-    molecule: Molecule, paths: Float[Tensor, "path image atom dim"]
+    molecule: SearchedMolecule, paths: Float[Tensor, "path image atom dim"]
 ) -> tuple[Float[Tensor, "path image"], Float[Tensor, "path image atom dim"]]:
     """Energies and images after each inner image went down across its path; images do not know of one another."""
     inner = paths[:, 1:-1].flatten(0, 1)
@@ -164,7 +164,7 @@ def relaxed_across(
     return energy.unflatten(0, paths.shape[:2]), paths
 
 
-def _followed(molecule: Molecule, block: Block, saddles: Points) -> list[Find | int | None]:
+def _followed(molecule: SearchedMolecule, block: AttemptBlock, saddles: Points) -> list[Find | int | None]:
     """For every search: a new saddle with its minima, the number of a known one, or None."""
     found: list[Find | int | None] = [None] * len(saddles.x)
     same_as: dict[int, int] = {}
@@ -188,7 +188,7 @@ def _followed(molecule: Molecule, block: Block, saddles: Points) -> list[Find | 
     return found
 
 
-def _known(equivalence: Equivalence, x: Tensor, energy: float, block: Block) -> int | None:
+def _known(equivalence: Equivalence, x: Tensor, energy: float, block: AttemptBlock) -> int | None:
     for i, (known, level) in enumerate(zip(block.known_x, block.known_energies, strict=True)):
         if equivalence.same(x, known, (energy, level)) is not None:
             return i
@@ -200,7 +200,7 @@ def _twins(equivalence: Equivalence, saddles: Points, i: int, k: int) -> bool:
     return equivalence.same(saddles.x[k], saddles.x[i], energies) is not None
 
 
-def _find(molecule: Molecule, saddles: Points, minima: Points, row: int) -> Find | None:
+def _find(molecule: SearchedMolecule, saddles: Points, minima: Points, row: int) -> Find | None:
     """The saddle with its minima; None if a side led nowhere or to another stereoisomer."""
     sides = slice(2 * row, 2 * row + 2)
     x = saddles.x[row]

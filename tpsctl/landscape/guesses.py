@@ -18,8 +18,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tpsctl.molecule.geometry import superpose
-from tpsctl.molecule.z_matrix import ZMatrix, ZMatrixValues, wrapped
 from tpsctl.molecule.topology import Topology
+from tpsctl.molecule.z_matrix import ZMatrix, ZMatrixValues, wrapped
 
 EITHER_WAY_DEG = 60.0
 """Torsions that change by more than this may turn either way."""

@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tpsctl.errors import PathError
-from tpsctl.landscape.attempts import Molecule
+from tpsctl.landscape.attempts import SearchedMolecule
 from tpsctl.landscape.downhill import DownhillSettings, descent_paths
 from tpsctl.landscape.network import Network
 from tpsctl.landscape.routes import Route
@@ -56,7 +56,9 @@ class PinnedPath:
     largest_jump: float
 
 
-def pinned_path(molecule: Molecule, network: Network, route: Route, *, kt: float, images: int = 100) -> PinnedPath:
+def pinned_path(
+    molecule: SearchedMolecule, network: Network, route: Route, *, kt: float, images: int = 100
+) -> PinnedPath:
     """The path of a route with about `images` images, shared out by the length of the halves.
 
     Args:
@@ -79,7 +81,7 @@ def pinned_path(molecule: Molecule, network: Network, route: Route, *, kt: float
     return _joined(molecule, relaxed, kt)
 
 
-def _halves(molecule: Molecule, network: Network, route: Route) -> list[Float[Tensor, "image atom dim"]]:
+def _halves(molecule: SearchedMolecule, network: Network, route: Route) -> list[Float[Tensor, "image atom dim"]]:
     """Steepest descent paths in the order and with the labels in which the route passes them."""
     here = network.minima[route.minima[0]].x
     halves = []
@@ -100,7 +102,7 @@ def _halves(molecule: Molecule, network: Network, route: Route) -> list[Float[Te
     return halves
 
 
-def _sides(molecule: Molecule, network: Network, number: int, ends: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def _sides(molecule: SearchedMolecule, network: Network, number: int, ends: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Curves from a saddle down to the first and to the last minimum of a step."""
     saddle = network.saddles[number]
     x = saddle.x[None]
@@ -134,7 +136,7 @@ def _resampled(curve: Float[Tensor, "image atom dim"], count: int) -> Float[Tens
     return points
 
 
-def _joined(molecule: Molecule, halves: list[Tensor], kt: float) -> PinnedPath:
+def _joined(molecule: SearchedMolecule, halves: list[Tensor], kt: float) -> PinnedPath:
     """Halves end to end, with their action."""
     pieces, pinned, jump = [halves[0]], [0, len(halves[0]) - 1], 0.0
     for half in halves[1:]:

@@ -23,13 +23,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tpsctl.landscape.attempts import Attempt, Block, BlockResult, Molecule, generator_of
+from tpsctl.landscape.attempts import AttemptBlock, BlockResult, SearchAttempt, SearchedMolecule, generator_of
 from tpsctl.landscape.equivalence import SAME_ENERGY
 from tpsctl.landscape.minimum import minimize
 from tpsctl.landscape.network import Network, missing_fraction
 from tpsctl.landscape.routes import Route, gaps, minimax_route, ranked_routes, reachable_below, saddles_as_high
 
-RunBlocks = Callable[[Sequence[Block]], Iterable[BlockResult]]
+RunBlocks = Callable[[Sequence[AttemptBlock]], Iterable[BlockResult]]
 """Does blocks, in any order or place, and gives their results in the order of the blocks."""
 
 
@@ -124,7 +124,7 @@ class SearchResult:
     missing: float
 
 
-def begin(molecule: Molecule, ends: Float[Tensor, "2 atom dim"]) -> SearchState:
+def begin(molecule: SearchedMolecule, ends: Float[Tensor, "2 atom dim"]) -> SearchState:
     """The state before the first round: both ends minimized.
 
     Args:
@@ -180,7 +180,7 @@ def is_complete(state: SearchState, settings: SearchSettings) -> bool:
     return all(state.network.minima[i].searched >= settings.searches_per_minimum for i in smaller)
 
 
-def plan_round(state: SearchState, seed: int, settings: SearchSettings) -> list[Block]:
+def plan_round(state: SearchState, seed: int, settings: SearchSettings) -> list[AttemptBlock]:
     """The attempts of the next round, from the network as it is."""
     number = len(state.rounds)
     generator = generator_of(seed, number, -1 & 0xFFFFFFFF)
@@ -197,14 +197,16 @@ def plan_round(state: SearchState, seed: int, settings: SearchSettings) -> list[
             top = route.top
         sides = _sides(state, top, closed)
         connections, local = _plan_lowering(state, sides, settings, generator)
-    attempts = [Attempt(k, pair, _pair(state.network, pair), style) for k, (pair, style) in enumerate(connections)]
+    attempts = [
+        SearchAttempt(k, pair, _pair(state.network, pair), style) for k, (pair, style) in enumerate(connections)
+    ]
     offset = len(attempts)
-    attempts += [Attempt(offset + k, (i,), state.network.minima[i].x[None]) for k, i in enumerate(local)]
+    attempts += [SearchAttempt(offset + k, (i,), state.network.minima[i].x[None]) for k, i in enumerate(local)]
     saddles = state.network.saddles
     known = tuple(s.x for s in saddles), tuple(s.energy for s in saddles)
     parts = [attempts[:offset][k : k + settings.block] for k in range(0, offset, settings.block)]
     parts += [attempts[offset:][k : k + settings.block] for k in range(0, len(local), settings.block)]
-    return [Block(seed, number, tuple(part), *known) for part in parts]
+    return [AttemptBlock(seed, number, tuple(part), *known) for part in parts]
 
 
 Connections = list[tuple[tuple[int, int], int]]
@@ -288,7 +290,7 @@ def _pair(network: Network, pair: tuple[int, int]) -> Float[Tensor, "2 atom dim"
     return torch.stack((x, y[list(network.equivalence.relabeled_towards(y, x))]))
 
 
-def _merge(network: Network, blocks: Sequence[Block], results: Iterable[BlockResult]) -> int:
+def _merge(network: Network, blocks: Sequence[AttemptBlock], results: Iterable[BlockResult]) -> int:
     """Finds into the network, in the order of blocks and attempts; the force evaluations spent."""
     spent = 0
     for _, result in zip(blocks, results, strict=True):
