@@ -11,7 +11,8 @@ import pytest
 from jaxtyping import install_import_hook
 
 NUMERICS = [
-    f"tpsctl.{name}" for name in ("action", "endpoints", "guess", "molecule", "networks", "optimize", "prior", "score")
+    f"tpsctl.{name}"
+    for name in ("action", "endpoints", "guess", "landscape", "molecule", "networks", "optimize", "prior", "score")
 ]
 install_import_hook(NUMERICS, "beartype.beartype")  # before the first import of these modules
 

@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "networks": {"molecule", "score"},
     "prior": {"molecule", "networks", "score"},
     "checkpoints": {"molecule", "networks", "prior", "score"},
+    "landscape": {"molecule", "score"},
     "endpoints": {"molecule"},
     "guess": {"molecule"},
     "action": {"score"},
@@ -32,7 +33,8 @@ MAY_IMPORT = {
     "jobs": {"optimize", "output"},
     # commands: what they do, how they are called
     "workflows": {
-        *("action", "checkpoints", "endpoints", "guess", "jobs", "molecule", "networks", "optimize", "output", "prior"),
+        *("action", "checkpoints", "endpoints", "guess", "jobs", "landscape", "molecule", "networks", "optimize"),
+        *("output", "prior"),
         *("recipe", "score", "simulation", "training", "validation"),
     },
     "console": set(),

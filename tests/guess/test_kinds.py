@@ -10,10 +10,10 @@ from tpsctl.guess import IdppGuess, LatentGuess, LinearGuess, TorsionGuess, Traj
 from tpsctl.guess.base import straight_line
 from tpsctl.guess.latent import linear, spherical
 from tpsctl.guess.trajectory import resample
-from tpsctl.guess.z_matrix import ZMatrix
 from tpsctl.molecule.geometry import dihedral, rmsd
 from tpsctl.molecule.symmetry import stereo_centers
 from tpsctl.molecule.topology import Atom, Topology
+from tpsctl.molecule.z_matrix import ZMatrix
 
 
 def handedness_kept(paths, ends):

@@ -12,8 +12,8 @@ import torch
 from tpsctl.endpoints import align, load_structure
 from tpsctl.errors import ValidationError
 from tpsctl.guess import LinearGuess, TorsionGuess
-from tpsctl.guess.z_matrix import ZMatrix
 from tpsctl.molecule.topology import Atom, Topology
+from tpsctl.molecule.z_matrix import ZMatrix
 from tpsctl.validation.geometry import CHECKS, GeometryGate
 
 

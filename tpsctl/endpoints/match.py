@@ -22,11 +22,11 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tpsctl.endpoints.graph import Order, first_isomorphism
 from tpsctl.endpoints.relabel import best_relabeling, require_same_handedness
 from tpsctl.endpoints.structure import Structure, ordinals, residue_ordinals
 from tpsctl.errors import EndpointError
 from tpsctl.molecule.geometry import rmsd
+from tpsctl.molecule.graph import Order, first_isomorphism
 from tpsctl.molecule.topology import Atom, Topology
 
 EquivalentAtoms = Literal["relabel", "keep"]

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tpsctl.endpoints.graph import Order, cells_of, isomorphisms
 from tpsctl.endpoints.structure import Structure, residue_ordinals
 from tpsctl.errors import EndpointError
 from tpsctl.molecule.geometry import dihedral, rmsd, superpose
+from tpsctl.molecule.graph import Order, cells_of, isomorphisms
 from tpsctl.molecule.symmetry import StereoCenters, refine, stereo_centers
 from tpsctl.molecule.topology import Atom, Topology
 

@@ -1,6 +1,6 @@
 """Interpolation of torsions: the molecule turns about its bonds from one end to the other.
 
-Bond lengths, angles and torsions (see `tpsctl.guess.z_matrix`) go from the start's to the end's values,
+Bond lengths, angles and torsions (see `tpsctl.molecule.z_matrix`) go from the start's to the end's values,
 torsions by the shorter way round. Bonds, handedness, windings and planar groups therefore hold all
 along; only distant parts can clash, and these are pushed apart at the end (`tpsctl.guess.untangle`).
 Paths differ by random waves
@@ -22,9 +22,9 @@ from torch import Tensor
 from tpsctl.errors import PathError
 from tpsctl.guess.base import Guess, fix_gauge, fractions, normal
 from tpsctl.guess.untangle import untangled
-from tpsctl.guess.z_matrix import ZMatrix, ZMatrixValues, wrapped
 from tpsctl.molecule.geometry import dihedral
 from tpsctl.molecule.topology import Topology
+from tpsctl.molecule.z_matrix import ZMatrix, ZMatrixValues, wrapped
 
 PLANAR_DEG = 25.0
 """A torsion within this of 0 or 180 degrees in both ends, between atoms of fewer than four neighbors, is stiff

@@ -1,0 +1,212 @@
+"""The panel: lowest verified routes of small molecules, for several seeds, with what they cost.
+
+    python benchmarks/panel.py MOLECULES [--only NAME,NAME] [--seeds 1,2,3,4] [--out FILE]
+    python benchmarks/panel.py --peptides SER,VAL,GLY-GLY [--seeds 1,2,3]
+
+MOLECULES is the folder of the structures (ace_pro_nme_trans.pdb, butane.xml, ...). Every molecule runs with one set of
+settings, the defaults. A finite-difference Hessian counts as 6N force evaluations. Seconds are those of this process
+on one core, so that other work on the machine does not count (though it slows the caches). Peptides of `--peptides` are
+made from their sequence alone (`capped_peptides.py`); for them the table shows how often seeds agree.
+"""
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from tpsctl.endpoints.load import load_structure
+from tpsctl.endpoints.match import match
+from tpsctl.guess.untangle import untangled
+from tpsctl.landscape.attempts import SearchedMolecule, run_block
+from tpsctl.landscape.coordinates import BondedCoordinates
+from tpsctl.landscape.equivalence import equivalence_of
+from tpsctl.landscape.guesses import TurningGuesses
+from tpsctl.landscape.moves import Bonds
+from tpsctl.landscape.search import SearchResult, SearchSettings, begin, search
+from tpsctl.landscape.surface import ForceFieldSurface
+from tpsctl.molecule.openmm_contexts import ContextPool
+from tpsctl.molecule.openmm_system import as_source
+from tpsctl.molecule.topology import Topology
+
+AMBER14 = ("amber14-all.xml",)
+LARGE_ATOMS = 60
+"""From here on torsions of first paths turn residue by residue."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A molecule of the panel.
+
+    Attributes:
+        start: Structure file of A, without ending; `~` stands for the repository's recipes.
+        end: Structure file of B.
+        force_field: XML files; a leading `@` means the folder of the molecules.
+        expected: Highest saddle of the lowest route above A, kJ/mol; an upper bound where `at_most`.
+        keep_labels: Whether relabeled structures are different states.
+        at_most: Whether lower is fine.
+    """
+
+    start: str
+    end: str
+    force_field: tuple[str, ...]
+    expected: float
+    keep_labels: bool = False
+    at_most: bool = False
+
+
+CASES = {
+    "alanine dipeptide": Case("~alanine_dipeptide/c7eq", "~alanine_dipeptide/c7ax", ("amber99sbildn.xml",), 36.37),
+    "ACE-PRO-NME": Case("ace_pro_nme_trans", "ace_pro_nme_cis", AMBER14, 62.03),
+    "ACE-ALA-ALA-NME": Case("ace_ala2_nme_c7eq", "ace_ala2_nme_c7ax", AMBER14, 26.01),
+    "butane": Case("butane_anti", "butane_gauche", ("@butane.xml",), 13.75),
+    "butane g+ g-": Case("butane_gauche", "butane_gauche_minus", ("@butane.xml",), 10.47),
+    "cyclohexane": Case(
+        "cyclohexane_chair", "cyclohexane_chair_flipped", ("@cyclohexane.xml",), 46.96, keep_labels=True
+    ),
+    "ACE-ALA5-NME": Case("ace_ala5_nme_helix", "ace_ala5_nme_extended", AMBER14, 67.3, at_most=True),
+    "ACE-PRO-NME GBn2": Case("ace_pro_nme_trans", "ace_pro_nme_cis", (*AMBER14, "implicit/gbn2.xml"), float("nan")),
+}
+
+
+def molecule_of(
+    topology: Topology, x: torch.Tensor, force_field: tuple[str, ...], *, keep_labels: bool = False
+) -> SearchedMolecule:
+    """All that the search needs, from a topology and a force field."""
+    made = as_source(force_field).create(topology)
+    guesses = TurningGuesses(topology, lambda path: untangled(path, topology))
+    in_turn = topology.n_atoms >= LARGE_ATOMS
+    return SearchedMolecule(
+        surface=ForceFieldSurface(ContextPool(made.system, threads=1).energies_and_forces, made.masses_amu),
+        coordinates=BondedCoordinates(topology),
+        equivalence=equivalence_of(topology, x, keep_labels=keep_labels),
+        bonds=Bonds(topology),
+        guess=lambda ends, images, generator, style: guesses.draw(
+            ends, images, generator, plain=style == 0, in_turn=in_turn
+        ),
+    )
+
+
+def load_case(case: Case, folder: Path) -> tuple[Topology, torch.Tensor, tuple[str, ...]]:
+    """Topology, both ends (2, atom, 3) with matching labels, and the force field's files."""
+    recipes = Path(__file__).parents[1] / "recipes"
+
+    def path(name: str) -> Path:
+        return (recipes / name[1:] if name.startswith("~") else folder / name).with_suffix(".pdb")
+
+    start, end = load_structure(path(case.start)), load_structure(path(case.end))
+    order = range(len(end.x)) if case.keep_labels else match(start, end).order
+    files = tuple(str(folder / name[1:]) if name.startswith("@") else name for name in case.force_field)
+    return start.topology, torch.stack((start.x, end.x[list(order)])), files
+
+
+def searched(molecule: SearchedMolecule, ends: torch.Tensor, seed: int) -> tuple[SearchResult, float]:
+    """A search with default settings, and its seconds of processor time."""
+    started = time.process_time()
+    result = search(
+        begin(molecule, ends), lambda blocks: [run_block(molecule, b) for b in blocks], seed, SearchSettings()
+    )
+    return result, time.process_time() - started
+
+
+def row_of(name: str, seed: int, result: SearchResult, seconds: float) -> dict:
+    """What the table says of one search; energies above A, kJ/mol."""
+    network = result.network
+    zero = network.minima[result.start].energy
+    routes = [[round(network.saddles[k].energy - zero, 2) for k in route.saddles] for route in result.routes]
+    first = next((k for k, r in enumerate(result.rounds) if r.top == result.rounds[-1].top), len(result.rounds) - 1)
+    saddles = [network.saddles[k] for route in result.routes for k in route.saddles]
+    return {
+        "molecule": name,
+        "seed": seed,
+        "barrier": max(routes[0]) if routes else None,
+        "routes": routes[:4],
+        "all_saddles": sorted({round(saddle.energy - zero, 2) for saddle in network.saddles})[:60],
+        "largest_gradient": max((saddle.gradient_norm for saddle in saddles), default=None),
+        "all_index_one": all(saddle.index == 1 for saddle in saddles),
+        "complete": result.complete,
+        "missing": round(result.missing, 3),
+        "minima": len(network.minima),
+        "saddles": len(network.saddles),
+        "rounds": len(result.rounds),
+        "found_in_round": first + 1,
+        "evaluations": result.rounds[-1].evaluations,
+        "evaluations_to_find": result.rounds[first].evaluations,
+        "seconds": round(seconds, 1),
+    }
+
+
+def run_panel(folder: Path, names: list[str], seeds: list[int]) -> list[dict]:
+    """Rows of the molecules of the panel."""
+    rows = []
+    for name in names:
+        case = CASES[name]
+        for seed in seeds:
+            topology, ends, files = load_case(case, folder)
+            molecule = molecule_of(topology, ends[0], files, keep_labels=case.keep_labels)
+            row = row_of(name, seed, *searched(molecule, ends, seed))
+            found = row["barrier"]
+            row["expected"] = case.expected
+            row["right"] = found is not None and (
+                found <= case.expected + 0.05 if case.at_most else abs(found - case.expected) <= 0.05
+            )
+            rows.append(row)
+            print_row(row)
+    return rows
+
+
+def run_peptides(sequences: list[str], seeds: list[int]) -> list[dict]:
+    """Rows of peptides made from their sequence."""
+    from capped_peptides import build
+
+    rows = []
+    for sequence in sequences:
+        topology, ends = build(sequence.split("-"), AMBER14)
+        for seed in seeds:
+            row = row_of(f"ACE-{sequence}-NME", seed, *searched(molecule_of(topology, ends[0], AMBER14), ends, seed))
+            rows.append(row)
+            print_row(row)
+        found = [row["barrier"] for row in rows[-len(seeds) :] if row["barrier"] is not None]
+        agree = sum(abs(barrier - min(found)) < 0.05 for barrier in found)
+        print(f"ACE-{sequence}-NME: {agree} of {len(seeds)} seeds found the lowest route, {min(found):.2f} kJ/mol")
+    return rows
+
+
+def print_row(row: dict) -> None:
+    expected = "" if "expected" not in row else f" (expected {row['expected']}: {'yes' if row['right'] else 'NO'})"
+    print(
+        f"{row['molecule']:20s} seed {row['seed']}: {row['barrier']} kJ/mol{expected}, {row['seconds']} s, "
+        f"{row['evaluations']} forces, found after {row['evaluations_to_find']}; {row['minima']} minima, "
+        f"{row['saddles']} saddles, missing {row['missing']}, {'complete' if row['complete'] else 'budget spent'}; "
+        f"routes {row['routes'][:2]}",
+        flush=True,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--seeds", default="1,2,3,4")
+    parser.add_argument("--peptides", default="")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    torch.set_default_dtype(torch.float64)
+    torch.set_num_threads(1)
+    seeds = [int(seed) for seed in options.seeds.split(",")]
+    if options.peptides:
+        rows = run_peptides(options.peptides.split(","), seeds)
+    elif options.folder is None:
+        sys.exit("benchmarks/panel.py: got neither a folder of molecules nor --peptides. Name one.")
+    else:
+        names = [name for name in CASES if not options.only or name in options.only.split(",")]
+        rows = run_panel(options.folder, names, seeds)
+    if options.out:
+        options.out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,228 @@
+"""Attempts: independent searches of one round, done in blocks of fixed composition.
+
+An attempt is either local (out of one minimum by a random move, up to a saddle) or a connection (a random path
+between two minima, relaxed across, every peak of it made a saddle). Its random numbers depend on (seed, round, number
+of the attempt) only. Blocks batch the arithmetic of a few attempts; a block gives the same finds wherever it is run.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tpsctl.landscape.coordinates import Coordinates
+from tpsctl.landscape.downhill import follow_downhill
+from tpsctl.landscape.equivalence import Equivalence
+from tpsctl.landscape.local_search import search_from_minima
+from tpsctl.landscape.minimum import MinimumSettings, descend
+from tpsctl.landscape.modes import normal_modes
+from tpsctl.landscape.moves import Bonds
+from tpsctl.landscape.network import Find, Saddle
+from tpsctl.landscape.saddle import climb_to_saddles
+from tpsctl.landscape.stationary import Points
+from tpsctl.landscape.string import peaks, tangents
+from tpsctl.landscape.surface import Surface
+
+GuessFn = Callable[[Tensor, int, torch.Generator, int], Tensor]
+"""(ends (2, atom, dim), images, generator, style) -> a path (image, atom, dim); style 0 is the plainest."""
+
+IMAGES = 24
+"""Images of a path that looks for peaks."""
+
+RELAX_ACROSS = MinimumSettings(quadratic_below=60.0, max_steps=25, max_move_nm=0.02)
+"""Images move across the path until |grad U| across is below 60 kJ/mol/nm, or for 25 steps."""
+
+MOST_PEAKS = 4
+"""The highest peaks of a path that are made saddles."""
+
+
+@dataclass(frozen=True)
+class SearchedMolecule:
+    """All that an attempt needs to know.
+
+    Attributes:
+        surface: The energy.
+        coordinates: How steps are taken.
+        equivalence: When two configurations are one state.
+        bonds: Bonds that can turn.
+        guess: First paths between two minima.
+    """
+
+    surface: Surface
+    coordinates: Coordinates
+    equivalence: Equivalence
+    bonds: Bonds
+    guess: GuessFn
+
+
+@dataclass(frozen=True)
+class SearchAttempt:
+    """One search of a round.
+
+    Attributes:
+        number: Number of the attempt in its round.
+        minima: Numbers of the minima: one for a local search, two for a connection.
+        x: Their configurations (1 or 2, atom, dim), nm.
+        style: Kind of the first path of a connection.
+    """
+
+    number: int
+    minima: tuple[int, ...]
+    x: Float[Tensor, "end atom dim"]
+    style: int = 0
+
+
+@dataclass(frozen=True)
+class AttemptBlock:
+    """Attempts done together.
+
+    Attributes:
+        seed: Seed of the whole search.
+        round: Number of the round.
+        attempts: All local, or all connections.
+        known_x: Saddles known when the round began, (saddle, atom, dim); these are not followed downhill again.
+        known_energies: Their energies, kJ/mol.
+    """
+
+    seed: int
+    round: int
+    attempts: tuple[SearchAttempt, ...]
+    known_x: tuple[Float[Tensor, "atom dim"], ...]
+    known_energies: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class BlockResult:
+    """What a block found.
+
+    Attributes:
+        finds: For each attempt what it found: new saddles, or numbers of known ones.
+        evaluations: Force evaluations spent.
+    """
+
+    finds: tuple[tuple[Find | int, ...], ...]
+    evaluations: int
+
+
+def generator_of(seed: int, round_number: int, attempt: int) -> torch.Generator:
+    """The source of randomness of one attempt."""
+    state = np.random.SeedSequence([seed, round_number, attempt]).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0]))
+
+
+def run_block(molecule: SearchedMolecule, block: AttemptBlock) -> BlockResult:
+    """Do all attempts of a block."""
+    before = molecule.surface.evaluations
+    generators = [generator_of(block.seed, block.round, attempt.number) for attempt in block.attempts]
+    if len(block.attempts[0].minima) == 1:
+        start = torch.stack([attempt.x[0] for attempt in block.attempts])
+        saddles = search_from_minima(molecule.surface, start, molecule.bonds, molecule.coordinates, generators)
+        owner = list(range(len(block.attempts)))
+    else:
+        saddles, owner = _connect(molecule, block.attempts, generators)
+    finds: list[list[Find | int]] = [[] for _ in block.attempts]
+    for attempt, find in zip(owner, _followed(molecule, block, saddles), strict=True):
+        if find is not None:
+            finds[attempt].append(find)
+    return BlockResult(tuple(tuple(f) for f in finds), molecule.surface.evaluations - before)
+
+
+def _connect(
+    molecule: SearchedMolecule, attempts: Sequence[SearchAttempt], generators: Sequence[torch.Generator]
+) -> tuple[Points, list[int]]:
+    """Saddles at the peaks of random paths, and the attempt each belongs to."""
+    paths = torch.stack([molecule.guess(a.x, IMAGES, g, a.style) for a, g in zip(attempts, generators, strict=True)])
+    energy, paths = relaxed_across(molecule, paths)
+    along = tangents(paths)
+    where = [(k, i) for k in range(len(paths)) for i in peaks(energy[k])[:MOST_PEAKS]]
+    if not where:
+        where = [(k, int(energy[k].argmax().clamp(1, IMAGES - 2))) for k in range(len(paths))]
+    rows = tuple(torch.tensor(where).T)
+    own = [generators[k] for k, _ in where]
+    saddles = climb_to_saddles(molecule.surface, paths[rows], molecule.coordinates, own, along[rows])
+    return saddles, [k for k, _ in where]
+
+
+def relaxed_across(
+    molecule: SearchedMolecule, paths: Float[Tensor, "path image atom dim"]
+) -> tuple[Float[Tensor, "path image"], Float[Tensor, "path image atom dim"]]:
+    """Energies and images after each inner image went down across its path; images do not know of one another."""
+    inner = paths[:, 1:-1].flatten(0, 1)
+    along = tangents(paths)[:, 1:-1].flatten(0, 1)
+    relaxed = descend(
+        molecule.surface,
+        inner,
+        molecule.coordinates,
+        RELAX_ACROSS,
+        held=lambda _, lanes: along[lanes].unsqueeze(2),
+    )
+    paths = torch.cat((paths[:, :1], relaxed.unflatten(0, (len(paths), -1)), paths[:, -1:]), 1)
+    energy, _ = molecule.surface.energy_gradient(paths.flatten(0, 1))
+    return energy.unflatten(0, paths.shape[:2]), paths
+
+
+def _followed(molecule: SearchedMolecule, block: AttemptBlock, saddles: Points) -> list[Find | int | None]:
+    """For every search: a new saddle with its minima, the number of a known one, or None."""
+    found: list[Find | int | None] = [None] * len(saddles.x)
+    same_as: dict[int, int] = {}
+    fresh: list[int] = []
+    for k in saddles.converged.nonzero()[:, 0].tolist():
+        x, energy = saddles.x[k], float(saddles.energy[k])
+        found[k] = _known(molecule.equivalence, x, energy, block)
+        if found[k] is None:
+            twin = next((i for i in fresh if _twins(molecule.equivalence, saddles, i, k)), None)
+            if twin is None:
+                fresh.append(k)
+            else:
+                same_as[k] = twin
+    if fresh:
+        chosen = select(saddles, torch.tensor(fresh))
+        minima, _ = follow_downhill(molecule.surface, chosen, molecule.coordinates)
+        for row, k in enumerate(fresh):
+            found[k] = _find(molecule, chosen, minima, row)
+    for k, twin in same_as.items():
+        found[k] = found[twin]
+    return found
+
+
+def _known(equivalence: Equivalence, x: Tensor, energy: float, block: AttemptBlock) -> int | None:
+    for i, (known, level) in enumerate(zip(block.known_x, block.known_energies, strict=True)):
+        if equivalence.same(x, known, (energy, level)) is not None:
+            return i
+    return None
+
+
+def _twins(equivalence: Equivalence, saddles: Points, i: int, k: int) -> bool:
+    energies = (float(saddles.energy[k]), float(saddles.energy[i]))
+    return equivalence.same(saddles.x[k], saddles.x[i], energies) is not None
+
+
+def _find(molecule: SearchedMolecule, saddles: Points, minima: Points, row: int) -> Find | None:
+    """The saddle with its minima; None if a side led nowhere or to another stereoisomer."""
+    sides = slice(2 * row, 2 * row + 2)
+    x = saddles.x[row]
+    hands = [molecule.equivalence.handedness(y) for y in (x, *minima.x[sides])]
+    reference = molecule.equivalence.reference_handedness
+    if not bool(minima.converged[sides].all()) or any(hand != reference for hand in hands[1:]):
+        return None
+    surface = molecule.surface
+    modes = normal_modes(x, saddles.hessian[row], surface.masses_amu, rigid_motions=surface.rigid_motions)
+    saddle = Saddle(
+        x=x,
+        energy=float(saddles.energy[row]),
+        gradient_norm=float(saddles.gradient_norm[row]),
+        index=modes.index,
+        wavenumbers=tuple(modes.wavenumbers[:3].tolist()),
+        ends=(-1, -1),
+        sides=minima.x[sides],
+    )
+    low, high = minima.energy[sides].tolist()
+    return Find(saddle, (low, high))
+
+
+def select(points: Points, rows: Tensor) -> Points:
+    """Some of the points."""
+    return Points(*(getattr(points, f.name)[rows] for f in fields(Points)))

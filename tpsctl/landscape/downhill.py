@@ -1,0 +1,182 @@
+"""Both sides of a saddle followed down to their minima: the steepest descent path in mass-weighted coordinates.
+
+With q = sqrt(m) x, dq/dt = -grad U has in a quadratic region (local quadratic approximation, LQA) the solution
+
+    dq(t) = -sum_i v_i g_i (1 - exp(-l_i t)) / l_i
+
+A step follows it until an atom has moved as far as is trusted; if no atom would ever move that far, the step is
+Newton's. The Hessian is the exact one at the saddle, updated by Bofill's formula and renewed where the model fails.
+Close to the minimum Newton steps with exact Hessians finish (`tpsctl.landscape.minimum`).
+
+Source: Page and McIver, J. Chem. Phys. 88 (1988) 922.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tpsctl.landscape.coordinates import Coordinates
+from tpsctl.landscape.minimum import MinimumSettings, minimize
+from tpsctl.landscape.rigid import no_basis, projected, rigid_basis
+from tpsctl.landscape.stationary import Points, bofill, evaluate, longest_move, model_error
+from tpsctl.landscape.surface import Surface
+
+OnStep = Callable[[Tensor, Tensor], None]
+"""Called with the numbers of the sides that moved and their new configurations."""
+
+
+@dataclass(frozen=True)
+class DownhillSettings:
+    """How the sides of a saddle are followed.
+
+    Attributes:
+        first_move_nm: How far the saddle is left along its unstable mode (largest move of an atom).
+        max_move_nm: Farthest an atom moves in a step.
+        renew_every: Steps between exact Hessians.
+        max_steps: Most steps.
+        quadratic_below: |grad U| at which Newton steps take over, kJ/mol/nm, if all curvatures are positive.
+    """
+
+    first_move_nm: float = 0.005
+    max_move_nm: float = 0.04
+    renew_every: int = 10
+    max_steps: int = 300
+    quadratic_below: float = 20.0
+
+
+def follow_downhill(
+    surface: Surface,
+    saddles: Points,
+    coordinates: Coordinates,
+    settings: DownhillSettings | None = None,
+    on_step: OnStep | None = None,
+) -> tuple[Points, Float[Tensor, "batch 2 n"]]:
+    """Minima on both sides of every saddle.
+
+    Args:
+        surface: The energy.
+        saddles: Saddles with exact Hessians.
+        coordinates: How steps are taken.
+        settings: Lengths of steps.
+        on_step: Told where every step of a side leads, with the numbers of the sides.
+
+    Returns:
+        Points of 2 * batch rows, first both sides of the first saddle, and the directions in which they were left.
+    """
+    settings = settings or DownhillSettings()
+    mode = _unstable_modes(surface, saddles)
+    size = longest_move(mode, saddles.x.shape[-1])
+    away = mode * (settings.first_move_nm / size).unsqueeze(1)
+    directions = torch.stack((away, -away), 1)
+    x = (saddles.x.unsqueeze(1) + directions.reshape(len(away), 2, *saddles.x.shape[1:])).flatten(0, 1)
+    hessian = saddles.hessian.repeat_interleave(2, 0)
+    x = _slide(surface, x, hessian, coordinates, settings, on_step)
+    return minimize(surface, x, coordinates, MinimumSettings()), directions
+
+
+def descent_paths(
+    surface: Surface, saddles: Points, coordinates: Coordinates, settings: DownhillSettings | None = None
+) -> list[Float[Tensor, "image atom dim"]]:
+    """The way down on both sides of every saddle, two curves each: saddle first, minimum last, nm.
+
+    The curves are those of `follow_downhill`, in the same order; their points are as far apart as steps were long.
+    """
+    settings = settings or DownhillSettings()
+    curves: list[list[Tensor]] = [[x] for x in saddles.x.repeat_interleave(2, 0)]
+
+    def keep(lanes: Tensor, x: Tensor) -> None:
+        for lane, here in zip(lanes.tolist(), x, strict=True):
+            curves[lane].append(here)
+
+    minima, _ = follow_downhill(surface, saddles, coordinates, settings, on_step=keep)
+    return [torch.stack([*curve, end]) for curve, end in zip(curves, minima.x, strict=True)]
+
+
+def _roots(surface: Surface, x: Tensor) -> Float[Tensor, " n"]:
+    return surface.masses_amu.to(x).sqrt().repeat_interleave(x.shape[-1])
+
+
+def _weighted(surface: Surface, x: Tensor, hessian: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues (1/ps^2) and modes of the mass-weighted Hessian without rigid motions."""
+    root = _roots(surface, x)
+    basis = rigid_basis(x, surface.masses_amu) if surface.rigid_motions else no_basis(x)
+    values, vectors = torch.linalg.eigh(projected(hessian / root / root[:, None], basis))
+    return values, vectors
+
+
+def _unstable_modes(surface: Surface, saddles: Points) -> Float[Tensor, "batch n"]:
+    """The lowest mode of every saddle as a displacement of atoms."""
+    _, vectors = _weighted(surface, saddles.x, saddles.hessian)
+    return vectors[:, :, 0] / _roots(surface, saddles.x)
+
+
+def _slide(
+    surface: Surface,
+    x: Tensor,
+    hessian: Tensor,
+    coordinates: Coordinates,
+    settings: DownhillSettings,
+    on_step: OnStep | None,
+) -> Tensor:
+    """Steps of the local quadratic approximation until |grad U| is small in a convex region."""
+    x, hessian = x.clone(), hessian.clone()
+    energy, gradient = evaluate(surface, x)
+    limit = torch.full_like(energy, settings.max_move_nm / 2)
+    age = torch.zeros(len(x), dtype=torch.long)
+    done = ~torch.isfinite(energy)
+    for _ in range(settings.max_steps):
+        lanes = (~done).nonzero()[:, 0]
+        if len(lanes) == 0:
+            break
+        values, vectors = _weighted(surface, x[lanes], hessian[lanes])
+        done[lanes] = (values[:, 0] > 0) & (gradient[lanes].norm(dim=1) < settings.quadratic_below)
+        going = ~done[lanes]
+        lanes, values, vectors = lanes[going], values[going], vectors[going]
+        if len(lanes) == 0:
+            break
+        step = _lqa_step(surface, x[lanes], gradient[lanes], values, vectors, limit[lanes])
+        bent = coordinates.moved(x[lanes], step)
+        new_energy, new_gradient = evaluate(surface, bent.x)
+        expected = bent.gradient(gradient[lanes] + (hessian[lanes] @ step.unsqueeze(2)).squeeze(2))
+        error = model_error(values, vectors, new_gradient - expected, gradient[lanes], new_gradient)
+        up = ~(new_energy <= energy[lanes] + 1e-9)
+        poor = up | ~(error < 0.6)
+        limit[lanes] = torch.where(poor, limit[lanes] / 2, (limit[lanes] * 1.3).clamp_max(settings.max_move_nm))
+        done[lanes[up]] = limit[lanes[up]] < 1e-5
+        age[lanes] += 1
+        kept = lanes[~up]
+        carried = bent.hessian(hessian[lanes])
+        change = (carried @ bent.step.unsqueeze(2)).squeeze(2) + new_gradient - expected
+        hessian[kept] = bofill(carried, bent.step, change)[~up]
+        x[kept], energy[kept], gradient[kept] = bent.x[~up], new_energy[~up], new_gradient[~up]
+        if on_step is not None:
+            on_step(kept, x[kept])
+        renewed = lanes[poor | (age[lanes] >= settings.renew_every)]
+        if len(renewed):
+            hessian[renewed], age[renewed] = surface.hessian(x[renewed]), 0
+    return x
+
+
+def _lqa_step(
+    surface: Surface, x: Tensor, gradient: Tensor, values: Tensor, vectors: Tensor, limit: Tensor
+) -> Float[Tensor, "batch n"]:
+    """The displacement of atoms at the time when one has moved as far as the limit, or at infinite time."""
+    root = _roots(surface, x)
+    along = (vectors.mT @ (gradient / root).unsqueeze(2)).squeeze(2)
+    low = torch.full_like(limit, -18.0)  # logarithm of time in ps^2
+    high = torch.full_like(limit, 4.0)
+
+    def displacement(log_time: Tensor) -> Tensor:
+        exponent = (-values * log_time.exp().unsqueeze(1)).clamp(-60, 60)
+        small = values.abs() < 1e-9
+        growth = torch.where(small, log_time.exp().unsqueeze(1), -torch.expm1(exponent) / torch.where(small, 1, values))
+        return (vectors @ (-along * growth).unsqueeze(2)).squeeze(2) / root
+
+    for _ in range(30):
+        middle = (low + high) / 2
+        beyond = longest_move(displacement(middle), x.shape[-1]) > limit
+        high, low = torch.where(beyond, middle, high), torch.where(beyond, low, middle)
+    return displacement(low)

@@ -1,0 +1,124 @@
+"""First paths between two structures that differ from one another: torsions turned at random ways and times.
+
+Bond lengths, angles and torsions go from one end's values to the other's (`tpsctl.molecule.z_matrix`). Path 0 turns
+every torsion the short way, all together. In the others each torsion that changes by more than 60 degrees, amides
+included, turns either way with equal chance, and with equal chance each
+
+    keeps step with the path, or turns within a random window of it, or makes a detour by a random value halfway.
+
+For large molecules torsions are turned residue by residue, from either end of the chain, which avoids the clashes of
+all turning together. Clashes that remain are left to a repair given by the caller.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tpsctl.molecule.geometry import superpose
+from tpsctl.molecule.topology import Topology
+from tpsctl.molecule.z_matrix import ZMatrix, ZMatrixValues, wrapped
+
+EITHER_WAY_DEG = 60.0
+"""Torsions that change by more than this may turn either way."""
+
+WINDOW = (0.25, 0.6)
+"""Range of the length of a random time window, as a fraction of the path."""
+
+DETOUR_DEG = 60.0
+"""Standard deviation of the random detour of a torsion halfway, degrees."""
+
+Repair = Callable[[Tensor], Tensor]
+"""A path (image, atom, 3) -> the same without clashes, its ends kept."""
+
+
+class TurningGuesses:
+    """Random first paths of one molecule.
+
+    Args:
+        topology: Atoms and bonds.
+        repair: Removes clashes from a path; None leaves them.
+    """
+
+    def __init__(self, topology: Topology, repair: Repair | None = None) -> None:
+        self._internal = ZMatrix(topology)
+        self._repair = repair
+        bonds = sorted(self._internal.torsions)
+        self._turning = [self._internal.torsions[bond] for bond in bonds]
+        rotatable = set(topology.rotatable_bonds)
+        self._free = [bond in rotatable for bond in bonds]
+        residues = [topology.atoms[bond[1]].residue_id for bond in bonds]
+        names = sorted(set(residues))
+        self._place = [names.index(residue) / max(1, len(names)) for residue in residues]
+        self._residues = len(names)
+
+    def draw(
+        self,
+        ends: Float[Tensor, "2 atom 3"],
+        images: int,
+        generator: torch.Generator,
+        *,
+        plain: bool = False,
+        in_turn: bool = False,
+    ) -> Float[Tensor, "image atom 3"]:
+        """One path; its first and last image are the ends, the last superposed.
+
+        Args:
+            ends: Both structures, nm.
+            images: Images, ends included.
+            generator: Source of randomness; the same numbers are drawn whatever the ends.
+            plain: Every torsion the short way, all together.
+            in_turn: Residue by residue.
+        """
+        q = self._internal.to_internal(ends)
+        s = torch.linspace(0, 1, images).to(ends)
+        turn = wrapped(q.dihedrals[1] - q.dihedrals[0])
+        dihedrals = q.dihedrals[0] + s[:, None] * turn
+        count = len(self._turning)
+        chance = torch.rand(count, 4, generator=generator, dtype=torch.float64)
+        detour = torch.randn(count, generator=generator, dtype=torch.float64) * math.radians(DETOUR_DEG)
+        backwards = float(torch.rand((), generator=generator, dtype=torch.float64)) < 0.5
+        for k, atom in enumerate(self._turning):
+            change = float(turn[atom])
+            course = self._residue_course(s, k, backwards) if in_turn else s
+            bend = torch.zeros_like(s)
+            if not plain:
+                change = _either_way(change, float(chance[k, 0]))
+                style = int(3 * float(chance[k, 1]))
+                if style == 1 and not in_turn:
+                    course = _window(s, float(chance[k, 2]), float(chance[k, 3]))
+                if style == 2 and self._free[k]:
+                    bend = float(detour[k]) * torch.sin(math.pi * s)
+            dihedrals[:, atom] = q.dihedrals[0, atom] + course * change + bend
+        lengths, angles = (v[0] + s[:, None] * (v[1] - v[0]) for v in (q.lengths, q.angles))
+        return self._finished(ZMatrixValues(lengths, angles, dihedrals), ends)
+
+    def _finished(self, q: ZMatrixValues, ends: Tensor) -> Tensor:
+        path = self._internal.to_positions(q)
+        images = [ends[0]]
+        for image in path[1:-1]:
+            images.append(superpose(image, images[-1]))
+        path = torch.stack([*images, superpose(ends[1], images[-1])])
+        return path if self._repair is None else self._repair(path)
+
+    def _residue_course(self, s: Tensor, k: int, backwards: bool) -> Tensor:
+        start = self._place[k]
+        if backwards:
+            start = 1 - 1 / self._residues - start
+        return ((s - start) * self._residues).clamp(0, 1)
+
+
+def _either_way(change: float, chance: float) -> float:
+    """The turn, or the rest of the full circle in the other direction."""
+    if abs(change) < math.radians(EITHER_WAY_DEG) or chance < 0.5:
+        return change
+    return change - math.copysign(2 * math.pi, change)
+
+
+def _window(s: Tensor, start: float, length: float) -> Tensor:
+    """Progress that happens within a part of the path only."""
+    low, high = WINDOW
+    span = low + (high - low) * length
+    return ((s - start * (1 - span)) / span).clamp(0, 1)

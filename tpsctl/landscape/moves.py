@@ -1,0 +1,124 @@
+"""Ways out of a minimum: where cheap local searches for saddles start.
+
+A move either turns one to three bonds by large random angles (amides and hydroxyls included; groups of equivalent
+hydrogens, such as methyls, seldom), or pushes the molecule along a random mixture of its softest modes, which is
+what rings need. The molecule is then relaxed with the turned torsions (or the pushed direction) held, and
+eigenvector following climbs from there in the direction of the move.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tpsctl.molecule.topology import Topology
+
+TURN_DEG = (40.0, 140.0)
+"""Range of the random angles by which a bond is turned, to either side."""
+
+PUSH_NM = (0.03, 0.12)
+"""Range of the largest move of an atom in a push along soft modes."""
+
+SOFT_MODES = 10
+"""Modes that a push mixes at most."""
+
+ROTOR_WEIGHT = 0.15
+"""How often a group of equivalent hydrogens is turned, compared with another bond."""
+
+
+@dataclass(frozen=True)
+class Move:
+    """A displaced configuration and what characterizes the displacement.
+
+    Attributes:
+        x: Displaced configuration, nm.
+        turned: Dihedrals (torsion, 4) to hold while strain is relaxed; empty for a push.
+        turns_rad: How far each was turned.
+        direction: Direction of a push, (n,); zero where bonds were turned.
+    """
+
+    x: Float[Tensor, "atom dim"]
+    turned: Tensor
+    turns_rad: Float[Tensor, " torsion"]
+    direction: Float[Tensor, " n"]
+
+
+class Bonds:
+    """The bonds of a molecule about which parts of it can turn."""
+
+    def __init__(self, topology: Topology) -> None:
+        self.dihedrals: list[tuple[int, int, int, int]] = []
+        self.moving: list[list[int]] = []
+        weights = []
+        for j, k in topology.rotatable_bonds:
+            ahead, behind = topology.branch(k, without=j), topology.branch(j, without=k)
+            first, last = (k, j) if len(ahead) > len(behind) else (j, k)
+            i, m = (_heaviest(topology, a, b) for a, b in ((first, last), (last, first)))
+            self.dihedrals.append((i, first, last, m))
+            self.moving.append(sorted(topology.branch(last, without=first) - {last}))
+            weights.append(ROTOR_WEIGHT if _is_rotor(topology, j, k) or _is_rotor(topology, k, j) else 1.0)
+        self.weights = torch.tensor(weights, dtype=torch.float64)
+
+    def turned(self, x: Float[Tensor, "atom 3"], bond: int, angle_rad: float) -> Float[Tensor, "atom 3"]:
+        """The configuration after its smaller part has turned about a bond."""
+        _, j, k, _ = self.dihedrals[bond]
+        axis = (x[k] - x[j]) / (x[k] - x[j]).norm()
+        arm = x[self.moving[bond]] - x[k]
+        cross = torch.linalg.cross(axis.expand_as(arm), arm)
+        along = (arm @ axis).unsqueeze(1) * axis
+        new = x.clone()
+        cosine, sine = math.cos(angle_rad), math.sin(angle_rad)
+        new[self.moving[bond]] = x[k] + along + cosine * (arm - along) + sine * cross
+        return new
+
+
+def draw_move(
+    x: Float[Tensor, "atom dim"], modes: Float[Tensor, "n mode"], bonds: Bonds, generator: torch.Generator
+) -> Move:
+    """A random move out of a minimum.
+
+    Args:
+        x: The minimum, nm.
+        modes: Its softest modes as displacements of atoms, softest first.
+        bonds: Bonds that can turn.
+        generator: Source of randomness.
+    """
+    if len(bonds.dihedrals) == 0 or float(torch.rand((), generator=generator, dtype=torch.float64)) < 0.3:
+        return _push(x, modes, generator)
+    count = 1 + int(torch.multinomial(torch.tensor([0.55, 0.3, 0.15]), 1, generator=generator))
+    count = min(count, len(bonds.dihedrals))
+    chosen = torch.multinomial(bonds.weights, count, generator=generator).tolist()
+    low, high = (math.radians(limit) for limit in TURN_DEG)
+    size = low + (high - low) * torch.rand(count, generator=generator, dtype=torch.float64)
+    sign = 2.0 * torch.randint(2, (count,), generator=generator) - 1
+    turns = size * sign
+    moved = x
+    for bond, angle in zip(chosen, turns.tolist(), strict=True):
+        moved = bonds.turned(moved, bond, angle)
+    quadruples = torch.tensor([bonds.dihedrals[bond] for bond in chosen])
+    return Move(moved, quadruples, turns.to(x), torch.zeros_like(x).flatten())
+
+
+def _push(x: Tensor, modes: Tensor, generator: torch.Generator) -> Move:
+    soft = modes[:, :SOFT_MODES]
+    weights = torch.randn(soft.shape[1], generator=generator, dtype=torch.float64).to(x)
+    direction = soft @ weights
+    longest = direction.reshape(x.shape).norm(dim=-1).max()
+    low, high = PUSH_NM
+    size = low + (high - low) * float(torch.rand((), generator=generator, dtype=torch.float64))
+    step = direction * (size / longest)
+    return Move(x + step.reshape(x.shape), torch.zeros(0, 4, dtype=torch.long), x.new_zeros(0), step / step.norm())
+
+
+def _heaviest(topology: Topology, center: int, without: int) -> int:
+    """The neighbor that names a torsion: a heavy atom if there is one."""
+    around = [i for i in topology.neighbors[center] if i != without]
+    return min(around, key=lambda i: (topology.atoms[i].element == "H", i))
+
+
+def _is_rotor(topology: Topology, center: int, other: int) -> bool:
+    """Whether `center` carries two or more hydrogens and nothing else beside `other`."""
+    around = [i for i in topology.neighbors[center] if i != other]
+    return len(around) > 1 and all(topology.atoms[i].element == "H" for i in around)

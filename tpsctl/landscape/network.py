@@ -1,0 +1,147 @@
+"""The network of minima and saddles that a search has found, each state once, with how often it was found.
+
+Minima are nodes and saddles are edges; two saddles between the same minima are two edges. Duplicates are merged by
+energy, torsions and superposition, equivalent atoms relabeled where labels are not kept
+(`tpsctl.landscape.equivalence`). Finds are merged in a fixed order, so that the same finds give the same network.
+"""
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tpsctl.landscape.equivalence import SAME_ENERGY, Equivalence
+
+
+@dataclass(frozen=True)
+class Minimum:
+    """A local minimum of the energy.
+
+    Attributes:
+        x: Configuration, nm.
+        energy: kJ/mol.
+        times_found: How often a search came down to it.
+        searched: Local searches that started from it.
+    """
+
+    x: Float[Tensor, "atom dim"]
+    energy: float
+    times_found: int = 1
+    searched: int = 0
+
+
+@dataclass(frozen=True)
+class Saddle:
+    """A stationary point with one negative curvature, and the minima on both sides.
+
+    Attributes:
+        x: Configuration, nm.
+        energy: kJ/mol.
+        gradient_norm: |grad U|, kJ/mol/nm.
+        index: Negative curvatures; 1.
+        wavenumbers: The lowest, cm^-1; the first is negative.
+        ends: Numbers of the minima joined.
+        sides: The minima as reached downhill, (2, atom, dim), nm: those numbered, up to labels and rigid motion.
+        times_found: How often a search came up to it.
+    """
+
+    x: Float[Tensor, "atom dim"]
+    energy: float
+    gradient_norm: float
+    index: int
+    wavenumbers: tuple[float, ...]
+    ends: tuple[int, int]
+    sides: Float[Tensor, "2 atom dim"]
+    times_found: int = 1
+
+
+@dataclass(frozen=True)
+class Find:
+    """A saddle as one search found it, with both sides followed down.
+
+    Attributes:
+        saddle: The saddle; its `ends` mean nothing yet.
+        side_energies: Energies of both sides, kJ/mol.
+    """
+
+    saddle: Saddle
+    side_energies: tuple[float, float]
+
+
+@dataclass
+class Network:
+    """All states found so far.
+
+    Attributes:
+        equivalence: When two configurations are one state.
+        minima: Numbered in the order found; the start is 0 and the end is 1 (0 if they are the same).
+        saddles: In the order found.
+        tries: How often two minima were searched for a connection.
+    """
+
+    equivalence: Equivalence
+    minima: list[Minimum] = field(default_factory=list)
+    saddles: list[Saddle] = field(default_factory=list)
+    tries: dict[tuple[int, int], int] = field(default_factory=dict)
+
+    def add_minimum(self, x: Float[Tensor, "atom dim"], energy: float, *, count: int = 1) -> int:
+        """Number of this minimum, which is new or was known."""
+        for i, known in enumerate(self.minima):
+            if self.equivalence.same(x, known.x, (energy, known.energy)) is not None:
+                self.minima[i] = replace(known, times_found=known.times_found + count)
+                return i
+        self.minima.append(Minimum(x, energy, count))
+        return len(self.minima) - 1
+
+    def find_saddle(self, x: Float[Tensor, "atom dim"], energy: float) -> int | None:
+        """Number of a known saddle, or None."""
+        for i, known in enumerate(self.saddles):
+            if self.equivalence.same(x, known.x, (energy, known.energy)) is not None:
+                return i
+        return None
+
+    def add(self, find: Find) -> int:
+        """Number of the found saddle, which is new or was known; its minima are added where they are new."""
+        known = self.find_saddle(find.saddle.x, find.saddle.energy)
+        if known is not None:
+            self.seen_again(known)
+            return known
+        ends = [self.add_minimum(x, e) for x, e in zip(find.saddle.sides, find.side_energies, strict=True)]
+        self.saddles.append(replace(find.saddle, ends=(ends[0], ends[1])))
+        return len(self.saddles) - 1
+
+    def seen_again(self, saddle: int) -> None:
+        """Count one more find of a known saddle."""
+        known = self.saddles[saddle]
+        self.saddles[saddle] = replace(known, times_found=known.times_found + 1)
+
+    def was_searched(self, minimum: int) -> None:
+        """Count a local search from a minimum."""
+        known = self.minima[minimum]
+        self.minima[minimum] = replace(known, searched=known.searched + 1)
+
+    def was_tried(self, first: int, second: int) -> None:
+        """Count a search for a connection of two minima."""
+        pair = (min(first, second), max(first, second))
+        self.tries[pair] = self.tries.get(pair, 0) + 1
+
+    @property
+    def positions(self) -> Float[Tensor, "minimum atom dim"]:
+        """All minima."""
+        return torch.stack([minimum.x for minimum in self.minima])
+
+
+def missing_fraction(network: Network, below: float) -> float:
+    """Good and Turing's estimate of how much is unseen: the chance that the next saddle found below an energy is new.
+
+    It is the number of saddles found exactly once over the number of finds; 1 before anything is found.
+
+    Args:
+        network: What was found.
+        below: Only saddles up to this energy count, kJ/mol.
+
+    Source: Good, Biometrika 40 (1953) 237, eq. 9.
+    """
+    counts = [saddle.times_found for saddle in network.saddles if saddle.energy <= below + SAME_ENERGY]
+    return sum(1 for count in counts if count == 1) / sum(counts) if counts else 1.0

@@ -1,0 +1,159 @@
+"""The Onsager-Machlup path of a route: through its minima and saddles exactly, equally spaced between them.
+
+With z_a = x_a / sqrt(D_a) and b_a = sqrt(D_a) s_a (s = -grad U / kT) the truncated action of a segment is
+
+    |dz|^2 / (4 dt) + dt |b|^2 / 4   >=   |dz| |b| / 2 ,     equal for dt = |dz| / |b|
+
+so the time-free (geometric) action is S = sum |dz| |b| / 2. A path of least S follows the gradient, and then S is its
+bound
+
+    S_min = sum |dU| / 2kT        over all ups and downs of the route.
+
+An S below the bound says that images jump over barriers. Each half (minimum to saddle, or saddle to minimum) starts as
+the steepest descent path from the saddle and is relaxed as a mass-weighted string with both ends pinned; tops are
+therefore exact.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tpsctl.errors import PathError
+from tpsctl.landscape.attempts import SearchedMolecule
+from tpsctl.landscape.downhill import DownhillSettings, descent_paths
+from tpsctl.landscape.network import Network
+from tpsctl.landscape.routes import Route
+from tpsctl.landscape.stationary import Points
+from tpsctl.landscape.string import StringSettings, relax_strings
+from tpsctl.molecule.geometry import superpose
+
+STRING = StringSettings(iterations=40, mass_weighted=True)
+"""How halves are relaxed."""
+
+
+@dataclass(frozen=True)
+class PinnedPath:
+    """Images of a route and how good they are.
+
+    Attributes:
+        x: Images (image, atom, dim), nm; A first, each superposed on the one before.
+        energy: kJ/mol.
+        arc_length: Distance along the path from A in mass-weighted coordinates, sqrt(amu) nm.
+        pinned: Numbers of the images that are minima and saddles, in turn.
+        action: Geometric action S.
+        bound: sum |dU| / 2kT over the ups and downs of the route.
+        largest_jump: Largest mass-weighted distance of neighbors over the mean, in the worst half.
+    """
+
+    x: Float[Tensor, "image atom dim"]
+    energy: Float[Tensor, " image"]
+    arc_length: Float[Tensor, " image"]
+    pinned: tuple[int, ...]
+    action: float
+    bound: float
+    largest_jump: float
+
+
+def pinned_path(
+    molecule: SearchedMolecule, network: Network, route: Route, *, kt: float, images: int = 100
+) -> PinnedPath:
+    """The path of a route with about `images` images, shared out by the length of the halves.
+
+    Args:
+        molecule: Energy and what belongs to it.
+        network: Holds the route's minima and saddles.
+        route: From `ranked_routes`.
+        kt: kT, kJ/mol.
+        images: Images wanted; every half has at least four.
+
+    Raises:
+        PathError: A saddle of the route leads down to other minima than the network says.
+    """
+    halves = _halves(molecule, network, route)
+    lengths = [float((h[1:] - h[:-1]).flatten(1).norm(dim=1).sum()) for h in halves]
+    counts = [max(4, round(images * length / sum(lengths)) + 1) for length in lengths]
+    relaxed = [
+        relax_strings(molecule.surface, _resampled(half, count)[None], STRING).x[0]
+        for half, count in zip(halves, counts, strict=True)
+    ]
+    return _joined(molecule, relaxed, kt)
+
+
+def _halves(molecule: SearchedMolecule, network: Network, route: Route) -> list[Float[Tensor, "image atom dim"]]:
+    """Steepest descent paths in the order and with the labels in which the route passes them."""
+    here = network.minima[route.minima[0]].x
+    halves = []
+    for number, (first, last) in zip(route.saddles, zip(route.minima, route.minima[1:], strict=False), strict=True):
+        up, down = _sides(molecule, network, number, (first, last))
+        energy = network.minima[first].energy
+        order = molecule.equivalence.same(up[-1], here, (energy, energy))
+        if order is None:
+            raise PathError(
+                f"saddle {number}: going down from it leads to another minimum than {first}, expected the one that the "
+                "search found. Report this, with the recipe."
+            )
+        both = torch.cat((up.flip(0), down[1:]))[:, list(order)]
+        if molecule.surface.rigid_motions:
+            both = _chained(both, here, molecule.surface.masses_amu)
+        halves += [both[: len(up)], both[len(up) - 1 :]]
+        here = both[-1]
+    return halves
+
+
+def _sides(molecule: SearchedMolecule, network: Network, number: int, ends: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Curves from a saddle down to the first and to the last minimum of a step."""
+    saddle = network.saddles[number]
+    x = saddle.x[None]
+    energy, gradient = molecule.surface.energy_gradient(x)
+    points = Points(x, energy, gradient.flatten(1), molecule.surface.hessian(x), torch.tensor([True]))
+    curves = descent_paths(molecule.surface, points, molecule.coordinates, DownhillSettings(max_move_nm=0.01))
+    first = network.minima[ends[0]]
+    level = (first.energy, first.energy)
+    if molecule.equivalence.same(curves[0][-1], first.x, level) is None:
+        curves = curves[::-1]
+    return curves[0], curves[1]
+
+
+def _chained(x: Float[Tensor, "image atom 3"], first: Float[Tensor, "atom 3"], masses: Tensor) -> Tensor:
+    """Each image superposed (mass-weighted) on the one before, the first on a given structure."""
+    images = [superpose(x[0], first, masses)]
+    for image in x[1:]:
+        images.append(superpose(image, images[-1], masses))
+    return torch.stack(images)
+
+
+def _resampled(curve: Float[Tensor, "image atom dim"], count: int) -> Float[Tensor, "count atom dim"]:
+    """The curve by `count` points at equal distances, ends kept."""
+    length = (curve[1:] - curve[:-1]).flatten(1).norm(dim=1)
+    along = torch.cat((length.new_zeros(1), length.cumsum(0)))
+    wanted = torch.linspace(0, 1, count).to(curve) * along[-1]
+    upper = torch.searchsorted(along, wanted).clamp(1, len(curve) - 1)
+    weight = (wanted - along[upper - 1]) / (along[upper] - along[upper - 1]).clamp_min(1e-30)
+    points = curve[upper - 1] + weight.reshape(-1, 1, 1) * (curve[upper] - curve[upper - 1])
+    points[0], points[-1] = curve[0], curve[-1]
+    return points
+
+
+def _joined(molecule: SearchedMolecule, halves: list[Tensor], kt: float) -> PinnedPath:
+    """Halves end to end, with their action."""
+    pieces, pinned, jump = [halves[0]], [0, len(halves[0]) - 1], 0.0
+    for half in halves[1:]:
+        if molecule.surface.rigid_motions:
+            half = _chained(half, pieces[-1][-1], molecule.surface.masses_amu)
+        pieces.append(half[1:])
+        pinned.append(pinned[-1] + len(half) - 1)
+    x = torch.cat(pieces)
+    energy, gradient = molecule.surface.energy_gradient(x)
+    root = molecule.surface.masses_amu.to(x).sqrt()[:, None]
+    # D_a = c / m_a with one c for all atoms, which cancels in |dz| |b|.
+    moves = (root * (x[1:] - x[:-1])).flatten(1).norm(dim=1)
+    for begin, end in zip(pinned, pinned[1:], strict=False):
+        jump = max(jump, float(moves[begin:end].max() / moves[begin:end].mean()))
+    drift = (gradient / root).flatten(1).norm(dim=1) / kt
+    action = float((moves * (drift[1:] + drift[:-1])).sum()) / 4
+    steps = energy[torch.tensor(pinned)]
+    bound = float((steps[1:] - steps[:-1]).abs().sum()) / (2 * kt)
+    arc = torch.cat((moves.new_zeros(1), moves.cumsum(0)))
+    return PinnedPath(x, energy, arc, tuple(pinned), action, bound, jump)

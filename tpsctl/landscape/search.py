@@ -1,0 +1,322 @@
+"""The search for the lowest routes from A to B, in synchronized rounds.
+
+Every round plans attempts from the network as it is, does them independently of one another (in blocks, anywhere) and
+merges their finds in order. So the result depends on the seed only, not on how many processes work, and a search can
+stop and go on between any two rounds.
+
+    A and B not connected    connections over the gaps of the shortest path, half; local searches at the gaps, half
+    connected                S_A, S_B: minima reached from A and from B below the route's top. A lower route must leave
+                             S_A, and enter S_B, over saddles that are still unknown: local searches from the least
+                             searched minima of both, connections between both where they are alike, a few new paths
+                             from A to B
+    every second round       the same for the best alternative, the saddles as high as the first route's top closed
+
+It stops when neither route has changed for some rounds, every minimum of the smaller of S_A and S_B has been searched
+often enough, and few saddles below the top are still unseen (Good and Turing); or when its budget is spent.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence, Set
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tpsctl.landscape.attempts import AttemptBlock, BlockResult, SearchAttempt, SearchedMolecule, generator_of
+from tpsctl.landscape.equivalence import SAME_ENERGY
+from tpsctl.landscape.minimum import minimize
+from tpsctl.landscape.network import Network, missing_fraction
+from tpsctl.landscape.routes import Route, gaps, minimax_route, ranked_routes, reachable_below, saddles_as_high
+
+RunBlocks = Callable[[Sequence[AttemptBlock]], Iterable[BlockResult]]
+"""Does blocks, in any order or place, and gives their results in the order of the blocks."""
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """How long a search goes on. Nothing here depends on the molecule.
+
+    Attributes:
+        attempts: Attempts per round.
+        block: Attempts done together.
+        most_rounds: Rounds at most.
+        most_evaluations: Force evaluations at most; the round in which they are spent is finished.
+        stable_rounds: Rounds without change of the route's highest saddle before the search may stop.
+        searches_per_minimum: Local searches from each minimum of the smaller side before it may stop.
+        missing: Largest fraction of unseen saddles below the top (Good and Turing) at which it may stop.
+        most_routes: Routes that are ranked.
+    """
+
+    attempts: int = 16
+    block: int = 16
+    most_rounds: int = 60
+    most_evaluations: float = math.inf
+    stable_rounds: int = 4
+    searches_per_minimum: int = 4
+    missing: float = 0.1
+    most_routes: int = 8
+
+
+@dataclass(frozen=True)
+class RoundRecord:
+    """What a round did, for tables and for the decision to stop.
+
+    Attributes:
+        top: Energy of the best route's highest saddle after the round, kJ/mol; infinite while A and B are not
+            connected.
+        second_top: The same of the best alternative; infinite while there is none.
+        minima: Minima known.
+        saddles: Saddles known.
+        missing: Estimated fraction of unseen saddles below the top.
+        evaluations: Force evaluations so far.
+    """
+
+    top: float
+    second_top: float
+    minima: int
+    saddles: int
+    missing: float
+    evaluations: int
+
+
+@dataclass
+class SearchState:
+    """A search between two rounds.
+
+    Attributes:
+        network: Minima and saddles.
+        start: Number of A.
+        end: Number of B.
+        rounds: What every round so far did.
+    """
+
+    network: Network
+    start: int
+    end: int
+    rounds: list[RoundRecord] = field(default_factory=list)
+
+    @property
+    def evaluations(self) -> int:
+        return self.rounds[-1].evaluations if self.rounds else 0
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The outcome of a search.
+
+    Attributes:
+        network: Minima (with times found) and saddles (with ends and times found).
+        start: Number of A in the network.
+        end: Number of B.
+        routes: Ranked, lowest first; empty if A and B could not be connected.
+        rounds: What every round did.
+        complete: Whether the search believes itself complete; otherwise its budget ended it.
+        missing: Estimated fraction of unseen saddles below the best route's top.
+    """
+
+    network: Network
+    start: int
+    end: int
+    routes: tuple[Route, ...]
+    rounds: tuple[RoundRecord, ...]
+    complete: bool
+    missing: float
+
+
+def begin(molecule: SearchedMolecule, ends: Float[Tensor, "2 atom dim"]) -> SearchState:
+    """The state before the first round: both ends minimized.
+
+    Args:
+        molecule: Energy and what belongs to it.
+        ends: A and B, nm, with the same order of atoms and the same handedness.
+    """
+    minima = minimize(molecule.surface, ends, molecule.coordinates)
+    network = Network(molecule.equivalence)
+    start, end = (network.add_minimum(x, float(e), count=0) for x, e in zip(minima.x, minima.energy, strict=True))
+    return SearchState(network, start, end)
+
+
+def search(
+    state: SearchState,
+    run_blocks: RunBlocks,
+    seed: int,
+    settings: SearchSettings | None = None,
+    on_round: Callable[[SearchState], None] | None = None,
+) -> SearchResult:
+    """Rounds until the search is complete or its budget is spent.
+
+    Args:
+        state: From `begin`, or of a search that goes on; it is advanced.
+        run_blocks: Does the blocks of a round, e.g. `lambda blocks: [run_block(molecule, b) for b in blocks]`.
+        seed: Decides all random numbers.
+        settings: Sizes and criteria.
+        on_round: Called after every round, e.g. to store the state or to tell the user.
+    """
+    settings = settings or SearchSettings()
+    while not (done := is_complete(state, settings)) and not _is_spent(state, settings):
+        blocks = plan_round(state, seed, settings)
+        spent = _merge(state.network, blocks, run_blocks(blocks))
+        state.rounds.append(_record(state, spent))
+        if on_round is not None:
+            on_round(state)
+    network = state.network
+    routes = tuple(ranked_routes(network, state.start, state.end, most=settings.most_routes))
+    missing = missing_fraction(network, routes[0].top) if routes else 1.0
+    return SearchResult(network, state.start, state.end, routes, tuple(state.rounds), done, missing)
+
+
+def is_complete(state: SearchState, settings: SearchSettings) -> bool:
+    """Whether the criteria for stopping are met."""
+    last = state.rounds[-settings.stable_rounds - 1 :]
+    if len(last) <= settings.stable_rounds or not math.isfinite(last[-1].top):
+        return False
+    if last[0].top != last[-1].top or last[0].second_top != last[-1].second_top:
+        return False
+    if last[-1].missing > settings.missing:
+        return False
+    sides = _sides(state, last[-1].top)
+    smaller = min(sides, key=len)
+    return all(state.network.minima[i].searched >= settings.searches_per_minimum for i in smaller)
+
+
+def plan_round(state: SearchState, seed: int, settings: SearchSettings) -> list[AttemptBlock]:
+    """The attempts of the next round, from the network as it is."""
+    number = len(state.rounds)
+    generator = generator_of(seed, number, -1 & 0xFFFFFFFF)
+    route = minimax_route(state.network, state.start, state.end)
+    if route is None:
+        connections, local = _plan_connecting(state, settings)
+    else:
+        closed: set[int] = set()
+        if number % 2:
+            closed = saddles_as_high(state.network, route)
+            alternative = minimax_route(state.network, state.start, state.end, without=closed)
+            top = math.inf if alternative is None else alternative.top
+        else:
+            top = route.top
+        sides = _sides(state, top, closed)
+        connections, local = _plan_lowering(state, sides, settings, generator)
+    attempts = [
+        SearchAttempt(k, pair, _pair(state.network, pair), style) for k, (pair, style) in enumerate(connections)
+    ]
+    offset = len(attempts)
+    attempts += [SearchAttempt(offset + k, (i,), state.network.minima[i].x[None]) for k, i in enumerate(local)]
+    saddles = state.network.saddles
+    known = tuple(s.x for s in saddles), tuple(s.energy for s in saddles)
+    parts = [attempts[:offset][k : k + settings.block] for k in range(0, offset, settings.block)]
+    parts += [attempts[offset:][k : k + settings.block] for k in range(0, len(local), settings.block)]
+    return [AttemptBlock(seed, number, tuple(part), *known) for part in parts]
+
+
+Connections = list[tuple[tuple[int, int], int]]
+"""Pairs of minima to connect, each with the style of its first path."""
+
+
+def _plan_connecting(state: SearchState, settings: SearchSettings) -> tuple[Connections, list[int]]:
+    """Connections over the gaps of the shortest path, and local searches from the minima beside them."""
+    network, half = state.network, settings.attempts // 2
+    if state.start == state.end:
+        return [], _least_searched(network, {state.start}, settings.attempts)
+    open_gaps = gaps(network, state.start, state.end, most=half)
+    pairs = [open_gaps[k % len(open_gaps)] for k in range(half)]
+    connections = []
+    for pair in pairs:
+        connections.append((pair, network.tries.get((min(pair), max(pair)), 0)))
+        network.was_tried(*pair)
+    beside = list(dict.fromkeys(i for pair in open_gaps for i in pair))
+    return connections, _least_searched(network, set(beside), settings.attempts - half)
+
+
+def _plan_lowering(
+    state: SearchState, sides: tuple[set[int], set[int]], settings: SearchSettings, generator: torch.Generator
+) -> tuple[Connections, list[int]]:
+    """Searches that could find a route below the present one."""
+    network = state.network
+    count = settings.attempts // 4
+    connections = _closest_pairs(network, sides, count)
+    whole = (state.start, state.end)
+    connections.append((whole, 1 + network.tries.get((min(whole), max(whole)), 0)))
+    for pair, _ in connections:
+        network.was_tried(*pair)
+    left = settings.attempts - len(connections)
+    near, far = sorted(sides, key=len)
+    local = _least_searched(network, near, (left + 1) // 2, generator)
+    return connections, local + _least_searched(network, far, left // 2, generator)
+
+
+def _sides(state: SearchState, top: float, closed: Set[int] = frozenset()) -> tuple[set[int], set[int]]:
+    """Minima reached from A, and from B, without a saddle as high as the top or a closed one."""
+    first, second = (
+        reachable_below(state.network, i, top - SAME_ENERGY, without=closed) for i in (state.start, state.end)
+    )
+    return first, second
+
+
+def _closest_pairs(network: Network, sides: tuple[set[int], set[int]], count: int) -> Connections:
+    """Pairs across the top that turn least, tries counted."""
+    first, second = (sorted(side) for side in sides)
+    x = network.positions
+    cost = network.equivalence.turnings(x[first], x[second]).square() + 1e-9
+    for k, i in enumerate(first):
+        for m, j in enumerate(second):
+            cost[k, m] *= 4.0 ** network.tries.get((min(i, j), max(i, j)), 0)
+    found: Connections = []
+    for flat in cost.flatten().argsort(stable=True)[:count].tolist():
+        i, j = first[flat // len(second)], second[flat % len(second)]
+        if i != j:
+            found.append(((i, j), network.tries.get((min(i, j), max(i, j)), 0)))
+    return found
+
+
+def _least_searched(
+    network: Network, among: set[int], count: int, generator: torch.Generator | None = None
+) -> list[int]:
+    """Minima to search from, the least searched first; counted as searched. One may come more than once."""
+    chosen = []
+    order = sorted(among)
+    if generator is not None:
+        order = [order[k] for k in torch.randperm(len(order), generator=generator).tolist()]
+    for _ in range(count):
+        best = min(order, key=lambda i: network.minima[i].searched)
+        network.was_searched(best)
+        chosen.append(best)
+    return chosen
+
+
+def _pair(network: Network, pair: tuple[int, int]) -> Float[Tensor, "2 atom dim"]:
+    """Both minima, equivalent atoms of the second relabeled to turn least."""
+    x, y = (network.minima[i].x for i in pair)
+    return torch.stack((x, y[list(network.equivalence.relabeled_towards(y, x))]))
+
+
+def _merge(network: Network, blocks: Sequence[AttemptBlock], results: Iterable[BlockResult]) -> int:
+    """Finds into the network, in the order of blocks and attempts; the force evaluations spent."""
+    spent = 0
+    for _, result in zip(blocks, results, strict=True):
+        spent += result.evaluations
+        for finds in result.finds:
+            for find in finds:
+                if isinstance(find, int):
+                    network.seen_again(find)
+                else:
+                    network.add(find)
+    return spent
+
+
+def _record(state: SearchState, spent: int) -> RoundRecord:
+    routes = ranked_routes(state.network, state.start, state.end, most=2)
+    tops = [route.top for route in routes] + [math.inf, math.inf]
+    top = tops[0]
+    return RoundRecord(
+        top=top,
+        second_top=tops[1],
+        minima=len(state.network.minima),
+        saddles=len(state.network.saddles),
+        missing=missing_fraction(state.network, top),
+        evaluations=state.evaluations + spent,
+    )
+
+
+def _is_spent(state: SearchState, settings: SearchSettings) -> bool:
+    return len(state.rounds) >= settings.most_rounds or state.evaluations >= settings.most_evaluations

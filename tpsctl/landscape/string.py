@@ -1,0 +1,187 @@
+"""The string method: images slide down across the path and are spread evenly along it.
+
+    y_i <- y_i - 0.7 (|H_i| + c_i)^-1 g_i across the path;   then images at equal distances,     y = x or sqrt(m) x
+
+The limit of the string is a minimum-energy path: in plain coordinates, or (mass-weighted) the one that an overdamped
+molecule with friction proportional to mass takes, which an Onsager-Machlup path follows. What is across the path is
+told from neighboring images, so that a move carries disturbances along it with the speed g_along / (|H| + c); c = 2
+g_along / gap (and at least 100 kJ/mol/nm^2) keeps that below a gap per iteration, without which the string breaks up.
+
+Sources: E, Ren and Vanden-Eijnden, J. Chem. Phys. 126 (2007) 164103 (simplified string); preconditioning as in
+Makri et al., J. Chem. Phys. 150 (2019) 094109.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tpsctl.landscape.coordinates import FLOOR
+from tpsctl.landscape.rigid import no_basis, projected, rigid_basis
+from tpsctl.landscape.stationary import evaluate, limited
+from tpsctl.landscape.surface import Surface
+from tpsctl.molecule.geometry import superpose
+
+
+@dataclass(frozen=True)
+class StringSettings:
+    """How strings are optimized.
+
+    Attributes:
+        iterations: Moves of all images.
+        relaxation: Fraction of Newton's step that is taken.
+        max_move_nm: Farthest an atom moves in an iteration.
+        renew_every: Iterations between Hessians.
+        tolerance: Largest |grad U| across the path at which a string is done, kJ/mol/nm (mass-weighted: over
+            sqrt(amu)).
+        mass_weighted: Whether distances and directions are those of sqrt(m) x.
+    """
+
+    iterations: int = 25
+    relaxation: float = 0.7
+    max_move_nm: float = 0.01
+    renew_every: int = 4
+    tolerance: float = 0.1
+    mass_weighted: bool = False
+
+
+@dataclass(frozen=True)
+class Strings:
+    """Optimized strings.
+
+    Attributes:
+        x: Images (path, image, atom, dim), nm; the ends are those given.
+        energy: (path, image), kJ/mol.
+        across: Largest |grad U| across the path of each string, kJ/mol/nm.
+    """
+
+    x: Float[Tensor, "path image atom dim"]
+    energy: Float[Tensor, "path image"]
+    across: Float[Tensor, " path"]
+
+
+def relax_strings(
+    surface: Surface, paths: Float[Tensor, "path image atom dim"], settings: StringSettings | None = None
+) -> Strings:
+    """Strings from guesses; both ends of each stay where they are, but for the superposition of neighbors.
+
+    Args:
+        surface: The energy.
+        paths: Guesses, nm, at least three images; neighbors superposed.
+        settings: Number and size of the moves.
+    """
+    settings = settings or StringSettings()
+    root = surface.masses_amu.to(paths).sqrt() if settings.mass_weighted else torch.ones_like(paths[0, 0, :, 0])
+    x = evenly_spaced(paths, surface.rigid_motions, root)
+    flat_root = root.repeat_interleave(paths.shape[-1])
+    modes: tuple[Tensor, Tensor] | None = None
+    for iteration in range(settings.iterations):
+        inner = x[:, 1:-1].flatten(0, 1)
+        if modes is None or iteration % settings.renew_every == 0:
+            modes = _modes(surface, inner, root)
+        gradient = evaluate(surface, inner)[1] / flat_root
+        gradient = torch.where(torch.isfinite(gradient), gradient, 0.0)
+        tangent = tangents(x * root[:, None])[:, 1:-1].flatten(0, 1)
+        along = (gradient * tangent).sum(1, keepdim=True)
+        across = gradient - along * tangent
+        if bool((across.norm(dim=1) <= settings.tolerance).all()):
+            break
+        gap = _gaps(x * root[:, None])[:, :-1].flatten()
+        step = settings.relaxation * _newton(modes, across, FLOOR + 2 * along[:, 0].abs() / gap)
+        step = (step - (step * tangent).sum(1, keepdim=True) * tangent) / flat_root
+        step = limited(step, x.shape[-1], settings.max_move_nm)
+        moved = (inner + step.reshape(inner.shape)).unflatten(0, (x.shape[0], x.shape[1] - 2))
+        x = evenly_spaced(torch.cat((x[:, :1], moved, x[:, -1:]), 1), surface.rigid_motions, root)
+    return _measured(surface, x, root)
+
+
+def _measured(surface: Surface, x: Tensor, root: Tensor) -> Strings:
+    energy, gradient = evaluate(surface, x.flatten(0, 1))
+    gradient = (gradient / root.repeat_interleave(x.shape[-1])).unflatten(0, x.shape[:2])
+    tangent = tangents(x * root[:, None])
+    across = gradient - (gradient * tangent).sum(2, keepdim=True) * tangent
+    return Strings(x, energy.unflatten(0, x.shape[:2]), across[:, 1:-1].norm(dim=2).amax(1))
+
+
+def _modes(surface: Surface, x: Tensor, root: Tensor) -> tuple[Tensor, Tensor]:
+    """Curvatures and modes in the scaled coordinates, rigid motions very stiff."""
+    scale = root.repeat_interleave(x.shape[-1])
+    basis = rigid_basis(x, root.square()) if surface.rigid_motions else no_basis(x)
+    values, vectors = torch.linalg.eigh(projected(surface.hessian(x) / scale / scale[:, None], basis))
+    return values, vectors
+
+
+def _newton(modes: tuple[Tensor, Tensor], gradient: Tensor, floor: Float[Tensor, " batch"]) -> Tensor:
+    """-(|H| + c)^-1 g."""
+    values, vectors = modes
+    along = (vectors.mT @ gradient.unsqueeze(2)).squeeze(2)
+    return -(vectors @ (along / (values.abs() + floor.unsqueeze(1))).unsqueeze(2)).squeeze(2)
+
+
+def _gaps(x: Float[Tensor, "path image atom dim"]) -> Float[Tensor, "path gap"]:
+    return (x[:, 1:] - x[:, :-1]).flatten(2).norm(dim=2).clamp_min(1e-12)
+
+
+def tangents(x: Float[Tensor, "path image atom dim"]) -> Float[Tensor, "path image n"]:
+    """Unit vectors from the image before to the image behind; one-sided at the ends."""
+    flat = x.flatten(2)
+    ahead = torch.cat((flat[:, 1:], flat[:, -1:]), 1) - torch.cat((flat[:, :1], flat[:, :-1]), 1)
+    return ahead / ahead.norm(dim=2, keepdim=True).clamp_min(1e-30)
+
+
+def evenly_spaced(
+    x: Float[Tensor, "path image atom dim"], rigid_motions: bool, root: Float[Tensor, " atom"] | None = None
+) -> Tensor:
+    """The same curves with images at equal distances; each image superposed on the one before it.
+
+    The superposition moves all images but the first as rigid bodies, the last included.
+
+    Args:
+        x: Curves, nm.
+        rigid_motions: Whether images are superposed.
+        root: Scale of each atom's coordinates in distances; 1 if left out.
+    """
+    root = torch.ones_like(x[0, 0, :, 0]) if root is None else root
+    if rigid_motions:
+        images = [x[:, 0]]
+        for k in range(1, x.shape[1]):
+            images.append(superpose(x[:, k], images[-1], root.square()))
+        x = torch.stack(images, 1)
+    flat = x.flatten(2)
+    length = _gaps(x * root[:, None])
+    along = torch.cat((torch.zeros_like(length[:, :1]), length.cumsum(1)), 1)
+    count = x.shape[1]
+    wanted = torch.linspace(0, 1, count).to(x) * along[:, -1:]
+    upper = torch.searchsorted(along.contiguous(), wanted.contiguous()).clamp(1, count - 1)
+    span = (along.gather(1, upper) - along.gather(1, upper - 1)).clamp_min(1e-30)
+    weight = ((wanted - along.gather(1, upper - 1)) / span).unsqueeze(2)
+    before = flat.gather(1, (upper - 1).unsqueeze(2).expand_as(flat))
+    behind = flat.gather(1, upper.unsqueeze(2).expand_as(flat))
+    new = before + weight * (behind - before)
+    new[:, 0], new[:, -1] = flat[:, 0], flat[:, -1]
+    return new.reshape(x.shape)
+
+
+def peaks(energy: Float[Tensor, " image"], *, prominence: float = 0.5) -> list[int]:
+    """Interior local maxima of a profile that rise above the lower of both valleys beside them, highest first.
+
+    Args:
+        energy: Along one path, kJ/mol.
+        prominence: Smallest rise above the higher of the two valleys, kJ/mol.
+    """
+    values = energy.tolist()
+    found = []
+    for k in range(1, len(values) - 1):
+        if not values[k - 1] <= values[k] >= values[k + 1] or values[k] == values[k - 1]:
+            continue
+        sides = []
+        for direction in (-1, 1):
+            lowest, i = values[k], k + direction
+            while 0 <= i < len(values) and values[i] <= values[k]:
+                lowest = min(lowest, values[i])
+                i += direction
+            sides.append(values[k] - lowest)
+        if min(sides) >= prominence:
+            found.append(k)
+    return sorted(found, key=lambda k: -values[k])
