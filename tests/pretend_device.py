@@ -285,16 +285,16 @@ class _Functions(TorchFunctionMode):
 
 
 def _module_to(module: torch.nn.Module, *, device: Any = None, dtype: torch.dtype | None = None) -> torch.nn.Module:
-    """`torch.nn.Module.to`, which replaces the storage of its parameters behind Python's back."""
+    """`torch.nn.Module.to`, which gives the parameters that are there another storage behind Python's back."""
     gpu = torch.device(device).type == "cuda"
 
     def moved(tensor: Tensor) -> Tensor:
         return _label(tensor.detach().clone().to(dtype if tensor.is_floating_point() else tensor.dtype), gpu)
 
     for part in module.modules():
-        for name, parameter in part._parameters.items():
+        for parameter in part._parameters.values():
             if parameter is not None:
-                part._parameters[name] = torch.nn.Parameter(moved(parameter), requires_grad=parameter.requires_grad)
+                parameter.data = moved(parameter)
         for name, buffer in part._buffers.items():
             if buffer is not None:
                 part._buffers[name] = moved(buffer)

@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -10,6 +11,16 @@ from tpsctl.errors import DataError
 from tpsctl.training.laws import RampedDecay, WarmUpThenCosine
 from tpsctl.training.loop import Loop, LoopSettings
 from tpsctl.training.objectives.base import Objective, Piece, fingerprint_of, seeded
+
+
+class Points(NamedTuple):
+    """Places and values."""
+
+    x: torch.Tensor
+    y: torch.Tensor
+
+    def to(self, device):
+        return Points(self.x.to(device), self.y.to(device))
 
 
 class Line(Objective):
@@ -36,11 +47,11 @@ class Line(Objective):
 
     def draw(self, generator):
         x = torch.randn(16, 1, generator=generator)
-        return x, self._slope * x + 1 + 0.1 * torch.randn(16, 1, generator=generator)
+        return Points(x, self._slope * x + 1 + 0.1 * torch.randn(16, 1, generator=generator))
 
     def loss(self, batch):
-        self.seen += len(batch[0])
-        return (self._network(batch[0]) - batch[1]).square().mean()
+        self.seen += len(batch.x)
+        return (self._network(batch.x) - batch.y).square().mean()
 
     def store(self):
         return {"tables": self.tables, "seen": torch.tensor(self.seen)}

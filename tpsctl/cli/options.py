@@ -13,6 +13,9 @@ OutOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Ru
 DeviceOption = Annotated[
     str, typer.Option("--device", metavar="auto|cpu|cuda|cuda:N", help="Where the prior is evaluated.")
 ]
+TrainDeviceOption = Annotated[
+    str, typer.Option("--device", metavar="auto|cpu|cuda|cuda:N", help="Where the network is trained.")
+]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.  [default: all cores]")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Answer as JSON on stdout; all else goes to stderr.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in the same place.")]

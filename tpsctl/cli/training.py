@@ -17,6 +17,7 @@ from tpsctl.cli.options import (
     SaveOption,
     SetOption,
     ThreadsOption,
+    TrainDeviceOption,
 )
 
 
@@ -53,6 +54,7 @@ def train(
     overwrite: OverwriteOption = False,
     maxh: MaxHoursOption = None,
     save_every: SaveOption = 60.0,
+    device: TrainDeviceOption = "auto",
     threads: ThreadsOption = None,
     json_: JsonOption = False,
 ) -> None:
@@ -63,8 +65,8 @@ def train(
         from tpsctl.cli.show_training import show_training
         from tpsctl.workflows.train import run as flow
 
-        again = command_line("train", words_again(recipe, set_, out=out, threads=threads, maxh=maxh))
-        options = flow.TrainOptions(overwrite, resume, maxh, save_every, again, out, threads)
+        again = command_line("train", words_again(recipe, set_, out=out, device=device, threads=threads, maxh=maxh))
+        options = flow.TrainOptions(overwrite, resume, maxh, save_every, again, out, threads, device)
         card = flow.train_recipe(loaded, options, progress)
     if json_:
         say_json(card)

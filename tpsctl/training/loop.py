@@ -4,6 +4,10 @@ A step draws a batch, takes the loss and its gradient, clips the gradient if tha
 parameters at a learning rate that follows a law, and moves the running average towards the new parameters. The state
 of a run can be stored between two steps and between two pieces of the preparation. A run that is restored from it
 goes on exactly as if it had not been stopped.
+
+The preparation runs on the CPU, the steps on the device that is asked for. Batches are drawn on the CPU, so that they
+are the same on every device, and the state is stored from and restored to any of them. A step waits for a GPU once,
+for its loss.
 """
 
 import json
@@ -48,16 +52,20 @@ class Loop(Generic[NetworkT]):
     """One training run.
 
     Args:
-        objective: What is minimized.
+        objective: What is minimized; its network is on the CPU.
         settings: How.
+        device: Where the steps are computed.
 
     Attributes:
         prepared: Pieces of the preparation that are done.
         losses: Loss of every step so far.
     """
 
-    def __init__(self, objective: Objective[Any, NetworkT], settings: LoopSettings) -> None:
+    def __init__(
+        self, objective: Objective[Any, NetworkT], settings: LoopSettings, device: torch.device | None = None
+    ) -> None:
         self.objective, self.settings = objective, settings
+        self.device = device or torch.device("cpu")
         self.prepared = 0
         self.losses: list[float] = []
         self._parameters = objective.trained_parameters
@@ -88,19 +96,21 @@ class Loop(Generic[NetworkT]):
     def steps(self, *, until: int | None = None) -> Iterator[tuple[int, float]]:
         """Steps up to `until` (default: all), yielding the number of steps done and the loss after each."""
         last = self.settings.steps if until is None else min(until, self.settings.steps)
+        self._place(self.device)
         while self.step < last:
             loss = self._one_step()
             yield self.step, loss
 
     def averaged_network(self) -> NetworkT:
-        """The objective's network, which gets the averaged parameters; only at the end of a run."""
+        """The objective's network on the CPU, which gets the averaged parameters; only at the end of a run."""
+        self._place(torch.device("cpu"))
         with torch.no_grad():
             for name, parameter in self._parameters.items():
                 parameter.copy_(self._averages[name])
         return self.objective.network
 
     def store(self) -> dict[str, Tensor]:
-        """Everything the rest of the run depends on, copied."""
+        """Everything the rest of the run depends on, copied to the CPU."""
         tensors = {f"network.{name}": value for name, value in self.objective.network.state_dict().items()}
         tensors |= {f"average.{name}": value for name, value in self._averages.items()}
         for name, parameter in self._parameters.items():
@@ -113,7 +123,7 @@ class Loop(Generic[NetworkT]):
             "losses": torch.tensor(self.losses, dtype=torch.float64),
             "generator": self._generator.get_state(),
         }
-        return {name: value.detach().clone() for name, value in (tensors | own).items()}
+        return {name: value.detach().to("cpu", copy=True) for name, value in (tensors | own).items()}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Continue from what `store` gave.
@@ -127,6 +137,7 @@ class Loop(Generic[NetworkT]):
         self._averages = _under("average.", tensors)
         for name, parameter in self._parameters.items():
             self._adam.state[parameter] = _under(f"adam.{name}.", tensors)
+        self._place(next(iter(self._parameters.values())).device)
         self._generator.set_state(tensors["generator"])
         self.prepared = int(tensors["prepared"])
         self.losses = tensors["losses"].tolist()
@@ -146,6 +157,13 @@ class Loop(Generic[NetworkT]):
         if bytes(tensors["fingerprint"].tolist()).hex() != self._fingerprint:
             raise DataError("state of a training with other settings or data. Use another output, or --overwrite.")
 
+    def _place(self, device: torch.device) -> None:
+        """Put on a device what a step changes; Adam's count of steps stays on the CPU, where Adam keeps it."""
+        self.objective.to(device)
+        self._averages = {name: value.to(device) for name, value in self._averages.items()}
+        for state in self._adam.state.values():
+            state.update({key: value.to(device) for key, value in state.items() if key != "step"})
+
     def _pausing(self, pause: Callable[[dict[str, Tensor]], None]) -> Callable[[], None]:
         before = self.store()
         return lambda: pause(before)
@@ -154,7 +172,7 @@ class Loop(Generic[NetworkT]):
         settings, done = self.settings, self.step
         self._adam.param_groups[0]["lr"] = settings.learning_rate(done)
         self._adam.zero_grad(set_to_none=True)
-        loss = self.objective.loss(self.objective.draw(self._generator))
+        loss = self.objective.loss(self.objective.draw(self._generator).to(self.device))
         loss.backward(inputs=list(self._parameters.values()))
         if settings.largest_gradient_norm is not None:
             torch.nn.utils.clip_grad_norm_(self._parameters.values(), settings.largest_gradient_norm)

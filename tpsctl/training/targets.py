@@ -25,6 +25,7 @@ from torch import Tensor
 
 from tpsctl.molecule.geometry import center, dihedral
 from tpsctl.molecule.topology import Topology
+from tpsctl.score.constant import Constant
 
 _FLOORS_PER_NM2 = (30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 1e5, 1e6, 1e8)
 """Candidates for h; with the last one the target is denoising alone."""
@@ -45,6 +46,12 @@ class NoisedFrames:
     sigma: Tensor
     target: Tensor
     weight: Tensor
+
+    def to(self, device: torch.device) -> "NoisedFrames":
+        """The same on a device."""
+        return NoisedFrames(
+            *(part.to(device, non_blocking=True) for part in (self.y, self.sigma, self.target, self.weight))
+        )
 
 
 @dataclass(frozen=True)
@@ -218,14 +225,16 @@ def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
 def internal_rotations(topology: Topology) -> Callable[[Tensor], Tensor]:
     """The map from y (batch, bead, 3) to unit rotations about every rotatable bond, (batch, bond, bead, 3), nm/rad."""
     bonds = torch.tensor(topology.rotatable_bonds).reshape(-1, 2)
-    moved = torch.zeros(len(bonds), topology.n_atoms)
+    first, second = Constant(bonds[:, 0].contiguous()), Constant(bonds[:, 1].contiguous())
+    moves = torch.zeros(1, len(bonds), topology.n_atoms, 1)
     for n, (j, k) in enumerate(topology.rotatable_bonds):
-        moved[n, sorted(topology.branch(k, without=j))] = 1
+        moves[0, n, sorted(topology.branch(k, without=j))] = 1
+    moved = Constant(moves)
 
     def rotations(y: Tensor) -> Tensor:
-        origin = y[:, bonds[:, 0]]
-        axis = torch.nn.functional.normalize(y[:, bonds[:, 1]] - origin, dim=-1)
+        origin = y[:, first.on(y.device)]
+        axis = torch.nn.functional.normalize(y[:, second.on(y.device)] - origin, dim=-1)
         arms = y.unsqueeze(1) - origin.unsqueeze(2)
-        return torch.linalg.cross(axis.unsqueeze(2).expand_as(arms), arms) * moved.to(y).reshape(1, *moved.shape, 1)
+        return torch.linalg.cross(axis.unsqueeze(2).expand_as(arms), arms) * moved.like(y)
 
     return rotations

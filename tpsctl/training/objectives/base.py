@@ -1,7 +1,9 @@
 """What an objective is: a network, a loss of it, batches to take the loss on, and what is computed once before.
 
 The loop (`tpsctl.training.loop`) knows nothing else of what it minimizes. A new objective is a new file in this folder.
-All random numbers come from the generator that is handed in, so that a run can be stored and continued exactly.
+All random numbers come from the generator that is handed in, on the CPU, so that a run can be stored and continued
+exactly, and draws the same batches on every device. The preparation runs on the CPU, the steps where `to` has put the
+objective.
 """
 
 import hashlib
@@ -9,12 +11,20 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
 
-BatchT = TypeVar("BatchT")
+
+class Batch(Protocol):
+    """What a loss is taken on: tensors that can be moved to the device of the network."""
+
+    def to(self, device: torch.device) -> Self:
+        """The same batch on a device."""
+
+
+BatchT = TypeVar("BatchT", bound=Batch)
 NetworkT = TypeVar("NetworkT", bound=torch.nn.Module)
 
 Pause = Callable[[], None]
@@ -55,13 +65,17 @@ class Objective(ABC, Generic[BatchT, NetworkT]):
         """What is computed once, in order; a run may be stored between two pieces."""
         return ()
 
+    def to(self, device: torch.device) -> None:
+        """Put on a device what the loss is computed with; `draw` goes on to give batches on the CPU."""
+        self.network.to(device=device)
+
     @abstractmethod
     def draw(self, generator: torch.Generator) -> BatchT:
-        """A batch for one step."""
+        """A batch for one step, on the CPU."""
 
     @abstractmethod
     def loss(self, batch: BatchT) -> Tensor:
-        """The loss on a batch: a scalar that depends differentiably on the trained parameters.
+        """The loss on a batch that lies on the network's device: a scalar, differentiable by the trained parameters.
 
         It may update running statistics of the objective, which `store` then has to return.
         """

@@ -103,6 +103,10 @@ class InternalEnergyDenoising(Objective[NoisedFrames, InternalEnergy]):
             Piece("tables of the loss", self._tabulate_moments),
         ]
 
+    def to(self, device: torch.device) -> None:
+        super().to(device)
+        self._log_sigmas, self._moments = self._log_sigmas.to(device), self._moments.to(device)
+
     def draw(self, generator: torch.Generator) -> NoisedFrames:
         return self._source.draw(self._widths.draw(self.settings.batch, generator), generator)
 
@@ -125,7 +129,7 @@ class InternalEnergyDenoising(Objective[NoisedFrames, InternalEnergy]):
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         self._source.restore({name: tensors[f"targets.{name}"] for name in self._source.store()})
-        self._moments, self._fit.solution = tensors["moments"], tensors["linear_solution"]
+        self._moments, self._fit.solution = tensors["moments"].to(self._moments), tensors["linear_solution"]
 
     def fingerprint(self) -> str:
         frames, widths = self._frames, self._widths

@@ -7,6 +7,7 @@ The minimizer is E[eps | x], and -E[eps | x] / sigma_i is the score of the noise
 Source: Ho et al., arXiv:2006.11239, eq. 14.
 """
 
+import torch
 from torch import Tensor
 
 from tpsctl.training.objectives.points import PointBatch, PointObjective, PointSettings
@@ -25,6 +26,10 @@ class NoisePrediction(PointObjective):
     def __init__(self, points: Tensor, settings: PointSettings, alphas: Tensor, sigmas: Tensor) -> None:
         super().__init__(points, settings, (alphas, sigmas))
         self._alphas, self._sigmas = alphas, sigmas
+
+    def to(self, device: torch.device) -> None:
+        super().to(device)
+        self._alphas, self._sigmas = self._alphas.to(device), self._sigmas.to(device)
 
     def loss(self, batch: PointBatch) -> Tensor:
         levels = len(self._alphas)

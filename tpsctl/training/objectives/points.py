@@ -25,6 +25,10 @@ class PointBatch:
     noise: Tensor
     t: Tensor
 
+    def to(self, device: torch.device) -> "PointBatch":
+        """The same on a device."""
+        return PointBatch(*(part.to(device, non_blocking=True) for part in (self.clean, self.noise, self.t)))
+
 
 @dataclass(frozen=True)
 class PointSettings:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from tpsctl.action.memory import explained_out_of_memory
 from tpsctl.checkpoints.native import read_card
 from tpsctl.environment import default_threads
 from tpsctl.errors import RecipeError
@@ -20,6 +21,7 @@ from tpsctl.recipe.loader import recipe_digest, require_files
 from tpsctl.recipe.train import TrainRecipe
 from tpsctl.recipe.train_potential import TrainPotentialRecipe
 from tpsctl.training.loop import Loop
+from tpsctl.workflows.sample.devices import cuda_fault, not_usable, require_usable
 from tpsctl.workflows.train.card import digest_of
 from tpsctl.workflows.train.carry_out import carry_out
 from tpsctl.workflows.train.molecule import MoleculeTask
@@ -34,10 +36,12 @@ class TrainOptions(Keeping):
     Attributes:
         out: Checkpoint file instead of the recipe's.
         threads: CPU threads; None for all.
+        device: "auto", "cpu", "cuda" or "cuda:N", for the steps; the preparation and the judgement use the CPU.
     """
 
     out: Path | None = None
     threads: int | None = None
+    device: str = "auto"
 
 
 def train_recipe(
@@ -58,15 +62,38 @@ def train_recipe(
         progress.say(f"{target}: trained by this recipe already; nothing to do (--overwrite trains it again).")
         return read_card(target) | {"file": str(target)}
     torch.set_num_threads(options.threads or default_threads())
+    device = device_of(options, recipe, progress)
     with unfinished(target, identity, options, progress) as kept:
         data = task.load()
         progress.say(task.about(data))
-        loop = Loop(task.objective(data), task.loop_settings())
-        carry_out(loop, kept, progress)
+        loop = Loop(task.objective(data), task.loop_settings(), device)
+        with explained_out_of_memory("training", "Use a smaller optimize.batch."):
+            carry_out(loop, kept, progress)
         model = task.model(loop.averaged_network(), data)
         quality = task.judge(model, loop.losses, data)
         kept.finish(lambda file: task.save(file, model, data, quality, identity))
     return read_card(target) | {"file": str(target)}
+
+
+def device_of(options: TrainOptions, recipe: TrainRecipe | TrainPotentialRecipe, progress: Progress) -> torch.device:
+    """The device of the steps: "auto" takes a GPU for networks of molecules, and says so where it cannot be used.
+
+    Raises:
+        RecipeError: The device cannot be used here.
+    """
+    name = options.device
+    if name == "auto":
+        fault = cuda_fault()
+        if fault:
+            progress.say(f"this machine has a GPU, but it cannot be used, so the CPU computes: {fault}")
+        gains = isinstance(recipe, TrainRecipe) and torch.cuda.is_available()
+        name = "cuda" if gains else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise not_usable(name, error) from None
+    require_usable(device)
+    return device
 
 
 def task_of(recipe: TrainRecipe | TrainPotentialRecipe) -> TrainingTask[Any, Any, Any]:
