@@ -106,6 +106,10 @@ class OptimizationSection(Section):
     )
     average: float = key("Decay per step of the running mean of the parameters.", "1", default=0.999, ge=0, lt=1)
     linear_samples: int = key("Noised structures per width in the linear fit.", "1", default=8000, ge=500)
+    precision: Literal["float32", "tf32"] = key(
+        "Matrix products of the steps. tf32: on GPUs that can, their factors are rounded to 10 bits, which is faster.",
+        default="float32",
+    )
 
 
 class CheckpointOutputSection(Section):

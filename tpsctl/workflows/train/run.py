@@ -20,6 +20,7 @@ from tpsctl.progress import Progress
 from tpsctl.recipe.loader import recipe_digest, require_files
 from tpsctl.recipe.train import TrainRecipe
 from tpsctl.recipe.train_potential import TrainPotentialRecipe
+from tpsctl.score.precision import choose_products
 from tpsctl.training.loop import Loop
 from tpsctl.workflows.sample.devices import cuda_fault, not_usable, require_usable
 from tpsctl.workflows.train.card import digest_of
@@ -92,6 +93,8 @@ def device_of(options: TrainOptions, recipe: TrainRecipe | TrainPotentialRecipe,
         device = torch.device(name)
     except RuntimeError as error:
         raise not_usable(name, error) from None
+    if device.type == "cuda":
+        choose_products(tf32=isinstance(recipe, TrainRecipe) and recipe.optimize.precision == "tf32")
     require_usable(device)
     return device
 
