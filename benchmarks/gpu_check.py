@@ -182,7 +182,8 @@ def run(sizes: Sizes, minutes: float, *, with_tests: bool = True) -> Check:
     peak = check.results.get("peak", {}).get("gflops", float("nan"))
     for beads in sizes.beads:
         check.part(f"step of {beads} beads", lambda _, beads=beads: step(beads, sizes, peak))
-    check.part(f"chunks of {sizes.beads[-1]} beads", lambda _: chunks(sizes.beads[-1], sizes))
+    if sizes.beads:
+        check.part(f"chunks of {sizes.beads[-1]} beads", lambda _: chunks(sizes.beads[-1], sizes))
     for name in sizes.recipes:
         check.part(name, lambda left, name=name: recipe(name, sizes, left))
     return check
