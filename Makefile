@@ -1,5 +1,5 @@
 # make sample     install, then find transition paths of alanine dipeptide with the embedded prior
-# make test       install, then run the tests
+# make test       install, then run the tests in two processes (TEST_WORKERS=4: in four)
 # make faults     install, then run the whole fault campaign: kills, full disks, preemption, time limits (an hour)
 # make docs       render the documentation into site/
 # make check      what CI runs: lint, format, types, tests, documentation, other Pythons
@@ -21,6 +21,7 @@
 PYTHON ?= python3
 TORCH  ?= torch==2.13.0
 GPU_PYTHON ?= .venv/bin/python
+TEST_WORKERS ?= 2
 PIP_INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-check
 
 FAST_FOLDERS = chignolin trp_cage bba villin protein_g
@@ -37,7 +38,7 @@ sample: .venv/installed
 	.venv/bin/tpsctl sample recipes/alanine_dipeptide.yaml
 
 test: .venv/installed-dev
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n $(TEST_WORKERS) --dist loadfile
 
 faults: .venv/installed-dev
 	.venv/bin/python -m pytest -m "campaign or slow" tests/faults tests/jobs
