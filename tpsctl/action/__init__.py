@@ -1,4 +1,4 @@
-"""Actions of paths: what is minimized."""
+"""Actions of paths: the functionals that optimizers minimize."""
 
 from tpsctl.action.base import Action, ActionTerms, Dynamics, LeastSquaresAction
 from tpsctl.action.divergence import Divergence, ExactDivergence, HutchinsonDivergence

@@ -12,9 +12,9 @@ with score s = grad log p and one diffusion coefficient D_a per bead a,
     cross         = -1/2 sum_i sum_a (x_{i+1,a} - x_{i,a}) . s_a(x_i)
     divergence  C = (dt/2) sum_i sum_a D_a div_a s_a(x_i)
 
-with i = 0 ... L-1 (left-point rule, O(dt)). Which of them an action has is what its subclass says.
+with i = 0 ... L-1 (left-point rule, O(dt)). Each subclass of `Action` contains some of these terms.
 Value and gradient come from one evaluation of the score and one product with its transposed Jacobian
-per image; no graph ever spans the path, so images are worked on in chunks that fit a memory budget.
+per image. No autograd graph spans the whole path, so images are worked on in chunks that fit a memory budget.
 
 Source: Raja et al., arXiv:2504.18506 (whose S is 2 D (A + B + C) for one D).
 """
@@ -44,6 +44,9 @@ class Dynamics:
     Attributes:
         dt_ps: Physical step between images, ps, > 0.
         diffusion: D_a of every bead, nm^2/ps, > 0, shape (bead,).
+
+    Raises:
+        TpsctlError: The step or a diffusion coefficient is not a finite number > 0.
     """
 
     dt_ps: float
@@ -63,29 +66,40 @@ class Dynamics:
     def langevin(
         cls, *, dt_ps: float, masses_amu: Sequence[float], friction_per_ps: float, temperature_k: float
     ) -> "Dynamics":
-        """D_a = kT / (m_a gamma)."""
+        """Dynamics with D_a = kT / (m_a gamma) for every bead.
+
+        Args:
+            dt_ps: Physical step between images, ps, > 0.
+            masses_amu: Mass m_a of every bead, amu.
+            friction_per_ps: Friction gamma, 1/ps.
+            temperature_k: Temperature T, K.
+        """
         d = [diffusion_coefficient(m, friction_per_ps, temperature_k) for m in masses_amu]
         return cls(dt_ps, torch.tensor(d, dtype=torch.float64))
 
     @classmethod
     def uniform(cls, *, dt_ps: float, diffusion_nm2_per_ps: float, n_beads: int) -> "Dynamics":
-        """One D, set by hand, for all beads."""
+        """Dynamics of `n_beads` beads that all have the given diffusion coefficient, nm^2/ps."""
         return cls(dt_ps, torch.full((n_beads,), diffusion_nm2_per_ps, dtype=torch.float64))
 
     def with_dt(self, dt_ps: float) -> "Dynamics":
-        """The same dynamics seen at another step."""
+        """The same diffusion coefficients with another physical step, ps."""
         return replace(self, dt_ps=dt_ps)
 
     def diffusion_like(self, x: Tensor) -> Float[Tensor, "bead 1"]:
-        """D_a as a column that multiplies (..., bead, dim) in the precision and on the device of x."""
+        """D_a, nm^2/ps, as a column that multiplies (..., bead, dim), in the precision and on the device of x."""
         return self._column.like(x)
 
 
 @dataclass(frozen=True)
 class ActionTerms:
-    """Terms of the action, dimensionless, one value per path; terms an action lacks are zero.
+    """Terms of the action, dimensionless, one value per path; terms that an action does not contain are zero.
 
     Attributes:
+        kinetic: A of every path.
+        drift: B of every path.
+        cross: Cross term of every path.
+        divergence: C of every path.
         divergence_error: Standard error of a stochastic divergence; zero for an exact one.
     """
 
@@ -97,33 +111,34 @@ class ActionTerms:
 
     @property
     def total(self) -> Float[Tensor, " path"]:
+        """The action of every path: the sum of its four terms."""
         return self.kinetic + self.drift + self.cross + self.divergence
 
     def select(self, keep: Tensor) -> "ActionTerms":
-        """Those of some paths, by mask or index."""
+        """The terms of some paths, chosen by a mask or by their indices."""
         return ActionTerms(*(getattr(self, field.name)[keep] for field in fields(self)))
 
     def scatter_into(self, whole: "ActionTerms", paths: Tensor) -> None:
-        """Write these values into those of a larger batch, at the given path indices."""
+        """Write these terms into the terms of a larger batch, `whole`, at the given indices of paths."""
         for field in fields(self):
             getattr(whole, field.name)[paths] = getattr(self, field.name).to(getattr(whole, field.name))
 
     @classmethod
     def empty(cls, n_paths: int, like: Tensor) -> "ActionTerms":
-        """NaN for every path: not evaluated yet."""
+        """Terms of paths that have not been evaluated yet: NaN for every path."""
         return cls(*(like.new_full((n_paths,), math.nan) for _ in fields(cls)))
 
 
 @dataclass(frozen=True)
 class ImageTerms:
-    """What each image x_i of a chunk adds to the action, and the derivatives of that.
+    """Contribution of each image x_i of a chunk to the action, and the derivatives of this contribution.
 
     Attributes:
         drift: B of every image.
         cross: Cross term of every image, or None.
         divergence: C of every image by every probe (one column if exact), or None.
-        gradient: With respect to x_i at fixed dx_i = x_{i+1} - x_i, 1/nm.
-        gradient_dx: With respect to dx_i, 1/nm, or None.
+        gradient: Derivative with respect to x_i at fixed dx_i = x_{i+1} - x_i, 1/nm.
+        gradient_dx: Derivative with respect to dx_i, 1/nm, or None.
     """
 
     drift: Float[Tensor, " image"]
@@ -142,6 +157,7 @@ class Action(ABC):
         memory_gb: Memory that the graphs of the chunks at work may take, GB; None to choose by the device.
 
     Attributes:
+        functional: Name of the functional in a recipe.
         chunks: How images are shared out among evaluations of the score.
     """
 
@@ -160,15 +176,25 @@ class Action(ABC):
             x: The images.
             dx: The steps.
             index: Positions of the images in their paths; on the host, whatever the device of x.
-            gradient: Whether derivatives are wanted, too.
+            gradient: Whether derivatives are computed as well.
         """
 
     def terms(self, paths: Float[Tensor, "path image bead dim"]) -> ActionTerms:
-        """The terms of every path, without gradient."""
+        """The terms of the action of every path, without its gradient; paths in nm.
+
+        Raises:
+            PathError: The paths have a shape that the dynamics cannot have (`check_paths`).
+            TpsctlError: The memory does not suffice for one image.
+        """
         return self._evaluate(paths, gradient=False)[0]
 
     def value_and_gradient(self, paths: Float[Tensor, "path image bead dim"]) -> tuple[ActionTerms, Tensor]:
-        """Terms and dS/dx, 1/nm, shaped like paths and zero at both ends."""
+        """The terms of every path, and dS/dx in 1/nm, shaped like the paths and zero at both ends.
+
+        Raises:
+            PathError: The paths have a shape that the dynamics cannot have (`check_paths`).
+            TpsctlError: The memory does not suffice for one image.
+        """
         return self._evaluate(paths, gradient=True)
 
     def _evaluate(self, paths: Tensor, *, gradient: bool) -> tuple[ActionTerms, Tensor]:
@@ -184,7 +210,7 @@ class Action(ABC):
 
 
 class LeastSquaresAction(Action):
-    """An action that is half a sum of squared residuals; it gives the blocks of J^T J for Gauss-Newton.
+    """An action that is half a sum of squared residuals, which gives the Gauss-Newton matrix of its residuals.
 
     In scaled coordinates z = x / sqrt(D) the Gauss-Newton matrix times 2 dt is dimensionless and
     block-tridiagonal over the interior images 1 ... L-1, with blocks of n = bead * dim rows; K = dt sqrt(D) J sqrt(D)
@@ -193,30 +219,34 @@ class LeastSquaresAction(Action):
 
     @abstractmethod
     def normal_blocks(self, scaled_jacobian: Tensor) -> tuple[Tensor, Tensor]:
-        """Blocks of the matrix from K (path, L-1, n, n) at images 1 ... L-1.
+        """Blocks of the Gauss-Newton matrix, computed from K (path, L-1, n, n) at images 1 ... L-1.
 
         Returns:
-            Diagonal blocks (path, L-1, n, n), and upper off-diagonal ones (path, L-2, n, n), or (1, 1, n, n) if
-            they are all the same.
+            Diagonal blocks (path, L-1, n, n), and upper off-diagonal blocks (path, L-2, n, n), or (1, 1, n, n) if
+            all off-diagonal blocks are the same.
         """
 
     @abstractmethod
     def normal_product(self, v: Tensor, k: VectorProduct, k_transposed: VectorProduct) -> Tensor:
-        """The same matrix times v (path, L-1, n), from products with K and K^T."""
+        """The Gauss-Newton matrix times v (path, L-1, n), computed from products with K and K^T."""
 
     @abstractmethod
     def project(self, change: Tensor, k_transposed: VectorProduct) -> Tensor:
-        """Residuals' Jacobian, transposed, times the residuals' change that a change of dt sqrt(D) s makes."""
+        """The right-hand side that a change of the scaled drift dt sqrt(D) s adds to the Gauss-Newton equations.
+
+        It is R^T r with R the Jacobian of the residuals and r the change of the residuals that follows from the given
+        change (path, L-1, n) of the scaled drift.
+        """
 
     def scaled_drift(self, paths: Float[Tensor, "path image bead dim"]) -> Float[Tensor, "path interior n"]:
-        """dt sqrt(D) s at the interior images: what the score moves an image by in one step, in z."""
+        """dt sqrt(D) s at the interior images: the displacement in z by the drift in one step."""
         x = paths[:, 1:-1].flatten(0, 1)
         score = torch.cat(self.chunks.map(self.score, x))
         scaled = self.dynamics.dt_ps * self.dynamics.diffusion_like(x).sqrt() * score
         return scaled.flatten(1).unflatten(0, (paths.shape[0], -1))
 
     def scaled_products(self, paths: Float[Tensor, "path image bead dim"]) -> tuple[VectorProduct, VectorProduct]:
-        """v -> K v and v -> K^T v at the interior images, without a matrix; v (path, L-1, n)."""
+        """The maps v -> K v and v -> K^T v at the interior images, without storing K; v has shape (path, L-1, n)."""
         x = paths[:, 1:-1].flatten(0, 1)
         root, dt = self.dynamics.diffusion_like(paths).sqrt(), self.dynamics.dt_ps
 
@@ -246,10 +276,11 @@ def identity_like(matrices: Float[Tensor, "*batch n n"]) -> Float[Tensor, "n n"]
 
 
 def check_paths(paths: Tensor, dynamics: Dynamics) -> None:
-    """Refuse paths of a shape the dynamics cannot have.
+    """Refuse paths of a shape that the dynamics cannot have.
 
     Raises:
-        PathError: Not (path, image, bead, dim), fewer than 2 images, or another number of beads.
+        PathError: The shape is not (path, image, bead, dim), or there are fewer than 2 images or another number of
+            beads than the dynamics has.
     """
     if paths.ndim != 4:
         raise PathError(f"paths: got shape {tuple(paths.shape)}, expected (path, image, bead, dim).")

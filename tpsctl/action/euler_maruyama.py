@@ -2,7 +2,8 @@
 
     S = sum_i sum_a |dx_a - D_a s_a(x_i) dt|^2 / (4 D_a dt)
 
-Needed when the score is not conservative: only then is the cross term no mere difference of end values.
+This action is needed when the score is not conservative. For a conservative score the cross term
+of a smooth path tends, as dt -> 0, to a difference of values at the ends, which no optimization changes.
 With K = dt sqrt(D) J sqrt(D) the residuals' Jacobian times sqrt(2 dt) is -(1 + K_i) at x_i and 1 at x_{i+1}.
 """
 
@@ -13,7 +14,7 @@ from tpsctl.score.base import VectorProduct
 
 
 class EulerMaruyamaAction(LeastSquaresAction):
-    """Kinetic, drift and cross term."""
+    """The action with kinetic, drift and cross term, dimensionless: -log p of the discrete chain up to a constant."""
 
     functional = "euler_maruyama"
 

@@ -1,14 +1,14 @@
-"""Work on images in chunks that fit a memory budget: planned before, mended when the plan was too bold.
+"""Work on images in chunks whose size is planned from a memory budget and halved when memory still runs out.
 
-What a backward pass needs is what autograd saved in the forward pass. Counting the saved tensors for
-two small batches gives the bytes one image adds, on any device; weights, which do not grow with the
-batch, cancel in the difference. The product itself allocates about as much again.
+A backward pass needs what autograd saved in the forward pass. Counting the saved tensors for two small batches gives
+the bytes that one image adds, on any device; weights, which do not grow with the batch, cancel in the difference. The
+product with the Jacobian allocates about as much again.
 
-If memory runs out all the same (other programs take it too), the chunk is halved and that piece done again.
-On a CPU the chunks of all lanes (`action.lanes`) share the budget; larger ones would only leave its caches.
+If memory runs out all the same (other programs use it, too), the chunk is halved and that piece is done again. On a CPU
+the chunks of all lanes (`action.lanes`) share the budget; larger chunks would not fit its caches.
 
-How many images fit is planned once and stored with the state of a minimization, because a GPU's free memory changes.
-How a batch is cut follows from that number and the batch alone, so a resumed run cuts it as the unbroken one did.
+The number of images that fit is planned once and stored with the state of a minimization, because a GPU's free memory
+changes. This number and the batch alone decide how a batch is cut, so a resumed run cuts it as the unbroken run did.
 """
 
 import ctypes
@@ -30,7 +30,7 @@ _TRANSIENT = 2.0
 _CPU_BYTES = 2e8
 _GPU_SHARE = 0.5
 _OUT_OF_MEMORY = ("allocate memory", "out of memory", "_ALLOC_FAILED")
-"""What messages of the CPU's allocator, of CUDA, and of cuBLAS, cuSOLVER and cuDNN have in common."""
+"""Parts of the messages by which the CPU's allocator, CUDA, cuBLAS, cuSOLVER and cuDNN say that memory ran out."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 _MOST_KEPT, _LARGEST_KEPT = 2**31 - 1, 2**25  # bytes; glibc takes no more
 _Part = TypeVar("_Part")
@@ -40,8 +40,9 @@ class Chunks:
     """Slices of a batch of images, as many images at a time as the budget allows.
 
     Args:
-        score: Whose derivatives are taken.
-        budget_bytes: What the graphs of the chunks at work may take; None for `default_budget` of the images' device.
+        score: The score whose derivatives are taken.
+        budget_bytes: Bytes that the autograd graphs of the chunks at work may take together; None for `default_budget`
+            of the images' device.
 
     Attributes:
         images: Most images in a chunk; None until the first batch is planned.
@@ -53,10 +54,12 @@ class Chunks:
         self.images: int | None = None
 
     def map(self, work: Callable[..., _Part], *arrays: Tensor) -> list[_Part]:
-        """work(slices of all arrays) for every chunk, in order; on a CPU several at once (`action.lanes`).
+        """Apply `work` to the slices of all arrays, chunk by chunk, and return the results in order.
+
+        On a CPU several chunks are worked on at once (`action.lanes`).
 
         Raises:
-            TpsctlError: Not even one image fits.
+            TpsctlError: The memory does not suffice for one image.
         """
         lanes = lanes_for(self._score, arrays[0].device)
 
@@ -77,16 +80,16 @@ class Chunks:
         return [parts[start] for start in sorted(parts)]
 
     def store(self, device: torch.device) -> dict[str, Tensor]:
-        """The plan, under the kind of device that it was made for."""
+        """The planned number of images by the kind of device that it was made for; empty before there is a plan."""
         return {} if self.images is None else {device.type: torch.tensor(self.images)}
 
     def restore(self, plan: dict[str, Tensor], device: torch.device) -> None:
-        """Take over a stored plan; one for another kind of device is made anew at the first batch."""
+        """Take over a stored plan; if it has none for this kind of device, the first batch makes a new one."""
         stored = plan.get(device.type)
         self.images = None if stored is None else int(stored)
 
     def _planned(self, x: Tensor, lanes: int) -> int:
-        """Most images in a chunk. If not even the trial fits, one at a time now, and the next batch plans again."""
+        """Plan the most images in a chunk; if the trial for that runs out of memory, 1 now and a new plan next time."""
         if x.device.type == "cpu" and self._score.parallel:
             _keep_freed_memory()
         each = unless_out_of_memory(partial(bytes_per_image, self._score), [x])
@@ -109,19 +112,19 @@ class Chunks:
 
 
 def _even_size(count: int, most: int, lanes: int) -> int:
-    """Images in a chunk: chunks of like size, and as many for every lane."""
+    """The number of images in a chunk for which all chunks are about equal and every lane gets as many of them."""
     rounds = math.ceil(count / most / lanes)
     return math.ceil(count / rounds / lanes)
 
 
 def _empty_cache(device: torch.device) -> None:
-    """Hand back what torch keeps of freed memory: it may be in pieces too small to be of use."""
+    """Give freed memory that torch has kept back to the GPU, since its pieces may be too small to be used again."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
 
 
 def default_budget(device: torch.device) -> float:
-    """Bytes for the graphs of the chunks at work: what keeps a CPU's cores busy, or half of a GPU's free memory."""
+    """Bytes for the graphs of the chunks at work: 2e8 on a CPU, which keeps it busy; half of a GPU's free memory."""
     if device.type == "cuda":
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # free, for this process
         return _GPU_SHARE * (torch.cuda.mem_get_info(device)[0] + kept)
@@ -138,7 +141,7 @@ def _keep_freed_memory() -> None:
 
 
 def bytes_per_image(score: Score, x: Tensor) -> float:
-    """Peak bytes one image adds to `score.with_vjp` and its product; x: images like those to come, at least one."""
+    """Peak bytes that one image adds to `score.with_vjp` and its product; x holds at least one such image."""
     four = x[:4] if len(x) >= 4 else x.repeat(4, *[1] * (x.ndim - 1))[:4]
     own = 8 * x[0].numel() * x.element_size()
     return max(0.0, _TRANSIENT * (_saved_bytes(score, four) - _saved_bytes(score, four[:2])) / 2) + own
@@ -165,7 +168,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def unless_out_of_memory(work: Callable[..., _Part], arrays: list[Tensor]) -> _Part | None:
-    """The work's result; None if memory ran out. Returning drops what the failed attempt held."""
+    """The result of the work, or None if memory ran out; on return the memory of the failed attempt is free again."""
     try:
         return work(*arrays)
     except (MemoryError, RuntimeError) as error:

@@ -8,13 +8,15 @@ from tpsctl.score.base import Score
 
 
 class OnsagerMachlupAction(Action):
-    """Kinetic, drift and divergence term.
+    """The action with kinetic, drift and divergence term, dimensionless.
+
+    Source: Raja et al., arXiv:2504.18506 (their S is 2 D times ours for one D).
 
     Args:
         score: Score at the diffusion time of this action.
         dynamics: Step and diffusion coefficients.
-        divergence: How the divergence is got: exact or by random probes.
-        memory_gb: Memory that the graphs of one chunk of images may take, GB; None to choose by the device.
+        divergence: Evaluates the divergence, exactly or by random probes.
+        memory_gb: Memory that the graphs of the chunks at work may take, GB; None to choose by the device.
     """
 
     functional = "onsager_machlup"

@@ -1,6 +1,6 @@
 """Truncated action A + B: the zero-temperature (Freidlin-Wentzell) limit, and a sum of squares.
 
-Residuals dx_a / sqrt(2 D_a dt) and sqrt(dt D_a / 2) s_a(x_i), S half their squares. The Gauss-Newton
+S is half the sum of the squares of the residuals dx_a / sqrt(2 D_a dt) and sqrt(dt D_a / 2) s_a(x_i). The Gauss-Newton
 matrix times 2 dt in z = x / sqrt(D) is the path Laplacian (-1, 2, -1) plus K^T K on the diagonal.
 """
 
@@ -11,7 +11,7 @@ from tpsctl.score.base import VectorProduct
 
 
 class TruncatedAction(LeastSquaresAction):
-    """Kinetic plus drift term."""
+    """The action with kinetic and drift term, dimensionless. Source: Raja et al., arXiv:2504.18506."""
 
     functional = "truncated"
 
