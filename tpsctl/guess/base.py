@@ -1,4 +1,4 @@
-"""What an initial path is: images between two fixed ends, one draw per random generator."""
+"""The interface of initial paths: images between two fixed ends, one draw per random generator."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from tpsctl.molecule.geometry import superpose
 
 
 class Guess(ABC):
-    """A way to draw initial paths. One generator per path: a path never depends on the others drawn with it."""
+    """A way to draw initial paths. Each path has its own generator and never depends on the others drawn with it."""
 
     def draw(
         self,
@@ -21,7 +21,7 @@ class Guess(ABC):
         generators: Sequence[torch.Generator],
         indices: Sequence[int] | None = None,
     ) -> Float[Tensor, "path image bead dim"]:
-        """One path per generator; first and last image are the ends, bit for bit.
+        """Draw one path per generator, nm; its first and last image are the ends, bit for bit.
 
         Args:
             ends: Start and superposed end, nm.
@@ -30,7 +30,7 @@ class Guess(ABC):
             indices: Number of each path in the run; 0, 1, 2, ... if left out.
 
         Raises:
-            PathError: Fewer than 3 images, or ends that are no pair of finite configurations.
+            PathError: There are fewer than 3 images, or the ends are not two finite configurations.
         """
         if images < 3:
             raise PathError(f"path.images: got {images}, expected at least 3 (both ends and one between).")
@@ -44,22 +44,22 @@ class Guess(ABC):
     def draw_one(
         self, ends: Float[Tensor, "2 bead dim"], images: int, generator: torch.Generator, index: int
     ) -> Float[Tensor, "image bead dim"]:
-        """Path number `index`; `draw` pins its ends."""
+        """Draw path number `index`, nm; `draw` then replaces its first and last image by the ends."""
 
 
 def straight_line(ends: Float[Tensor, "2 bead dim"], images: int) -> Float[Tensor, "image bead dim"]:
-    """Images equally spaced on straight lines between the ends."""
+    """Images, nm, equally spaced on straight lines between the ends."""
     s = fractions(ends, images).reshape(-1, 1, 1)
     return (1 - s) * ends[0] + s * ends[1]
 
 
 def fractions(ends: Tensor, images: int) -> Float[Tensor, " image"]:
-    """Progress of every image, from 0 to 1."""
+    """Progress of every image along the path, from 0 to 1 in equal steps."""
     return torch.linspace(0, 1, images, dtype=ends.dtype, device=ends.device)
 
 
 def fix_gauge(path: Float[Tensor, "image bead dim"], ends: Float[Tensor, "2 bead dim"]) -> Tensor:
-    """Every image superposed on the straight line between the ends, which leaves no drift and no jump at the ends.
+    """Superpose every image on the straight line between the ends, so that the path neither drifts nor jumps at an end.
 
     Model systems (fewer than 3 dimensions or 3 beads) live in a fixed potential and stay as they are.
     """
@@ -69,5 +69,5 @@ def fix_gauge(path: Float[Tensor, "image bead dim"], ends: Float[Tensor, "2 bead
 
 
 def normal(shape: Sequence[int], generator: torch.Generator, like: Tensor) -> Tensor:
-    """Standard normal numbers, drawn in float64 on the CPU so that device and precision do not change the draw."""
+    """Standard normal numbers, drawn in float64 on the CPU, so that device and precision do not change them."""
     return torch.randn(*shape, generator=generator, dtype=torch.float64).to(like)

@@ -1,7 +1,7 @@
 """Image dependent pair potential: interpolate distances instead of positions.
 
-All distances go from the start's to the end's values (see `tpsctl.guess.pairs`), from the straight line
-as first path. Short distances weigh most: atoms go around each other instead of through.
+The straight line is relaxed until the distances of each image are as close as possible to values interpolated between
+both ends (see `tpsctl.guess.pairs`). Short distances weigh most: atoms go around each other instead of through.
 
 Paths differ by a random middle: the structure halfway is displaced smoothly along the bonds, and the
 change of its distances (except those of bonds and angles) bends the targets by a term sin^2(pi s).
@@ -20,7 +20,7 @@ from tpsctl.guess.pairs import PairTargets, relaxed, rigid_pairs, weights_of
 from tpsctl.molecule.topology import Topology
 
 SMOOTHING_ROUNDS = 4
-"""Times the random displacement is averaged over bonded neighbors."""
+"""Number of times that the random displacement is averaged over bonded neighbors."""
 
 
 class IdppGuess(Guess):
@@ -30,6 +30,8 @@ class IdppGuess(Guess):
         topology: Bonds of the molecule.
         spread_nm: Root-mean-square displacement of the random middle, nm; 0 makes all paths equal.
         max_steps: Most L-BFGS iterations.
+
+    Source: Smidstrup et al., J. Chem. Phys. 140 (2014) 214106.
     """
 
     def __init__(self, topology: Topology, *, spread_nm: float = 0.05, max_steps: int = 60) -> None:

@@ -1,7 +1,7 @@
 """Interpolation in the noise of a generative prior.
 
-Both ends are noised to level t, joined there, and every image is denoised. The noise makes the paths
-differ; the larger t, the more of the ends' structure is forgotten in between. Independent noise at
+Both ends are noised to diffusion time t (the level), interpolated there, and every image is denoised. The noise makes
+the paths differ; the larger t, the more of the ends' structure is forgotten in between. Independent noise at
 the two ends loses variance when interpolated linearly (half of it in the middle); the spherical
 interpolation keeps the length of the noised vectors. All images are denoised with the same noise, so
 that neighbors stay neighbors and differences between paths come from the noise at the ends:
@@ -25,22 +25,24 @@ class Denoiser(Protocol):
     """The part of a generative prior that a latent guess needs (see `tpsctl.prior.base.Prior`)."""
 
     def noise(self, x: Tensor, t: float, generator: torch.Generator) -> Tensor:
-        """x (batch, bead, dim) noised to level t."""
+        """x (batch, bead, dim), nm, noised to level t."""
 
     def denoise(
         self, x_t: Tensor, t: float, generator: torch.Generator, *, steps: int = 100, shared_noise: bool = False
     ) -> Tensor:
-        """Clean configurations from noised ones."""
+        """Clean configurations (batch, bead, dim), nm, drawn by the reverse process from configurations at level t."""
 
 
 class LatentGuess(Guess):
-    """Noise, interpolate, denoise.
+    """Paths whose ends are noised, interpolated and denoised by a generative prior.
 
     Args:
-        prior: A generative prior.
+        prior: The generative prior, which adds and removes the noise.
         level: Diffusion time of the interpolation, in (0, 1].
         interpolation: "linear" or "spherical" (see the module).
         steps: Steps of the reverse process.
+
+    Source: Raja et al., arXiv:2504.18506.
     """
 
     def __init__(
@@ -64,13 +66,17 @@ class LatentGuess(Guess):
 
 
 def linear(a: Float[Tensor, "bead dim"], b: Float[Tensor, "bead dim"], s: Float[Tensor, " image"]) -> Tensor:
-    """(1-s) a + s b for every s."""
+    """Linear interpolation (1-s) a + s b for every s in [0, 1]: (image, bead, dim)."""
     s = s.reshape(-1, 1, 1)
     return (1 - s) * a + s * b
 
 
 def spherical(a: Float[Tensor, "bead dim"], b: Float[Tensor, "bead dim"], s: Float[Tensor, " image"]) -> Tensor:
-    """Great circle from a to b, about the mean of their centers; lengths between are interpolated."""
+    """Spherical interpolation (see the module) of a and b about their centers, which are interpolated linearly.
+
+    Returns:
+        One configuration for every s in [0, 1]: (image, bead, dim).
+    """
     if a.shape[0] < 2:
         return linear(a, b, s)
     mean_a, mean_b = a.mean(0), b.mean(0)

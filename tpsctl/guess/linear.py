@@ -1,7 +1,7 @@
 """Straight lines in Cartesian coordinates.
 
-Good for model potentials and as a control. For all atoms it is a bad start: atoms pass through each
-other wherever the path turns something (alanine dipeptide: distances of 0.009 nm, 1e8 kJ/mol).
+They are good for model potentials and as a control. For all-atom molecules they are a bad start, because atoms pass
+through each other wherever a group turns (alanine dipeptide: distances of 0.009 nm, 1e8 kJ/mol).
 """
 
 import torch
@@ -11,7 +11,7 @@ from tpsctl.guess.base import Guess, straight_line
 
 
 class LinearGuess(Guess):
-    """The same straight line for every path."""
+    """The straight line between the ends, the same for every path."""
 
     def draw_one(self, ends: Tensor, images: int, generator: torch.Generator, index: int) -> Tensor:
         return straight_line(ends, images)

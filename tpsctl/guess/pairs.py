@@ -1,14 +1,15 @@
 """Paths that minimize a sum over pair distances, image by image, held together by springs.
 
     S(x) = sum_{i<j} w_ij h(|x_i - x_j| - d_ij)^2 ,     w_ij = d_ij^-4
-    h(u) = u, or min(u, 0) for pairs that only must not come closer than d_ij
+    h(u) = u, or min(u, 0) for pairs of which d_ij is only the least distance
 
 plus springs (K/2) sum_k |u_{k+1} - u_k|^2 on the images' displacements u_k = x_k - r_k from a reference
-path (r = 0: on the images themselves), so that neighboring images choose the same branch.
+path (with r = 0 the springs join the images themselves), so that neighboring images choose the same branch.
 
-Minimized for one path at a time by L-BFGS in z = R x with R^T R = K T + w, T the springs' matrix between images
-and w the mean curvature of a bead's pairs. Springs alone have a condition number of images^2 in x and one in z: after
-60 steps on 100 images of alanine dipeptide the gradient is 50 times smaller than by L-BFGS in x.
+The sum is minimized for one path at a time by L-BFGS in z = R x with R^T R = K T + w, where T is the springs' matrix
+between images and w the mean curvature of a bead's pairs. The springs alone have a condition number of about images^2
+in x and of 1 in z: after 60 steps on 100 images of alanine dipeptide the gradient is 50 times smaller than by L-BFGS
+in x.
 """
 
 from dataclasses import dataclass
@@ -21,18 +22,19 @@ from tpsctl.guess.quasi_newton import minimized
 from tpsctl.molecule.topology import Topology
 
 SPRING_PER_NM2 = 2e4
-"""K in units of S. A pair at 0.15 nm has w = 2000 / nm^4, a pair at 0.5 nm 16: at 200 images jump (largest gap
-ten times the mean for alanine dipeptide with 100 images), at 2e4 the largest is below twice the mean."""
+"""K, 1/nm^2 in units of S. For comparison, w is 2000 / nm^4 for a pair at 0.15 nm and 16 / nm^4 for a pair at 0.5 nm.
+With K = 200 images jump (the largest gap of alanine dipeptide with 100 images is ten times the mean); with K = 2e4 the
+largest gap is below twice the mean."""
 
 
 @dataclass(frozen=True)
 class PairTargets:
-    """What the distances should be.
+    """Target distances of all pairs of beads in every image.
 
     Attributes:
         distance: d_ij per image, nm, > 0 off the diagonal.
-        weight: w_ij, 1/nm^4, zero for pairs that do not count and on the diagonal.
-        lower_bound: Pairs that only must not come closer.
+        weight: w_ij, 1/nm^4; zero on the diagonal and for pairs that are left out of the sum.
+        lower_bound: True for pairs of which d_ij is only the least distance.
     """
 
     distance: Float[Tensor, "image bead bead"]
@@ -41,7 +43,7 @@ class PairTargets:
 
 
 def weights_of(distance: Float[Tensor, "image bead bead"]) -> Float[Tensor, "image bead bead"]:
-    """d^-4, zero on the diagonal."""
+    """Weights w_ij = d_ij^-4, 1/nm^4, zero on the diagonal."""
     diagonal = torch.eye(distance.shape[-1], dtype=torch.bool, device=distance.device)
     return distance.masked_fill(diagonal, torch.inf).pow(-4)
 
@@ -57,7 +59,16 @@ def rigid_pairs(topology: Topology) -> Tensor:
 def relaxed(
     path: Float[Tensor, "image bead 3"], targets: PairTargets, *, reference: Tensor | None = None, max_steps: int
 ) -> Float[Tensor, "image bead 3"]:
-    """The path with its interior images at the minimum of S plus springs; the end images stay."""
+    """Move the interior images of a path towards the minimum of S plus springs; the end images stay.
+
+    Args:
+        path: Starting path, nm.
+        targets: Target distances and their weights.
+        reference: Reference path r of the springs, nm; None for r = 0.
+        max_steps: Most L-BFGS iterations.
+
+    Source: S as in Smidstrup et al., J. Chem. Phys. 140 (2014) 214106.
+    """
     origin = torch.zeros_like(path) if reference is None else reference
     root = _root_of_curvature(path, targets)
 

@@ -1,6 +1,7 @@
-"""L-BFGS with a weak Wolfe search, for functions whose Hessian is near one: all that relaxing a guess needs.
+"""L-BFGS with a weak Wolfe line search, for functions whose Hessian is near the identity, as in relaxing a guess.
 
-torch's and scipy's first import what takes longer than the relaxation: a compiler, and every optimizer there is.
+The optimizers of torch and scipy are not used, because importing them (with a compiler, or all other optimizers) takes
+longer than the relaxation.
 
 Source: Nocedal and Wright, Numerical Optimization, 2nd ed., algorithm 7.4; Lewis and Overton, Math. Program. 141, 135
 (2013), algorithm 2.6 (the search).
@@ -27,7 +28,17 @@ def minimized(
     max_steps: int,
     tolerance: float = 1e-6,
 ) -> Float[Tensor, " n"]:
-    """Where no derivative is above the tolerance, no step goes down any more, or `max_steps` steps have been taken."""
+    """The last point of a minimization by L-BFGS.
+
+    It ends when no derivative is above the tolerance, when no step along the direction lowers the value, or after
+    `max_steps` steps.
+
+    Args:
+        value_and_gradient: The function: z (n,) -> its value, a scalar, and its gradient (n,).
+        z: Starting point.
+        max_steps: Most steps.
+        tolerance: Largest |derivative| at which the minimization ends.
+    """
     pairs: Pairs = deque(maxlen=_PAIRS)
     value, gradient = value_and_gradient(z)
     for _ in range(max_steps):
@@ -55,7 +66,7 @@ def minimized(
 
 
 def _direction(gradient: Float[Tensor, " n"], pairs: Pairs) -> Float[Tensor, " n"]:
-    """Minus the inverse Hessian of the pairs times the gradient."""
+    """The search direction: minus the inverse Hessian that follows from the pairs, times the gradient."""
     q, along = -gradient, []
     for change, turn in reversed(pairs):
         along.append((change @ q) / (change @ turn))

@@ -1,8 +1,8 @@
-"""Draw guesses, look at them, and repair or redraw the bad ones.
+"""Draw guesses, check them, and repair or redraw those that have a fault.
 
-Guesses can carry faults that no optimization mends: an inverted center, hydrogens that wind the wrong
-way, broken bonds, energies of clashing atoms. Every path is drawn until it passes or its draws are used
-up; then the last draw stays, marked. Requested, drawn, repaired and failing paths are counted.
+Guesses can have faults that no optimization mends: an inverted center, equivalent hydrogens in the wrong order,
+broken bonds, energies of clashing atoms. Every path is drawn until it passes or its draws are used up; then the last
+draw stays, and its fault is reported. Requested, drawn, repaired and failing paths are counted.
 """
 
 from collections import Counter
@@ -16,10 +16,10 @@ from torch import Tensor
 from tpsctl.guess.base import Guess
 
 FaultsOf = Callable[[Tensor], list[str]]
-"""Paths (path, image, bead, dim) -> one text per path, "" if it is fine, e.g. "clash at image 31 (...)"."""
+"""Paths (path, image, bead, dim), nm -> the fault of each path, e.g. "clash at image 31 (...)", "" if it has none."""
 
 Repair = Callable[[Tensor], Tensor]
-"""Paths -> paths of the same shape with the same ends."""
+"""Paths -> repaired paths of the same shape with the same ends, nm."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Screening:
     """How the guesses came about.
 
     Attributes:
-        requested: Paths asked for; as many are returned, always.
+        requested: Paths asked for, which is also the number of paths returned.
         drawn: Draws made, over all paths.
         repaired: Paths that passed after repair.
-        rejected: Reasons of all rejected draws with their number.
-        faults: What is wrong with each returned path, "" if nothing.
+        rejected: Number of rejected draws by the kind of their fault.
+        faults: Fault of each returned path, "" if it has none.
     """
 
     requested: int
@@ -42,7 +42,7 @@ class Screening:
 
     @classmethod
     def joined(cls, parts: "Sequence[Screening]") -> "Screening":
-        """Several screenings as one."""
+        """One screening from the screenings of several batches."""
         rejected = Counter[str]()
         for part in parts:
             rejected.update(part.rejected)
@@ -60,7 +60,7 @@ class Screening:
         return sum(1 for fault in self.faults if fault)
 
     def summary(self) -> str:
-        """One line for the user."""
+        """One line with all counts, for the user."""
         reasons = ", ".join(f"{reason} x{n}" for reason, n in self.rejected.items())
         return (
             f"{self.requested} guesses requested, {self.drawn} drawn, {sum(self.rejected.values())} rejected"
@@ -79,9 +79,25 @@ def screened(
     max_draws: int = 5,
     indices: Sequence[int] | None = None,
 ) -> tuple[Float[Tensor, "path image bead dim"], Screening]:
-    """One path per generator, each redrawn up to `max_draws` times until it has no fault.
+    """Draw one path per generator, each up to `max_draws` times until it has no fault.
 
-    A redraw continues the path's own generator, so a path never depends on the fate of the others.
+    A redraw continues the path's own generator, so a path never depends on what happens to the others.
+
+    Args:
+        guess: Draws the paths.
+        ends: Start and superposed end, nm.
+        images: Images per path, both ends included, at least 3.
+        generators: Source of randomness of each path.
+        faults_of: Checks the paths.
+        repair: Tried on every path that fails, before it is drawn again; None for no repair.
+        max_draws: Most draws of a path.
+        indices: Number of each path in the run; 0, 1, 2, ... if left out.
+
+    Returns:
+        The paths, nm, and how they came about.
+
+    Raises:
+        PathError: See `Guess.draw`.
     """
     numbers = list(range(len(generators)) if indices is None else indices)
     paths = guess.draw(ends, images, generators, numbers)
@@ -103,7 +119,7 @@ def screened(
 
 
 def _replace(paths: Tensor, faults: list[str], which: list[int], new: Tensor, faults_of: FaultsOf) -> int:
-    """Put new paths in place and look at them; the number that pass."""
+    """Put new paths in place of old ones, check them, and return how many pass."""
     passed = 0
     for k, path, fault in zip(which, new, faults_of(new), strict=True):
         paths[k], faults[k] = path, fault
@@ -112,12 +128,12 @@ def _replace(paths: Tensor, faults: list[str], which: list[int], new: Tensor, fa
 
 
 def kind(fault: str) -> str:
-    """First word of a fault, under which it is counted."""
+    """The first word of a fault, by which faults are counted."""
     return fault.split(" ", 1)[0].rstrip(":")
 
 
 def all_of(*checks: FaultsOf) -> FaultsOf:
-    """The first fault that any of the checks finds, in order."""
+    """A check that reports, for each path, the first fault that the given checks find, in their order."""
 
     def faults_of(paths: Tensor) -> list[str]:
         found = [check(paths) for check in checks]

@@ -1,8 +1,9 @@
 """Interpolation of torsions: the molecule turns about its bonds from one end to the other.
 
 Bond lengths, angles and torsions (see `tpsctl.molecule.z_matrix`) go from the start's to the end's values,
-torsions by the shorter way round. Bonds, handedness, windings and planar groups therefore hold all
-along; only distant parts can clash, and these are pushed apart at the end (`tpsctl.guess.untangle`).
+torsions by the shorter way round. Bonds, handedness, the order of equivalent hydrogens and planar
+groups are therefore kept all along; only distant parts can clash, and these are pushed apart at the end
+(`tpsctl.guess.untangle`).
 Paths differ by random waves
 
     phi(s) += c_1 sin(pi s) + c_2 sin(2 pi s) ,      c ~ N(0, spread^2)
@@ -27,8 +28,8 @@ from tpsctl.molecule.topology import Topology
 from tpsctl.molecule.z_matrix import ZMatrix, ZMatrixValues, wrapped
 
 PLANAR_DEG = 25.0
-"""A torsion within this of 0 or 180 degrees in both ends, between atoms of fewer than four neighbors, is stiff
-(amides)."""
+"""A torsion about a bond between atoms with fewer than four neighbors is stiff (amides) if it is within this many
+degrees of 0 or 180 in both ends."""
 
 LARGE_TURN_DEG = 60.0
 """Only torsions that change by more than this may go the long way round."""
@@ -39,8 +40,9 @@ class Waypoint:
     """Named torsions at a fraction of the path.
 
     Attributes:
-        fraction: Where, in (0, 1).
-        torsions_deg: Value by name, e.g. {"phi ALA2": 0, "psi ALA2": 84}; names as in `Topology.backbone_dihedrals`.
+        fraction: Progress along the path, in (0, 1).
+        torsions_deg: Values in degrees by name, e.g. {"phi ALA2": 0, "psi ALA2": 84}; the names are those of
+            `Topology.backbone_dihedrals`.
     """
 
     fraction: float
@@ -48,17 +50,17 @@ class Waypoint:
 
 
 class TorsionGuess(Guess):
-    """Paths that turn about bonds.
+    """Paths along which the molecule turns about its bonds.
 
     Args:
         topology: Bonds of the molecule.
         spread_deg: Standard deviation of the random waves, degrees; 0 makes all paths equal.
         long_way: Probability that a torsion which changes a lot goes the long way round.
         waypoints: Values of named torsions on the way; these torsions get no random wave.
-        untangle: Push clashing atoms apart.
+        untangle: Whether clashing atoms are pushed apart.
 
     Raises:
-        PathError: A way-point out of (0, 1), or of an unknown torsion.
+        PathError: A way-point is outside (0, 1) or names an unknown torsion.
     """
 
     def __init__(
@@ -99,7 +101,7 @@ class TorsionGuess(Guess):
         return untangled(path, self._topology) if self._untangle else path
 
     def _free_torsions(self, q: ZMatrixValues) -> list[int]:
-        """Atoms whose dihedral is a torsion that turns easily and moves more than hydrogens of one atom."""
+        """Atoms whose dihedral belongs to a bond that turns easily and moves more than the hydrogens of one atom."""
         free = []
         for (j, k), atom in self._coordinates.torsions.items():
             if (j, k) not in self._topology.rotatable_bonds or (j, k) in self._named_bonds:
@@ -121,7 +123,7 @@ class TorsionGuess(Guess):
         return all(self._topology.atoms[i].element == "H" for i in self._topology.neighbors[center] if i != other)
 
     def _send_through(self, dihedrals: Tensor, name: str, quadruple: tuple[int, int, int, int], ends: Tensor) -> None:
-        """Replace one torsion's course by straight pieces from way-point to way-point, each the shorter way."""
+        """Replace one torsion along the path by straight pieces between its way-points, each the shorter way round."""
         _, j, k, _ = quadruple
         atom = self._coordinates.torsions[min(j, k), max(j, k)]
         start, end = dihedral(ends, torch.tensor([quadruple]))[:, 0].tolist()
@@ -135,11 +137,11 @@ class TorsionGuess(Guess):
         for (s0, value0), (s1, value1) in zip(knots, knots[1:], strict=False):
             step = math.remainder(value1 - value0, 2 * math.pi)
             course += step * ((s - s0) / (s1 - s0)).clamp(0, 1)
-        # All torsions about one bond turn alike: move ours by what the named one must move.
+        # All torsions about one bond turn alike: the internal coordinate turns by the angle of the named torsion.
         dihedrals[:, atom] = dihedrals[0, atom] + course - start
 
     def _placed(self, path: Float[Tensor, "image bead 3"], ends: Tensor) -> Tensor:
-        """Every bonded fragment superposed on its straight line between the ends."""
+        """The path with every bonded fragment superposed on its straight line between the ends."""
         for fragment in self._coordinates.fragments:
             atoms = [p.atom for p in fragment]
             if len(atoms) < 3:
@@ -150,7 +152,7 @@ class TorsionGuess(Guess):
 
 
 def _carried(path: Tensor, ends: Tensor) -> Tensor:
-    """Fragments of one or two atoms (ions) on straight lines."""
+    """Fragments of one or two atoms (ions), placed on straight lines between the ends."""
     s = fractions(ends, len(path)).reshape(-1, 1, 1)
     return (1 - s) * ends[0] + s * ends[1]
 

@@ -12,14 +12,14 @@ from tpsctl.molecule.geometry import rmsd, superpose
 
 
 class TrajectoryGuess(Guess):
-    """Given frames at equal distances along the way; path k uses trajectory k modulo their number.
+    """Images at equal distances along given trajectories; path k uses trajectory k modulo the number of trajectories.
 
     Args:
         trajectories: Frames (frame, bead, dim) in the start's order of beads, nm, each from start to end or
             backwards (then it is reversed). The ends are added, so they need not be among the frames.
 
     Raises:
-        PathError: No trajectory, or a position that is not finite.
+        PathError: There is no trajectory, or a position is not finite.
     """
 
     def __init__(self, trajectories: Sequence[Float[Tensor, "frame bead dim"]]) -> None:
@@ -37,7 +37,7 @@ class TrajectoryGuess(Guess):
 
 
 def resample(path: Float[Tensor, "frame bead dim"], images: int) -> Float[Tensor, "image bead dim"]:
-    """Images at equal distances along a path of straight segments."""
+    """Images at equal distances along the straight segments that join the frames of a path; any unit of length."""
     length = torch.cat([path.new_zeros(1), (path[1:] - path[:-1]).flatten(1).norm(dim=1).cumsum(0)])
     wanted = fractions(path, images) * length[-1]
     right = torch.searchsorted(length, wanted).clamp(1, len(path) - 1)
@@ -47,7 +47,7 @@ def resample(path: Float[Tensor, "frame bead dim"], images: int) -> Float[Tensor
 
 
 def _forwards(frames: Tensor, ends: Tensor) -> Tensor:
-    """The frames, reversed if that brings their ends closer to the path's."""
+    """The frames, reversed if that brings the first and last of them closer to the ends of the path."""
     apart = (lambda a, b: rmsd(a, b)) if _is_free(ends) else (lambda a, b: (a - b).norm())
     forwards = apart(frames[0], ends[0]) + apart(frames[-1], ends[1])
     backwards = apart(frames[-1], ends[0]) + apart(frames[0], ends[1])
@@ -55,7 +55,7 @@ def _forwards(frames: Tensor, ends: Tensor) -> Tensor:
 
 
 def _chained(frames: Tensor) -> Tensor:
-    """Every frame superposed on the one before it, so that distances between neighbors are true."""
+    """The frames, each superposed on the one before it, so that distances of neighbors contain no rigid motion."""
     if not _is_free(frames):
         return frames
     chained = [frames[0]]
@@ -65,5 +65,5 @@ def _chained(frames: Tensor) -> Tensor:
 
 
 def _is_free(frames: Tensor) -> bool:
-    """Whether rigid motions of an image mean nothing (molecules, not model potentials)."""
+    """Whether an image may move rigidly without a change of energy, as a molecule may and a model system may not."""
     return frames.shape[-1] == 3 and frames.shape[-2] >= 3

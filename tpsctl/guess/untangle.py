@@ -1,8 +1,9 @@
 """Push atoms apart that a guess has put on top of each other, mend its bonds, and leave the rest as it is.
 
-Distances of bonds and angles stay as they are between (or within 3 % of) those of both ends, and are brought
-back there where they are not; all other pairs must not come closer than a contact distance, or than in the
-closer of both ends. Used by the torsion guess, and to repair others.
+The distances of bonded atoms and of the outer atoms of angles are kept where they lie between their values in both
+ends (with a margin of 3 %), and are brought back into this range where they do not. All other pairs must not come
+closer than a contact distance, or than they are in an end. The torsion guess uses this, and so does the repair of
+other guesses.
 """
 
 import torch
@@ -15,16 +16,22 @@ from tpsctl.molecule.topology import Topology
 
 CONTACT_NM = {0: 0.28, 1: 0.23, 2: 0.20}
 """Closest approach by the number of hydrogens in the pair: 80 to 85 % of the van der Waals contact (C-C 0.34,
-C-H 0.29, H-H 0.24 nm), what torsional barriers of small molecules still reach."""
+C-H 0.29, H-H 0.24 nm). Molecules come as close as this on torsional barriers, but not closer."""
 
 RIGID_MARGIN = 0.03
-"""How far beyond the ends' distances a bond or an angle's outer pair may be, relative."""
+"""Relative margin by which a bond, or the distance of an angle's outer atoms, may leave the range of both ends."""
 
 
 def untangled(
     path: Float[Tensor, "image bead 3"], topology: Topology, *, max_steps: int = 60
 ) -> Float[Tensor, "image bead 3"]:
-    """The path without clashes and broken bonds; one that has none comes back unchanged but for rounding."""
+    """The path without clashes and broken bonds; one that has none comes back unchanged but for rounding.
+
+    Args:
+        path: The path, nm; its first and last image are the ends, and stay.
+        topology: Bonds and elements.
+        max_steps: Most L-BFGS iterations.
+    """
     ends = path[[0, -1]]
     rigid = rigid_pairs(topology).to(path.device)
     now = torch.cdist(path, path)
