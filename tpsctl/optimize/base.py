@@ -1,14 +1,14 @@
-"""What every optimizer shares: when to stop, the record of each path, what is reported.
+"""What all optimizers share: the criterion of convergence, the record of each path, and reports of progress.
 
-A batch of paths is minimized together, but every path is its own problem: its own step lengths, its own
-convergence, its own failure. A path is converged when both hold:
+A batch of paths is minimized together, but every path has step lengths of its own, and converges or fails on its own.
+A path is converged when both of these hold:
 
 * its action fell by less than `action_tolerance` (relative) over the last `window` steps, or the optimizer has a model
-  of the action that can tell, and expects no larger decrease from here to the minimum;
-* max |dS/dx| over its free coordinates is below `gradient_tolerance_per_nm`. dS/dx is a force over kT:
-  what pulls an image towards a more probable path.
+  of the action that expects no larger decrease from here to the minimum;
+* max |dS/dx| over its free coordinates is below `gradient_tolerance_per_nm`. -dS/dx is the force, over kT, that pulls
+  an image towards a more probable path.
 
-Whatever decides about a path is kept on the host (`optimize.members`); only the paths themselves are on their device.
+All numbers that decide about a path are kept on the host (`optimize.members`); only the paths are on their device.
 
 A finished path leaves the batch. A step that yields a non-finite action or gradient is not taken: the path
 goes back to the last state known to be good and, where the optimizer cannot try a shorter step, ends there.
@@ -36,12 +36,12 @@ _OUT_OF_MEMORY = "Use fewer paths at once (path.batch_paths), fewer images (path
 
 @dataclass(frozen=True)
 class Convergence:
-    """When a path is finished.
+    """When a path counts as converged.
 
     Attributes:
-        action_tolerance: Largest relative decrease of the action over the window, or still expected.
+        action_tolerance: Largest decrease, relative to the action, over the window or still expected by a model.
         gradient_tolerance_per_nm: Largest |dS/dx| of any free coordinate, 1/nm.
-        window: Steps over which the decrease is taken.
+        window: Number of steps over which the decrease is taken.
     """
 
     action_tolerance: float = 1e-4
@@ -55,10 +55,10 @@ class StepReport:
 
     Attributes:
         step: Steps taken so far in this call.
-        terms: Action terms of every path (of a finished path: its last).
+        terms: Action terms of every path; a finished path keeps its last ones.
         gradient_max: max |dS/dx| of every path, 1/nm.
         active: Paths still being optimized.
-        stage: Name of the stage, "" outside of stages.
+        stage: Name of the stage; "" where there are no stages.
     """
 
     step: int
@@ -69,19 +69,20 @@ class StepReport:
 
 
 StepCallback = Callable[[StepReport], None]
+"""Called with a report after every step."""
 
 
 @dataclass
 class Record:
-    """Per-path state that every optimizer keeps: plain tensors, so that a run can be stored and continued.
+    """State of each path that every optimizer keeps, as plain tensors, so that a run can be stored and continued.
 
     Attributes:
-        good: Last paths with finite action and gradient; on the device of the paths, everything else on the host.
-        terms: Their action terms.
-        gradient_max: Their max |dS/dx|, 1/nm.
-        history: Total action at the last window + 1 steps, NaN before there were any.
-        code: Status of every path as index into `Status`.
-        steps: Steps every path took.
+        good: Last paths with finite action and gradient, nm; on the device of the paths, everything else on the host.
+        terms: Action terms of the paths in `good`.
+        gradient_max: max |dS/dx| of the paths in `good`, 1/nm.
+        history: Total action at the last window + 1 steps; NaN for steps that were not taken.
+        code: Status of every path as index into `CODES`.
+        steps: Number of steps that every path took.
     """
 
     good: Float[Tensor, "path image bead dim"]
@@ -94,12 +95,12 @@ class Record:
 
 @dataclass(frozen=True)
 class Reading:
-    """What an evaluation says of some paths, on the host.
+    """Numbers that one evaluation gives for some paths, on the host.
 
     Attributes:
         terms: Action terms.
         gradient_max: max |dS/dx|, 1/nm; not finite if any component is not.
-        more: What else was asked for.
+        more: Further numbers of every path, as given to `of`.
     """
 
     terms: ActionTerms
@@ -108,19 +109,33 @@ class Reading:
 
     @classmethod
     def of(cls, terms: ActionTerms, gradient: Tensor, *more: Float[Tensor, " member"]) -> "Reading":
-        """Read an evaluation, and more numbers of every path, in one copy."""
+        """Bring an evaluation, and further numbers of every path, to the host in one copy."""
         names = [field.name for field in fields(ActionTerms)]
         size = gradient.flatten(1).abs().amax(1)
         found = read_back(*(getattr(terms, name) for name in names), size, *more)
         return cls(ActionTerms(*found[: len(names)]), found[len(names)], found[len(names) + 1 :])
 
     def where(self, mask: Bool[Tensor, " member"]) -> "Reading":
-        """That of some of the paths."""
+        """The reading of those paths for which the mask is true."""
         return Reading(self.terms.select(mask), self.gradient_max[mask], tuple(part[mask] for part in self.more))
 
 
 class Monitor:
-    """Keeps the record, decides who is finished, calls back after each step."""
+    """Keeps the record of a batch, decides which paths are finished, and reports every step.
+
+    Args:
+        paths: The batch before the first step, nm.
+        max_steps: Most steps any path takes.
+        convergence: When a path counts as converged.
+        on_step: Called with a report after every step; None for no reports.
+
+    Attributes:
+        record: State of each path.
+        step: Number of the present step; -1 before the first.
+
+    Raises:
+        PathError: A path has a non-finite coordinate.
+    """
 
     def __init__(self, paths: Tensor, max_steps: int, convergence: Convergence, on_step: StepCallback | None) -> None:
         _require_finite(paths)
@@ -154,14 +169,14 @@ class Monitor:
     def accept(
         self, members: Members, paths: Tensor, reading: Reading, expected: Callable[[], Tensor] | None = None
     ) -> None:
-        """Take note of a new state of some paths; one that is not finite ends its path.
+        """Record a new state of some paths; a state that is not finite ends its path.
 
         Args:
             members: Paths that moved.
-            paths: Where they are now.
-            reading: What the evaluation there says.
-            expected: Gives the decrease of the action still to come, by the optimizer's model, on the host; None if
-                it has none.
+            paths: The new states of these paths.
+            reading: Numbers from the evaluation of these states.
+            expected: Gives, on the host, the decrease of the action that the optimizer's model still expects; None
+                if the optimizer has no such model.
         """
         record = self.record
         is_finite = reading.terms.total.isfinite() & reading.gradient_max.isfinite()
@@ -181,7 +196,7 @@ class Monitor:
         self.finish(index[flat & done], Status.CONVERGED)
 
     def end_step(self) -> None:
-        """Whoever has used up the steps is finished; tell whoever watches."""
+        """End the paths that have used up their steps, and report the step."""
         running = self.record.code == CODES.index(Status.RUNNING)
         if self.step >= self._max_steps:
             self.record.code[running] = CODES.index(Status.MAX_STEPS)
@@ -190,38 +205,38 @@ class Monitor:
             self._on_step(StepReport(self.step, self.record.terms, self.record.gradient_max, running))
 
     def finish(self, numbers: Int[Tensor, " ended"], status: Status) -> None:
-        """The paths of these numbers (on the host) end like this."""
+        """End the paths of these numbers (on the host) with a status."""
         self.record.code[numbers] = CODES.index(status)
 
     def running(self, members: Members) -> Members:
-        """Those of them that have not ended."""
+        """The given paths without those that have ended."""
         return members.where(self.record.code[members.host] == CODES.index(Status.RUNNING))
 
     def outcome(self) -> Outcome:
-        """The final verdict."""
+        """The outcome of all paths, from the record as it is now."""
         record = self.record
         status = tuple(CODES[code] for code in record.code.tolist())
         limit = self._convergence.gradient_tolerance_per_nm
         return Outcome(status, tuple(record.steps.tolist()), record.terms, record.gradient_max, limit)
 
     def restore(self, state: State) -> None:
-        """Go on from a record that was stored after a step."""
+        """Take over a record that was stored after a step."""
         put_back(self.record, state, "record")
         self.step = int(self.record.steps.max())
 
     def _is_still(self, index: Tensor) -> Tensor:
         history = self.record.history[index]
-        change = (history[:, 0] - history[:, -1]).abs()  # NaN until the window is full: not still
+        change = (history[:, 0] - history[:, -1]).abs()  # NaN, hence not still, until the window is full
         return change <= self._convergence.action_tolerance * history[:, -1].abs()
 
 
 class Minimization(ABC):
-    """One minimization under way: the state of the batch and what is done to it in a step.
+    """One minimization under way: the state of the batch, and the step that changes it.
 
     Attributes:
-        action: What is minimized.
+        action: The action that is minimized.
         monitor: Record and convergence of every path.
-        state: What else the next step depends on: a dataclass of tensors.
+        state: A dataclass of tensors: all that the next step depends on beside the record.
     """
 
     action: Action
@@ -230,16 +245,20 @@ class Minimization(ABC):
 
     @abstractmethod
     def step(self) -> bool:
-        """One value and gradient of every active path; False when all have ended."""
+        """Evaluate value and gradient of every active path once, and move it; False when all paths have ended."""
 
     def store(self) -> State:
-        """Everything the next step depends on, copied."""
+        """Copies of all tensors that the next step depends on."""
         plan = self.action.chunks.store(self.monitor.record.good.device)
         chunks = {f"chunks.{name}": value for name, value in plan.items()}
         return collect(self.monitor.record, "record") | collect(self.state, "method") | chunks
 
     def restore(self, state: State) -> None:
-        """Go on from what `store` gave."""
+        """Take over a state that `store` returned.
+
+        Raises:
+            PathError: The state belongs to a batch of another shape or to another method.
+        """
         self.monitor.restore(state)
         put_back(self.state, state, "method")
         self.action.chunks.restore(within(state, "chunks."), self.monitor.record.good.device)
@@ -250,7 +269,10 @@ class Optimizer(ABC):
 
     Args:
         max_steps: Most steps any path takes.
-        convergence: When a path is finished.
+        convergence: When a path counts as converged; None for the defaults.
+
+    Attributes:
+        method: Name of the method in a recipe.
     """
 
     method: str
@@ -261,7 +283,7 @@ class Optimizer(ABC):
 
     @abstractmethod
     def begin(self, action: Action, paths: Tensor, monitor: Monitor) -> Minimization:
-        """A minimization before its first step."""
+        """Set up a minimization of a batch, nm, before its first step."""
 
     def minimize(
         self,
@@ -272,17 +294,20 @@ class Optimizer(ABC):
         state: State | None = None,
         between_steps: BetweenSteps | None = None,
     ) -> tuple[Tensor, Outcome]:
-        """Optimized paths (a new tensor; ends bit-identical to the given ones) and what became of them.
+        """Minimize the action of a batch of paths whose ends stay fixed.
 
         Args:
-            action: What is minimized.
-            paths: Where from; with a `state`, any paths of the same shape and ends.
-            on_step: Told about every step.
-            state: What `between_steps` was given in an earlier call: the minimization goes on from there.
-            between_steps: May take the state after every step, and end the minimization by raising.
+            action: The action that is minimized.
+            paths: Starting paths, nm; with a `state`, any paths of the same shape and ends.
+            on_step: Called with a report after every step.
+            state: State that `between_steps` took in an earlier call; the minimization continues from it.
+            between_steps: Called after every step; it may take the state, and end the minimization by raising.
+
+        Returns:
+            Optimized paths, nm (a new tensor whose ends are bit-identical to the given ones), and their outcome.
 
         Raises:
-            PathError: A path that is not finite, or a state of another problem.
+            PathError: A path has a non-finite coordinate, or the state belongs to another batch or method.
             TpsctlError: Memory ran out.
         """
         with explained_out_of_memory(f"optimizing {len(paths)} paths of {paths.shape[1]} images", _OUT_OF_MEMORY):

@@ -14,11 +14,11 @@ from torch import Tensor
 
 
 class CurvatureMemory:
-    """Pairs of every path, newest last.
+    """The latest pairs (s, y) of every path, newest last, and the inverse Hessian that follows from them.
 
     Args:
         like: Tensor (path, ...) of the shape of the variables.
-        pairs: How many pairs are kept.
+        pairs: Number of pairs that are kept.
     """
 
     def __init__(self, like: Tensor, pairs: int) -> None:
@@ -35,7 +35,13 @@ class CurvatureMemory:
         self.s[index], self.y[index] = 0, 0
 
     def apply(self, index: Tensor, gradient: Tensor, inverse: Callable[[Tensor], Tensor]) -> Tensor:
-        """Inverse Hessian of the paths `index` times their gradients; `inverse` is H0."""
+        """Inverse Hessian of the paths `index` times their gradients (path, ...).
+
+        Args:
+            index: Numbers of the paths.
+            gradient: Gradients of these paths.
+            inverse: The map g -> H0 g of the initial inverse Hessian.
+        """
         s, y = self.s[index], self.y[index]
         weight = _weights(s, y)
         q, used = gradient.flatten(1), []

@@ -1,8 +1,9 @@
 """Adam and SGD with momentum: one value and gradient a step, no line search.
 
-Robust and slow; the published protocol. Kept for comparison, for stochastic actions, and for networks whose
-gradient is too noisy for anything better. Each coordinate (Adam) or each path (SGD) is on its own, so
-a batch gives what its paths give one by one. A path that turns non-finite stops at its last finite state.
+Both are robust and slow. Adam is the method of the published protocol (Raja et al., arXiv:2504.18506). They serve for
+comparison, for stochastic actions, and for networks whose gradient is too noisy for other methods. Each coordinate
+is treated on its own, so a batch gives the same result as its paths one by one. A path that becomes non-finite ends at
+its last finite state.
 """
 
 from abc import abstractmethod
@@ -18,12 +19,12 @@ from tpsctl.optimize.base import Convergence, Minimization, Monitor, Optimizer, 
 
 @dataclass
 class FirstOrderState:
-    """Where every path is, and moments of the gradient there.
+    """Present paths and running moments of their gradients.
 
     Attributes:
         current: Paths of the next evaluation, nm.
-        first: Mean gradient (Adam) or velocity (SGD).
-        second: Mean squared gradient (Adam only).
+        first: Running mean of the gradient (Adam) or velocity (SGD), 1/nm.
+        second: Running mean of the squared gradient, 1/nm^2 (Adam only).
     """
 
     current: Float[Tensor, "path image bead dim"]
@@ -39,7 +40,14 @@ class FirstOrder(Optimizer):
 
     @abstractmethod
     def move(self, state: FirstOrderState, index: Tensor, gradient: Tensor, steps: int) -> Tensor:
-        """What to subtract from the paths `index` in the step of this number (from 1), nm; updates the moments."""
+        """Update the moments of the paths `index`, and return what to subtract from these paths, nm.
+
+        Args:
+            state: Holds the moments.
+            index: Numbers of the paths.
+            gradient: dS/dx of these paths, 1/nm.
+            steps: Number of this step, counted from 1.
+        """
 
 
 class _Run(Minimization):
@@ -56,7 +64,7 @@ class _Run(Minimization):
         here = current[members.there]
         terms, gradient = self.action.value_and_gradient(here)
         step = self.options.move(self.state, members.there, gradient, self.monitor.step + 1)
-        current[members.there, 1:-1] -= step[:, 1:-1]  # queued before the step waits for its numbers
+        current[members.there, 1:-1] -= step[:, 1:-1]  # queued on a GPU before the host waits for numbers
         self.monitor.accept(members, here, Reading.of(terms, gradient))
         self.monitor.end_step()
         return True
@@ -66,10 +74,10 @@ class Adam(FirstOrder):
     """Adam with bias correction.
 
     Args:
-        learning_rate_nm: Length of a first step, nm.
+        learning_rate_nm: Length of the first step of every coordinate, nm.
         max_steps: Most steps any path takes.
         convergence: When a path is finished.
-        betas: Memory of the two moments.
+        betas: Decay per step of the running means of gradient and squared gradient.
 
     Source: Kingma and Ba, arXiv:1412.6980, algorithm 1.
     """
@@ -103,7 +111,9 @@ class SGD(FirstOrder):
         learning_rate_nm2: Step per unit gradient, nm^2.
         max_steps: Most steps any path takes.
         convergence: When a path is finished.
-        momentum: Fraction of the velocity kept.
+        momentum: Fraction of the velocity kept from step to step.
+
+    Source: Polyak, USSR Comput. Math. Math. Phys. 4 (1964) 1.
     """
 
     method = "sgd"

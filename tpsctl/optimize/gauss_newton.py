@@ -5,8 +5,8 @@ M is block-tridiagonal over the interior images (`LeastSquaresAction`). `BlockSy
     C_1 = chol(A_1 + lambda),   W_i = C_i^-1 U_i,   C_{i+1} = chol(A_{i+1} + lambda - W_i^T W_i) ,
 
 all paths at once, O(images n^3); `ProductSystem` stores no matrix and solves by conjugate gradients on products with
-the score's Jacobian, for molecules whose blocks do not fit into memory. Both remember the paths they
-were made at, so that one Jacobian serves every trial from there.
+the score's Jacobian, for molecules whose blocks do not fit into memory. Both remember the paths at which their
+Jacobians were taken, so that one Jacobian serves every trial from there.
 """
 
 from abc import ABC, abstractmethod
@@ -20,11 +20,11 @@ from tpsctl.optimize.scaling import laplacian_inverse
 from tpsctl.optimize.state import State
 
 _STIFF = 100.0
-"""Damping of the bend: it mends residuals whose curvature K^2 exceeds this, and leaves softer modes where they are."""
+"""Damping of `bend`, which corrects residuals whose curvature K^2 exceeds this and hardly moves softer modes."""
 
 
 _LOOK_EVERY = 10
-"""Products between two looks at the residual on a GPU, which has to be waited for: a few too many cost less."""
+"""Products between two checks of the residual on a GPU; a check waits for the GPU, which costs more than products."""
 
 
 class GaussNewtonSystem(ABC):
@@ -32,7 +32,7 @@ class GaussNewtonSystem(ABC):
 
     Attributes:
         empty: True until the first `refresh`.
-        first_damping: lambda to begin with, in units of the path Laplacian.
+        first_damping: Initial lambda, in units of the path Laplacian.
     """
 
     empty = True
@@ -40,7 +40,7 @@ class GaussNewtonSystem(ABC):
 
     @abstractmethod
     def refresh(self, index: Int[Tensor, " active"], paths: Tensor) -> None:
-        """Take the Jacobian anew at `paths`, the present states of the batch members `index`."""
+        """Compute new Jacobians at `paths`, the present states (nm) of the batch members `index`."""
 
     @abstractmethod
     def damp(self, index: Int[Tensor, " active"], damping: Float[Tensor, " active"]) -> None:
@@ -48,23 +48,37 @@ class GaussNewtonSystem(ABC):
 
     @abstractmethod
     def bend(self, index: Int[Tensor, " active"], ahead: Tensor, step: Float[Tensor, "active interior n"]) -> Tensor:
-        """What to add to `step`, which led to `ahead`, so that stiff residuals become what the model predicted."""
+        """The second-order correction of a step, which returns stiff residuals to their linear prediction.
+
+        Args:
+            index: Numbers of the batch members.
+            ahead: Paths to which the step leads, nm.
+            step: The step in scaled coordinates.
+
+        Returns:
+            Displacement to add to the step, shaped like it.
+
+        Source: Nocedal and Wright, Numerical Optimization, 2nd ed., chapter 18.3.
+        """
 
     @abstractmethod
     def solve(self, index: Int[Tensor, " active"], b: Float[Tensor, "active interior n"]) -> Tensor:
-        """(M + lambda)^-1 b; not finite where the system has no solution."""
+        """Solve for (M + lambda)^-1 b of the batch members `index`; not finite where the system has no solution."""
 
     @abstractmethod
     def parts(self) -> State:
-        """The tensors by name that a refreshed system consists of. Made anew for other members of the batch at once,
-        they may round differently: so all of them are stored."""
+        """All tensors of a refreshed system by name.
+
+        They are stored rather than computed again, because a computation for other members of the batch at once may
+        round differently.
+        """
 
     def store(self) -> State:
         """Copies of all parts; nothing before the first `refresh`."""
         return {} if self.empty else {name: part.clone() for name, part in self.parts().items()}
 
     def restore(self, state: State) -> None:
-        """Become what `store` gave."""
+        """Take over the parts that `store` returned."""
         self.empty = not state
         for name, stored in state.items():
             own = getattr(self, f"_{name}")
@@ -72,11 +86,11 @@ class GaussNewtonSystem(ABC):
 
 
 class BlockSystem(GaussNewtonSystem):
-    """Dense blocks and their block-Cholesky factors: five matrices of n x n per image."""
+    """A system of dense blocks with their block-Cholesky factors, which needs five n x n matrices per image."""
 
     MOST_BYTES_PER_PATH = 1e9
-    """Memory of a path's blocks up to which they are preferred to products. It counts one path, not the batch, so that
-    the solver, and with it the result, is the same for any size of the batch."""
+    """Bytes of one path's matrices up to which this system is preferred to `ProductSystem`. The limit is for one path,
+    not for the batch, so that the solver, and with it the result, is the same for any size of the batch."""
 
     def __init__(self, action: LeastSquaresAction, paths: Float[Tensor, "path image bead dim"]) -> None:
         self._action = action
@@ -91,7 +105,7 @@ class BlockSystem(GaussNewtonSystem):
 
     @classmethod
     def bytes_per_path(cls, paths: Float[Tensor, "path image bead dim"]) -> int:
-        """Memory that the five matrices of all images of one path take."""
+        """Bytes that the five matrices of all images of one path take."""
         return 5 * paths.shape[1] * paths[0, 0].numel() ** 2 * paths.element_size()
 
     def parts(self) -> State:
@@ -108,7 +122,7 @@ class BlockSystem(GaussNewtonSystem):
         self._stiff[index] = torch.linalg.cholesky_ex(stiff)[0]
         self._drift[index] = self._action.scaled_drift(paths)
         if upper.shape[:2] == (1, 1):
-            self._upper = upper  # one block shared by all
+            self._upper = upper  # one block is shared by all images
             return
         if self._upper.numel() == 0:
             self._upper = upper.new_zeros(len(self._diagonal), *upper.shape[1:])
@@ -152,12 +166,12 @@ class BlockSystem(GaussNewtonSystem):
 
 
 class ProductSystem(GaussNewtonSystem):
-    """No matrix: preconditioned conjugate gradients, preconditioner the damped path Laplacian.
+    """A system without a matrix, solved by conjugate gradients preconditioned with the damped path Laplacian.
 
     Args:
-        action: Gives the products.
-        paths: The batch.
-        tolerance: Residual at which a solution is good enough, relative to b.
+        action: Gives products with the Gauss-Newton matrix.
+        paths: The batch, nm.
+        tolerance: Norm of the residual at which a solution is accepted, relative to b.
         max_products: Most products per solution.
     """
 

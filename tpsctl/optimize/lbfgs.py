@@ -1,10 +1,11 @@
 """Limited-memory BFGS whose initial Hessian is the path Laplacian (a Sobolev gradient).
 
 The kinetic term alone is a discrete Laplacian with condition number ~L^2; preconditioned by its inverse it is solved
-in one step. That is all there is to it while dt D k^2 is small for the stiffest curvature k of -log p; beyond, the
-drift term rules and Levenberg-Marquardt is the better choice. The scale of the initial Hessian is learned from
-the latest pair. Each path searches along its own direction by backtracking with quadratic interpolation
-(Armijo condition); where no shorter step helps, its memory is dropped once, then the path counts as stalled.
+in one step. This suffices while the drift term is small beside the kinetic term, for the stiffest curvature of -log p,
+too; where the drift term dominates, Levenberg-Marquardt is the better choice. The scale of the initial Hessian is
+learned from the latest pair. Each path searches along its own direction by backtracking with quadratic interpolation
+(Armijo condition). Where no shorter step lowers the action, the path's memory is dropped and the search is repeated
+along the preconditioned gradient; if that fails as well, the path counts as stalled.
 
 Source: Nocedal and Wright, Numerical Optimization, 2nd ed., chapters 3.5 and 7.2.
 """
@@ -28,16 +29,16 @@ _SHORTEST = 1e-10
 
 @dataclass
 class LBFGSState:
-    """Where every path stands; gradient and direction in scaled coordinates.
+    """Last accepted state of every path and its search direction, in scaled coordinates z = x / sqrt(D).
 
     Attributes:
         base: Last accepted paths, nm.
-        value: Action there; inf before the first evaluation. On the host, as `remembers`.
-        gradient: d(2 dt S)/dz there.
-        direction: Search direction from there.
+        value: Action of `base`, on the host; inf before the first evaluation.
+        gradient: d(2 dt S)/dz at `base`.
+        direction: Search direction from `base`.
         length: Step along it that is tried next, 1 = the full quasi-Newton step.
         scale: Factor of the initial inverse Hessian.
-        remembers: 1 if the memory holds pairs, 0 if not.
+        remembers: 1 if the memory holds pairs, 0 if not; on the host.
         s: Position changes of the memory.
         y: Gradient changes of the memory.
     """
@@ -54,13 +55,13 @@ class LBFGSState:
 
 
 class LBFGS(Optimizer):
-    """L-BFGS over the path Laplacian.
+    """L-BFGS whose initial Hessian is the path Laplacian (see the module).
 
     Args:
         max_steps: Most values and gradients per path.
-        convergence: When a path is finished.
-        memory: Pairs kept.
-        max_displacement_nm: Longest first trial of any coordinate in a step, nm.
+        convergence: When a path counts as converged; None for the defaults.
+        memory: Number of pairs kept.
+        max_displacement_nm: Farthest that the first trial of a step moves any coordinate, nm.
     """
 
     method = "lbfgs"
@@ -108,7 +109,7 @@ class _Run(Minimization):
         length, direction = s.length[members.there], s.direction[members.there]
         trial = self.scaling.moved(s.base[members.there], length.view(-1, 1, 1) * direction)
         terms, gradient = self.action.value_and_gradient(trial)
-        slope = (s.gradient[members.there] * direction).sum((1, 2)) / self.scaling.factor  # dS/d length, at the base
+        slope = (s.gradient[members.there] * direction).sum((1, 2)) / self.scaling.factor  # dS / d length at the base
         reading = Reading.of(terms, gradient, length, slope)
         is_better = self._is_better(members, reading)
         good, bad = members.where(is_better), members.where(~is_better)
@@ -125,7 +126,7 @@ class _Run(Minimization):
         return before.isinf() | (enough & value.isfinite())
 
     def _accept(self, members: Members, trial: Tensor, value: Tensor, gradient: Tensor) -> None:
-        """Move some paths to their trials and aim anew."""
+        """Move some paths to their trials and choose new directions."""
         s, index = self.state, members.there
         before = ~s.value[members.host].isinf()
         seen = members.where(before)
@@ -143,11 +144,11 @@ class _Run(Minimization):
         self.state.scale[index] = torch.where((curvature > 0) & scale.isfinite(), scale, self.state.scale[index])
 
     def _smooth(self, v: Tensor) -> Tensor:
-        """The inverse Laplacian along the path, times v."""
+        """The inverse path Laplacian times v."""
         return torch.einsum("ij,pjn->pin", self.inverse, v)
 
     def _aim(self, members: Members) -> None:
-        """A direction for some paths, and a first length that moves no coordinate too far."""
+        """Choose new directions for some paths, and first lengths that move no coordinate too far."""
         if len(members) == 0:
             return
         s, index = self.state, members.there
@@ -158,7 +159,7 @@ class _Run(Minimization):
         s.length[index] = limit.clamp_max(1.0)
 
     def _shorten(self, members: Members, reading: Reading) -> None:
-        """A shorter step for the failed paths; one too short to matter drops the memory, then ends the path."""
+        """Shorten the steps of failed paths; where one is too short, drop the memory, or end a path without memory."""
         s, (length, slope) = self.state, reading.more
         excess = reading.terms.total - s.value[members.host] - length * slope
         best = -slope * length.square() / (2 * excess)

@@ -1,19 +1,21 @@
 """Levenberg-Marquardt for actions that are sums of squares: the optimizer that finds saddles.
 
 Molecular scores are stiff (bonds 10^4 times stiffer than torsions), so a gradient step long enough for the torsions
-breaks the bonds, and one short enough for the bonds leaves the path where it started. The Gauss-Newton matrix knows
-both. Its price is the score's Jacobian, as dear as tens of gradients; so each one is made to count:
+breaks the bonds, and one short enough for the bonds leaves the path where it started. The Gauss-Newton matrix contains
+both stiffnesses. It needs the score's Jacobian, which costs as much as tens of gradients, so each Jacobian is used as
+far as possible:
 
-* A Gauss-Newton step is a tangent, and turning bonds leave tangents: a methyl group turned by 0.1 rad stretches its
-  C-H bonds by 0.0005 nm, enough to spoil the action and, judged by that, the step. So the step is bent: stiff
-  residuals at its end are brought back to their linear prediction, at the cost of one more score (a second-order
-  correction; damping instead would stop the soft motion too, ten times more Jacobians were measured).
-* Gauss-Newton leaves out the second-order part of the Hessian. Where that makes its steps too short, the next are
-  stretched to the minimum of the parabola through the last two values and the slope.
-* A failed trial is halved; only when this does not help the damping is raised, for each path on its own.
+* A Gauss-Newton step is straight, whereas atoms that turn about a bond move on circles: a methyl group turned by 0.1
+  rad along a tangent stretches its C-H bonds by 0.0005 nm, which raises the action so much that the step would be
+  rejected. The step is therefore bent: stiff residuals at its end are returned to their linear prediction (a
+  second-order correction), which costs one more score. Damping instead would stop the soft motion as well; it needed
+  ten times more Jacobians.
+* Gauss-Newton leaves out the second-order part of the Hessian. Where that makes its steps too short, the following
+  steps are stretched to the minimum of the parabola through the last two values and the slope.
+* A failed trial is halved. Only when this does not help is the damping raised, for each path on its own.
 
-One step is one value and gradient of each active path. Whatever decides is on the host and read once per step; a second
-time where a path is so flat that the model is asked what decrease is still to come.
+One step takes one value and gradient of each active path. The numbers that decide are read from the device once per
+step, and a second time where the gradient is so small that the model is asked for the decrease still to come.
 
 Source: Nocedal and Wright, Numerical Optimization, 2nd ed., chapters 10.3 and 18.3.
 """
@@ -43,17 +45,19 @@ _HALVINGS = 2
 
 @dataclass
 class LevenbergMarquardtState:
-    """Where every path stands; steps and gradients in scaled coordinates. Numbers of a path are on the host.
+    """Last accepted state of every path and its next trial.
+
+    Steps and gradients are in scaled coordinates z = x / sqrt(D). Single numbers of a path are on the host.
 
     Attributes:
         base: Last accepted paths, nm.
-        value: Action there; inf before the first evaluation.
-        gradient: d(2 dt S)/dz there.
-        direction: Damped Gauss-Newton step from there.
-        length: How much of it is tried.
-        stretch: Length at which the next direction is tried first.
+        value: Action of `base`; inf before the first evaluation.
+        gradient: d(2 dt S)/dz at `base`.
+        direction: Damped Gauss-Newton step from `base`.
+        length: Fraction of this step that is tried (more than 1 if stretched).
+        stretch: Fraction of the next step that is tried first.
         damping: lambda, in units of the path Laplacian.
-        failures: Trials along this direction that failed.
+        failures: Number of trials along this direction that failed.
         trial: Paths of the next evaluation, nm.
     """
 
@@ -69,14 +73,15 @@ class LevenbergMarquardtState:
 
 
 class LevenbergMarquardt(Optimizer):
-    """Damped Gauss-Newton with bent and stretched steps.
+    """Damped Gauss-Newton with bent and stretched steps, for a `LeastSquaresAction`.
 
     Args:
         max_steps: Most values and gradients per path.
-        convergence: When a path is finished.
-        damping: First lambda, in units of the path Laplacian (largest eigenvalue 4); None for the solver's own.
-        solver: "block" (dense blocks), "products" (matrix-free), "newton" (second derivatives too, for images of a
-            few coordinates), "auto" by the size of the images and the memory the blocks of one path would take.
+        convergence: When a path counts as converged; None for the defaults.
+        damping: First lambda, in units of the path Laplacian (largest eigenvalue 4); None for the solver's default.
+        solver: "block" (dense blocks), "products" (matrix-free), "newton" (second derivatives as well, for images
+            of a few coordinates), or "auto", which chooses by the size of the images and the memory that the blocks
+            of one path would take.
     """
 
     method = "levenberg_marquardt"
@@ -101,7 +106,7 @@ class LevenbergMarquardt(Optimizer):
         return _Run(self, action, paths, monitor)
 
     def system(self, action: LeastSquaresAction, paths: Tensor) -> GaussNewtonSystem:
-        """The linear solver for this batch."""
+        """The linear system, and with it the solver, for this batch."""
         if self.solver == "newton" or (self.solver == "auto" and NewtonSystem.fits(paths)):
             return NewtonSystem(action, paths)
         blocks_fit = BlockSystem.bytes_per_path(paths) <= BlockSystem.MOST_BYTES_PER_PATH
@@ -158,7 +163,7 @@ class _Run(Minimization):
         return True
 
     def _go_on(self, members: Members, good: Members, bad: Members) -> None:
-        """Trials for the next step: of those that moved, and of those that did not."""
+        """Set the trials of the next step: for `good` paths, which moved, and for `bad` ones, whose trials failed."""
         hopeless = self.state.failures[bad.host] >= _HALVINGS
         self._halve(bad.where(~hopeless))
         self._damp_more(bad.where(hopeless))
@@ -167,22 +172,22 @@ class _Run(Minimization):
         self._try(self.monitor.running(members))
 
     def _slope(self, members: Members) -> tuple[Float[Tensor, " active"], Float[Tensor, " active"]]:
-        """-dS / d length along the direction, > 0, and the direction's square; on the device."""
+        """-dS / d length along the direction, > 0, and the squared length of the direction; on the device."""
         direction = self.state.direction[members.there]
         slope = -(self.state.gradient[members.there] * direction).sum((1, 2)) / self.scaling.factor
         return slope, direction.square().sum((1, 2))
 
     def _is_better(self, members: Members, reading: Reading) -> Bool[Tensor, " active"]:
-        """Sufficient decrease; the first evaluation is always taken, so that the monitor sees it."""
+        """Whether the action decreased sufficiently; true for a first evaluation, so that the monitor records it."""
         value, before, (slope, _) = reading.terms.total, self.state.value[members.host], reading.more
         enough = value <= before - _SUFFICIENT * self.state.length[members.host] * slope
         return before.isinf() | (enough & value.isfinite())
 
     def _adapt(self, members: Members, reading: Reading) -> Float[Tensor, " active"]:
-        """Damping and stretch from the new values of some paths, before they move there.
+        """Adapt damping and stretch to the new values of some paths, before these paths move.
 
         Returns:
-            How many times too short the Gauss-Newton step was, by the parabola; inf at the first evaluation.
+            The factor by which the parabola would lengthen the Gauss-Newton step; inf at the first evaluation.
         """
         s, index, (slope, square) = self.state, members.host, reading.more
         before, length, damping = s.value[index], s.length[index], s.damping[index]
@@ -198,7 +203,7 @@ class _Run(Minimization):
         return torch.where(first, torch.inf, best)
 
     def _newton_decrease(self, members: Members) -> Float[Tensor, " active"]:
-        """Decrease that the last matrix expects of a full step from here, on the host; 1 before there is a matrix."""
+        """Decrease of the action by a full step, as the last matrix predicts, on the host; 1 before the first matrix."""
         if self.system.empty:
             return torch.ones_like(self.state.value[members.host])
         gradient = self.state.gradient[members.there]
@@ -219,24 +224,24 @@ class _Run(Minimization):
         self.monitor.finish(index[s.damping[index] > _MOST_DAMPING], Status.STALLED)
 
     def _damp(self, members: Members) -> None:
-        """Tell the system what lambda is."""
+        """Hand the present lambda of some paths to the linear system."""
         self.system.damp(members.there, sent(self.state.damping[members.host], members.there.device))
 
     def _refresh(self, members: Members) -> None:
-        """New Jacobians where some paths are now."""
+        """Compute new Jacobians at the present states of some paths."""
         if len(members):
             self.system.refresh(members.there, self.state.base[members.there])
             self._damp(members)
 
     def _aim(self, members: Members) -> None:
-        """New directions for some paths."""
+        """Choose new directions for some paths."""
         if len(members):
             s = self.state
             s.direction[members.there] = -self.system.solve(members.there, s.gradient[members.there])
             s.length[members.host] = s.stretch[members.host]
 
     def _try(self, members: Members) -> None:
-        """Put trials where directions and lengths lead, bent to follow stiff residuals."""
+        """Set the trials of some paths to the ends of their steps, after the second-order correction."""
         if len(members):
             s, index = self.state, members.there
             step = sent(s.length[members.host], index.device).view(-1, 1, 1) * s.direction[index]

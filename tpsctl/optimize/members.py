@@ -1,9 +1,9 @@
 """Paths of a batch by number, on the host and on their device, and numbers that go from one to the other.
 
-Work is queued on a GPU and done later. Whoever reads one number waits until everything queued before it is done, and
-the GPU then idles until the next work is queued. So whatever decides about a path (its action, slope, damping, whether
-it is finished) lives on the host, and an optimizer reads what it needs for a step in one copy (`read_back`).
-Indices and lengths go the other way (`sent`), which waits for nothing. On a CPU host and device are the same.
+Work is queued on a GPU and done later. Reading one number waits until everything queued before it is done, and the GPU
+then idles until the next work is queued. So all numbers that decide about a path (its action, slope, damping, whether
+it is finished) are kept on the host, and an optimizer reads those that it needs for a step in one copy (`read_back`).
+Indices and lengths go the other way (`sent`), which does not wait. On a CPU, host and device are the same.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Members:
     """Some paths of a batch.
 
     Attributes:
-        host: Their numbers, on the host.
+        host: Numbers of these paths in the batch, on the host.
         there: The same numbers on the device of the paths.
     """
 
@@ -34,21 +34,21 @@ class Members:
         return len(self.host)
 
     def where(self, mask: Bool[Tensor, " member"]) -> "Members":
-        """Those of them for which a mask on the host is true."""
+        """The paths for which a mask on the host is true."""
         return self if bool(mask.all()) else Members.of(self.host[mask], self.there.device)
 
     def and_also(self, others: "Members") -> "Members":
-        """These, then others."""
+        """These paths followed by others."""
         return Members(torch.cat([self.host, others.host]), torch.cat([self.there, others.there]))
 
 
 def sent(numbers: Tensor, device: torch.device) -> Tensor:
-    """A few numbers of the host on a device, without waiting for it."""
+    """Copy a few numbers from the host to a device without waiting for the device."""
     return numbers.to(device, non_blocking=True)
 
 
 def read_back(*columns: Float[Tensor, " member"]) -> tuple[Float[Tensor, " member"], ...]:
-    """Numbers of every path brought to the host, all in one copy: the one time that a step waits for its device."""
+    """Bring numbers of every path to the host in one copy; here a step waits for its device."""
     return torch.stack(columns).cpu().unbind()
 
 

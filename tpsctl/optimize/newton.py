@@ -1,10 +1,10 @@
 """Damped Newton systems (H + lambda) p = b of small problems: model potentials with a few coordinates per image.
 
-Gauss-Newton leaves out how the score's Jacobian changes; on a strongly curved surface that part rules and Gauss-Newton
-creeps. With one to a few coordinates n per image the whole Hessian is cheap: d^2(2 dt S)/dz^2 is block-tridiagonal, so
-central differences of the gradient with every third image displaced at once give it from 6 n gradients, evaluated as
-one batch, and one Cholesky factorization per path serves all images. Where H + lambda is not positive definite, far
-from a minimum, the Gauss-Newton matrix takes its place.
+Gauss-Newton leaves out how the score's Jacobian changes; on a strongly curved surface that part dominates, and
+Gauss-Newton needs many short steps. With one to a few coordinates n per image the whole Hessian is cheap: d^2(2 dt
+S)/dz^2 is block-tridiagonal, so central differences of the gradient with every third image displaced at once give it
+from 6 n gradients, evaluated as one batch, and one Cholesky factorization per path serves all images. Where H + lambda
+is not positive definite, far from a minimum, the Gauss-Newton matrix takes its place.
 """
 
 import functools
@@ -19,15 +19,15 @@ from tpsctl.optimize.scaling import Scaling
 from tpsctl.optimize.state import State
 
 _DISPLACEMENT = 1e-4
-"""Displacement of the differences, in units of the largest gap between neighboring images."""
+"""Displacement of the central differences, in units of the largest gap between neighboring images."""
 
 
 class NewtonSystem(GaussNewtonSystem):
-    """Dense matrices of (interior n)^2 per path, second derivatives included.
+    """A system with one dense matrix of (interior n)^2 elements per path, the Hessian with all second derivatives.
 
     Args:
         action: Gives gradients and Gauss-Newton blocks.
-        paths: The batch.
+        paths: The batch, nm.
     """
 
     first_damping = 0.1
@@ -43,7 +43,7 @@ class NewtonSystem(GaussNewtonSystem):
 
     @classmethod
     def fits(cls, paths: Float[Tensor, "path image bead dim"]) -> bool:
-        """Whether paths are small enough."""
+        """Whether paths are so small that this system is the fastest."""
         return paths[0, 0].numel() <= cls.LARGEST_IMAGE and paths[0, 1:-1].numel() <= cls.LARGEST_PATH
 
     def parts(self) -> State:
@@ -56,7 +56,7 @@ class NewtonSystem(GaussNewtonSystem):
 
     def damp(self, index: Tensor, damping: Tensor) -> None:
         factor, failed = _factored(self._hessian[index], damping)
-        if failed.device.type != "cpu":  # to look for failures would wait for the device: both are computed there
+        if failed.device.type != "cpu":  # looking for failures would wait for the device
             squares = self._squares(index, damping)
             factor = torch.where(failed.view(-1, 1, 1), squares, factor)
         elif bool(failed.any()):
@@ -64,12 +64,12 @@ class NewtonSystem(GaussNewtonSystem):
         self._factor[index] = factor
 
     def _squares(self, index: Tensor, damping: Tensor) -> Float[Tensor, "active size size"]:
-        """Factors of the damped Gauss-Newton matrices."""
+        """Cholesky factors of the damped Gauss-Newton matrices."""
         jacobian = self._action.scaled_jacobian(self._paths[index])
         return _factored(_joined(*self._action.normal_blocks(jacobian)), damping)[0]
 
     def bend(self, index: Tensor, ahead: Tensor, step: Tensor) -> Tensor:
-        return torch.zeros_like(step)  # no residual is so stiff that a step would have to follow it
+        return torch.zeros_like(step)  # model potentials have no stiff residuals
 
     def solve(self, index: Tensor, b: Tensor) -> Tensor:
         return torch.cholesky_solve(b.flatten(1).unsqueeze(-1), self._factor[index]).view_as(b)
@@ -77,17 +77,17 @@ class NewtonSystem(GaussNewtonSystem):
 
 @functools.cache
 def _moves(m: int, n: int, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "3 n 1 m n"]:
-    """Displacements that tell the Hessian apart: one coordinate of every third image."""
+    """Displacements for the differences: each moves one coordinate of every third image, so that blocks do not mix."""
     every_third = torch.arange(m, device=device) % 3 == torch.arange(3, device=device).unsqueeze(1)
     coordinate = torch.eye(n, dtype=dtype, device=device)
     return every_third.view(3, 1, 1, m, 1) * coordinate.view(1, n, 1, 1, n)
 
 
 def newton_blocks(action: LeastSquaresAction, paths: Float[Tensor, "path image bead dim"]) -> tuple[Tensor, Tensor]:
-    """Hessian of 2 dt S in z = x / sqrt(D).
+    """Hessian of 2 dt S in z = x / sqrt(D) at the given paths, nm.
 
     Returns:
-        Diagonal blocks (path, interior, n, n) and upper off-diagonal ones (path, interior - 1, n, n).
+        Diagonal blocks (path, interior, n, n) and upper off-diagonal blocks (path, interior - 1, n, n).
     """
     scaling, n_paths = Scaling(action.dynamics, paths), len(paths)
     m, n = paths.shape[1] - 2, paths[0, 0].numel()
@@ -117,7 +117,7 @@ def _joined(diagonal: Tensor, upper: Tensor) -> Float[Tensor, "path size size"]:
 
 
 def _factored(matrix: Tensor, damping: Float[Tensor, " path"]) -> tuple[Tensor, Tensor]:
-    """Cholesky factors of matrix + lambda, NaN where there is none, and where that is."""
+    """Cholesky factors of matrix + lambda, and a mask of the paths without one, whose factors are NaN."""
     damped = matrix.clone()
     damped.diagonal(dim1=-2, dim2=-1).add_(damping.unsqueeze(-1))
     factor, info = torch.linalg.cholesky_ex(damped)

@@ -13,7 +13,15 @@ from tpsctl.optimize.state import State, collect
 
 
 class Status(StrEnum):
-    """How the optimization of one path ended."""
+    """How the optimization of one path ended.
+
+    Attributes:
+        CONVERGED: Both criteria of `Convergence` are met.
+        MAX_STEPS: All steps were taken before that.
+        STALLED: No step that the method can try lowers the action.
+        NON_FINITE: The action or its gradient was not finite; the last finite path was kept.
+        RUNNING: The optimization has not ended.
+    """
 
     CONVERGED = "converged"
     MAX_STEPS = "max_steps"
@@ -23,19 +31,19 @@ class Status(StrEnum):
 
 
 CODES = tuple(Status)
-"""A status as a number is its place here."""
+"""All statuses in fixed order; the number of a status is its place here."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of every path.
+    """How the optimization of a batch of paths ended.
 
     Attributes:
-        status: Per path.
-        steps: Steps each path took.
-        terms: Final action terms.
-        gradient_max: Final max |dS/dx|, 1/nm.
-        gradient_tolerance_per_nm: What it had to fall below, 1/nm.
+        status: Status of each path.
+        steps: Number of steps each path took.
+        terms: Final action terms of each path.
+        gradient_max: Final max |dS/dx| of each path, 1/nm.
+        gradient_tolerance_per_nm: Tolerance for `gradient_max`, 1/nm.
     """
 
     status: tuple[Status, ...]
@@ -46,17 +54,18 @@ class Outcome:
 
     @property
     def all_converged(self) -> bool:
+        """Whether every path converged."""
         return all(status is Status.CONVERGED for status in self.status)
 
     @property
     def remedy(self) -> tuple[str, ...]:
-        """Per path, what to do about it; "" where there is nothing to do."""
+        """For each path a message that says what failed and what to do about it; "" for a converged path."""
         limit, slopes = self.gradient_tolerance_per_nm, self.gradient_max.tolist()
         return tuple(_remedy(status, slope, limit) for status, slope in zip(self.status, slopes, strict=True))
 
     @classmethod
     def joined(cls, parts: "Sequence[Outcome]") -> "Outcome":
-        """Those of several batches of paths as one."""
+        """One outcome from the outcomes of several batches of paths."""
         return cls(
             status=tuple(status for part in parts for status in part.status),
             steps=tuple(steps for part in parts for steps in part.steps),
@@ -76,7 +85,7 @@ class Outcome:
 
     @classmethod
     def from_tensors(cls, state: State) -> "Outcome":
-        """The outcome that `tensors` gave."""
+        """The outcome from which `tensors` made this state."""
         terms = ActionTerms(*(state[f"terms.{field.name}"] for field in fields(ActionTerms)))
         status = tuple(CODES[code] for code in state["code"].tolist())
         limit = state["gradient_tolerance_per_nm"].item()

@@ -1,4 +1,4 @@
-"""Coordinates in which the kinetic term is the same for every bead.
+"""Scaled coordinates, in which the kinetic term is the same for every bead.
 
 z = x / sqrt(D) at the interior images, flattened to (path, L-1, n) with n = bead * dim, and the objective
 2 dt S: its kinetic part is then half the path Laplacian (-1, 2, -1), whatever the masses, the step and the units.
@@ -12,7 +12,16 @@ from tpsctl.action.base import Dynamics
 
 
 class Scaling:
-    """Goes between paths in nm and scaled interior coordinates."""
+    """Converts between paths in nm and scaled interior coordinates.
+
+    Args:
+        dynamics: Gives D and dt.
+        paths: A batch of the shape, precision and device to convert, nm.
+
+    Attributes:
+        factor: 2 dt, ps.
+        root: sqrt(D) of every coordinate of an image, (n,), nm/sqrt(ps).
+    """
 
     def __init__(self, dynamics: Dynamics, paths: Float[Tensor, "path image bead dim"]) -> None:
         self._shape = paths.shape[1:]
@@ -21,7 +30,7 @@ class Scaling:
 
     @property
     def n_interior(self) -> int:
-        """Free images of a path."""
+        """Number of free images of a path."""
         return self._shape[0] - 2
 
     def gradient(self, gradient: Float[Tensor, "path image bead dim"]) -> Float[Tensor, "path interior n"]:

@@ -1,4 +1,4 @@
-"""Several minimizations in a row: "repair, then converge", continuation and refinement.
+"""Several minimizations in a row, for example to repair a path and then converge it, or to refine it in steps.
 
 A stage is an optimizer with an action of its own, so it may differ from the one before in the physical step
 (continuation from small to large dt), in the diffusion time of its score (annealing from large to small), in the
@@ -20,12 +20,12 @@ from tpsctl.optimize.state import BetweenSteps, State, within
 
 @dataclass(frozen=True)
 class Stage:
-    """One minimization of several.
+    """One of several minimizations in a row.
 
     Attributes:
-        name: Shown in progress reports.
+        name: Name of the stage in reports of progress.
         optimizer: The method with its limits.
-        action: What it minimizes.
+        action: The action that is minimized.
         images: Images of every path in this stage; None for as many as before.
     """
 
@@ -43,14 +43,20 @@ def run_stages(
     state: State | None = None,
     between_steps: BetweenSteps | None = None,
 ) -> tuple[Tensor, tuple[Outcome, ...]]:
-    """All stages, each from the paths of the one before; the last outcome is that of the whole.
+    """Run all stages, each from the paths that the stage before it returned.
 
     Args:
-        stages: What is done one after another.
-        paths: Where from.
-        on_step: Told about every step.
-        state: What `between_steps` was given in an earlier call: the stages go on from there.
-        between_steps: May take the state after every step, and end the stages by raising.
+        stages: The stages in their order.
+        paths: Starting paths of the first stage, nm.
+        on_step: Called with a report after every step.
+        state: State that `between_steps` took in an earlier call; the stages continue from it.
+        between_steps: Called after every step; it may take the state, and end the stages by raising.
+
+    Returns:
+        Optimized paths, nm, and the outcome of every stage; the last of them is the outcome of the whole optimization.
+
+    Raises:
+        PathError, TpsctlError: See `Optimizer.minimize`.
     """
     outcomes = _finished(state or {})
     for number, stage in enumerate(stages[len(outcomes) :], start=len(outcomes)):
@@ -75,16 +81,17 @@ def _finished(state: State) -> list[Outcome]:
 
 
 def _after(before: State, between_steps: BetweenSteps | None) -> BetweenSteps | None:
-    """`between_steps` given the state of all stages instead of that of a minimization."""
+    """`between_steps`, wrapped to be given the state of all stages, not the state of the present minimization alone."""
     if between_steps is None:
         return None
     return lambda take: between_steps(lambda: before | {f"minimization.{name}": t for name, t in take().items()})
 
 
 def interpolated(paths: Float[Tensor, "path image bead dim"], images: int) -> Float[Tensor, "path image2 bead dim"]:
-    """The same paths with another number of images, at equal steps of the old image number.
+    """The same paths, nm, with another number of images, at equal steps of the old image number.
 
-    Cubic (Catmull-Rom), so that a bond that turns from image to image keeps its length to second order.
+    The interpolation is cubic (Catmull-Rom), so that a bond that turns from image to image keeps its length to second
+    order. The ends stay bit-identical.
     """
     old = paths.shape[1]
     if images == old:

@@ -1,6 +1,6 @@
 """The state of a minimization as plain tensors by name, so that it can be stored, and continued bit by bit.
 
-A state is a copy: what the minimization does next does not change it. It is put back in place into a
+A state is a copy, which the next steps of the minimization do not change. It is written into the tensors of a
 minimization newly begun with the same settings, on the same device or another.
 """
 
@@ -14,9 +14,10 @@ from torch import Tensor
 from tpsctl.errors import PathError
 
 State = dict[str, Tensor]
+"""Tensors by dotted name."""
 
 BetweenSteps = Callable[[Callable[[], State]], None]
-"""Called after every step with a function that gives the state there; it ends the minimization by raising."""
+"""Called after every step with a function that returns the state; by raising it ends the minimization."""
 
 
 def collect(part: Any, name: str) -> State:
@@ -30,10 +31,10 @@ def collect(part: Any, name: str) -> State:
 
 
 def put_back(part: Any, state: State, name: str) -> None:
-    """What `collect` took, written into the tensors of `part`.
+    """Write the tensors that `collect` copied back into the tensors of `part`.
 
     Raises:
-        PathError: The state is of another problem.
+        PathError: The state lacks a tensor, or one has another shape, as in the state of another batch or method.
     """
     if not isinstance(part, Tensor):
         for field in fields(part):
@@ -47,5 +48,5 @@ def put_back(part: Any, state: State, name: str) -> None:
 
 
 def within(state: State, prefix: str) -> State:
-    """The entries below `prefix`, without it."""
+    """The entries whose names begin with `prefix`, under their names without it."""
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
