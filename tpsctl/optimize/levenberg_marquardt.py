@@ -203,7 +203,7 @@ class _Run(Minimization):
         return torch.where(first, torch.inf, best)
 
     def _newton_decrease(self, members: Members) -> Float[Tensor, " active"]:
-        """Decrease of the action by a full step, as the last matrix predicts, on the host; 1 before the first matrix."""
+        """Decrease of the action by a full step, as the last matrix predicts, on the host; 1 without any matrix."""
         if self.system.empty:
             return torch.ones_like(self.state.value[members.host])
         gradient = self.state.gradient[members.there]
