@@ -1,8 +1,8 @@
 """Which paths take the same route: clusters of their highest images.
 
 Two paths belong to one channel if a chain of paths joins them in which the backbone dihedrals at the
-highest images of neighbors differ by less than a limit (single linkage on a torus). Saddles of a
-peptide are farther apart than paths scatter around one of them: of alanine dipeptide 60 degrees and more.
+highest images of neighbors differ by less than a limit (single linkage on a torus). The limit is below the distance
+of different saddles of a peptide (60 degrees and more for alanine dipeptide) and above the scatter of paths over one.
 """
 
 import math
@@ -16,11 +16,11 @@ LINK_DEG = 45.0
 
 
 def find_channels(at_top: Float[Tensor, "path angle"], barrier: Float[Tensor, " path"]) -> list[int]:
-    """Number of each path's channel; channel 0 has the lowest barrier.
+    """The channel of each path by number; channel 0 has the lowest barrier.
 
     Args:
         at_top: Dihedrals at the highest image of each path, rad.
-        barrier: What channels are ordered by; NaN counts as highest.
+        barrier: Barrier of each path, kJ/mol, by which channels are ordered; NaN counts as highest.
     """
     difference = at_top.unsqueeze(0) - at_top.unsqueeze(1)
     apart = torch.atan2(difference.sin(), difference.cos()).abs().amax(-1)

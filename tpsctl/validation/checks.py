@@ -24,16 +24,16 @@ CLASH_FRACTION = 0.6
 """Closest contact as a fraction of the sum of van der Waals radii; thermal 0.74 and more."""
 
 POLAR_CLASH_FRACTION = 0.5
-"""The same where a hydrogen on N, O or S takes part (hydrogen bonds); thermal 0.56 and more."""
+"""`CLASH_FRACTION` of pairs with a hydrogen on N, O or S, which may be hydrogen bonds; thermal 0.56 and more."""
 
 END_FRACTION = 0.9
-"""Where an end has a contact below the limit, the path may come this much closer still."""
+"""Where the closest contact of a pair in an end is below the limit, this fraction of it becomes the limit."""
 
 BEAD_BOND_NM = 0.25
-"""Median bond length above which beads are no atoms."""
+"""Median bond length, nm, above which beads are not atoms."""
 
 BEAD_CLASH_FRACTION = 0.75
-"""Closest contact of beads as a fraction of their median bond: 0.285 nm for C-alpha, which stay beyond 0.36 nm."""
+"""Closest contact of beads as a fraction of the median bond: 0.285 nm for C-alpha, which stay beyond 0.36 nm."""
 
 HANDEDNESS_LIMIT = 0.2
 """Least determinant of unit vectors at a stereo center (tetrahedron 0.77, thermal 0.39 and more, planar 0)."""
@@ -45,17 +45,17 @@ RADIUS_NM = {
     "H": 0.120, "C": 0.170, "N": 0.155, "O": 0.152, "F": 0.147, "P": 0.180, "S": 0.180, "Cl": 0.175, "Br": 0.185,
     "I": 0.198, "Si": 0.210, "Se": 0.190,
 }  # fmt: skip
-"""Van der Waals radii. Bondi, J. Phys. Chem. 68 (1964) 441."""
+"""Van der Waals radii, nm. Source: Bondi, J. Phys. Chem. 68 (1964) 441."""
 
 OTHER_RADIUS_NM = 0.12
-"""Radius of other elements: metal ions sit closer to their ligands than van der Waals contact."""
+"""Radius of other elements, nm; it is small because metal ions are closer to ligands than van der Waals contact."""
 
 CHUNK_ELEMENTS = 4_000_000
 """Pair distances held at once (32 MB in float64)."""
 
 
 class Check(ABC):
-    """One quantity per image with a limit.
+    """A quantity that is measured for every image, and the limit that it has to keep.
 
     Attributes:
         name: Name of the check, first word of its faults.
@@ -67,7 +67,7 @@ class Check(ABC):
 
     @abstractmethod
     def measure(self, x: Float[Tensor, "frame bead 3"]) -> tuple[Float[Tensor, " frame"], Int[Tensor, " frame"]]:
-        """The worst value in every frame, and which bond, pair, center or torsion has it."""
+        """The worst value in every frame (x in nm), and the number of the bond, pair, center or torsion that has it."""
 
     @abstractmethod
     def passes(self, value: Float[Tensor, " frame"]) -> Bool[Tensor, " frame"]:
@@ -75,11 +75,11 @@ class Check(ABC):
 
     @abstractmethod
     def describe(self, which: int, value: float) -> str:
-        """What is wrong, in words: found and expected."""
+        """A fault in words: which bond, pair, center or torsion it is, the value found, and the value expected."""
 
 
 class BondCheck(Check):
-    """Bond lengths against the range they span in both ends."""
+    """Compares bond lengths with the range that they span in both ends; measures the relative deviation from it."""
 
     name, column = "bonds", "bond_deviation"
 
@@ -106,7 +106,10 @@ class BondCheck(Check):
 
 
 class ClashCheck(Check):
-    """Distances of pairs more than two bonds apart against what elements and both ends allow."""
+    """Compares distances of pairs more than two bonds apart with the least distance that elements and ends allow.
+
+    It measures the smallest ratio of a distance to its limit.
+    """
 
     name, column = "clashes", "closest_contact"
 
@@ -137,7 +140,7 @@ class ClashCheck(Check):
 
 
 class CenterCheck(Check):
-    """Handedness of stereo centers against the ends."""
+    """Compares the handedness of stereo centers with the ends; measures the least determinant of unit vectors."""
 
     def __init__(
         self, name: str, column: str, topology: Topology, centers: StereoCenters, ends: Float[Tensor, "2 bead 3"]
@@ -161,7 +164,10 @@ class CenterCheck(Check):
 
 
 class OmegaCheck(Check):
-    """Peptide bonds: planar, and cis or trans as in both ends; if the ends differ, the bond may turn."""
+    """Checks that peptide bonds are planar, and cis or trans as in both ends; measures the largest deviation, degrees.
+
+    A bond that is cis in one end and trans in the other may turn.
+    """
 
     name, column = "omega", "omega_deviation_deg"
 
@@ -175,6 +181,7 @@ class OmegaCheck(Check):
 
     @property
     def applies(self) -> bool:
+        """Whether there is a peptide bond of the same isomer in both ends."""
         return bool(self._names)
 
     def measure(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -194,7 +201,7 @@ class OmegaCheck(Check):
 
 
 def omegas(topology: Topology) -> list[tuple[str, tuple[int, int, int, int]]]:
-    """Peptide bonds of the molecule by name."""
+    """Name and four atoms of the omega torsion of every peptide bond."""
     return [(name, atoms) for name, atoms in topology.backbone_dihedrals if name.startswith("omega ")]
 
 

@@ -4,15 +4,15 @@
     x' = argmin_y  E(y) + k/2 sum_a |y_a - x_a|^2       over all atoms a
     E(x'),  |x' - x|_rms                        minimized energy without the restraint's own, displacement in nm
 
-The restraint must hold slow motions, along which a path is meant to have energy, and free the stiff ones, whose
-strain is a model's imprecision. k = 1e4 kJ/mol/nm^2 does so for a peptide. Measured on the minimum-energy path of
-alanine dipeptide, whose top is 36.5 kJ/mol: it stays 36.5 after minimization; with random displacements of 0.002
-and 0.004 nm (94 and 303 kJ/mol raw) it becomes 36.6 and 36.7. Below k = 3e3 images slide off the saddle (32);
-at 3e4 strain stays (38.5 from 303). Restraining heavy atoms only lets methyl groups spin and takes four times
-longer; restraining torsions instead leaves 39. Both ends are minimized in the same way, and barriers are
-differences within one column.
+The restraint must hold slow motions, whose energy belongs to the path, and leave stiff motions free, whose strain only
+reflects a model's imprecision. k = 1e4 kJ/mol/nm^2 does so for a peptide, as was measured on the minimum-energy path of
+alanine dipeptide, whose top is at 36.5 kJ/mol. After minimization the top is still at 36.5; if all atoms are displaced
+at random by 0.002 or 0.004 nm (94 or 303 kJ/mol raw), it is at 36.6 or 36.7. With k below 3e3 images slide off the
+saddle (32 kJ/mol); with k = 3e4 strain remains (38.5 instead of 303). If only heavy atoms are restrained, methyl groups
+spin and minimization takes four times longer; if torsions are restrained instead, the top is at 39. Both ends are
+minimized in the same way, and a barrier is a difference of energies of one kind, raw or minimized.
 
-A pool of Contexts serves all frames, and a second one with the restraint as soon as it is needed.
+A pool of OpenMM Contexts serves all frames; a second pool, with the restraint, is made when it is first needed.
 """
 
 import copy
@@ -34,7 +34,7 @@ from tpsctl.molecule.topology import Topology
 
 @dataclass(frozen=True)
 class Restraint:
-    """How a restrained minimization is done.
+    """Settings of a restrained minimization.
 
     Attributes:
         strength_kj_per_mol_nm2: k in kJ/mol/nm^2, on every atom.
@@ -52,9 +52,9 @@ class Minimized:
     """Frames after restrained minimization.
 
     Attributes:
-        x: Positions, nm; those given where minimization was impossible.
-        energy: kJ/mol without the restraint's energy; NaN where minimization was impossible.
-        displacement_nm: Root-mean-square displacement of all atoms, nm; NaN likewise.
+        x: Minimized positions, nm; the given positions where minimization was impossible.
+        energy: Energy without the restraint's own, kJ/mol; NaN where minimization was impossible.
+        displacement_nm: Root-mean-square displacement of all atoms, nm; NaN where minimization was impossible.
     """
 
     x: Float[Tensor, "frame bead 3"]
@@ -64,9 +64,12 @@ class Minimized:
 
 @dataclass(frozen=True)
 class Profile:
-    """Energies along paths of one kind (raw or minimized), with what follows from them.
+    """Energies of one kind (raw or minimized) along a batch of paths, and the barriers that follow from them.
 
-    An image without an energy is NaN, and so is then the highest energy of its path: unknown, not absent.
+    The energy of an image is NaN where it is unknown; the barriers of its path are then unknown (NaN) as well.
+
+    Attributes:
+        energy: Energy of every image, kJ/mol.
     """
 
     energy: Float[Tensor, "path image"]
@@ -83,7 +86,7 @@ class Profile:
 
     @property
     def highest_image(self) -> Int[Tensor, " path"]:
-        """Index of the highest image with an energy; 0 if no image has one."""
+        """Index of the image with the highest known energy; 0 if no energy is known."""
         return self.energy.nan_to_num(nan=-torch.inf, posinf=torch.inf).argmax(1)
 
     @property
@@ -103,10 +106,10 @@ class PathEnergies:
 
     Attributes:
         raw: Energies of the images as they are.
-        minimized: Energies after restrained minimization; None if not asked for.
-        displacement_nm: How far minimization moved each image, (path, image); None likewise.
-        restraint: The restraint; None likewise.
-        protocol: What they were computed with.
+        minimized: Energies after restrained minimization; None if there was none.
+        displacement_nm: Root-mean-square displacement of each image by minimization, nm; None if there was none.
+        restraint: Settings of the restrained minimization; None if there was none.
+        protocol: Force field and platform that gave the energies.
     """
 
     raw: Profile
@@ -119,7 +122,13 @@ class PathEnergies:
 def path_energies(
     model: "EnergyModel", paths: Float[Tensor, "path image bead 3"], restraint: Restraint | None
 ) -> PathEnergies:
-    """Energies of all images, raw and, if a restraint is given, minimized; no image is left out."""
+    """Compute the energies of all images, raw and, if a restraint is given, minimized; no image is left out.
+
+    Args:
+        model: The force field.
+        paths: All images, nm.
+        restraint: Settings of the restrained minimization; None for raw energies only.
+    """
     shape = paths.shape[:2]
     frames = paths.flatten(0, 1)
     raw = Profile(model.energies(frames).reshape(shape))
@@ -140,20 +149,20 @@ class EnergyModel:
 
     Args:
         topology: The molecule, its atoms in the order of the force field's System.
-        force_field: Where the System comes from; or XML files, e.g. ("amber14-all.xml", "implicit/gbn2.xml").
-        reference: Any sound structure of the molecule, nm; only used to time platforms.
-        platform: OpenMM platform, or "auto": the fastest per frame here, as measured.
+        force_field: Source of the OpenMM System, or XML files, e.g. ("amber14-all.xml", "implicit/gbn2.xml").
+        reference: Any sound structure of the molecule, nm, which is only used to time platforms.
+        platform: OpenMM platform, or "auto" for the one measured to be the fastest per frame on this machine.
         threads: CPU threads to use; None for all that this process may use.
-        gpu: Number of the GPU that platforms of GPUs compute on; None for OpenMM's own choice.
+        gpu: Number of the GPU to use if the platform is one for GPUs; None for OpenMM's own choice.
 
     Attributes:
-        made: The System and what is known about it.
-        pool: Its Contexts, with the platform in use.
-        protocol: How energies are computed, in words.
+        made: The OpenMM System with its description.
+        pool: The Contexts of the System on the platform in use.
+        protocol: Force field and platform that give the energies.
         milliseconds: Measured time per frame on each platform tried by "auto"; empty otherwise.
 
     Raises:
-        ValidationError: Unknown platform or file, or a force field that does not fit the molecule.
+        ValidationError: The platform or a file is unknown, or the force field does not fit the molecule.
     """
 
     def __init__(
@@ -188,7 +197,7 @@ class EnergyModel:
         return self.pool.forces(x)
 
     def minimize(self, x: Float[Tensor, "frame bead 3"], restraint: Restraint) -> Minimized:
-        """Each frame minimized with its atoms restrained to where they are."""
+        """Minimize each frame (nm) with all its atoms restrained to their given positions."""
         before = x.detach().cpu().double()
         task = partial(_minimize, restraint)
         after = torch.from_numpy(self._restrained.map(before, task, (self.pool.n_atoms, 3)))
@@ -216,7 +225,7 @@ class EnergyModel:
 
 
 def _minimize(restraint: Restraint, context: Any, x: np.ndarray, row: np.ndarray) -> None:
-    """Positions after minimization; left NaN where OpenMM finds no finite energy to begin with."""
+    """Write minimized positions to `row`, which stays NaN if OpenMM finds no finite energy at the start."""
     import openmm
 
     system = context.getSystem()

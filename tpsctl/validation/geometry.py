@@ -1,13 +1,13 @@
-"""Geometry gate: is every image a possible shape of this molecule?
+"""The geometry gate, which checks whether every image is a possible structure of the molecule.
 
-Looked at before any energy, because a minimizer hides what the gate finds: it lets an inverted center
-relax into the wrong stereoisomer with a plausible energy. Everything is compared with the two ends,
-which the user vouches for, so an unusual but real feature of an end is no fault on the path.
+The gate comes before any energy, because a minimizer hides the faults that the gate finds: an inverted center relaxes
+into the wrong stereoisomer with a plausible energy. Everything is compared with the two ends, for which the user
+vouches, so an unusual but real feature of an end does not count as a fault of the path.
 
-Per image: finite positions; bond lengths; clashes of atoms more than two bonds apart; handedness of
-stereo centers; winding of equivalent neighbors (hydrogens of CH2, CH3, NH3); peptide omega; jump to the
-next image. Images are marked, never dropped. Beads that are no atoms (C-alpha chains) have bonds and
-clashes only, model systems finite positions and jumps only.
+The checks of every image are: finite positions; bond lengths; clashes of atoms more than two bonds apart; handedness
+of stereo centers (chirality); order of equivalent neighbors around a center, such as the hydrogens of CH2, CH3 and NH3
+(winding); peptide omega; jump to the next image. Images are marked, never dropped. Beads that are not atoms (C-alpha
+chains) are not checked for handedness, winding and omega; model systems are checked for finite positions and jumps.
 """
 
 from dataclasses import dataclass
@@ -24,22 +24,22 @@ from tpsctl.molecule.topology import Topology
 from tpsctl.validation.checks import BondCheck, CenterCheck, Check, ClashCheck, OmegaCheck, are_beads, omegas
 
 JUMP_RATIO = 10.0
-"""Largest gap to the next image over the mean gap of its path: beyond, one step makes the way of ten."""
+"""Largest gap to the next image, as a multiple of the mean gap of the path; a larger gap counts as a jump."""
 
 CHECKS = ("finite", "bonds", "clashes", "chirality", "winding", "omega", "jump")
-"""All checks, in the order in which faults are told."""
+"""The names of all checks, in the order in which faults are reported."""
 
 
 @dataclass(frozen=True)
 class GateReport:
-    """What the gate says of a batch of paths.
+    """Result of the geometry gate for a batch of paths.
 
     Attributes:
         passes: Whether each image passes, by check, for the checks that apply.
-        measured: The quantities behind the checks, per image, for those that apply: `bond_deviation` (relative),
-            `closest_contact` (fraction of the allowed distance), `handedness` and `winding` (least determinant),
-            `omega_deviation_deg`, `gap_ratio` (to the next image, over the path's mean; 0 at the last).
-        faults: Per path, what is wrong at the worst image of every failed check; "" if nothing.
+        measured: The quantities of the checks that apply, per image: `bond_deviation` (relative), `closest_contact`
+            (ratio to the allowed distance), `handedness` and `winding` (least determinant), `omega_deviation_deg`,
+            `gap_ratio` (gap to the next image over the path's mean gap; 0 at the last image).
+        faults: For each path the faults at the worst image of every failed check; "" if there are none.
     """
 
     passes: dict[str, Bool[Tensor, "path image"]]
@@ -58,12 +58,12 @@ class GateReport:
 
     @property
     def verdicts(self) -> tuple[str, ...]:
-        """Per path "valid" or what is wrong."""
+        """For each path "valid" or its faults."""
         return tuple(fault or "valid" for fault in self.faults)
 
     @property
     def columns(self) -> dict[str, Tensor]:
-        """Everything per image, for a table: `valid`, `ok_<check>`, and the measured quantities."""
+        """All columns of a table with one row per image: `valid`, `ok_<check>`, and the measured quantities."""
         return {"valid": self.image_passes, **{f"ok_{name}": ok for name, ok in self.passes.items()}, **self.measured}
 
 
@@ -72,7 +72,7 @@ class GeometryGate:
 
     Args:
         topology: Bonds and elements; None for a model system.
-        ends: Both ends, nm: the reference for every check.
+        ends: Both ends, nm, with which every check compares.
 
     Raises:
         ValidationError: The ends differ in the handedness of a center, so no path between them can pass.
@@ -84,7 +84,7 @@ class GeometryGate:
         self._checks = _checks(topology, self._ends) if topology is not None and self._is_molecule else []
 
     def check(self, paths: Float[Tensor, "path image bead dim"]) -> GateReport:
-        """Look at every image of every path."""
+        """Check every image of every path (nm)."""
         shape = paths.shape[:2]
         x = paths.detach().cpu().to(torch.float64)
         finite = torch.isfinite(x).flatten(2).all(-1)
@@ -92,7 +92,7 @@ class GeometryGate:
         faults = [
             [f"finite at image {int(row.int().argmin())}: position not finite"] * (not row.all()) for row in finite
         ]
-        # Images that are not finite fail that check only; the start stands in for them in the others.
+        # An image that is not finite fails this check only; the other checks are given the start in its place.
         x = torch.where(finite[..., None, None], x, self._ends[0])
         for check in self._checks:
             value, which = (v.reshape(shape) for v in check.measure(x.flatten(0, 1)))
@@ -107,11 +107,11 @@ class GeometryGate:
         return GateReport(passes, measured, tuple("; ".join(found) for found in faults))
 
     def faults(self, paths: Float[Tensor, "path image bead dim"]) -> list[str]:
-        """What is wrong with each path, "" if nothing."""
+        """The faults of each path (nm); "" for a path without faults."""
         return list(self.check(paths).faults)
 
     def _gap_ratio(self, x: Float[Tensor, "path image bead dim"]) -> Float[Tensor, "path image"]:
-        """Gap to the next image over the mean gap; RMSD after superposition for molecules."""
+        """Gap to the next image over the mean gap of the path; the gap of molecules is the RMSD after superposition."""
         here, there = x[:, :-1], x[:, 1:]
         gap = rmsd(here, there) if self._is_molecule else (there - here).flatten(2).norm(dim=-1)
         ratio = gap / gap.mean(1, keepdim=True).clamp_min(torch.finfo(gap.dtype).tiny)
@@ -137,7 +137,7 @@ def _checks(topology: Topology, ends: Float[Tensor, "2 bead 3"]) -> list[Check]:
 
 
 def _centers(topology: Topology, ends: Float[Tensor, "2 bead 3"]) -> tuple[StereoCenters, StereoCenters]:
-    """Centers with distinct neighbors only, and centers with equivalent ones."""
+    """The stereo centers whose neighbors are all distinct, and the centers that have equivalent neighbors."""
     centers = stereo_centers(topology, ends)
     handedness = centers.handedness(ends)
     for atom, first, second in zip(centers.atoms, *handedness.tolist(), strict=True):
