@@ -1,4 +1,4 @@
-"""A score at one diffusion time, with the derivatives that actions and optimizers need.
+"""A score at one diffusion time, with the products of its Jacobian that actions and optimizers need.
 
     score(x) = grad_x log p_t(x)            shape (batch, bead, dim), 1/nm
 
@@ -16,14 +16,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 VectorProduct = Callable[[Tensor], Tensor]
+"""A linear map v -> J v or v -> J^T v."""
 
 
 class Score(ABC):
     """grad log p as a function of a batch of configurations, nm -> 1/nm.
 
     Attributes:
-        conservative: Whether it is the gradient of a scalar.
-        parallel: Whether threads may evaluate it at the same time, and gain by it.
+        conservative: Whether the score is the gradient of a scalar, so that J is symmetric.
+        parallel: Whether several threads may evaluate the score at the same time and are faster together.
     """
 
     conservative: bool = True
@@ -31,20 +32,21 @@ class Score(ABC):
 
     @abstractmethod
     def __call__(self, x: Float[Tensor, "batch bead dim"]) -> Float[Tensor, "batch bead dim"]:
-        """Score of each configuration, detached from any graph."""
+        """Score of each configuration (x in nm), 1/nm, detached from any autograd graph."""
 
     @abstractmethod
     def with_vjp(self, x: Float[Tensor, "batch bead dim"]) -> tuple[Tensor, VectorProduct]:
-        """Score and the map v -> J^T v (both (batch, bead, dim)), from one evaluation."""
+        """Score, 1/nm, and the map v -> J^T v, from one evaluation; v and J^T v have the shape of x."""
 
     @abstractmethod
     def jvp(self, x: Float[Tensor, "batch bead dim"], v: Float[Tensor, "batch bead dim"]) -> Tensor:
-        """J v, one product per configuration."""
+        """J v for each configuration, in the shape of x."""
 
     def jacobian(self, x: Float[Tensor, "batch bead dim"]) -> Float[Tensor, "batch n n"]:
-        """Dense J with n = bead * dim, J[b, i, j] = d score_i / d x_j: one evaluation, and n products with J^T.
+        """Dense J, 1/nm^2, with J[b, i, j] = d score_i / d x_j and n = bead * dim.
 
-        A product with the i-th unit vector is row i of J. It is column i as well if the score is conservative.
+        It takes one evaluation and n products with J^T. The product with the i-th unit vector is row i of J, and column
+        i as well if the score is conservative.
         """
         n = x[0].numel()
         _, vjp = self.with_vjp(x)
@@ -54,7 +56,13 @@ class Score(ABC):
 
 
 class AutogradScore(Score):
-    """Score given as a function that autograd can differentiate once more."""
+    """Score given as a function that autograd can differentiate.
+
+    Args:
+        score_fn: Score of a batch (batch, bead, dim), nm -> 1/nm.
+        conservative: Whether the score is the gradient of a scalar.
+        parallel: Whether several threads may evaluate the score at the same time and are faster together.
+    """
 
     def __init__(
         self, score_fn: Callable[[Tensor], Tensor], *, conservative: bool = True, parallel: bool = False
@@ -73,7 +81,7 @@ class AutogradScore(Score):
         def vjp(v: Tensor) -> Tensor:
             if not score.requires_grad:
                 return torch.zeros_like(x)
-            with torch.enable_grad():  # as a scalar: with v as an argument torch imports sympy first, which takes 1 s
+            with torch.enable_grad():  # of a scalar: given v as an argument, torch first imports sympy, which takes 1 s
                 along = (score * v).sum()
             return torch.autograd.grad(along, x, retain_graph=True)[0]
 
@@ -90,11 +98,11 @@ class AutogradScore(Score):
 
 
 class FiniteDifferenceScore(Score):
-    """Conservative score that autograd cannot follow; products by central differences.
+    """Conservative score that autograd cannot differentiate; products with J are central differences.
 
     Args:
-        score_fn: Score of a batch, 1/nm.
-        step_nm: Length of the displacement for a product, nm (per configuration, along v).
+        score_fn: Score of a batch (batch, bead, dim), nm -> 1/nm.
+        step_nm: Largest displacement of a coordinate in the difference for a product, nm.
     """
 
     def __init__(self, score_fn: Callable[[Tensor], Tensor], *, step_nm: float = 1e-5) -> None:

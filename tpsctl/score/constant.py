@@ -1,7 +1,7 @@
-"""Constants that meet tensors of several devices and precisions: copied to each once, not at every call.
+"""Constants that are used with tensors of several devices and precisions, copied to each once, not at every call.
 
-A copy from the host to a GPU takes as long as several operations on a batch of images, and there are thousands of
-calls.
+A copy from the host to a GPU takes as long as several operations on a batch of images, and a minimization would make
+thousands of such copies.
 """
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Constant:
-    """A tensor that never changes, with its copies.
+    """A tensor that never changes, with its copies on other devices and in other precisions.
 
     Args:
         value: The tensor.

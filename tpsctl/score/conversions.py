@@ -14,17 +14,24 @@ from tpsctl.score.schedule import NoiseSchedule
 
 
 def score_from_noise(noise: Tensor, sigma: Tensor | float) -> Tensor:
-    """score = -eps_hat / sigma."""
+    """Score = -eps_hat / sigma from predicted noise, in the inverse of the length unit of sigma."""
     return -noise / sigma
 
 
 def clean_from_noise(x_t: Tensor, noise: Tensor, alpha: Tensor | float, sigma: Tensor | float) -> Tensor:
-    """x_0_hat = (x_t - sigma eps_hat) / alpha."""
+    """Clean estimate x_0_hat = (x_t - sigma eps_hat) / alpha from predicted noise, in the length unit of x_t."""
     return (x_t - sigma * noise) / alpha
 
 
 def noise_from_velocity(x_t: Tensor, velocity: Tensor, schedule: NoiseSchedule, t: Tensor) -> Tensor:
-    """eps_hat = (alpha u - alpha' x_t) / (alpha sigma' - alpha' sigma)."""
+    """Noise eps_hat = (alpha u - alpha' x_t) / (alpha sigma' - alpha' sigma) from a predicted velocity.
+
+    Args:
+        x_t: Noised configurations, in the length unit of the schedule.
+        velocity: u, in this unit per unit of t, for increasing t.
+        schedule: Gives alpha and sigma.
+        t: Diffusion times, of a shape that broadcasts with x_t.
+    """
     alpha, alpha_dot = schedule.alpha(t), schedule.alpha_dot(t)
     determinant = alpha * schedule.sigma_dot(t) - alpha_dot * schedule.sigma(t)
     return (alpha * velocity - alpha_dot * x_t) / determinant

@@ -1,6 +1,6 @@
-"""The discrete noise of published diffusion models, as a schedule and as tables.
+"""The discrete noise levels of published diffusion models, as a schedule and as tables.
 
-Level i of n adds noise once more: x_i = sqrt(ac_i) x_0 + sqrt(1 - ac_i) eps, ac_i = prod_{j <= i} (1 - beta_j), with
+At level i of n a configuration is x_i = sqrt(ac_i) x_0 + sqrt(1 - ac_i) eps, ac_i = prod_{j <= i} (1 - beta_j), with
 
     beta_i = min(0.999, 1 - f(i+1)/f(i)) ,      f(i) = cos^2( (i/n + s)/(1 + s) pi/2 ) ,  s = 0.008
 
@@ -29,11 +29,19 @@ TABLES = (
     "posterior_mean_coef2",
     "posterior_log_variance_clipped",
 )
-"""Tables of a checkpoint that tpsctl uses."""
+"""Names of the tables of a checkpoint that tpsctl uses."""
 
 
 def cosine_tables(levels: int, *, offset: float = 0.008, dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
-    """`TABLES` of the cosine schedule, computed in a precision."""
+    """The `TABLES` of the cosine schedule, (level,) each.
+
+    Args:
+        levels: Number of levels n.
+        offset: s of the cosine law.
+        dtype: Precision in which the tables are computed and returned.
+
+    Source: Nichol and Dhariwal, arXiv:2102.09672, eq. 17.
+    """
     place = torch.linspace(0, levels, levels + 1, dtype=dtype)
     f = torch.cos((place / levels + offset) / (1 + offset) * math.pi * 0.5) ** 2
     f = f / f[0]
@@ -53,13 +61,13 @@ def cosine_tables(levels: int, *, offset: float = 0.008, dtype: torch.dtype = to
 
 
 class Levels(NoiseSchedule):
-    """The schedule of a checkpoint's tables, in units of its network.
+    """The schedule that a checkpoint's tables define, in the length unit of its network.
 
     Args:
-        tables: `TABLES`; sqrt(ac_i) falls and sqrt(1 - ac_i) rises with the level.
+        tables: The `TABLES`, (level,) each; sqrt(ac_i) falls and sqrt(1 - ac_i) rises with the level.
 
     Attributes:
-        tables: The same in float64.
+        tables: The given tables in float64.
 
     Raises:
         PriorError: The noise does not rise from level to level.
@@ -94,7 +102,7 @@ class Levels(NoiseSchedule):
     def time_of(self, relative_sigma: Tensor) -> Tensor:
         alphas, sigmas = self._alphas.to(relative_sigma), self._sigmas.to(relative_sigma)
         low = (torch.searchsorted(sigmas / alphas, relative_sigma.contiguous()) - 1).clamp(0, len(alphas) - 2)
-        # sigma - r alpha is linear between two levels, and zero at the place looked for
+        # sigma - r alpha is linear between two levels, and zero at the wanted place
         before = sigmas[low] - relative_sigma * alphas[low]
         after = sigmas[low + 1] - relative_sigma * alphas[low + 1]
         return (low + (before / (before - after)).clamp(0, 1)) / len(alphas)

@@ -1,8 +1,9 @@
 """A score evaluated in another floating-point precision than the path is kept in.
 
 Paths are kept in float64, because the kinetic term takes differences of close images; a network is
-evaluated in float32. GPUs may multiply matrices of float32 in TF32, several times faster: factors are rounded to 10
-bits (relative error 5e-4 instead of 6e-8), sums stay in float32. The recipe chooses that, not the environment.
+evaluated in float32. GPUs can multiply matrices of float32 in TF32, which is several times faster: factors are rounded
+to 10 bits (relative error 5e-4 instead of 6e-8), and sums stay in float32. The recipe chooses between both, not the
+environment.
 """
 
 import os
@@ -14,7 +15,12 @@ from tpsctl.score.base import Score, VectorProduct
 
 
 class ScoreInPrecision(Score):
-    """Another score, fed with `dtype`, answering in the precision it was asked in."""
+    """Evaluates another score in the precision `dtype`, and returns results in the precision of its input.
+
+    Args:
+        score: The score that is evaluated.
+        dtype: Precision of the evaluation.
+    """
 
     def __init__(self, score: Score, dtype: torch.dtype) -> None:
         self._score = score
@@ -38,7 +44,7 @@ class ScoreInPrecision(Score):
 def choose_products(*, tf32: bool) -> None:
     """Multiply float32 matrices on GPUs in TF32 or in full precision, whatever environment variables say.
 
-    cuBLAS reads its variable when it is first used, so this must come before.
+    cuBLAS reads its environment variable when it is first used, so this must be called before the first product.
     """
     os.environ.pop("NVIDIA_TF32_OVERRIDE", None)
     torch.set_float32_matmul_precision("high" if tf32 else "highest")

@@ -7,13 +7,14 @@ ancestral step from width s_i to s_{i+1} < s_i is
 
 with churn = 1 (the exact posterior for a point mass). The last step is Tweedie's mean y + s^2 score.
 Noise lives in the subspace of zero mean position. s^2 |score| of a bead is its distance from the posterior
-mean, of order s; where a model asks for more than six s, it is cut to that.
+mean, of order s; a longer one than six s, which only an imprecise model gives, is shortened to six s.
 
 Between steps the configurations may be corrected by Langevin steps at fixed width,
 
     y <- y + e score(y, s) + sqrt(2 e) z ,     e = 0.15 s^2 ,
 
-which let them forget errors made at larger widths: basins exchange at widths where barriers are smoothed away.
+which let them forget errors made at larger widths: at widths where barriers are smoothed away, configurations move
+between basins.
 
 Source: Song et al., arXiv:2011.13456, eq. 46 (ancestral sampling for variance exploding).
 """
@@ -41,15 +42,15 @@ def reverse(
     corrections: int = 0,
     shared_noise: bool = False,
 ) -> Tensor:
-    """Clean configurations from noised ones.
+    """Draw clean configurations from noised ones by the reverse process.
 
     Args:
         score: Score of y (batch, bead, dim) at a noise width in nm, 1/nm.
         y: Configurations with noise of width `widths[0]`, nm.
         widths: Descending noise widths, nm.
-        generator: Randomness of the steps (CPU).
-        corrections: Langevin steps at every width.
-        shared_noise: Whether all configurations see the same noise.
+        generator: Source of randomness of the steps, on the CPU.
+        corrections: Number of Langevin steps at every width.
+        shared_noise: Whether all configurations get the same noise.
 
     Returns:
         Configurations (batch, bead, dim), nm, centered.
@@ -70,7 +71,7 @@ def reverse(
 def in_chunks(
     one: Callable[[Tensor], Tensor], y: Tensor, size: int, generator: torch.Generator, *, shared_noise: bool
 ) -> Tensor:
-    """`one` on `size` configurations at a time; with shared noise every chunk draws the same numbers."""
+    """Apply `one` to `size` configurations at a time; with shared noise every chunk draws the same random numbers."""
     state, done = generator.get_state(), []
     for part in y.split(size):
         if shared_noise:
@@ -85,10 +86,10 @@ def _bounded(score: Tensor, width: float) -> Tensor:
 
 
 def geometric_widths(largest: float, smallest: float, steps: int) -> list[float]:
-    """`steps` + 1 widths from largest to smallest with a constant ratio."""
+    """`steps` + 1 noise widths from the largest to the smallest with a constant ratio, in their unit."""
     return [largest * (smallest / largest) ** (n / steps) for n in range(steps + 1)]
 
 
 def standard_normal(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Centered normal numbers shaped like a tensor, drawn on the CPU so that every device sees the same."""
+    """Centered normal numbers shaped like a tensor, drawn on the CPU so that every device gets the same numbers."""
     return center(torch.randn(like.shape, generator=generator, dtype=torch.float64)).to(like)

@@ -1,11 +1,11 @@
-"""Noise schedules: how much noise a diffusion time means.
+"""Noise schedules, which say how much noise belongs to a diffusion time.
 
 A schedule is the Gaussian path from data (t = 0) to noise (t = 1)
 
     x_t = alpha(t) x_0 + sigma(t) eps ,      eps ~ N(0, I)
 
-in the length unit of its owner (nm for native checkpoints). Of any x_t only y = x_t / alpha and the
-relative noise sigma_y = sigma / alpha matter: y is data plus noise of that width, whatever the schedule.
+in the length unit of its owner (nm for native checkpoints). All that matters of x_t is y = x_t / alpha and the
+relative noise width sigma_y = sigma / alpha: y is data plus noise of that width, whatever the schedule.
 
 Source: Song et al., arXiv:2011.13456 (variance exploding and preserving); Nichol and Dhariwal,
 arXiv:2102.09672, eq. 17 (cosine); Lipman et al., arXiv:2210.02747 (flow matching).
@@ -24,7 +24,14 @@ from tpsctl.errors import PriorError
 
 @dataclass(frozen=True)
 class NoiseSchedule(ABC):
-    """alpha(t), sigma(t) and their derivatives for a tensor of times in [0, 1]."""
+    """alpha(t), sigma(t) and their derivatives for tensors of diffusion times in [0, 1].
+
+    Attributes:
+        name: Name of the schedule in a checkpoint.
+
+    Raises:
+        PriorError: A parameter is not a finite number > 0.
+    """
 
     name: ClassVar[str]
 
@@ -43,18 +50,18 @@ class NoiseSchedule(ABC):
 
     @abstractmethod
     def alpha_dot(self, t: Tensor) -> Tensor:
-        """d alpha / dt."""
+        """Derivative d alpha / dt."""
 
     @abstractmethod
     def sigma_dot(self, t: Tensor) -> Tensor:
-        """d sigma / dt."""
+        """Derivative d sigma / dt, in the owner's length unit."""
 
     @abstractmethod
     def time_of(self, relative_sigma: Tensor) -> Tensor:
-        """t at which sigma / alpha has this value, clamped to [0, 1]."""
+        """The time t at which sigma / alpha has this value, clamped to [0, 1]."""
 
     def relative_sigma(self, t: Tensor) -> Tensor:
-        """sigma / alpha: width of the noise on y = x_t / alpha."""
+        """sigma / alpha: width of the noise on y = x_t / alpha, in the owner's length unit."""
         return self.sigma(t) / self.alpha(t)
 
     def coefficients(self, t: float) -> tuple[float, float]:
@@ -73,7 +80,14 @@ class NoiseSchedule(ABC):
 
 @dataclass(frozen=True)
 class VarianceExploding(NoiseSchedule):
-    """alpha = 1, sigma geometric between two widths."""
+    """Noise added to unchanged data: alpha = 1, sigma = sigma_min (sigma_max / sigma_min)^t.
+
+    Attributes:
+        sigma_min: Width of the noise at t = 0 in the owner's length unit.
+        sigma_max: Width of the noise at t = 1 in the owner's length unit.
+
+    Source: Song et al., arXiv:2011.13456, appendix C.
+    """
 
     sigma_min: float
     sigma_max: float
@@ -105,8 +119,10 @@ class VariancePreserving(NoiseSchedule):
 
     Attributes:
         scale: Width of the noise at t = 1 in the owner's length unit.
-        offset: s of the cosine law; keeps sigma from vanishing too fast at t = 0.
+        offset: s of the cosine law, which keeps sigma from vanishing too fast at t = 0.
         end: Largest fraction of the quarter turn; below 1 so that alpha stays positive.
+
+    Source: Nichol and Dhariwal, arXiv:2102.09672, eq. 17.
     """
 
     scale: float = 1.0
@@ -152,6 +168,8 @@ class Flow(NoiseSchedule):
 
     Attributes:
         scale: Width of the noise at t = 1 in the owner's length unit.
+
+    Source: Lipman et al., arXiv:2210.02747.
     """
 
     scale: float = 1.0
@@ -177,10 +195,10 @@ _SCHEDULES: dict[str, type[NoiseSchedule]] = {s.name: s for s in (VarianceExplod
 
 
 def schedule_from_dict(fields: dict[str, Any]) -> NoiseSchedule:
-    """Inverse of `NoiseSchedule.to_dict`.
+    """The schedule of which `NoiseSchedule.to_dict` gave these fields.
 
     Raises:
-        PriorError: Unknown name or parameters.
+        PriorError: The name is unknown, or the parameters are not those of the schedule.
     """
     values = dict(fields)
     name = values.pop("name", None)
