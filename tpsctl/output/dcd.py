@@ -20,7 +20,14 @@ _TITLE_WIDTH = 80
 
 
 def write_dcd(file: Path, x_angstrom: Float[np.ndarray, "frame atom 3"], *, dt_ps: float, title: str) -> None:
-    """Write all frames; frame i has the time i * dt_ps."""
+    """Write all frames; frame i has the time i * dt_ps.
+
+    Args:
+        file: The file, overwritten if it exists.
+        x_angstrom: Positions, angstrom.
+        dt_ps: Time between frames, ps.
+        title: Title, which is broken into lines of 80 characters.
+    """
     n_frames, n_atoms, _ = x_angstrom.shape
     control = [0] * 20
     control[0], control[2], control[3] = n_frames, 1, n_frames  # frames, steps between them (NSAVC), steps in all
@@ -38,7 +45,11 @@ def write_dcd(file: Path, x_angstrom: Float[np.ndarray, "frame atom 3"], *, dt_p
 
 
 def read_dcd(file: Path) -> Float[np.ndarray, "frame atom 3"]:
-    """Positions, angstrom, of a file that `write_dcd` wrote; every record's two byte counts are compared."""
+    """Read the positions, angstrom, of a file that `write_dcd` wrote.
+
+    Raises:
+        OutputError: The two byte counts of a record differ.
+    """
     data = file.read_bytes()
     records, at = [], 0
     while at < len(data):

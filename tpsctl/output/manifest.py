@@ -1,4 +1,4 @@
-"""The manifest: what was run, from what, with what, and what came out. One JSON file per run directory."""
+"""The manifest, one JSON file per run directory, which records the recipe, inputs, versions and results of a run."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ _SHOWN_DIFFERENCES = 5
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's content; of a folder, of the names and contents of its files."""
+    """SHA-256 of the content of a file, or of the names and contents of all files in a folder."""
     digest = hashlib.sha256()
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     for file in files:
@@ -28,15 +28,15 @@ def file_sha256(path: Path) -> str:
 
 
 def write_manifest(folder: Path, values: dict[str, Any]) -> None:
-    """Write `manifest.json`, complete or not at all; NaN becomes null, so that any JSON reader takes it."""
+    """Write `manifest.json`, complete or not at all; a number that is not finite becomes null, as JSON demands."""
     write_text(folder / NAME, json.dumps(_plain(values), indent=2, allow_nan=False) + "\n")
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """The manifest of a run directory; None if there is none.
+    """Read the manifest of a run directory; None if there is none.
 
     Raises:
-        OutputError: It is damaged.
+        OutputError: The file cannot be read or is not JSON.
     """
     try:
         return json.loads((folder / NAME).read_text(encoding="utf-8"))
@@ -47,7 +47,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 
 
 def differences(before: Any, now: Any, key: str = "") -> Iterator[str]:
-    """Dotted keys at which two nested JSON values differ, with both values."""
+    """For every dotted key at which two nested JSON values differ, one line with the key and both values."""
     if isinstance(before, dict) and isinstance(now, dict):
         for name in dict.fromkeys((*before, *now)):
             yield from differences(before.get(name), now.get(name), f"{key}.{name}".lstrip("."))
@@ -58,7 +58,8 @@ def differences(before: Any, now: Any, key: str = "") -> Iterator[str]:
 def shown_differences(before: dict[str, Any], now: dict[str, Any], parts: Iterable[str]) -> list[str]:
     """Indented lines for a message: the first keys that differ in these parts of two manifests.
 
-    Places are left out where only they differ, as of a file with the same content elsewhere: they are in no digest.
+    Output places are left out, and so are places of input files whose content is the same, because no digest of a
+    recipe depends on them.
     """
     places = ("recipe.output.directory: ", "recipe.output.checkpoint: ", *_moved(before, now))
     lines = [line for part in parts for line in differences(before.get(part), now.get(part), part)]
@@ -68,7 +69,7 @@ def shown_differences(before: dict[str, Any], now: dict[str, Any], parts: Iterab
 
 
 def _moved(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
-    """How lines about the places of unchanged input files begin."""
+    """The beginnings of lines that are about places of input files with unchanged content."""
     inputs = before.get("inputs") or {}
     for key, entry in (now.get("inputs") or {}).items():
         if inputs.get(key, {}).get("sha256") == entry["sha256"]:

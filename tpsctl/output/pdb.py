@@ -1,9 +1,9 @@
 """PDB and mmCIF files that keep every name and number as given.
 
-PDB has fixed columns: 4 characters for an atom name, 4 for a residue name (the fourth by custom), one
-for a chain, 9999 residues, 99999 atoms. What does not fit is never cut: `fits_pdb` says so, and the
-caller writes mmCIF instead. Several frames become several models. Bonds that readers do not know from a
-residue's name (between coarse-grained beads, in ligands and caps) are written as CONECT records.
+PDB has fixed columns: 4 characters for an atom name, 4 for a residue name (the fourth by custom), one for a chain, and
+room for 9999 residues and 99999 atoms. Nothing is cut to fit: `fits_pdb` says whether everything fits, and if not, the
+caller writes mmCIF. Several frames become several models. Bonds that readers do not know from a residue's name (between
+coarse-grained beads, in ligands and caps) are written as CONECT records.
 """
 
 from collections.abc import Iterable, Iterator
@@ -97,7 +97,7 @@ _BOND_COLUMNS = ("id", "conn_type_id", *(name.format(k) for k in (1, 2) for name
 
 
 def fits_pdb(topology: Topology, x_angstrom: Frames) -> bool:
-    """Whether PDB's columns hold all names, numbers and coordinates."""
+    """Whether the columns of PDB hold all names, numbers and coordinates (angstrom)."""
     return (
         topology.n_atoms <= 99999
         and all(_atom_fits(atom) for atom in topology.atoms)
@@ -106,7 +106,7 @@ def fits_pdb(topology: Topology, x_angstrom: Frames) -> bool:
 
 
 def pdb_text(topology: Topology, x_angstrom: Frames, *, title: str) -> str:
-    """A PDB file; several frames are models 1, 2, ..."""
+    """The text of a PDB file with positions in angstrom; several frames become models 1, 2, ..."""
     before, after = zip(*(_pdb_columns(i, atom) for i, atom in enumerate(topology.atoms)), strict=True)
     ends = [a.chain_id != b.chain_id for a, b in pairwise(topology.atoms)] + [True]
     many = len(x_angstrom) > 1
@@ -122,7 +122,7 @@ def pdb_text(topology: Topology, x_angstrom: Frames, *, title: str) -> str:
 
 
 def mmcif_text(topology: Topology, x_angstrom: Frames, *, title: str) -> str:
-    """An mmCIF file with all bonds; several frames are models 1, 2, ..."""
+    """The text of an mmCIF file with all bonds and positions in angstrom; several frames become models 1, 2, ..."""
     numbers = _label_numbers(topology)
     before, after = zip(
         *(
@@ -153,7 +153,7 @@ Identity = tuple[str, str, int, str, str]
 
 
 def identities(topology: Topology) -> list[Identity]:
-    """What must read back from a file, atom by atom."""
+    """The identity of every atom, which a file must give again when it is read."""
     return [(a.name, a.residue_name, a.residue_id, a.insertion_code, a.chain_id.strip()) for a in topology.atoms]
 
 
@@ -214,7 +214,7 @@ def _pdb_columns(index: int, atom: Atom) -> tuple[str, str]:
 
 
 def _bonds_to_tell(topology: Topology) -> list[tuple[int, int]]:
-    """Bonds of non-polymer residues, and those a reader cannot infer from residue and atom names."""
+    """The bonds for CONECT: bonds of non-polymer residues, and bonds that no reader infers from names."""
     inferred = _inferred_bonds(topology)
     polymer = [atom.residue_name in _POLYMER_RESIDUES for atom in topology.atoms]
     return [bond for bond in topology.bonds if bond not in inferred or not (polymer[bond[0]] and polymer[bond[1]])]
@@ -252,7 +252,10 @@ def _conect(bonds: Iterable[tuple[int, int]]) -> Iterator[str]:
 
 
 def _label_numbers(topology: Topology) -> list[int]:
-    """The number that tells residues of a chain apart for programs: the author's, unless insertion codes repeat it."""
+    """label_seq_id of every atom, which must be unique for each residue of a chain.
+
+    It is the author's residue number, or a running number if insertion codes let residues share numbers.
+    """
     if not any(atom.insertion_code for atom in topology.atoms):
         return [atom.residue_id for atom in topology.atoms]
     count: dict[str, int] = {}
@@ -283,7 +286,7 @@ def _chain(atom: Atom) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A CIF value; quoted where bare text would not be one."""
+    """A text as a CIF value, quoted where the bare text would be read differently."""
     reserved = text in (".", "?") or text.lower().startswith(("data_", "loop_", "save_", "stop_", "global_"))
     if text and text[0] not in "_#$'\"[];" and not reserved and not any(c.isspace() for c in text):
         return text

@@ -1,7 +1,7 @@
 """paths.csv and images.csv: one row per path, one row per image, units in the column names.
 
 Floats are written with all their digits, so that reading them gives the same numbers again; an unknown
-value is `nan`, a truth value `true` or `false`. Rows are never left out.
+value is written as `nan`, a truth value as `true` or `false`. Rows are never left out.
 """
 
 import csv
@@ -19,10 +19,11 @@ from tpsctl.errors import OutputError
 from tpsctl.files import write_text
 
 Column = Sequence[str] | Tensor
+"""One value per row: text as it is written, or numbers or truth values."""
 
 
 class EnergyProfile(Protocol):
-    """Energies along paths, kJ/mol, as validation gives them."""
+    """What the tables need of the energies along a batch of paths, kJ/mol (see `tpsctl.validation.energy.Profile`)."""
 
     @property
     def energy(self) -> Float[Tensor, "path image"]: ...
@@ -44,7 +45,7 @@ class EnergyProfile(Protocol):
 
 
 class Terms(Protocol):
-    """Terms of the action, dimensionless, as the action gives them."""
+    """What the tables need of the action terms, dimensionless (see `tpsctl.action.base.ActionTerms`)."""
 
     @property
     def total(self) -> Float[Tensor, " path"]: ...
@@ -76,16 +77,17 @@ def path_columns(
     valid: Sequence[str],
     seconds: Float[Tensor, " path"],
 ) -> dict[str, Column]:
-    """Columns of paths.csv.
+    """The columns of paths.csv by name, one row per path.
 
     Args:
         status: How the optimization of each path ended.
         terms: Final action terms.
         steps: Optimization steps taken.
         gradient_max: Final max |dS/dx|, 1/nm.
-        profiles: Energies by kind: "raw" and "minimized", as far as there are.
-        dihedrals: Backbone dihedrals by label ("phi ALA2"), rad; given at the highest image of each profile.
-        valid: Verdict of the geometry gate on each path, e.g. "valid" or what is wrong.
+        profiles: Energies by kind, "raw" and, if there are any, "minimized".
+        dihedrals: Backbone dihedrals by label ("phi ALA2"), rad; the table has them at the highest image of each
+            profile.
+        valid: Verdict of the geometry gate on each path: "valid" or its faults.
         seconds: Wall time spent on each path, s.
     """
     columns: dict[str, Column] = {
@@ -117,12 +119,12 @@ def image_columns(
     dihedrals: Mapping[str, Float[Tensor, "path image"]],
     gate: Mapping[str, Shaped[Tensor, "path image"]],
 ) -> dict[str, Column]:
-    """Columns of images.csv, image by image within path by path.
+    """The columns of images.csv by name, one row per image, path after path.
 
     Args:
-        profiles: Energies by kind: "raw" and "minimized", as far as there are.
-        displacement_nm: How far minimization moved each image, nm; None if there was none.
-        gap_nm: Distance from each image to the next, nm: one less than there are images.
+        profiles: Energies by kind, "raw" and, if there are any, "minimized".
+        displacement_nm: Root-mean-square displacement of each image by minimization, nm; None if there was none.
+        gap_nm: Distance from each image to the next, nm; each path has one gap fewer than images.
         dihedrals: Backbone dihedrals by label ("phi ALA2"), rad.
         gate: Columns of the geometry gate by name, truth values or numbers.
     """
@@ -144,10 +146,10 @@ def image_columns(
 
 
 def write_table(file: Path, columns: Mapping[str, Column]) -> None:
-    """A CSV file of columns of one length, atomically.
+    """Write a CSV file from columns of equal length; the file appears complete or not at all.
 
     Raises:
-        OutputError: Columns differ in length, or the file cannot be written.
+        OutputError: The columns differ in length, or the file cannot be written.
     """
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) > 1:

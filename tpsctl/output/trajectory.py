@@ -1,9 +1,9 @@
 """Paths as trajectory files: DCD, and PDB (mmCIF where PDB cannot hold the names) with one model per image.
 
-Image i gets the time i * dt_ps, dt_ps being the step of the action: a parameter of the path, and no
-reaction time. Model systems of one or two dimensions are one dummy atom with the missing coordinates
-zero. Non-finite coordinates are refused. Every file is written to a temporary place, read again and
-compared, and only then put where it belongs.
+Image i gets the time i * dt_ps, where dt_ps is the step of the action. This is a parameter of the path and does not
+measure the time of the reaction. Beads of model systems with one or two dimensions are written as dummy atoms whose
+missing coordinates are zero. Non-finite coordinates are refused. Every file is written under a temporary name, read
+again and compared, and only then given its name.
 """
 
 from collections.abc import Sequence
@@ -29,12 +29,22 @@ _FLOAT32_EPS = 1.2e-7
 
 
 def dummy_topology(n_beads: int) -> Topology:
-    """Stand-in atoms for a model system that is no molecule."""
+    """A topology of dummy atoms, without bonds, for the beads of a model system."""
     return Topology(tuple(Atom(f"X{i + 1}", "", "MOD", 1, "A", 1.0) for i in range(n_beads)), ())
 
 
 def write_topology(directory: Path, topology: Topology, x: Float[Tensor, "bead dim"], *, name: str) -> Path:
-    """topology.pdb (or topology.cif) with one structure, usually end A; returns its path."""
+    """Write topology.pdb (or topology.cif) with one structure, nm, usually end A, and return its path.
+
+    Args:
+        directory: Folder of the file.
+        topology: Atoms or beads.
+        x: Their positions, nm.
+        name: Title of the file.
+
+    Raises:
+        OutputError: A coordinate is not finite, or the file cannot be written or does not read back as it should.
+    """
     return _write_structures(directory / "topology.pdb", topology, _angstrom(x[None], "topology"), title=name)
 
 
@@ -47,18 +57,18 @@ def write_path(
     dt_ps: float,
     formats: Sequence[Format],
 ) -> list[Path]:
-    """Write one path in each format; returns the files, e.g. [paths/path_0000.dcd, paths/path_0000.pdb].
+    """Write one path in each format, and return the files, e.g. [paths/path_0000.dcd, paths/path_0000.pdb].
 
     Args:
         directory: The run directory; files go to its folder `paths`.
         index: Number of the path.
         path: All images, nm.
-        topology: Its atoms or beads.
-        dt_ps: Step of the action, ps: time between frames.
+        topology: Atoms or beads of the path.
+        dt_ps: Step of the action, ps, which is written as the time between frames.
         formats: "dcd" and/or "pdb".
 
     Raises:
-        OutputError: A coordinate is not finite, a file cannot be written, or does not read back as it should.
+        OutputError: A coordinate is not finite, or a file cannot be written or does not read back as it should.
     """
     x = _angstrom(path, f"path {index}")
     title = f"path {index}, {len(x)} images; time = image x {dt_ps:g} ps (step of the action, no reaction time)"

@@ -1,8 +1,8 @@
-"""What all figures share: colors and style, files, marks of ends and tops.
+"""What all figures share: colors and style, files, marks of ends and of highest images.
 
-Each figure is written as PNG (to look at) and SVG (to print). Colors are from palettes made for color-blind readers
-(Okabe and Ito; viridis), and nothing is told by color alone. An axis is never ruled by a broken path: what lies beyond
-it is counted in words.
+Each figure is written as PNG (for the screen) and SVG (for print). Colors are from palettes for color-blind readers
+(Okabe and Ito; viridis), and color is never the only distinction. A broken path does not decide the range of an axis;
+a figure says in words how many paths lie beyond it.
 """
 
 from collections.abc import Iterator
@@ -34,12 +34,12 @@ STYLE: Any = {
 }
 DPI = 180
 _CLIP_FACTOR = 2.5
-"""A path whose top is this many times the median top is drawn out of the axis."""
+"""A path whose highest energy is more than this many times the median over paths does not decide an axis' range."""
 
 
 @contextmanager
 def figure_files(stem: Path, width: float, height: float) -> Iterator[tuple["Figure", list[Path]]]:
-    """An empty figure; saved as stem.png and stem.svg on leaving, never shown."""
+    """An empty figure of this size in inches and its files, stem.png and stem.svg, which are written on leaving."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -56,26 +56,27 @@ def figure_files(stem: Path, width: float, height: float) -> Iterator[tuple["Fig
 
 
 def line_style(n_paths: int) -> dict[str, Any]:
-    """One path is a plain line; many are thin and let each other shine through."""
+    """Style of the lines of paths: plain for one path, thin and transparent for many."""
     return {"linewidth": 0.9, "alpha": 0.55} if n_paths > 1 else {"linewidth": 1.4}
 
 
 def count(number: int, noun: str) -> str:
+    """A number with its noun in singular or plural, e.g. "1 path" or "3 paths"."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def highest_images(energy: np.ndarray) -> np.ndarray:
-    """Index of the highest image of each path among those with an energy."""
+    """For energies (path, image) the index of each path's highest image among the images with a known energy."""
     return np.where(np.isfinite(energy), energy, -np.inf).argmax(1)
 
 
 def tops_of(energy: np.ndarray) -> np.ndarray:
-    """Highest energy of each path, NaN where an image has none."""
+    """Highest energy of each path, NaN where the energy of an image is unknown."""
     return np.where(np.isfinite(energy).all(1), energy.max(1), np.nan)
 
 
 def ceiling_of(energy: np.ndarray) -> float:
-    """Highest energy worth an axis: of all paths, broken ones left aside."""
+    """Upper end of an energy axis: the highest energy of all paths that are not broken (see `_CLIP_FACTOR`)."""
     tops = tops_of(energy)
     tops = tops[np.isfinite(tops)]
     if not len(tops):
@@ -85,6 +86,7 @@ def ceiling_of(energy: np.ndarray) -> float:
 
 
 def mark_ends(axes: "Axes", x: np.ndarray, y: np.ndarray) -> None:
+    """Mark start and end of all paths, whose images are at x and y (path, image)."""
     for image, marker, name in ((0, "o", "start A"), (-1, "s", "end B")):
         axes.plot(
             x[:, image],
@@ -100,6 +102,7 @@ def mark_ends(axes: "Axes", x: np.ndarray, y: np.ndarray) -> None:
 
 
 def cross_highest(axes: "Axes", x: np.ndarray, y: np.ndarray, energy: np.ndarray) -> None:
+    """Put a cross on the highest image of each path; all arrays are (path, image)."""
     paths, highest = np.arange(len(x)), highest_images(energy)
     axes.plot(
         x[paths, highest],
@@ -113,8 +116,10 @@ def cross_highest(axes: "Axes", x: np.ndarray, y: np.ndarray, energy: np.ndarray
 
 
 def legend_below(axes: "Axes") -> None:
+    """Put the legend below the axes."""
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=3, fontsize=8, handletextpad=0.3)
 
 
 def as_array(values: Tensor) -> np.ndarray:
+    """A tensor of any device and precision as a float64 array."""
     return values.detach().cpu().double().numpy()

@@ -24,7 +24,18 @@ def contour(
     title: str,
     unit: str = "kJ/mol",
 ) -> list[Path]:
-    """Paths of a two-dimensional model system on the contours of its potential."""
+    """Draw the paths of a two-dimensional model system on the contours of its potential.
+
+    Args:
+        stem: File name without suffix.
+        paths: All images, nm.
+        energy_fn: The potential: points (point, 1, 2), nm -> energies (point,) in `unit`.
+        title: Title of the figure.
+        unit: Unit of the energies, for the labels.
+
+    Returns:
+        The files written: PNG and SVG.
+    """
     x, y = as_array(paths[..., 0, 0]), as_array(paths[..., 0, 1])
     energy = as_array(energy_fn(paths.flatten(0, 1)).reshape(paths.shape[:2]))
     with figure_files(stem, 6.0, 4.6) as (figure, files):

@@ -1,4 +1,4 @@
-"""How the action and its terms went down during the optimization."""
+"""A figure of the action and its terms during the optimization."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,14 +24,17 @@ def action_history(
     title: str,
     stages: Sequence[tuple[int, str]] = (),
 ) -> list[Path]:
-    """Total action of every path against the optimization step, and its terms: median and range over paths.
+    """Draw the total action of every path against the optimization step, and median and range of its terms over paths.
 
     Args:
         stem: File name without suffix.
         steps: Step numbers.
-        terms: "total" and the terms to show, by name.
+        terms: The "total" and the terms to show, by name, dimensionless.
         title: Title of the figure.
         stages: First step and name of each stage of the optimization, marked by a line if there are several.
+
+    Returns:
+        The files written: PNG and SVG.
     """
     values = {name: as_array(value) for name, value in terms.items()}
     with figure_files(stem, 8.6, 3.4) as (figure, files):

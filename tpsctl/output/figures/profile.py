@@ -29,7 +29,17 @@ _KIND_COLORS = {"raw": BLUE, "minimized": RED}
 def energy_profile(
     stem: Path, above_start: Mapping[str, Float[Tensor, "path image"]], *, title: str, unit: str = "kJ/mol"
 ) -> list[Path]:
-    """E - E(A) of all paths against the fraction of the path, one panel per kind ("raw", "minimized")."""
+    """Draw E - E(A) of all paths against the fraction of the path, one panel per kind of energy.
+
+    Args:
+        stem: File name without suffix.
+        above_start: E - E(A) of every image in `unit`, by kind ("raw", "minimized").
+        title: Title of the figure.
+        unit: Unit of the energies, for the labels.
+
+    Returns:
+        The files written: PNG and SVG.
+    """
     kinds = {name: as_array(values) for name, values in above_start.items()}
     ceiling = max(ceiling_of(values) for values in kinds.values())
     with figure_files(stem, 4.2 * len(kinds) + 0.6, 3.4) as (figure, files):
@@ -45,7 +55,7 @@ def energy_profile(
 
 
 def _profiles(axes: "Axes", name: str, energy: np.ndarray, ceiling: float, unit: str) -> None:
-    """Lines of one panel with their highest images dotted; what they amount to above it, in words."""
+    """Draw the lines of one panel with dots on their highest images; the panel's title sums them up in words."""
     color = _KIND_COLORS.get(name, BLUE)
     fraction = np.linspace(0, 1, energy.shape[1])
     axes.plot(fraction, energy.T, color=color, **line_style(len(energy)))

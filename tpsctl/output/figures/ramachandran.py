@@ -1,4 +1,4 @@
-"""Paths in the plane of two backbone dihedrals."""
+"""A figure of paths in the plane of two backbone dihedrals."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ class Background:
     Attributes:
         phi_edges_deg: Edges of the cells along phi, degrees.
         psi_edges_deg: Edges of the cells along psi, degrees.
-        values: kJ/mol, values[i, j] for cell i of phi and j of psi; NaN where nothing is known.
+        values: Free energy, kJ/mol, values[i, j] in cell i of phi and j of psi; NaN where it is unknown.
     """
 
     phi_edges_deg: Float[np.ndarray, " phi_edge"]
@@ -47,15 +47,18 @@ def ramachandran(
     above_start: Float[Tensor, "path image"] | None = None,
     background: Background | None = None,
 ) -> list[Path]:
-    """The paths in the (phi, psi) plane, ends marked, images colored by energy, highest images crossed.
+    """Draw paths in the (phi, psi) plane with marked ends, images colored by energy and crosses on the highest ones.
 
     Args:
         stem: File name without suffix.
-        phi: rad.
-        psi: rad.
+        phi: Dihedral phi of every image, rad.
+        psi: Dihedral psi of every image, rad.
         title: Title of the figure, e.g. with the residue.
-        above_start: E - E(A) of each image, kJ/mol; without it no color and no crosses.
-        background: A free energy to draw behind the paths.
+        above_start: E - E(A) of each image, kJ/mol; None for no colors and no crosses.
+        background: A free energy to draw behind the paths; None for none.
+
+    Returns:
+        The files written: PNG and SVG.
     """
     x, y = as_array(phi.rad2deg()), as_array(psi.rad2deg())
     with figure_files(stem, 5.8 if above_start is not None or background is not None else 4.8, 4.6) as (figure, files):
@@ -75,7 +78,7 @@ def ramachandran(
 
 
 def unwrapped_pieces(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A periodic path (degrees) as one line with gaps: drawn on both sides where it leaves the square."""
+    """A periodic path (degrees) as one line with gaps, continued on the other side where it leaves the square."""
     xs, ys = [x[:1]], [y[:1]]
     for i in range(1, len(x)):
         dx, dy = (_nearest(b - a) for a, b in ((x[i - 1], x[i]), (y[i - 1], y[i])))
@@ -88,7 +91,7 @@ def unwrapped_pieces(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def _nearest(difference: float) -> float:
-    """The same difference of angles within half a turn; unchanged if it is already (no rounding)."""
+    """A difference of angles, degrees, brought into half a turn; one that is in it already is returned unrounded."""
     return difference - 360.0 * round(difference / 360.0) if abs(difference) > 180.0 else difference
 
 
