@@ -1,8 +1,9 @@
 """Attempts: independent searches of one round, done in blocks of fixed composition.
 
-An attempt is either local (out of one minimum by a random move, up to a saddle) or a connection (a random path
-between two minima, relaxed across, every peak of it made a saddle). Its random numbers depend on (seed, round, number
-of the attempt) only. Blocks batch the arithmetic of a few attempts; a block gives the same finds wherever it is run.
+An attempt is either local or a connection. A local attempt leaves one minimum by a random move and climbs to a saddle.
+A connection draws a random path between two minima, relaxes its images across the path, and climbs from each of its
+peaks to a saddle. The random numbers of an attempt depend on (seed, round, number of the attempt) only. A block batches
+the arithmetic of a few attempts, and gives the same finds wherever it is run.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,28 +28,28 @@ from tpsctl.landscape.string import peaks, tangents
 from tpsctl.landscape.surface import Surface
 
 GuessFn = Callable[[Tensor, int, torch.Generator, int], Tensor]
-"""(ends (2, atom, dim), images, generator, style) -> a path (image, atom, dim); style 0 is the plainest."""
+"""(ends (2, atom, dim), images, generator, style) -> a path (image, atom, dim), nm; style 0 is the simplest path."""
 
 IMAGES = 24
-"""Images of a path that looks for peaks."""
+"""Number of images of the path of a connection."""
 
 RELAX_ACROSS = MinimumSettings(quadratic_below=60.0, max_steps=25, max_move_nm=0.02)
 """Images move across the path until |grad U| across is below 60 kJ/mol/nm, or for 25 steps."""
 
 MOST_PEAKS = 4
-"""The highest peaks of a path that are made saddles."""
+"""The number of highest peaks of a path from which a saddle is sought."""
 
 
 @dataclass(frozen=True)
 class SearchedMolecule:
-    """All that an attempt needs to know.
+    """The molecule or model system that is searched, with all that an attempt needs.
 
     Attributes:
-        surface: The energy.
-        coordinates: How steps are taken.
-        equivalence: When two configurations are one state.
-        bonds: Bonds that can turn.
-        guess: First paths between two minima.
+        surface: Energy and its derivatives.
+        coordinates: Turns steps into configurations.
+        equivalence: Decides whether two configurations are the same state.
+        bonds: Bonds about which parts can turn.
+        guess: Draws first paths between two minima.
     """
 
     surface: Surface
@@ -64,9 +65,9 @@ class SearchAttempt:
 
     Attributes:
         number: Number of the attempt in its round.
-        minima: Numbers of the minima: one for a local search, two for a connection.
-        x: Their configurations (1 or 2, atom, dim), nm.
-        style: Kind of the first path of a connection.
+        minima: Numbers of the minima: one for a local attempt, two for a connection.
+        x: Configurations of these minima (1 or 2, atom, dim), nm.
+        style: Style of the first path of a connection (see `GuessFn`).
     """
 
     number: int
@@ -77,14 +78,14 @@ class SearchAttempt:
 
 @dataclass(frozen=True)
 class AttemptBlock:
-    """Attempts done together.
+    """Attempts of one round whose arithmetic is batched.
 
     Attributes:
         seed: Seed of the whole search.
         round: Number of the round.
-        attempts: All local, or all connections.
-        known_x: Saddles known when the round began, (saddle, atom, dim); these are not followed downhill again.
-        known_energies: Their energies, kJ/mol.
+        attempts: The attempts, which are all local or all connections.
+        known_x: Saddles known when the round began, nm; an attempt that finds one of them does not go downhill from it.
+        known_energies: Energies of the known saddles, kJ/mol.
     """
 
     seed: int
@@ -96,11 +97,11 @@ class AttemptBlock:
 
 @dataclass(frozen=True)
 class BlockResult:
-    """What a block found.
+    """The finds of a block.
 
     Attributes:
-        finds: For each attempt what it found: new saddles, or numbers of known ones.
-        evaluations: Force evaluations spent.
+        finds: For each attempt its new saddles, and the numbers of known saddles that it found again.
+        evaluations: Number of force evaluations spent.
     """
 
     finds: tuple[tuple[Find | int, ...], ...]
@@ -108,7 +109,7 @@ class BlockResult:
 
 
 def generator_of(seed: int, round_number: int, attempt: int) -> torch.Generator:
-    """The source of randomness of one attempt."""
+    """The source of randomness of one attempt, which depends on these three numbers only."""
     state = np.random.SeedSequence([seed, round_number, attempt]).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state[0]))
 
@@ -133,7 +134,7 @@ def run_block(molecule: SearchedMolecule, block: AttemptBlock) -> BlockResult:
 def _connect(
     molecule: SearchedMolecule, attempts: Sequence[SearchAttempt], generators: Sequence[torch.Generator]
 ) -> tuple[Points, list[int]]:
-    """Saddles at the peaks of random paths, and the attempt each belongs to."""
+    """Saddles found from the peaks of random paths, and for each the place of its attempt in the block."""
     paths = torch.stack([molecule.guess(a.x, IMAGES, g, a.style) for a, g in zip(attempts, generators, strict=True)])
     energy, paths = relaxed_across(molecule, paths)
     along = tangents(paths)
@@ -149,7 +150,11 @@ def _connect(
 def relaxed_across(
     molecule: SearchedMolecule, paths: Float[Tensor, "path image atom dim"]
 ) -> tuple[Float[Tensor, "path image"], Float[Tensor, "path image atom dim"]]:
-    """Energies and images after each inner image went down across its path; images do not know of one another."""
+    """Relax each inner image of paths (nm) across its path, independently of the other images.
+
+    Returns:
+        Energies of all images, kJ/mol, and the relaxed paths, nm.
+    """
     inner = paths[:, 1:-1].flatten(0, 1)
     along = tangents(paths)[:, 1:-1].flatten(0, 1)
     relaxed = descend(
@@ -165,7 +170,7 @@ def relaxed_across(
 
 
 def _followed(molecule: SearchedMolecule, block: AttemptBlock, saddles: Points) -> list[Find | int | None]:
-    """For every search: a new saddle with its minima, the number of a known one, or None."""
+    """For every search the new saddle with its minima, the number of the known saddle, or None if it found none."""
     found: list[Find | int | None] = [None] * len(saddles.x)
     same_as: dict[int, int] = {}
     fresh: list[int] = []
@@ -201,7 +206,7 @@ def _twins(equivalence: Equivalence, saddles: Points, i: int, k: int) -> bool:
 
 
 def _find(molecule: SearchedMolecule, saddles: Points, minima: Points, row: int) -> Find | None:
-    """The saddle with its minima; None if a side led nowhere or to another stereoisomer."""
+    """The saddle with its minima; None if a side reached no minimum or another stereoisomer."""
     sides = slice(2 * row, 2 * row + 2)
     x = saddles.x[row]
     hands = [molecule.equivalence.handedness(y) for y in (x, *minima.x[sides])]
@@ -224,5 +229,5 @@ def _find(molecule: SearchedMolecule, saddles: Points, minima: Points, row: int)
 
 
 def select(points: Points, rows: Tensor) -> Points:
-    """Some of the points."""
+    """The points in the given rows of a batch."""
     return Points(*(getattr(points, f.name)[rows] for f in fields(Points)))

@@ -1,16 +1,16 @@
-"""Steps that bend with the molecule, and a Hessian guessed from the bonds alone.
+"""Steps along internal coordinates, and a model Hessian that is guessed from the bonds alone.
 
-Where a bond turns, straight Cartesian steps stretch other bonds, and the stiff directions of a Hessian turn. Both are
-cured by redundant internal coordinates q (bonds, 1-3 distances, torsions, out-of-plane dihedrals) with B = dq/dx:
+Where atoms turn about a bond, straight Cartesian steps stretch other bonds, and the stiff directions of a Hessian turn.
+Redundant internal coordinates q (bonds, 1-3 distances, torsions, out-of-plane dihedrals) with B = dq/dx avoid both:
 
     a step dx becomes the configuration x' with q(x') = q(x) + B dx, found by Newton steps
     with R = B^+ B'  (B' at x', B^+ = (B^T K B)^-1 B^T K):   gradient' = R^T (g + H dx),   Hessian' = R^T H R
 
-The guessed Hessian is B^T K B + c, K the typical stiffness of each coordinate. It costs no force evaluation and serves
-as preconditioner of strings and as first Hessian of minimizations, where only orders of magnitude matter.
+The model Hessian is B^T K B + c, where K is the typical stiffness of each coordinate. It costs no force evaluation and
+serves as preconditioner of strings and as first Hessian of minimizations, where only orders of magnitude matter.
 
 Sources: Pulay and Fogarasi, J. Chem. Phys. 96 (1992) 2856 (redundant coordinates); Lindh et al., Chem. Phys. Lett. 241
-(1995) 423 (the guess; constants and terms are simpler here).
+(1995) 423 (the model Hessian; constants and terms are simpler here).
 """
 
 import math
@@ -26,28 +26,29 @@ from tpsctl.molecule.geometry import dihedral
 from tpsctl.molecule.topology import Topology
 
 BOND = 2.5e5
-"""kJ/mol/nm^2."""
+"""Stiffness of bonds in the model Hessian, kJ/mol/nm^2."""
 ANGLE = 4e4
-"""kJ/mol/nm^2, on the distance of an angle's outer atoms."""
+"""Stiffness of the distances of angles' outer atoms, kJ/mol/nm^2."""
 TORSION = 50.0
-"""kJ/mol/rad^2, shared by all torsions about one bond."""
+"""Stiffness of a bond's torsion, kJ/mol/rad^2, shared out equally among all dihedrals about this bond."""
 OUT_OF_PLANE = 100.0
-"""kJ/mol/rad^2, for atoms with three neighbors."""
+"""Stiffness of the out-of-plane dihedral of atoms with three neighbors, kJ/mol/rad^2."""
 FLOOR = 100.0
-"""kJ/mol/nm^2, for motions that no term resists."""
+"""Stiffness c of all displacements, kJ/mol/nm^2, for motions that no internal coordinate resists."""
 
 BEND_ITERATIONS = 4
-"""Newton steps with the derivatives at the start that make a bent step."""
+"""Number of Newton steps, all with the derivatives at the start, that find the configuration after a step."""
 
 
 @dataclass(frozen=True)
 class Bent:
-    """A step as taken.
+    """Configurations after a step along internal coordinates, with what carries derivatives along this step.
 
     Attributes:
-        x: Configurations after it, nm.
-        carry: R: displacements at the new place expressed at the old one; None if they are the same.
-        step: The step expressed at the new place.
+        x: Configurations after the step, nm.
+        carry: R, which turns a displacement at the new configuration into one at the old configuration; None for
+            the identity.
+        step: The step as a displacement at the new configuration, nm.
     """
 
     x: Float[Tensor, "batch atom dim"]
@@ -55,28 +56,28 @@ class Bent:
     step: Float[Tensor, "batch n"]
 
     def gradient(self, gradient: Float[Tensor, "batch n"]) -> Tensor:
-        """A gradient of the old place at the new one."""
+        """R^T g: a gradient at the old configuration, carried to the new one."""
         return gradient if self.carry is None else (self.carry.mT @ gradient.unsqueeze(2)).squeeze(2)
 
     def hessian(self, hessian: Float[Tensor, "batch n n"]) -> Tensor:
-        """A Hessian of the old place at the new one."""
+        """R^T H R: a Hessian at the old configuration, carried to the new one."""
         return hessian if self.carry is None else self.carry.mT @ hessian @ self.carry
 
 
 class Coordinates(ABC):
-    """How steps are taken on one surface."""
+    """Turns steps into configurations; the model Hessian belongs to it because both rest on the bonds."""
 
     @abstractmethod
     def moved(self, x: Float[Tensor, "batch atom dim"], step: Float[Tensor, "batch n"]) -> Bent:
-        """The configurations after a step given as a displacement of atoms."""
+        """Take a step, given as a displacement of atoms, nm, from configurations x, nm."""
 
     @abstractmethod
     def model_hessian(self, x: Float[Tensor, "batch atom dim"]) -> Float[Tensor, "batch n n"] | None:
-        """A guessed positive definite Hessian, kJ/mol/nm^2; None where nothing is known."""
+        """The positive definite model Hessian, kJ/mol/nm^2; None if there are no bonds to guess it from."""
 
 
 class Cartesian(Coordinates):
-    """Straight steps, and no guess: for beads without bonds and for model systems."""
+    """Straight steps and no model Hessian, for beads without bonds and for model systems."""
 
     def moved(self, x: Tensor, step: Tensor) -> Bent:
         return Bent(x + step.reshape(x.shape), None, step)
@@ -86,10 +87,10 @@ class Cartesian(Coordinates):
 
 
 class BondedCoordinates(Coordinates):
-    """Bent steps and a guessed Hessian for one molecule.
+    """Steps along internal coordinates and a model Hessian for one molecule.
 
     Args:
-        topology: Bonds of the molecule, in one piece.
+        topology: The molecule, all of whose atoms are connected by bonds.
     """
 
     def __init__(self, topology: Topology) -> None:
@@ -106,12 +107,12 @@ class BondedCoordinates(Coordinates):
         self._stiffness = torch.tensor([*stiffness, *twist], dtype=torch.float64)
 
     def values(self, x: Float[Tensor, "batch atom 3"]) -> Float[Tensor, "batch coordinate"]:
-        """Distances in nm, then dihedrals in rad."""
+        """The values q: distances in nm, then dihedrals in rad."""
         distance = (x[:, self._pairs[:, 0]] - x[:, self._pairs[:, 1]]).norm(dim=-1)
         return torch.cat((distance, dihedral(x, self._dihedrals)), 1)
 
     def rows(self, x: Float[Tensor, "batch atom 3"]) -> Float[Tensor, "batch coordinate n"]:
-        """B, the derivatives of the values."""
+        """B, the derivatives of the values q by the positions of atoms."""
         return torch.cat((pair_gradients(x, self._pairs), dihedral_gradients(x, self._dihedrals)), 1)
 
     def model_hessian(self, x: Tensor) -> Float[Tensor, "batch n n"]:
@@ -134,20 +135,20 @@ class BondedCoordinates(Coordinates):
         return Bent(there, carry, step_there)
 
     def _wrapped(self, change: Tensor) -> Tensor:
-        """Changes of dihedrals between -pi and pi."""
+        """Changes of q with the changes of dihedrals brought between -pi and pi."""
         count = len(self._pairs)
         turns = torch.remainder(change[:, count:] + math.pi, 2 * math.pi) - math.pi
         return torch.cat((change[:, :count], turns), 1)
 
     def _factored(self, rows: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """K B and the Cholesky factor of B^T K B, rigid motions made stiff: what B^+ = (B^T K B)^-1 (K B)^T needs."""
+        """K B and the Cholesky factor of B^T K B with stiff rigid motions, for B^+ = (B^T K B)^-1 (K B)^T."""
         weighted = rows * self._stiffness.to(x)[:, None]
         rigid = rigid_motions(x)
         return weighted, torch.linalg.cholesky(rows.mT @ weighted + ANGLE * (rigid @ rigid.mT))
 
 
 def pair_gradients(x: Float[Tensor, "batch atom 3"], pairs: Tensor) -> Float[Tensor, "batch pair n"]:
-    """Derivatives of distances."""
+    """Derivatives of the distances of pairs of atoms by all positions, dimensionless."""
     rows = x.new_zeros(len(x), len(pairs), *x.shape[1:])
     unit = x[:, pairs[:, 0]] - x[:, pairs[:, 1]]
     unit = unit / unit.norm(dim=-1, keepdim=True).clamp_min(1e-6)
@@ -158,7 +159,7 @@ def pair_gradients(x: Float[Tensor, "batch atom 3"], pairs: Tensor) -> Float[Ten
 
 
 def dihedral_gradients(x: Float[Tensor, "batch atom 3"], quadruples: Tensor) -> Float[Tensor, "batch dihedral n"]:
-    """Derivatives of dihedrals, rad/nm; bounded where three atoms are in line.
+    """Derivatives of dihedrals by all positions, rad/nm; bounded where three atoms are in line.
 
     Source: Blondel and Karplus, J. Comput. Chem. 17 (1996) 1132.
     """

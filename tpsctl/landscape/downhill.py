@@ -1,12 +1,13 @@
-"""Both sides of a saddle followed down to their minima: the steepest descent path in mass-weighted coordinates.
+"""The steepest descent paths, in mass-weighted coordinates, from a saddle to the minima on both sides.
 
-With q = sqrt(m) x, dq/dt = -grad U has in a quadratic region (local quadratic approximation, LQA) the solution
+With q = sqrt(m) x and the local quadratic approximation (LQA) of U, dq/dt = -grad U has the solution
 
     dq(t) = -sum_i v_i g_i (1 - exp(-l_i t)) / l_i
 
-A step follows it until an atom has moved as far as is trusted; if no atom would ever move that far, the step is
-Newton's. The Hessian is the exact one at the saddle, updated by Bofill's formula and renewed where the model fails.
-Close to the minimum Newton steps with exact Hessians finish (`tpsctl.landscape.minimum`).
+with modes v_i, curvatures l_i and g_i = v_i . grad U. A step follows this curve until an atom has moved as far as the
+approximation is trusted; if no atom ever moves that far, the step is Newton's. The Hessian is exact at the saddle, is
+updated by Bofill's formula, and is computed anew where the approximation fails. Close to a minimum Newton steps with
+exact Hessians take over (`tpsctl.landscape.minimum`).
 
 Source: Page and McIver, J. Chem. Phys. 88 (1988) 922.
 """
@@ -25,19 +26,19 @@ from tpsctl.landscape.stationary import Points, bofill, evaluate, longest_move, 
 from tpsctl.landscape.surface import Surface
 
 OnStep = Callable[[Tensor, Tensor], None]
-"""Called with the numbers of the sides that moved and their new configurations."""
+"""Called after a step with the numbers of the sides that moved and their new configurations, nm."""
 
 
 @dataclass(frozen=True)
 class DownhillSettings:
-    """How the sides of a saddle are followed.
+    """Lengths and limits of the steps down from a saddle.
 
     Attributes:
-        first_move_nm: How far the saddle is left along its unstable mode (largest move of an atom).
-        max_move_nm: Farthest an atom moves in a step.
-        renew_every: Steps between exact Hessians.
+        first_move_nm: Largest move of an atom in the first step, which leaves the saddle along its unstable mode, nm.
+        max_move_nm: Farthest an atom moves in a step, nm.
+        renew_every: Number of steps between exact Hessians.
         max_steps: Most steps.
-        quadratic_below: |grad U| at which Newton steps take over, kJ/mol/nm, if all curvatures are positive.
+        quadratic_below: |grad U| below which Newton steps take over, kJ/mol/nm, if all curvatures are positive.
     """
 
     first_move_nm: float = 0.005
@@ -54,17 +55,18 @@ def follow_downhill(
     settings: DownhillSettings | None = None,
     on_step: OnStep | None = None,
 ) -> tuple[Points, Float[Tensor, "batch 2 n"]]:
-    """Minima on both sides of every saddle.
+    """Find the minima on both sides of every saddle.
 
     Args:
-        surface: The energy.
+        surface: Energy and its derivatives.
         saddles: Saddles with exact Hessians.
-        coordinates: How steps are taken.
-        settings: Lengths of steps.
-        on_step: Told where every step of a side leads, with the numbers of the sides.
+        coordinates: Turns steps into configurations.
+        settings: Lengths and limits of the steps.
+        on_step: Called after every step.
 
     Returns:
-        Points of 2 * batch rows, first both sides of the first saddle, and the directions in which they were left.
+        The minima as points of 2 * batch rows, beginning with both sides of the first saddle, and the directions in
+        which the saddles were left.
     """
     settings = settings or DownhillSettings()
     mode = _unstable_modes(surface, saddles)
@@ -80,9 +82,10 @@ def follow_downhill(
 def descent_paths(
     surface: Surface, saddles: Points, coordinates: Coordinates, settings: DownhillSettings | None = None
 ) -> list[Float[Tensor, "image atom dim"]]:
-    """The way down on both sides of every saddle, two curves each: saddle first, minimum last, nm.
+    """The steepest descent paths of every saddle, two each, from the saddle to a minimum, nm.
 
-    The curves are those of `follow_downhill`, in the same order; their points are as far apart as steps were long.
+    The order is the order of the minima that `follow_downhill` returns, and so are the arguments. The points of a path
+    are the ends of the steps, so their distances vary.
     """
     settings = settings or DownhillSettings()
     curves: list[list[Tensor]] = [[x] for x in saddles.x.repeat_interleave(2, 0)]
@@ -100,7 +103,7 @@ def _roots(surface: Surface, x: Tensor) -> Float[Tensor, " n"]:
 
 
 def _weighted(surface: Surface, x: Tensor, hessian: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues (1/ps^2) and modes of the mass-weighted Hessian without rigid motions."""
+    """Eigenvalues (1/ps^2) and modes of the mass-weighted Hessian after rigid motions are projected out."""
     root = _roots(surface, x)
     basis = rigid_basis(x, surface.masses_amu) if surface.rigid_motions else no_basis(x)
     values, vectors = torch.linalg.eigh(projected(hessian / root / root[:, None], basis))
@@ -163,7 +166,7 @@ def _slide(
 def _lqa_step(
     surface: Surface, x: Tensor, gradient: Tensor, values: Tensor, vectors: Tensor, limit: Tensor
 ) -> Float[Tensor, "batch n"]:
-    """The displacement of atoms at the time when one has moved as far as the limit, or at infinite time."""
+    """The displacement of atoms at the time when the first atom reaches the limit, or at infinite time if none does."""
     root = _roots(surface, x)
     along = (vectors.mT @ (gradient / root).unsqueeze(2)).squeeze(2)
     low = torch.full_like(limit, -18.0)  # logarithm of time in ps^2

@@ -1,8 +1,9 @@
-"""When two configurations are the same minimum or saddle: up to rigid motion and relabeling of equivalent atoms.
+"""Whether two configurations are the same minimum or saddle, up to rigid motion and relabeling of equivalent atoms.
 
 Relabelings are symmetries of the bond graph that keep every tetrahedral center's handedness, so that a molecule can
 reach them without breaking bonds: turns of methyl groups, flips of phenyl rings, both ends of butane exchanged. They
-fall into independent units. Kept labels (a ring that flips into itself is then another minimum) allow none.
+fall into independent units. If labels are kept, no relabeling is allowed, and a ring that flips into itself counts as
+another minimum.
 
 Configurations are compared in the space of
 
@@ -33,23 +34,29 @@ SAME_RMSD_NM = 2e-3
 """Stationary points are known to 1e-5 nm; two that differ by more than this after superposition are different."""
 
 SAME_ENERGY = 2e-3
-"""kJ/mol; |grad U| of 1e-3 kJ/mol/nm leaves less than 1e-6 along all but the flattest modes."""
+"""Points whose energies differ by more than this, kJ/mol, are different states. (|grad U| of 1e-3 kJ/mol/nm leaves
+an error below 1e-6 kJ/mol along all but the flattest modes.)"""
 
 
 @dataclass(frozen=True)
 class Unit:
-    """Atoms relabeled together: `options[k][m]` takes the place of `atoms[m]`; the first option changes nothing."""
+    """Atoms that are relabeled together.
+
+    Attributes:
+        atoms: Numbers of the atoms.
+        options: Relabelings: atom `options[k][m]` takes the place of atom `atoms[m]`; the first one changes nothing.
+    """
 
     atoms: tuple[int, ...]
     options: tuple[tuple[int, ...], ...]
 
 
 class Equivalence:
-    """Comparison of configurations of one molecule.
+    """Compares configurations of one molecule.
 
     Args:
         topology: Bonds; None for a model system, whose points are compared as they are.
-        units: Relabelings that give the same state.
+        units: Independent units of atoms whose relabelings give the same state.
         centers: Centers whose handedness must not change.
         reference: A structure with the right handedness, nm.
 
@@ -75,14 +82,14 @@ class Equivalence:
 
     @property
     def copies(self) -> int:
-        """Number of labelings that count as one state."""
+        """Number of labelings of the atoms that count as one state."""
         count = 1
         for unit in self.units:
             count *= len(unit.options)
         return count
 
     def handedness(self, x: Float[Tensor, "atom dim"]) -> tuple[float, ...]:
-        """Signs of all stereo centers; states of another handedness belong to another molecule."""
+        """Signs of all stereo centers; a configuration with other signs belongs to another stereoisomer."""
         return () if self._centers is None else tuple(self._centers.handedness(x[None])[0].tolist())
 
     def relabeled_towards(self, x: Float[Tensor, "atom dim"], target: Float[Tensor, "atom dim"]) -> tuple[int, ...]:
@@ -99,7 +106,7 @@ class Equivalence:
         return tuple(order)
 
     def turning(self, x: Float[Tensor, "atom dim"], target: Float[Tensor, "atom dim"]) -> float:
-        """Squared distance of two configurations, equivalent atoms relabeled: sum over bonds of mean 2(1 - cos)."""
+        """Squared distance of two configurations after relabeling: the sum over bonds of the mean 2 (1 - cos d phi)."""
         if self.topology is None:
             return float((x - target).square().sum())
         order = list(self.relabeled_towards(x, target))
@@ -108,7 +115,7 @@ class Equivalence:
     def turnings(
         self, x: Float[Tensor, "batch atom dim"], target: Float[Tensor, "other atom dim"]
     ) -> Float[Tensor, "batch other"]:
-        """`turning` of all pairs; an upper bound where units share torsions."""
+        """`turning` of all pairs of configurations; an upper bound of it where units share torsions."""
         if self.topology is None:
             return torch.cdist(x.flatten(1), target.flatten(1)).square()
         goal, plain = self._embedded(target), self._embedded(x)
@@ -123,7 +130,10 @@ class Equivalence:
     def same(
         self, x: Float[Tensor, "atom dim"], y: Float[Tensor, "atom dim"], energies: tuple[float, float]
     ) -> tuple[int, ...] | None:
-        """The order of x's atoms that makes it y up to rigid motion, or None if they are different states."""
+        """The order of atoms in which x (nm) is y up to rigid motion, or None if they are different states.
+
+        `energies` holds the energies of x and y, kJ/mol.
+        """
         if abs(energies[0] - energies[1]) > SAME_ENERGY:
             return None
         if self.topology is None:
@@ -134,7 +144,7 @@ class Equivalence:
 
     @cached_property
     def _touched(self) -> list[Tensor]:
-        """For each unit the components of e that its atoms take part in."""
+        """For each unit the components of e in whose torsions its atoms take part."""
         found = []
         for unit in self.units:
             atoms = torch.tensor(unit.atoms)
@@ -148,12 +158,12 @@ class Equivalence:
 
 
 def equivalence_of(topology: Topology, x: Float[Tensor, "atom 3"], *, keep_labels: bool = False) -> Equivalence:
-    """The comparison for a molecule.
+    """Set up the comparison for a molecule.
 
     Args:
         topology: Atoms and bonds.
-        x: Any structure of it, nm; shows which centers have which handedness.
-        keep_labels: Tell relabeled structures apart.
+        x: Any structure of the molecule, nm, from which the handedness of its centers is taken.
+        keep_labels: Whether relabeled structures count as different states.
     """
     centers = stereo_centers(topology, x[None])
     if keep_labels:
@@ -168,7 +178,7 @@ def equivalence_of(topology: Topology, x: Float[Tensor, "atom 3"], *, keep_label
 
 
 def _classes(topology: Topology) -> list[int]:
-    """Equivalent atoms by the bond graph, fragments kept apart."""
+    """The class of every atom; atoms of one class are equivalent in the bond graph and in the same fragment."""
     alone = [-1 if around else i for i, around in enumerate(topology.neighbors)]
     labels: list[Hashable] = list(zip(equivalence_classes(topology), alone, strict=True))
     return refine(topology.neighbors, labels)
@@ -199,7 +209,7 @@ def _groups(topology: Topology, classes: Sequence[int], centers: StereoCenters) 
 def _options(
     topology: Topology, classes: Sequence[int], group: tuple[int, ...], centers: StereoCenters, x: Tensor
 ) -> tuple[tuple[int, ...], ...]:
-    """Symmetries of the graph that move only this group and keep all handedness; the identity first."""
+    """The symmetries of the bond graph that move only this group and keep all handedness; the identity first."""
     local = {atom: m for m, atom in enumerate(group)}
     neighbors = [[local[j] for j in topology.neighbors[i] if j in local] for i in group]
     labels = [(classes[i], tuple(j for j in topology.neighbors[i] if j not in local)) for i in group]

@@ -1,13 +1,13 @@
-"""First paths between two structures that differ from one another: torsions turned at random ways and times.
+"""Diverse first paths between two structures, along which torsions turn in random directions at random times.
 
-Bond lengths, angles and torsions go from one end's values to the other's (`tpsctl.molecule.z_matrix`). Path 0 turns
-every torsion the short way, all together. In the others each torsion that changes by more than 60 degrees, amides
-included, turns either way with equal chance, and with equal chance each
+Bond lengths, angles and torsions go from their values in one end to those in the other (`tpsctl.molecule.z_matrix`).
+A plain path turns all torsions together, each the short way. In other paths each torsion that changes by more than 60
+degrees, amides included, turns either way with equal probability. Also with equal probability, a torsion
 
-    keeps step with the path, or turns within a random window of it, or makes a detour by a random value halfway.
+    turns evenly along the path, or turns within a random window of it, or makes a detour by a random value halfway.
 
-For large molecules torsions are turned residue by residue, from either end of the chain, which avoids the clashes of
-all turning together. Clashes that remain are left to a repair given by the caller.
+For large molecules torsions can turn residue by residue, from either end of the chain, which avoids the clashes that
+arise when all turn together. Clashes that remain are removed by a repair that the caller gives.
 """
 
 import math
@@ -31,7 +31,7 @@ DETOUR_DEG = 60.0
 """Standard deviation of the random detour of a torsion halfway, degrees."""
 
 Repair = Callable[[Tensor], Tensor]
-"""A path (image, atom, 3) -> the same without clashes, its ends kept."""
+"""A path (image, atom, 3), nm -> the same path without clashes and with the same ends."""
 
 
 class TurningGuesses:
@@ -39,7 +39,7 @@ class TurningGuesses:
 
     Args:
         topology: Atoms and bonds.
-        repair: Removes clashes from a path; None leaves them.
+        repair: Removes clashes from a path; None leaves clashes as they are.
     """
 
     def __init__(self, topology: Topology, repair: Repair | None = None) -> None:
@@ -63,14 +63,14 @@ class TurningGuesses:
         plain: bool = False,
         in_turn: bool = False,
     ) -> Float[Tensor, "image atom 3"]:
-        """One path; its first and last image are the ends, the last superposed.
+        """Draw one path, nm; its first and last image are the ends, the last one superposed on the image before it.
 
         Args:
             ends: Both structures, nm.
-            images: Images, ends included.
-            generator: Source of randomness; the same numbers are drawn whatever the ends.
-            plain: Every torsion the short way, all together.
-            in_turn: Residue by residue.
+            images: Number of images, ends included.
+            generator: Source of randomness; how many numbers are drawn does not depend on the ends.
+            plain: Whether every torsion turns the short way, without window or detour.
+            in_turn: Whether torsions turn residue by residue instead of all together.
         """
         q = self._internal.to_internal(ends)
         s = torch.linspace(0, 1, images).to(ends)
@@ -111,14 +111,14 @@ class TurningGuesses:
 
 
 def _either_way(change: float, chance: float) -> float:
-    """The turn, or the rest of the full circle in the other direction."""
+    """The change of a torsion, rad, or with half chance the change in the other direction, to the same value."""
     if abs(change) < math.radians(EITHER_WAY_DEG) or chance < 0.5:
         return change
     return change - math.copysign(2 * math.pi, change)
 
 
 def _window(s: Tensor, start: float, length: float) -> Tensor:
-    """Progress that happens within a part of the path only."""
+    """Progress of a torsion that turns only within a window of the path, from 0 to 1."""
     low, high = WINDOW
     span = low + (high - low) * length
     return ((s - start * (1 - span)) / span).clamp(0, 1)

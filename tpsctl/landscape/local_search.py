@@ -1,4 +1,4 @@
-"""Cheap local searches: from a minimum out by a random move, and up to a saddle near where it led."""
+"""Cheap local searches, which leave a minimum by a random move and climb to a nearby saddle."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from tpsctl.landscape.stationary import NOTICEABLE_CURVATURE, Points, curvatures
 from tpsctl.landscape.surface import Surface
 
 RELAX = MinimumSettings(quadratic_below=60.0, max_steps=40, max_move_nm=0.02)
-"""Strain is relaxed until |grad U| without the held part is below 60 kJ/mol/nm, or for 40 steps."""
+"""After a move, strain is relaxed until |grad U| outside the held directions is below 60 kJ/mol/nm, or for 40 steps."""
 
 
 def search_from_minima(
@@ -25,7 +25,16 @@ def search_from_minima(
     generators: Sequence[torch.Generator],
     settings: SaddleSettings | None = None,
 ) -> Points:
-    """One saddle search from each minimum; `converged` says for which a saddle was found."""
+    """Search for one saddle from each minimum; `converged` of the result says where one was found.
+
+    Args:
+        surface: Energy and its derivatives.
+        minima: Minima to leave, nm; one may occur several times.
+        bonds: Bonds about which parts can turn.
+        coordinates: Turns steps into configurations.
+        generators: Source of randomness of each search.
+        settings: Tolerances and limits of the climb; None for the defaults.
+    """
     values, vectors = curvatures(surface, minima, surface.hessian(minima))
     moves = [
         draw_move(x, _softest(v, q), bonds, generator)
@@ -60,7 +69,7 @@ class _Held:
 
 
 def _directions(x: Float[Tensor, "batch atom dim"], moves: Sequence[Move], bonds: Bonds) -> Float[Tensor, "batch n"]:
-    """Where to climb: on in the direction of the move."""
+    """The direction in which to climb, which continues the move."""
     rows = []
     for here, move in zip(x, moves, strict=True):
         direction = move.direction

@@ -1,8 +1,8 @@
-"""Minima: quasi-Newton steps down to where the energy is quadratic, then Newton steps with exact Hessians.
+"""Minimization by quasi-Newton steps to where the energy is quadratic, then by Newton steps with exact Hessians.
 
-Phase 1 is BFGS for the inverse Hessian, started from a model Hessian, with steps of bounded length that must lower
-the energy (Armijo). Phase 2 takes steps -sum_i v_i (v_i.g)/|lambda_i|; at a stationary point with a negative curvature
-it leaves along that mode. A minimum is a point with |grad U| below the tolerance and no negative curvature.
+Phase 1 is BFGS for the inverse Hessian, started from a model Hessian, with steps of bounded length that must lower the
+energy (Armijo condition). Phase 2 takes steps -sum_i v_i (v_i.g)/|lambda_i|; at a stationary point with a negative
+curvature it moves along that mode. A minimum is a point with |grad U| below the tolerance and no negative curvature.
 """
 
 from collections.abc import Callable
@@ -28,14 +28,14 @@ from tpsctl.landscape.surface import Surface
 
 @dataclass(frozen=True)
 class MinimumSettings:
-    """How minima are searched.
+    """Tolerance and limits of a minimization.
 
     Attributes:
         tolerance: Largest |grad U| of a minimum, kJ/mol/nm.
-        quadratic_below: |grad U| at which exact Hessians take over, kJ/mol/nm.
+        quadratic_below: |grad U| below which Newton steps with exact Hessians take over, kJ/mol/nm.
         max_steps: Most quasi-Newton steps.
         max_newton_steps: Most Newton steps.
-        max_move_nm: Farthest an atom moves in a step.
+        max_move_nm: Farthest an atom moves in a step, nm.
     """
 
     tolerance: float = 1e-3
@@ -51,7 +51,16 @@ def minimize(
     coordinates: Coordinates,
     settings: MinimumSettings | None = None,
 ) -> Points:
-    """The minima below these configurations; `converged` says for which one was found."""
+    """Minimize the energy from these configurations, nm; `converged` of the result says where a minimum was found.
+
+    Args:
+        surface: Energy and its derivatives.
+        x: Where to start, nm.
+        coordinates: Turns steps into configurations, and gives the first Hessian.
+        settings: Tolerance and limits; None for the defaults.
+
+    Source: Nocedal and Wright, Numerical Optimization, 2nd ed., chapters 3 and 6.
+    """
     settings = settings or MinimumSettings()
     x = descend(surface, x, coordinates, settings)
     return polish(surface, x, settings)
@@ -65,13 +74,13 @@ def descend(
     *,
     held: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> Float[Tensor, "batch atom dim"]:
-    """Quasi-Newton steps until |grad U| < quadratic_below.
+    """Take quasi-Newton steps until |grad U| < quadratic_below, and return the configurations reached, nm.
 
     Args:
-        surface: The energy.
+        surface: Energy and its derivatives.
         x: Where to start, nm.
-        coordinates: Gives the first Hessian; an exact one where it has none.
-        settings: Limits.
+        coordinates: Gives the first Hessian; where it has no model Hessian, the first one is exact.
+        settings: Tolerance and limits.
         held: (configurations, their numbers in the batch) -> orthonormal directions (batch, n, k) along which nothing
             moves, and whose part of the gradient does not count.
     """
@@ -106,7 +115,7 @@ def descend(
 
 
 def polish(surface: Surface, x: Float[Tensor, "batch atom dim"], settings: MinimumSettings) -> Points:
-    """Newton steps with exact Hessians to the tolerance."""
+    """Take Newton steps with exact Hessians from configurations, nm, until |grad U| is below the tolerance."""
     dim, x = x.shape[-1], x.clone()
     energy, gradient = evaluate(surface, x)
     hessian = x.new_full((len(x), gradient.shape[1], gradient.shape[1]), torch.nan)
@@ -135,7 +144,7 @@ def polish(surface: Surface, x: Float[Tensor, "batch atom dim"], settings: Minim
 
 
 def _newton_step(gradient: Tensor, values: Tensor, vectors: Tensor, *, kick: Bool[Tensor, " batch"]) -> Tensor:
-    """-sum v (v.g)/|lambda|; where there is no gradient left, a push along the lowest mode."""
+    """The step -sum_i v_i (v_i.g)/|lambda_i|, and with `kick` a push along the lowest mode."""
     along = (vectors.mT @ gradient.unsqueeze(2)).squeeze(2)
     along = -along / values.abs().clamp_min(NOTICEABLE_CURVATURE)
     along = along.masked_fill(is_rigid(values), 0.0)
@@ -144,7 +153,7 @@ def _newton_step(gradient: Tensor, values: Tensor, vectors: Tensor, *, kick: Boo
 
 
 def _first_inverse(surface: Surface, x: Tensor, coordinates: Coordinates) -> Tensor:
-    """Inverse of the model Hessian, or of |H| where there is none."""
+    """Inverse of the model Hessian, or of the exact |H| if there is no model Hessian."""
     guess = coordinates.model_hessian(x)
     if guess is not None:
         return torch.linalg.inv(guess)

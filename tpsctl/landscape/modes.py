@@ -29,7 +29,8 @@ PLANCK_KJ_PS_PER_MOL = 0.3990312712893431
 """h times Avogadro's number, kJ ps/mol (CODATA 2018, exact)."""
 
 NOTICEABLE_WAVENUMBER = 1.0
-"""Modes within this of zero, cm^-1, are neither stable nor unstable: differences of forces know no better."""
+"""Modes whose wavenumbers are within this of zero, cm^-1, count as neither stable nor unstable, because differences
+of forces are not more accurate."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ class Modes:
     """Vibrations of one stationary point.
 
     Attributes:
-        wavenumbers: Ascending, cm^-1; unstable modes negative.
-        directions: Columns are the modes in mass-weighted coordinates, (n, mode).
+        wavenumbers: Wavenumbers in ascending order, cm^-1; negative for unstable modes.
+        directions: The modes in mass-weighted coordinates, one per column.
         log_inertia: ln sqrt(I_a I_b I_c) over the moments that are not zero, amu nm^2; 0 without rotations.
     """
 
@@ -56,8 +57,8 @@ class Modes:
 
         Args:
             energy: Potential energy, kJ/mol.
-            temperature_k: K.
-            copies: Equivalent states counted as one (degeneracy).
+            temperature_k: Temperature, K.
+            copies: Number g of equivalent states that are counted as one (degeneracy).
         """
         kt = thermal_energy(temperature_k)
         stable = self.wavenumbers[self.wavenumbers > NOTICEABLE_WAVENUMBER]
@@ -69,7 +70,14 @@ class Modes:
 def normal_modes(
     x: Float[Tensor, "atom dim"], hessian: Float[Tensor, "n n"], masses_amu: Tensor, *, rigid_motions: bool
 ) -> Modes:
-    """Vibrations at a configuration; 3 atom - 6 of them (5 if it is linear), or all where no motion is free."""
+    """Vibrations at a configuration: 3 atom - 6 modes (3 atom - 5 if linear), or n modes without rigid motions.
+
+    Args:
+        x: The stationary point, nm.
+        hessian: Second derivatives of the energy there, kJ/mol/nm^2.
+        masses_amu: Mass of every atom, amu.
+        rigid_motions: Whether the energy is invariant under translation and rotation.
+    """
     basis = rigid_basis(x[None], masses_amu) if rigid_motions else no_basis(x[None])
     root = masses_amu.to(x).sqrt().repeat_interleave(x.shape[-1])
     weighted = projected((hessian / root / root[:, None])[None], basis)[0]
@@ -82,7 +90,14 @@ def normal_modes(
 
 
 def eyring_rate(free_energy_barrier: float, temperature_k: float) -> float:
-    """k = (kT/h) exp(-dF/kT) in 1/ps, for a barrier in kJ/mol."""
+    """Rate constant k = (kT/h) exp(-dF/kT), 1/ps, of Eyring's transition state theory.
+
+    Args:
+        free_energy_barrier: dF, kJ/mol.
+        temperature_k: Temperature, K.
+
+    Source: Eyring, J. Chem. Phys. 3 (1935) 107.
+    """
     kt = thermal_energy(temperature_k)
     return kt / PLANCK_KJ_PS_PER_MOL * math.exp(-free_energy_barrier / kt)
 

@@ -1,8 +1,8 @@
-"""Ways out of a minimum: where cheap local searches for saddles start.
+"""Random moves out of a minimum, from which cheap local searches for saddles start.
 
-A move either turns one to three bonds by large random angles (amides and hydroxyls included; groups of equivalent
-hydrogens, such as methyls, seldom), or pushes the molecule along a random mixture of its softest modes, which is
-what rings need. The molecule is then relaxed with the turned torsions (or the pushed direction) held, and
+A move either turns the molecule about one to three bonds by large random angles (amides and hydroxyls included; groups
+of equivalent hydrogens, such as methyls, seldom), or pushes it along a random mixture of its softest modes, which
+changes rings as well. The molecule is then relaxed with the turned torsions (or the pushed direction) held, and
 eigenvector following climbs from there in the direction of the move.
 """
 
@@ -16,27 +16,27 @@ from torch import Tensor
 from tpsctl.molecule.topology import Topology
 
 TURN_DEG = (40.0, 140.0)
-"""Range of the random angles by which a bond is turned, to either side."""
+"""Range of the random angles of a turn about a bond, in either direction."""
 
 PUSH_NM = (0.03, 0.12)
-"""Range of the largest move of an atom in a push along soft modes."""
+"""Range of the largest displacement of an atom in a push along soft modes."""
 
 SOFT_MODES = 10
-"""Modes that a push mixes at most."""
+"""Most modes that a push mixes."""
 
 ROTOR_WEIGHT = 0.15
-"""How often a group of equivalent hydrogens is turned, compared with another bond."""
+"""How often a group of equivalent hydrogens is turned, relative to other groups."""
 
 
 @dataclass(frozen=True)
 class Move:
-    """A displaced configuration and what characterizes the displacement.
+    """A displaced configuration with the torsions or the direction of its displacement.
 
     Attributes:
         x: Displaced configuration, nm.
-        turned: Dihedrals (torsion, 4) to hold while strain is relaxed; empty for a push.
-        turns_rad: How far each was turned.
-        direction: Direction of a push, (n,); zero where bonds were turned.
+        turned: Atoms of the turned dihedrals (torsion, 4), which are held while strain is relaxed; empty for a push.
+        turns_rad: Angle by which each dihedral was turned, rad.
+        direction: Direction of a push, (n,); zero for a turn.
     """
 
     x: Float[Tensor, "atom dim"]
@@ -46,7 +46,15 @@ class Move:
 
 
 class Bonds:
-    """The bonds of a molecule about which parts of it can turn."""
+    """The bonds of a molecule about which parts of it can turn.
+
+    Args:
+        topology: Atoms and bonds.
+
+    Attributes:
+        dihedrals: Atoms of one dihedral about each of these bonds.
+        moving: Atoms of the smaller part on one side of each bond, which turns.
+    """
 
     def __init__(self, topology: Topology) -> None:
         self.dihedrals: list[tuple[int, int, int, int]] = []
@@ -62,7 +70,7 @@ class Bonds:
         self.weights = torch.tensor(weights, dtype=torch.float64)
 
     def turned(self, x: Float[Tensor, "atom 3"], bond: int, angle_rad: float) -> Float[Tensor, "atom 3"]:
-        """The configuration after its smaller part has turned about a bond."""
+        """The configuration x (nm) after its smaller part has turned about a bond, which is given by its number."""
         _, j, k, _ = self.dihedrals[bond]
         axis = (x[k] - x[j]) / (x[k] - x[j]).norm()
         arm = x[self.moving[bond]] - x[k]
@@ -77,12 +85,12 @@ class Bonds:
 def draw_move(
     x: Float[Tensor, "atom dim"], modes: Float[Tensor, "n mode"], bonds: Bonds, generator: torch.Generator
 ) -> Move:
-    """A random move out of a minimum.
+    """Draw a random move out of a minimum.
 
     Args:
         x: The minimum, nm.
         modes: Its softest modes as displacements of atoms, softest first.
-        bonds: Bonds that can turn.
+        bonds: Bonds about which parts can turn.
         generator: Source of randomness.
     """
     if len(bonds.dihedrals) == 0 or float(torch.rand((), generator=generator, dtype=torch.float64)) < 0.3:
@@ -113,7 +121,7 @@ def _push(x: Tensor, modes: Tensor, generator: torch.Generator) -> Move:
 
 
 def _heaviest(topology: Topology, center: int, without: int) -> int:
-    """The neighbor that names a torsion: a heavy atom if there is one."""
+    """The neighbor of `center` that becomes the end of its dihedral: a heavy atom if there is one."""
     around = [i for i in topology.neighbors[center] if i != without]
     return min(around, key=lambda i: (topology.atoms[i].element == "H", i))
 

@@ -1,7 +1,7 @@
-"""The network of minima and saddles that a search has found, each state once, with how often it was found.
+"""The network of minima and saddles that a search has found, where each state occurs once with a count of its finds.
 
 Minima are nodes and saddles are edges; two saddles between the same minima are two edges. Duplicates are merged by
-energy, torsions and superposition, equivalent atoms relabeled where labels are not kept
+energy, torsions and superposition, after equivalent atoms are relabeled unless labels are kept
 (`tpsctl.landscape.equivalence`). Finds are merged in a fixed order, so that the same finds give the same network.
 """
 
@@ -20,9 +20,9 @@ class Minimum:
 
     Attributes:
         x: Configuration, nm.
-        energy: kJ/mol.
-        times_found: How often a search came down to it.
-        searched: Local searches that started from it.
+        energy: Potential energy, kJ/mol.
+        times_found: How often a search reached it.
+        searched: Number of local searches that started from it.
     """
 
     x: Float[Tensor, "atom dim"]
@@ -37,13 +37,14 @@ class Saddle:
 
     Attributes:
         x: Configuration, nm.
-        energy: kJ/mol.
+        energy: Potential energy, kJ/mol.
         gradient_norm: |grad U|, kJ/mol/nm.
-        index: Negative curvatures; 1.
-        wavenumbers: The lowest, cm^-1; the first is negative.
-        ends: Numbers of the minima joined.
-        sides: The minima as reached downhill, (2, atom, dim), nm: those numbered, up to labels and rigid motion.
-        times_found: How often a search came up to it.
+        index: Number of negative curvatures, which is 1.
+        wavenumbers: The lowest wavenumbers, cm^-1; the first is negative.
+        ends: Numbers of the two minima that it joins.
+        sides: The configurations of these minima as they were reached downhill, nm; they may differ from those in the
+            network by labels and rigid motion.
+        times_found: How often a search reached it.
     """
 
     x: Float[Tensor, "atom dim"]
@@ -61,8 +62,8 @@ class Find:
     """A saddle as one search found it, with both sides followed down.
 
     Attributes:
-        saddle: The saddle; its `ends` mean nothing yet.
-        side_energies: Energies of both sides, kJ/mol.
+        saddle: The saddle, whose `ends` are only set when it is added to a network.
+        side_energies: Energies of the minima on both sides, kJ/mol.
     """
 
     saddle: Saddle
@@ -74,10 +75,10 @@ class Network:
     """All states found so far.
 
     Attributes:
-        equivalence: When two configurations are one state.
-        minima: Numbered in the order found; the start is 0 and the end is 1 (0 if they are the same).
-        saddles: In the order found.
-        tries: How often two minima were searched for a connection.
+        equivalence: Decides whether two configurations are the same state.
+        minima: The minima in the order found; the start is number 0 and the end number 1 (0 if they are the same).
+        saddles: The saddles in the order found.
+        tries: How often a connection of two minima was sought, by their numbers.
     """
 
     equivalence: Equivalence
@@ -86,7 +87,7 @@ class Network:
     tries: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def add_minimum(self, x: Float[Tensor, "atom dim"], energy: float, *, count: int = 1) -> int:
-        """Number of this minimum, which is new or was known."""
+        """Add a minimum (nm, kJ/mol) with `count` finds, or add them to a known one, and return its number."""
         for i, known in enumerate(self.minima):
             if self.equivalence.same(x, known.x, (energy, known.energy)) is not None:
                 self.minima[i] = replace(known, times_found=known.times_found + count)
@@ -95,14 +96,14 @@ class Network:
         return len(self.minima) - 1
 
     def find_saddle(self, x: Float[Tensor, "atom dim"], energy: float) -> int | None:
-        """Number of a known saddle, or None."""
+        """The number of the known saddle at this configuration (nm, kJ/mol), or None."""
         for i, known in enumerate(self.saddles):
             if self.equivalence.same(x, known.x, (energy, known.energy)) is not None:
                 return i
         return None
 
     def add(self, find: Find) -> int:
-        """Number of the found saddle, which is new or was known; its minima are added where they are new."""
+        """Add a find, count it if its saddle is known, and return the saddle's number; new minima are added as well."""
         known = self.find_saddle(find.saddle.x, find.saddle.energy)
         if known is not None:
             self.seen_again(known)
@@ -122,23 +123,23 @@ class Network:
         self.minima[minimum] = replace(known, searched=known.searched + 1)
 
     def was_tried(self, first: int, second: int) -> None:
-        """Count a search for a connection of two minima."""
+        """Count one more search for a connection of two minima."""
         pair = (min(first, second), max(first, second))
         self.tries[pair] = self.tries.get(pair, 0) + 1
 
     @property
     def positions(self) -> Float[Tensor, "minimum atom dim"]:
-        """All minima."""
+        """The configurations of all minima, nm."""
         return torch.stack([minimum.x for minimum in self.minima])
 
 
 def missing_fraction(network: Network, below: float) -> float:
-    """Good and Turing's estimate of how much is unseen: the chance that the next saddle found below an energy is new.
+    """Good and Turing's estimate of the probability that the next saddle found below an energy is a new one.
 
-    It is the number of saddles found exactly once over the number of finds; 1 before anything is found.
+    It is the number of saddles found exactly once, divided by the number of finds; 1 before anything is found.
 
     Args:
-        network: What was found.
+        network: The states found, with counts of their finds.
         below: Only saddles up to this energy count, kJ/mol.
 
     Source: Good, Biometrika 40 (1953) 237, eq. 9.

@@ -1,4 +1,4 @@
-"""The Onsager-Machlup path of a route: through its minima and saddles exactly, equally spaced between them.
+"""The Onsager-Machlup path of a route, which passes its minima and saddles exactly and is equally spaced between them.
 
 With z_a = x_a / sqrt(D_a) and b_a = sqrt(D_a) s_a (s = -grad U / kT) the truncated action of a segment is
 
@@ -9,9 +9,9 @@ bound
 
     S_min = sum |dU| / 2kT        over all ups and downs of the route.
 
-An S below the bound says that images jump over barriers. Each half (minimum to saddle, or saddle to minimum) starts as
-the steepest descent path from the saddle and is relaxed as a mass-weighted string with both ends pinned; tops are
-therefore exact.
+An S below the bound shows that images jump over barriers. Each half (minimum to saddle, or saddle to minimum) starts as
+the steepest descent path from the saddle and is relaxed as a mass-weighted string with both ends pinned; the tops of
+the path are therefore exact.
 """
 
 from dataclasses import dataclass
@@ -30,21 +30,21 @@ from tpsctl.landscape.string import StringSettings, relax_strings
 from tpsctl.molecule.geometry import superpose
 
 STRING = StringSettings(iterations=40, mass_weighted=True)
-"""How halves are relaxed."""
+"""Settings for the relaxation of the halves."""
 
 
 @dataclass(frozen=True)
 class PinnedPath:
-    """Images of a route and how good they are.
+    """Images along a route with measures of their quality.
 
     Attributes:
-        x: Images (image, atom, dim), nm; A first, each superposed on the one before.
-        energy: kJ/mol.
+        x: Images (image, atom, dim), nm; the first is A, and each is superposed on the one before.
+        energy: Potential energy of every image, kJ/mol.
         arc_length: Distance along the path from A in mass-weighted coordinates, sqrt(amu) nm.
-        pinned: Numbers of the images that are minima and saddles, in turn.
+        pinned: Numbers of the images that are minima and saddles, which alternate.
         action: Geometric action S.
         bound: sum |dU| / 2kT over the ups and downs of the route.
-        largest_jump: Largest mass-weighted distance of neighbors over the mean, in the worst half.
+        largest_jump: Largest ratio of a mass-weighted distance of neighbors to the mean distance in its half.
     """
 
     x: Float[Tensor, "image atom dim"]
@@ -59,17 +59,17 @@ class PinnedPath:
 def pinned_path(
     molecule: SearchedMolecule, network: Network, route: Route, *, kt: float, images: int = 100
 ) -> PinnedPath:
-    """The path of a route with about `images` images, shared out by the length of the halves.
+    """Compute the path of a route with about `images` images, which are shared out by the length of the halves.
 
     Args:
-        molecule: Energy and what belongs to it.
+        molecule: The molecule or model system.
         network: Holds the route's minima and saddles.
-        route: From `ranked_routes`.
-        kt: kT, kJ/mol.
-        images: Images wanted; every half has at least four.
+        route: The route, as from `ranked_routes`.
+        kt: Thermal energy kT, kJ/mol.
+        images: Number of images wanted; every half has at least four.
 
     Raises:
-        PathError: A saddle of the route leads down to other minima than the network says.
+        PathError: The descents from a saddle of the route end in other minima than the network holds.
     """
     halves = _halves(molecule, network, route)
     lengths = [float((h[1:] - h[:-1]).flatten(1).norm(dim=1).sum()) for h in halves]
@@ -82,7 +82,7 @@ def pinned_path(
 
 
 def _halves(molecule: SearchedMolecule, network: Network, route: Route) -> list[Float[Tensor, "image atom dim"]]:
-    """Steepest descent paths in the order and with the labels in which the route passes them."""
+    """Steepest descent paths in the order of the route, with the labels of atoms that keep the route continuous."""
     here = network.minima[route.minima[0]].x
     halves = []
     for number, (first, last) in zip(route.saddles, zip(route.minima, route.minima[1:], strict=False), strict=True):
@@ -103,7 +103,7 @@ def _halves(molecule: SearchedMolecule, network: Network, route: Route) -> list[
 
 
 def _sides(molecule: SearchedMolecule, network: Network, number: int, ends: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Curves from a saddle down to the first and to the last minimum of a step."""
+    """Curves from a saddle down to the two minima `ends`, the first one first."""
     saddle = network.saddles[number]
     x = saddle.x[None]
     energy, gradient = molecule.surface.energy_gradient(x)
@@ -125,7 +125,7 @@ def _chained(x: Float[Tensor, "image atom 3"], first: Float[Tensor, "atom 3"], m
 
 
 def _resampled(curve: Float[Tensor, "image atom dim"], count: int) -> Float[Tensor, "count atom dim"]:
-    """The curve by `count` points at equal distances, ends kept."""
+    """The curve represented by `count` points at equal distances, with the same ends."""
     length = (curve[1:] - curve[:-1]).flatten(1).norm(dim=1)
     along = torch.cat((length.new_zeros(1), length.cumsum(0)))
     wanted = torch.linspace(0, 1, count).to(curve) * along[-1]
@@ -137,7 +137,7 @@ def _resampled(curve: Float[Tensor, "image atom dim"], count: int) -> Float[Tens
 
 
 def _joined(molecule: SearchedMolecule, halves: list[Tensor], kt: float) -> PinnedPath:
-    """Halves end to end, with their action."""
+    """The halves joined to one path, with its action."""
     pieces, pinned, jump = [halves[0]], [0, len(halves[0]) - 1], 0.0
     for half in halves[1:]:
         if molecule.surface.rigid_motions:

@@ -1,4 +1,4 @@
-"""Translations and rotations of a molecule, and what is left when they are taken out.
+"""Translations and rotations of a molecule, and vectors and Hessians from which they are projected out.
 
 In mass-weighted coordinates q = sqrt(m) x the rigid motions of a configuration span at most six directions; a linear
 molecule has five, a single atom three. An orthonormal basis Q of them gives the projector 1 - Q Q^T.
@@ -9,12 +9,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 RANK_TOLERANCE = 1e-6
-"""A rigid motion whose singular value is below this fraction of the largest is none (rotation about the axis of a
-linear molecule)."""
+"""A rigid motion whose singular value is below this fraction of the largest moves no atom (rotation about the axis of
+a linear molecule) and is left out."""
 
 RIGID_CURVATURE = 1e7
-"""Curvature given to rigid motions in a projected Hessian: above every vibration's, so that they never count as low
-modes, in kJ/mol/nm^2 or, mass-weighted, 1/ps^2."""
+"""Curvature given to rigid motions in a projected Hessian, kJ/mol/nm^2 or, mass-weighted, 1/ps^2. It is above the
+curvatures of all vibrations, so that rigid motions never count as low modes."""
 
 
 def rigid_basis(
@@ -24,7 +24,7 @@ def rigid_basis(
 
     Args:
         x: Configurations, nm, in three dimensions.
-        masses_amu: Given, the basis is of mass-weighted coordinates.
+        masses_amu: Mass of every atom, amu, for a basis in mass-weighted coordinates; None for plain coordinates.
     """
     motions = rigid_motions(x)
     if masses_amu is not None:
@@ -36,7 +36,7 @@ def rigid_basis(
 
 
 def rigid_motions(x: Float[Tensor, "batch atom 3"]) -> Float[Tensor, "batch n 6"]:
-    """Translations and rotations as displacements of atoms, of similar length and neither normal nor orthogonal."""
+    """Three translations and three rotations as displacements of atoms, of similar length but not orthonormal."""
     arm = x - x.mean(-2, keepdim=True)
     size = arm.square().sum(-1).mean(-1).sqrt().clamp_min(torch.finfo(x.dtype).tiny)
     arm = arm / size[:, None, None]
@@ -49,17 +49,17 @@ def rigid_motions(x: Float[Tensor, "batch atom 3"]) -> Float[Tensor, "batch n 6"
 
 
 def no_basis(x: Float[Tensor, "batch atom dim"]) -> Float[Tensor, "batch n 0"]:
-    """The basis of a system in a fixed potential: no direction is free."""
+    """The empty basis of a system in a fixed potential, which has no rigid motions."""
     return x.new_zeros(len(x), x[0].numel(), 0)
 
 
 def without_rigid(v: Float[Tensor, "batch n"], basis: Float[Tensor, "batch n rank"]) -> Float[Tensor, "batch n"]:
-    """The vector less its rigid part."""
+    """The vector without its component along rigid motions."""
     return v - (basis @ (basis.mT @ v.unsqueeze(2))).squeeze(2)
 
 
 def projected(hessian: Float[Tensor, "batch n n"], basis: Float[Tensor, "batch n rank"]) -> Tensor:
-    """P H P plus a high curvature for rigid motions, P = 1 - Q Q^T."""
+    """P H P plus `RIGID_CURVATURE` along rigid motions, with P = 1 - Q Q^T."""
     along = basis @ (basis.mT @ hessian)
     inner = hessian - along - along.mT + basis @ (basis.mT @ hessian @ basis) @ basis.mT
     return (inner + inner.mT) / 2 + RIGID_CURVATURE * (basis @ basis.mT)

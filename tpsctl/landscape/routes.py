@@ -1,8 +1,9 @@
-"""Routes on a network: the lowest highest saddle, alternatives to it, and the gaps where nothing is known yet.
+"""Routes on a network: the route with the lowest top, its alternatives, and gaps that no known saddle bridges.
 
-The minimax route from A to B is the path between them in the minimum spanning tree whose weights are the saddles'
-energies: it has the lowest possible highest saddle, and so has every part of it. An alternative is the minimax route
-without the highest saddles of all better routes; so alternatives differ in their highest saddle.
+The top of a route is its highest saddle. The minimax route from A to B is the path between them in the minimum spanning
+tree whose weights are the saddles' energies: it has the lowest possible top, and so has each of its parts between the
+minima at the part's ends. An alternative is the minimax route that remains when the tops of all better routes are
+closed, so the tops of alternatives differ.
 """
 
 import heapq
@@ -18,8 +19,8 @@ class Route:
     """A way from A to B over known saddles.
 
     Attributes:
-        minima: Numbers of the minima passed, A first and B last.
-        saddles: Numbers of the saddles between them, one fewer.
+        minima: Numbers of the minima in the order passed, from A to B.
+        saddles: Numbers of the saddles between them, one fewer than minima.
         top: Energy of the highest saddle, kJ/mol.
     """
 
@@ -28,18 +29,18 @@ class Route:
     top: float
 
     def barriers(self, network: Network) -> tuple[float, float]:
-        """The highest saddle above A and above B, kJ/mol."""
+        """Energy of the highest saddle above A and above B, kJ/mol: the barriers forward and backward."""
         return self.top - network.minima[self.minima[0]].energy, self.top - network.minima[self.minima[-1]].energy
 
 
 def minimax_route(network: Network, start: int, end: int, *, without: Set[int] = frozenset()) -> Route | None:
-    """The route whose highest saddle is lowest, or None if A and B are not connected.
+    """The route whose highest saddle is as low as possible, or None if A and B are not connected.
 
     Args:
         network: Minima and saddles.
         start: Number of A.
         end: Number of B.
-        without: Numbers of saddles not to be used.
+        without: Numbers of saddles that the route must not pass.
     """
     usable = [k for k in range(len(network.saddles)) if k not in without]
     tree: dict[int, list[tuple[int, int]]] = {}
@@ -56,9 +57,9 @@ def minimax_route(network: Network, start: int, end: int, *, without: Set[int] =
 
 
 def ranked_routes(network: Network, start: int, end: int, *, most: int = 8) -> list[Route]:
-    """The minimax route and its alternatives, lowest first; each has a highest saddle of another energy.
+    """The minimax route and its alternatives, at most `most`, lowest first; each has a top of another energy.
 
-    Routes whose highest saddles have one energy are images of one another by symmetry, and only the first counts.
+    Routes whose tops have the same energy are related by symmetry, and only the first of them is returned.
     """
     routes: list[Route] = []
     closed: set[int] = set()
@@ -78,12 +79,12 @@ def highest_saddle(network: Network, route: Route) -> int:
 
 
 def saddles_as_high(network: Network, route: Route) -> set[int]:
-    """All saddles with the energy of the route's highest."""
+    """Numbers of all saddles that have the energy of the route's highest saddle."""
     return {k for k, saddle in enumerate(network.saddles) if abs(saddle.energy - route.top) <= SAME_ENERGY}
 
 
 def reachable_below(network: Network, start: int, energy: float, *, without: Set[int] = frozenset()) -> set[int]:
-    """Minima reached from one without a saddle as high as the energy, kJ/mol, or one of those excluded."""
+    """Minima reached from `start` over saddles that are below the energy, kJ/mol, and not among `without`."""
     parent = list(range(len(network.minima)))
     for k, saddle in enumerate(network.saddles):
         if saddle.energy < energy and k not in without:
@@ -95,10 +96,11 @@ def reachable_below(network: Network, start: int, energy: float, *, without: Set
 def gaps(
     network: Network, start: int, end: int, *, below: float = float("inf"), most: int = 8
 ) -> list[tuple[int, int]]:
-    """Pairs of minima on the shortest path from A to B that no known saddle joins.
+    """Pairs of minima, at most `most`, that follow one another on the shortest path from A to B without a known saddle.
 
-    Known saddles below the given energy cost nothing; a gap costs (squared turning)^2 4^tries, so that steps that
-    turn little and were tried seldom come first. Minima that lie above the energy are left out.
+    Steps over known saddles below the given energy, kJ/mol, cost nothing. A gap costs turning^2 4^tries, where turning
+    is the squared distance of `Equivalence.turning`, so that steps which turn little and were seldom tried are
+    preferred. Minima that lie above the energy are left out.
     """
     usable = [i for i, m in enumerate(network.minima) if m.energy < below or i in (start, end)]
     place = {i: k for k, i in enumerate(usable)}
@@ -140,7 +142,7 @@ def _shortest_path(cost: list[list[float]], start: int, end: int) -> list[int]:
 
 
 def _tree_path(network: Network, tree: dict[int, list[tuple[int, int]]], start: int, end: int) -> Route | None:
-    """The path in a tree, by depth-first search."""
+    """The route between two minima in a tree, found by depth-first search; None if there is none."""
     stack: list[tuple[int, tuple[int, ...], tuple[int, ...]]] = [(start, (start,), ())]
     while stack:
         here, minima, saddles = stack.pop()

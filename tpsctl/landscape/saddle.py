@@ -5,11 +5,12 @@ A step climbs along one mode and descends along all others,
     dx = sum_i s_i v_i 2 g_i / ( |l_i| + sqrt(l_i^2 + 4 g_i^2 / r^2) ) ,    s = +1 for the mode followed, else -1
 
 (l_i, v_i curvatures and modes, g_i = v_i . grad U, r = 0.1 nm), which is Newton's step near a stationary point and at
-most r per mode far from it. Steps bend with the molecule (`tpsctl.landscape.coordinates`). The mode followed is the
-soft one most like a given direction at first, then the one most like the last among those not above it, so that it
-becomes the lowest. Hessians are exact at the start, every few steps, where the quadratic model fails and near the end;
-between they are carried along the step and updated by Bofill's formula. A stationary point with more than
-one negative curvature (symmetry traps the search there) is left by a random push along all of them.
+most r per mode far from it. Steps are taken along internal coordinates (`tpsctl.landscape.coordinates`). At first the
+search follows the soft mode that is most like a given direction; later it follows the mode most like the last one,
+among the modes that are not higher, so that the mode followed becomes the lowest. Hessians are exact at the start,
+every few steps, where the quadratic model fails and near the end; in between they are carried along the step and
+updated by Bofill's formula. A stationary point with more than one negative curvature, where symmetry can trap the
+search, is left by a random push along all modes of negative curvature.
 
 Source: Cerjan and Miller, J. Chem. Phys. 75 (1981) 2800; step as in Wales, J. Chem. Phys. 101 (1994) 3750.
 """
@@ -38,20 +39,20 @@ from tpsctl.landscape.surface import Surface
 STEP_PER_MODE_NM = 0.1
 
 FOLLOWED_MODES = 6
-"""Only the softest modes are followed uphill."""
+"""Number of softest modes of which one is followed uphill."""
 
 
 @dataclass(frozen=True)
 class SaddleSettings:
-    """How saddles are searched.
+    """Tolerance and limits of a saddle search.
 
     Attributes:
         tolerance: Largest |grad U| of a saddle, kJ/mol/nm.
         quadratic_below: |grad U| below which every Hessian is exact, kJ/mol/nm.
-        renew_every: Steps between exact Hessians.
+        renew_every: Number of steps between exact Hessians.
         max_steps: Most steps.
-        max_move_nm: Farthest an atom moves in a step.
-        kick_nm: Length of the push that leaves a stationary point of higher index.
+        max_move_nm: Farthest an atom moves in a step, nm.
+        kick_nm: Length of the push that leaves a stationary point of higher index, nm.
         max_kicks: Most such pushes.
     """
 
@@ -65,7 +66,7 @@ class SaddleSettings:
 
 
 class _Climb:
-    """State of a batch of searches; rows of converged and given-up searches stay as they are."""
+    """State of a batch of searches; the rows of searches that converged or were given up stay as they are."""
 
     def __init__(self, surface: Surface, x: Tensor, settings: SaddleSettings) -> None:
         self.x = x.clone()
@@ -89,15 +90,17 @@ def climb_to_saddles(
     direction: Float[Tensor, "batch n"] | None = None,
     settings: SaddleSettings | None = None,
 ) -> Points:
-    """Index-1 saddles near these configurations; `converged` says for which one was found.
+    """Search for saddles of index 1 near configurations; `converged` of the result says where one was found.
 
     Args:
-        surface: The energy.
+        surface: Energy and its derivatives.
         x: Where to start, nm.
-        coordinates: How steps are taken.
-        generators: One per search, for the pushes.
-        direction: Along which to climb at first, e.g. a path's tangent; the lowest mode if left out.
-        settings: Tolerances and limits.
+        coordinates: Turns steps into configurations.
+        generators: Source of randomness of each search, for its pushes.
+        direction: Direction in which to climb at first, e.g. a path's tangent; None for the lowest mode.
+        settings: Tolerance and limits; None for the defaults.
+
+    Source: Cerjan and Miller, J. Chem. Phys. 75 (1981) 2800; Wales, J. Chem. Phys. 101 (1994) 3750.
     """
     settings = settings or SaddleSettings()
     climb = _Climb(surface, x, settings)
@@ -134,7 +137,7 @@ def climb_to_saddles(
 
 
 def _judge(climb: _Climb, lanes: Tensor, values: Tensor, settings: SaddleSettings) -> None:
-    """Mark searches that arrived, and those that were pushed too often."""
+    """Mark the searches that converged, and give up those that were pushed too often."""
     small = (climb.gradient[lanes].norm(dim=1) <= settings.tolerance) & climb.exact[lanes]
     climb.converged[lanes] = small & (index_of(values) == 1)
     climb.done[lanes] = climb.converged[lanes] | (small & (climb.kicks[lanes] >= settings.max_kicks))
@@ -150,7 +153,7 @@ def _mode_to_follow(
 
 
 def _step(gradient: Tensor, values: Tensor, vectors: Tensor, mode: Tensor) -> Float[Tensor, "batch n"]:
-    """Uphill along one mode, downhill along the others, not at all along rigid motions."""
+    """The step uphill along one mode and downhill along the others, without rigid motions."""
     along = (vectors.mT @ gradient.unsqueeze(2)).squeeze(2)
     size = values.abs() + (values.square() + 4 * along.square() / STEP_PER_MODE_NM**2).sqrt()
     move = -2 * along / size.clamp_min(torch.finfo(size.dtype).tiny)
@@ -160,7 +163,7 @@ def _step(gradient: Tensor, values: Tensor, vectors: Tensor, mode: Tensor) -> Fl
 
 
 def _push(values: Tensor, vectors: Tensor, generator: torch.Generator, length: float) -> Float[Tensor, " n"]:
-    """A random direction among the negative modes, or the lowest two where there are none."""
+    """A push in a random direction within the modes of negative curvature, or the lowest two if there are none."""
     count = max(2, int(index_of(values[None])[0]))
     weights = torch.randn(count, generator=generator, dtype=torch.float64).to(values)
     return vectors[:, :count] @ (weights * (length / weights.norm()))
@@ -175,7 +178,7 @@ def _take(
     modes: tuple[Tensor, Tensor],
     settings: SaddleSettings,
 ) -> None:
-    """Move, compare with the quadratic model, update Hessian and trust radius."""
+    """Take a step, compare its end with the quadratic model, and update Hessian and trust radius."""
     bent = coordinates.moved(climb.x[lanes], step)
     energy, gradient = evaluate(surface, bent.x)
     expected = bent.gradient(climb.gradient[lanes] + (climb.hessian[lanes] @ step.unsqueeze(2)).squeeze(2))

@@ -1,18 +1,19 @@
 """The search for the lowest routes from A to B, in synchronized rounds.
 
-Every round plans attempts from the network as it is, does them independently of one another (in blocks, anywhere) and
-merges their finds in order. So the result depends on the seed only, not on how many processes work, and a search can
-stop and go on between any two rounds.
+Every round plans attempts from the network as it is, does them independently of one another (in blocks, in any process)
+and merges their finds in order. The result therefore depends on the seed only, not on the number of processes, and a
+search can be stopped and continued between any two rounds. What a round plans depends on what is known:
 
-    A and B not connected    connections over the gaps of the shortest path, half; local searches at the gaps, half
-    connected                S_A, S_B: minima reached from A and from B below the route's top. A lower route must leave
-                             S_A, and enter S_B, over saddles that are still unknown: local searches from the least
-                             searched minima of both, connections between both where they are alike, a few new paths
-                             from A to B
-    every second round       the same for the best alternative, the saddles as high as the first route's top closed
+    A and B not connected    Half of the attempts are connections over the gaps of the shortest path, half are local
+                             searches from the minima at these gaps.
+    A and B connected        S_A and S_B are the minima reached from A and from B over saddles below the route's top. A
+                             lower route must leave S_A, and enter S_B, over saddles that are still unknown. The round
+                             makes local searches from the least searched minima of both, connections between similar
+                             minima of both, and a few new paths from A to B.
+    every second round       The same is done for the best alternative, without the saddles as high as the first top.
 
-It stops when neither route has changed for some rounds, every minimum of the smaller of S_A and S_B has been searched
-often enough, and few saddles below the top are still unseen (Good and Turing); or when its budget is spent.
+The search stops when neither route has changed for some rounds, every minimum of the smaller of S_A and S_B has been
+searched often enough, and few saddles below the top are still unseen (Good and Turing); or when its budget is spent.
 """
 
 import math
@@ -30,22 +31,22 @@ from tpsctl.landscape.network import Network, missing_fraction
 from tpsctl.landscape.routes import Route, gaps, minimax_route, ranked_routes, reachable_below, saddles_as_high
 
 RunBlocks = Callable[[Sequence[AttemptBlock]], Iterable[BlockResult]]
-"""Does blocks, in any order or place, and gives their results in the order of the blocks."""
+"""Does blocks, in any order and in any process, and gives their results in the order of the blocks."""
 
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """How long a search goes on. Nothing here depends on the molecule.
+    """Size of the rounds and criteria for the end of a search; none of them depends on the molecule.
 
     Attributes:
         attempts: Attempts per round.
-        block: Attempts done together.
-        most_rounds: Rounds at most.
-        most_evaluations: Force evaluations at most; the round in which they are spent is finished.
-        stable_rounds: Rounds without change of the route's highest saddle before the search may stop.
-        searches_per_minimum: Local searches from each minimum of the smaller side before it may stop.
-        missing: Largest fraction of unseen saddles below the top (Good and Turing) at which it may stop.
-        most_routes: Routes that are ranked.
+        block: Most attempts in a block.
+        most_rounds: Most rounds.
+        most_evaluations: Number of force evaluations after which no new round begins.
+        stable_rounds: Rounds without change of both routes' highest saddles before the search may stop.
+        searches_per_minimum: Local searches from each minimum of the smaller of S_A and S_B before it may stop.
+        missing: Largest probability that the next saddle below the top is new (Good and Turing) at which it may stop.
+        most_routes: Most routes that are returned.
     """
 
     attempts: int = 16
@@ -60,16 +61,16 @@ class SearchSettings:
 
 @dataclass(frozen=True)
 class RoundRecord:
-    """What a round did, for tables and for the decision to stop.
+    """State of the search after a round, for tables and for the decision to stop.
 
     Attributes:
         top: Energy of the best route's highest saddle after the round, kJ/mol; infinite while A and B are not
             connected.
-        second_top: The same of the best alternative; infinite while there is none.
-        minima: Minima known.
-        saddles: Saddles known.
-        missing: Estimated fraction of unseen saddles below the top.
-        evaluations: Force evaluations so far.
+        second_top: Energy of the best alternative's highest saddle, kJ/mol; infinite while there is none.
+        minima: Number of minima known.
+        saddles: Number of saddles known.
+        missing: Estimated probability that the next saddle below the top is new (`missing_fraction`).
+        evaluations: Number of force evaluations so far.
     """
 
     top: float
@@ -85,10 +86,10 @@ class SearchState:
     """A search between two rounds.
 
     Attributes:
-        network: Minima and saddles.
-        start: Number of A.
-        end: Number of B.
-        rounds: What every round so far did.
+        network: Minima and saddles found so far.
+        start: Number of A in the network.
+        end: Number of B in the network.
+        rounds: Record of every round so far.
     """
 
     network: Network
@@ -108,11 +109,11 @@ class SearchResult:
     Attributes:
         network: Minima (with times found) and saddles (with ends and times found).
         start: Number of A in the network.
-        end: Number of B.
-        routes: Ranked, lowest first; empty if A and B could not be connected.
-        rounds: What every round did.
-        complete: Whether the search believes itself complete; otherwise its budget ended it.
-        missing: Estimated fraction of unseen saddles below the best route's top.
+        end: Number of B in the network.
+        routes: Routes, lowest first; empty if A and B could not be connected.
+        rounds: Record of every round.
+        complete: Whether the criteria for completeness were met; if not, the budget ended the search.
+        missing: Estimated probability that the next saddle below the best route's top is new (`missing_fraction`).
     """
 
     network: Network
@@ -125,10 +126,10 @@ class SearchResult:
 
 
 def begin(molecule: SearchedMolecule, ends: Float[Tensor, "2 atom dim"]) -> SearchState:
-    """The state before the first round: both ends minimized.
+    """Minimize both ends, and return the state of a search before its first round.
 
     Args:
-        molecule: Energy and what belongs to it.
+        molecule: The molecule or model system.
         ends: A and B, nm, with the same order of atoms and the same handedness.
     """
     minima = minimize(molecule.surface, ends, molecule.coordinates)
@@ -144,13 +145,13 @@ def search(
     settings: SearchSettings | None = None,
     on_round: Callable[[SearchState], None] | None = None,
 ) -> SearchResult:
-    """Rounds until the search is complete or its budget is spent.
+    """Do rounds until the search is complete or its budget is spent.
 
     Args:
-        state: From `begin`, or of a search that goes on; it is advanced.
+        state: State from `begin` or from an earlier call; it is changed in place.
         run_blocks: Does the blocks of a round, e.g. `lambda blocks: [run_block(molecule, b) for b in blocks]`.
-        seed: Decides all random numbers.
-        settings: Sizes and criteria.
+        seed: Seed of all random numbers.
+        settings: Size of the rounds and criteria for the end; None for the defaults.
         on_round: Called after every round, e.g. to store the state or to tell the user.
     """
     settings = settings or SearchSettings()
@@ -167,7 +168,7 @@ def search(
 
 
 def is_complete(state: SearchState, settings: SearchSettings) -> bool:
-    """Whether the criteria for stopping are met."""
+    """Whether all criteria for a complete search are met; a spent budget is not one of them."""
     last = state.rounds[-settings.stable_rounds - 1 :]
     if len(last) <= settings.stable_rounds or not math.isfinite(last[-1].top):
         return False
@@ -231,7 +232,7 @@ def _plan_connecting(state: SearchState, settings: SearchSettings) -> tuple[Conn
 def _plan_lowering(
     state: SearchState, sides: tuple[set[int], set[int]], settings: SearchSettings, generator: torch.Generator
 ) -> tuple[Connections, list[int]]:
-    """Searches that could find a route below the present one."""
+    """Connections, and minima for local searches, that could find a route below the present one."""
     network = state.network
     count = settings.attempts // 4
     connections = _closest_pairs(network, sides, count)
@@ -246,7 +247,7 @@ def _plan_lowering(
 
 
 def _sides(state: SearchState, top: float, closed: Set[int] = frozenset()) -> tuple[set[int], set[int]]:
-    """Minima reached from A, and from B, without a saddle as high as the top or a closed one."""
+    """S_A and S_B: minima reached from A, and from B, over saddles that are below the top and not closed."""
     first, second = (
         reachable_below(state.network, i, top - SAME_ENERGY, without=closed) for i in (state.start, state.end)
     )
@@ -254,7 +255,7 @@ def _sides(state: SearchState, top: float, closed: Set[int] = frozenset()) -> tu
 
 
 def _closest_pairs(network: Network, sides: tuple[set[int], set[int]], count: int) -> Connections:
-    """Pairs across the top that turn least, tries counted."""
+    """Pairs of a minimum of S_A and one of S_B with the least cost turning^2 4^tries (see `routes.gaps`)."""
     first, second = (sorted(side) for side in sides)
     x = network.positions
     cost = network.equivalence.turnings(x[first], x[second]).square() + 1e-9
@@ -272,7 +273,7 @@ def _closest_pairs(network: Network, sides: tuple[set[int], set[int]], count: in
 def _least_searched(
     network: Network, among: set[int], count: int, generator: torch.Generator | None = None
 ) -> list[int]:
-    """Minima to search from, the least searched first; counted as searched. One may come more than once."""
+    """Minima for `count` local searches, the least searched first, all counted; a minimum may occur more than once."""
     chosen = []
     order = sorted(among)
     if generator is not None:
@@ -285,13 +286,13 @@ def _least_searched(
 
 
 def _pair(network: Network, pair: tuple[int, int]) -> Float[Tensor, "2 atom dim"]:
-    """Both minima, equivalent atoms of the second relabeled to turn least."""
+    """The configurations of both minima, nm; equivalent atoms of the second are relabeled so that least turns."""
     x, y = (network.minima[i].x for i in pair)
     return torch.stack((x, y[list(network.equivalence.relabeled_towards(y, x))]))
 
 
 def _merge(network: Network, blocks: Sequence[AttemptBlock], results: Iterable[BlockResult]) -> int:
-    """Finds into the network, in the order of blocks and attempts; the force evaluations spent."""
+    """Merge finds into the network in the order of blocks and attempts, and return the force evaluations spent."""
     spent = 0
     for _, result in zip(blocks, results, strict=True):
         spent += result.evaluations

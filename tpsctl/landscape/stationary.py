@@ -1,4 +1,4 @@
-"""What searches for minima and saddles share: points with their derivatives, and moves of bounded length."""
+"""What searches for minima and saddles share: points with their derivatives, and steps of bounded length."""
 
 from dataclasses import dataclass
 
@@ -10,19 +10,19 @@ from tpsctl.landscape.rigid import RIGID_CURVATURE, no_basis, projected, rigid_b
 from tpsctl.landscape.surface import Surface
 
 NOTICEABLE_CURVATURE = 1.0
-"""Curvatures within this of zero count as flat, kJ/mol/nm^2; differences of forces are exact to 1e-2."""
+"""Curvatures within this of zero count as flat, kJ/mol/nm^2; differences of forces give them to about 1e-2."""
 
 
 @dataclass(frozen=True)
 class Points:
-    """A batch of points of a search with what is known about them.
+    """A batch of points of a search with their energies and derivatives.
 
     Attributes:
         x: Configurations, nm.
-        energy: kJ/mol.
-        gradient: kJ/mol/nm, flat.
+        energy: Potential energies, kJ/mol.
+        gradient: Gradients with n = atom * dim components, kJ/mol/nm.
         hessian: Exact second derivatives at x, kJ/mol/nm^2.
-        converged: Whether the point is what was searched for.
+        converged: Whether each point is a minimum or saddle, as was sought.
     """
 
     x: Float[Tensor, "batch atom dim"]
@@ -38,12 +38,12 @@ class Points:
 
 
 def basis_of(surface: Surface, x: Float[Tensor, "batch atom dim"]) -> Float[Tensor, "batch n rank"]:
-    """Directions along which this surface's energy cannot change."""
+    """Orthonormal directions of the rigid motions of x, along which the energy of this surface does not change."""
     return rigid_basis(x) if surface.rigid_motions else no_basis(x)
 
 
 def evaluate(surface: Surface, x: Float[Tensor, "batch atom dim"]) -> tuple[Tensor, Tensor]:
-    """Energies and flat gradients; where either is no number both are infinite."""
+    """Energies (batch,), kJ/mol, and gradients (batch, n), kJ/mol/nm; where either is not finite, both are infinite."""
     energy, gradient = surface.energy_gradient(x)
     gradient = gradient.flatten(1)
     sound = torch.isfinite(energy) & torch.isfinite(gradient).all(1)
@@ -62,17 +62,17 @@ def index_of(values: Float[Tensor, "batch n"]) -> Tensor:
 
 
 def is_rigid(values: Float[Tensor, "*batch n"]) -> Tensor:
-    """Which eigenvalues of `curvatures` belong to rigid motions."""
+    """A mask of those eigenvalues of `curvatures` that belong to rigid motions."""
     return values > RIGID_CURVATURE / 2
 
 
 def longest_move(step: Float[Tensor, "batch n"], dim: int) -> Float[Tensor, " batch"]:
-    """How far the atom that moves most moves, nm."""
+    """The displacement of the atom that moves farthest, nm."""
     return step.unflatten(1, (-1, dim)).norm(dim=-1).amax(1)
 
 
 def limited(step: Float[Tensor, "batch n"], dim: int, limit_nm: Float[Tensor, " batch"] | float) -> Tensor:
-    """The step, shortened where an atom would move farther than the limit."""
+    """The steps, nm, shortened where an atom would move farther than the limit."""
     longest = longest_move(step, dim).clamp_min(torch.finfo(step.dtype).tiny)
     return step * (limit_nm / longest).clamp_max(1.0).unsqueeze(1)
 
@@ -80,15 +80,15 @@ def limited(step: Float[Tensor, "batch n"], dim: int, limit_nm: Float[Tensor, " 
 def model_error(
     values: Tensor, vectors: Tensor, error: Float[Tensor, "batch n"], before: Tensor, after: Tensor
 ) -> Float[Tensor, " batch"]:
-    """How badly a quadratic model foretold a gradient, relative; measured in sum_i g_i^2 / (|l_i| + 100 kJ/mol/nm^2).
+    """Relative error of the gradient that a quadratic model predicts.
 
-    In this measure, an energy, the strain counts little that a long step along a bent valley puts on stiff bonds: the
-    next step removes it.
+    The error is measured by sum_i g_i^2 / (|l_i| + 100 kJ/mol/nm^2), which is an energy. It gives little weight to the
+    strain that a long step along a curved valley puts on stiff bonds, because the next step removes this strain.
 
     Args:
-        values: Curvatures of the model, kJ/mol/nm^2.
-        vectors: Their modes.
-        error: Gradient found less gradient foretold, kJ/mol/nm.
+        values: Curvatures l_i of the model, kJ/mol/nm^2.
+        vectors: Modes of these curvatures.
+        error: Gradient found minus gradient predicted, kJ/mol/nm.
         before: Gradient before the step.
         after: Gradient found after it.
     """

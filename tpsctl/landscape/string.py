@@ -1,11 +1,12 @@
-"""The string method: images slide down across the path and are spread evenly along it.
+"""The string method: images move downhill across the path and are spread evenly along it.
 
     y_i <- y_i - 0.7 (|H_i| + c_i)^-1 g_i across the path;   then images at equal distances,     y = x or sqrt(m) x
 
-The limit of the string is a minimum-energy path: in plain coordinates, or (mass-weighted) the one that an overdamped
-molecule with friction proportional to mass takes, which an Onsager-Machlup path follows. What is across the path is
-told from neighboring images, so that a move carries disturbances along it with the speed g_along / (|H| + c); c = 2
-g_along / gap (and at least 100 kJ/mol/nm^2) keeps that below a gap per iteration, without which the string breaks up.
+The limit of the string is a minimum-energy path. In plain coordinates (y = x) it is the usual one; in mass-weighted
+coordinates it is the path of an overdamped molecule with friction proportional to mass, which an Onsager-Machlup path
+follows. The direction of the path is computed from neighboring images, so that a move carries disturbances along the
+path with the speed g_along / (|H| + c). With c = 2 g_along / gap (and at least 100 kJ/mol/nm^2) this speed stays below
+one gap per iteration; otherwise the string would become unstable.
 
 Sources: E, Ren and Vanden-Eijnden, J. Chem. Phys. 126 (2007) 164103 (simplified string); preconditioning as in
 Makri et al., J. Chem. Phys. 150 (2019) 094109.
@@ -26,16 +27,16 @@ from tpsctl.molecule.geometry import superpose
 
 @dataclass(frozen=True)
 class StringSettings:
-    """How strings are optimized.
+    """Settings of the string method.
 
     Attributes:
-        iterations: Moves of all images.
+        iterations: Most moves of all images.
         relaxation: Fraction of Newton's step that is taken.
-        max_move_nm: Farthest an atom moves in an iteration.
-        renew_every: Iterations between Hessians.
-        tolerance: Largest |grad U| across the path at which a string is done, kJ/mol/nm (mass-weighted: over
-            sqrt(amu)).
-        mass_weighted: Whether distances and directions are those of sqrt(m) x.
+        max_move_nm: Farthest an atom moves in an iteration, nm.
+        renew_every: Number of iterations between Hessians.
+        tolerance: Largest |grad U| across the path of a converged string, kJ/mol/nm, or kJ/mol/nm/sqrt(amu) if
+            mass-weighted.
+        mass_weighted: Whether distances and directions are taken in sqrt(m) x instead of x.
     """
 
     iterations: int = 25
@@ -52,7 +53,7 @@ class Strings:
 
     Attributes:
         x: Images (path, image, atom, dim), nm; the ends are those given.
-        energy: (path, image), kJ/mol.
+        energy: Potential energy of every image, kJ/mol.
         across: Largest |grad U| across the path of each string, kJ/mol/nm.
     """
 
@@ -64,12 +65,14 @@ class Strings:
 def relax_strings(
     surface: Surface, paths: Float[Tensor, "path image atom dim"], settings: StringSettings | None = None
 ) -> Strings:
-    """Strings from guesses; both ends of each stay where they are, but for the superposition of neighbors.
+    """Optimize strings from guesses; the ends of each string move only as rigid bodies, when neighbors are superposed.
 
     Args:
-        surface: The energy.
-        paths: Guesses, nm, at least three images; neighbors superposed.
-        settings: Number and size of the moves.
+        surface: Energy and its derivatives.
+        paths: Guesses, nm, of at least three images, with neighbors superposed.
+        settings: Settings of the method; None for the defaults.
+
+    Source: E, Ren and Vanden-Eijnden, J. Chem. Phys. 126 (2007) 164103.
     """
     settings = settings or StringSettings()
     root = surface.masses_amu.to(paths).sqrt() if settings.mass_weighted else torch.ones_like(paths[0, 0, :, 0])
@@ -105,7 +108,7 @@ def _measured(surface: Surface, x: Tensor, root: Tensor) -> Strings:
 
 
 def _modes(surface: Surface, x: Tensor, root: Tensor) -> tuple[Tensor, Tensor]:
-    """Curvatures and modes in the scaled coordinates, rigid motions very stiff."""
+    """Curvatures and modes in the scaled coordinates y, with very stiff rigid motions."""
     scale = root.repeat_interleave(x.shape[-1])
     basis = rigid_basis(x, root.square()) if surface.rigid_motions else no_basis(x)
     values, vectors = torch.linalg.eigh(projected(surface.hessian(x) / scale / scale[:, None], basis))
@@ -113,7 +116,7 @@ def _modes(surface: Surface, x: Tensor, root: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _newton(modes: tuple[Tensor, Tensor], gradient: Tensor, floor: Float[Tensor, " batch"]) -> Tensor:
-    """-(|H| + c)^-1 g."""
+    """The move -(|H| + c)^-1 g of every image."""
     values, vectors = modes
     along = (vectors.mT @ gradient.unsqueeze(2)).squeeze(2)
     return -(vectors @ (along / (values.abs() + floor.unsqueeze(1))).unsqueeze(2)).squeeze(2)
@@ -124,7 +127,7 @@ def _gaps(x: Float[Tensor, "path image atom dim"]) -> Float[Tensor, "path gap"]:
 
 
 def tangents(x: Float[Tensor, "path image atom dim"]) -> Float[Tensor, "path image n"]:
-    """Unit vectors from the image before to the image behind; one-sided at the ends."""
+    """Unit vectors from the image before to the image after each image; one-sided at the ends."""
     flat = x.flatten(2)
     ahead = torch.cat((flat[:, 1:], flat[:, -1:]), 1) - torch.cat((flat[:, :1], flat[:, :-1]), 1)
     return ahead / ahead.norm(dim=2, keepdim=True).clamp_min(1e-30)
@@ -133,9 +136,9 @@ def tangents(x: Float[Tensor, "path image atom dim"]) -> Float[Tensor, "path ima
 def evenly_spaced(
     x: Float[Tensor, "path image atom dim"], rigid_motions: bool, root: Float[Tensor, " atom"] | None = None
 ) -> Tensor:
-    """The same curves with images at equal distances; each image superposed on the one before it.
+    """The same curves with images at equal distances, each superposed on the image before it.
 
-    The superposition moves all images but the first as rigid bodies, the last included.
+    The superposition moves all images but the first as rigid bodies, also the last.
 
     Args:
         x: Curves, nm.
@@ -164,11 +167,11 @@ def evenly_spaced(
 
 
 def peaks(energy: Float[Tensor, " image"], *, prominence: float = 0.5) -> list[int]:
-    """Interior local maxima of a profile that rise above the lower of both valleys beside them, highest first.
+    """Numbers of the images at prominent interior maxima of an energy profile, highest first.
 
     Args:
-        energy: Along one path, kJ/mol.
-        prominence: Smallest rise above the higher of the two valleys, kJ/mol.
+        energy: Energies along one path, kJ/mol.
+        prominence: Least height of such a maximum above the higher of the two valleys beside it, kJ/mol.
     """
     values = energy.tolist()
     found = []

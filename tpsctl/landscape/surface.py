@@ -22,16 +22,16 @@ DIFFERENCE_STEP_NM = 1e-5
 
 
 EnergiesAndForces = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""Configurations -> energies in kJ/mol and forces in kJ/mol/nm."""
+"""Configurations (batch, atom, 3), nm -> energies (batch,), kJ/mol, and forces (batch, atom, 3), kJ/mol/nm."""
 
 
 class Surface(ABC):
     """Energy of a molecule or of a model system as a function of its coordinates.
 
     Attributes:
-        masses_amu: Mass of every atom, (atom,).
+        masses_amu: Mass of every atom, amu.
         rigid_motions: Whether the energy is invariant under translation and rotation.
-        evaluations: Force evaluations so far.
+        evaluations: Number of force evaluations so far.
     """
 
     masses_amu: Float[Tensor, " atom"]
@@ -40,7 +40,7 @@ class Surface(ABC):
 
     @abstractmethod
     def energy_gradient(self, x: Float[Tensor, "batch atom dim"]) -> tuple[Tensor, Tensor]:
-        """Energies (batch,), kJ/mol, and gradients (batch, atom, dim), kJ/mol/nm; NaN where there is none."""
+        """Energies (batch,), kJ/mol, and gradients (batch, atom, dim), kJ/mol/nm; NaN where unknown."""
 
     def hessian(self, x: Float[Tensor, "batch atom dim"]) -> Float[Tensor, "batch n n"]:
         """Symmetric second derivatives, kJ/mol/nm^2, by central differences of gradients."""
@@ -57,7 +57,7 @@ class ForceFieldSurface(Surface):
 
     Args:
         energies_and_forces: (batch, atom, 3) in nm -> energies (batch,), kJ/mol, and forces (batch, atom, 3),
-            kJ/mol/nm, NaN for frames without; large batches are handed over at once (a pool of OpenMM contexts).
+            kJ/mol/nm, or NaN where they are unknown. It is given large batches at once, for a pool of OpenMM contexts.
         masses_amu: Mass of every atom.
     """
 
@@ -72,12 +72,12 @@ class ForceFieldSurface(Surface):
 
 
 class ScoreSurface(Surface):
-    """The landscape of a conservative prior: U = kT times its energy, gradient = -kT score.
+    """The energy landscape of a conservative prior: U = kT times its energy over kT, with gradient -kT score.
 
     Args:
         score: Conservative score, 1/nm.
         energy_fn: Energy over kT of a batch (batch, atom, dim) -> (batch,), whose gradient is -score.
-        kt: kT, kJ/mol.
+        kt: Thermal energy kT, kJ/mol.
         masses_amu: Mass of every atom.
         rigid_motions: Whether the energy is invariant under translation and rotation.
     """
