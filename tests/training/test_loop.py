@@ -200,7 +200,7 @@ def test_the_seed_decides_everything_and_leaves_the_global_generator_alone():
 def test_states_of_other_runs_are_refused(objective, other):
     state = Loop(Line(), settings()).store()
     Loop(Line(), settings()).restore(state)
-    with pytest.raises(DataError, match="state of a training with other settings or data"):
+    with pytest.raises(DataError, match="saved state belongs to a training with other settings or data"):
         Loop(objective, other).restore(state)
 
 

@@ -91,8 +91,8 @@ def _halves(molecule: SearchedMolecule, network: Network, route: Route) -> list[
         order = molecule.equivalence.same(up[-1], here, (energy, energy))
         if order is None:
             raise PathError(
-                f"saddle {number}: going down from it leads to another minimum than {first}, expected the one that the "
-                "search found. Report this, with the recipe."
+                f"saddle {number}: the descents from it do not end in minimum {first}, which the search found. "
+                "Please report this with the recipe."
             )
         both = torch.cat((up.flip(0), down[1:]))[:, list(order)]
         if molecule.surface.rigid_motions:

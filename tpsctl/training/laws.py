@@ -1,13 +1,14 @@
 """How the learning rate and the decay of the running average change with the steps of a training run.
 
-Both laws are functions of the number of steps already done, n. What is learned from molecules and from points began
-with slightly different laws; the fields say what each one does, so that a recipe keeps giving the model that it gave.
+Both laws are functions of the number of steps already done, n. Training on molecules and training on points use
+slightly different laws, which the fields describe, so that a recipe keeps giving the same model.
 """
 
 import math
 from dataclasses import dataclass
 
 WARM_UP_STEPS = 200
+"""Number of steps over which the learning rate rises linearly."""
 
 
 @dataclass(frozen=True)
@@ -16,8 +17,8 @@ class WarmUpThenCosine:
 
     Attributes:
         peak: Learning rate without either factor.
-        steps: Steps of the whole run.
-        ahead: Steps that the cosine is ahead of n: 0, or 1 to end at 0.01 exactly.
+        steps: Number of steps of the whole run.
+        ahead: Number of steps by which the cosine is ahead of n: 0, or 1 to end at 0.01 exactly.
     """
 
     peak: float
@@ -32,12 +33,12 @@ class WarmUpThenCosine:
 
 @dataclass(frozen=True)
 class RampedDecay:
-    """Decay min(largest, (n + gained) / (n + span)): a short memory at first, which grows with the run.
+    """Decay min(largest, (n + gained) / (n + span)), whose memory is short at first and grows with the run.
 
     Attributes:
         largest: Decay after the ramp, below 1.
-        gained: Numerator's offset. With gained = 0 and span = 1 the average is the plain mean of all steps so far.
-        span: Denominator's offset.
+        gained: Offset of the numerator. With gained = 0 and span = 1 the average is the plain mean of all steps so far.
+        span: Offset of the denominator.
     """
 
     largest: float

@@ -4,14 +4,16 @@ With score(y) = -sum_k c_k grad phi_k(y), the least-squares fit to targets T alo
 
     sum over (y, v) of w(y) [ v . T + sum_k c_k (v . grad phi_k) ]^2  +  penalty * sum_k (c_k - c_k')^2 A_kk / n ,
 
-A = sum w (v . grad phi)(v . grad phi)^T over n equations, has a unique minimum. Directions are isotropic
-random ones and random combinations of rotations about rotatable bonds, each of unit length. Torsional
-targets are small and nearly free of noise, those of the bonds large and noisy: each sort is weighted by the
-inverse variance of its residuals, found by solving twice. At small widths c' is the solution at the width
-before, beginning with the forces of noiseless frames: coefficients change with the noise only as far as the
-targets demand, and the noise of the targets does not add up in the many directions that they hardly
-determine. At larger widths c' = 0 (a ridge), and steep inverse powers are left out: a negative coefficient that hardly
-matters on the data makes colliding atoms collapse, and a sampler finds them.
+A = sum w (v . grad phi)(v . grad phi)^T over n equations, has a unique minimum. There are two sorts of directions, all
+of unit length: isotropic random ones, and random combinations of rotations about rotatable bonds. Torsional targets are
+small and nearly free of noise, isotropic targets are large and noisy; each sort is weighted by the inverse variance of
+its residuals, which is found by solving twice.
+
+At small widths c' is the solution at the width before, beginning with the forces of noiseless frames. Coefficients then
+change with the width only as far as the targets demand, and the noise of the targets does not add up in the many
+directions that they hardly determine. At larger widths c' = 0 (a ridge), and terms with steep inverse powers are left
+out, because a negative coefficient that hardly matters on the data would attract colliding atoms without bound, and a
+sampler would find such configurations.
 """
 
 from collections.abc import Callable
@@ -24,7 +26,7 @@ from tpsctl.networks.internal_energy.linear import LinearEnergy
 from tpsctl.training.targets import NoisedFrames, TargetSource
 
 _DIRECTIONS = 6
-"""Of each sort, per structure."""
+"""Number of directions of each sort per structure."""
 
 _CHUNK = 500
 _RIDGE = 10.0
@@ -32,11 +34,17 @@ _NOISELESS_RIDGE = 0.1
 _CONTINUITY = 300.0
 _FORCES_KNOWN_BELOW_NM = 0.005
 _LEAD_IN = (0.01, 0.25, 0.5)
-"""Fractions of the smallest width at which the fit begins; at the first the targets are the physical forces."""
+"""Widths of the lead-in as fractions of the smallest width; at the first, targets are almost the physical forces."""
 
 
 def set_reference(energy: LinearEnergy, positions: Tensor, *, smallest_width: float = 2e-3) -> None:
-    """Center and scale of the quadratic terms from clean frames (frame, bead, 3), nm."""
+    """Set center and scale of the quadratic terms of an energy from clean frames.
+
+    Args:
+        energy: Its `center` and `width` are set.
+        positions: Clean frames (frame, bead, 3), nm.
+        smallest_width: Least scale, in the units of the terms.
+    """
     values = energy.coordinates(positions, torch.zeros(len(positions)))
     quadratic = torch.cat((values.distances, values.angles), 1)
     energy.center.copy_(quadratic.mean(0))
@@ -46,14 +54,15 @@ def set_reference(energy: LinearEnergy, positions: Tensor, *, smallest_width: fl
 class LinearFit:
     """The fit of a linear energy, noise width by noise width.
 
-    The widths of the ladder come in order. With forces a lead-in of still smaller widths comes before them, whose
-    solutions start the first one and are not kept.
+    The widths of the energy are fitted in order. If forces are known, a lead-in of still smaller widths comes before
+    them; its solutions are the starting points of the next fit and are not kept.
 
     Args:
-        energy: Its `log_sigmas` are set, and `set_reference` is called before the first fit.
+        energy: The energy whose coefficients are fitted. Its `log_sigmas` must be set, and `set_reference` be called
+            before the first fit.
         source: Draws noised structures with targets.
         rotations: Torsional directions at y, see `targets.internal_rotations`.
-        samples: Noised structures per width.
+        samples: Number of noised structures per width.
 
     Attributes:
         solution: Coefficients (term,) at the width that was fitted last, float64; the next fit starts from them.
@@ -67,21 +76,21 @@ class LinearFit:
 
     @cached_property
     def widths_nm(self) -> list[tuple[int, float]]:
-        """What is to be fitted, in order: the level of the ladder, -1 in the lead-in, and the width in nm."""
+        """All widths to fit, in order: the number of the width in the energy (-1 in the lead-in), and the width, nm."""
         ladder = self._energy.log_sigmas.exp().tolist()
         lead_in = [(-1, fraction * ladder[0]) for fraction in _LEAD_IN] if self._source.knows_forces else []
         return [*lead_in, *enumerate(ladder)]
 
     def fit(self, number: int, generator: torch.Generator, pause: Callable[[], None] = lambda: None) -> list[float]:
-        """Fit the width `widths_nm[number]`; the widths before it are fitted already.
+        """Fit the width `widths_nm[number]`; the widths before it must be fitted already.
 
         Args:
-            number: Which width.
-            generator: Randomness of noise and directions.
-            pause: Called every few seconds; it may raise, and then nothing is changed.
+            number: Place of the width in `widths_nm`.
+            generator: Source of randomness of noise and directions.
+            pause: Called every few seconds; if it raises, nothing is changed.
 
         Returns:
-            Explained fractions of variance, isotropic and torsional.
+            Explained fractions of the variance of the targets, isotropic and torsional.
         """
         level, sigma = self.widths_nm[number]
         start, penalty, kept = self._regularization(number, sigma)
@@ -95,7 +104,7 @@ class LinearFit:
         return [1 - equations.residual_variance(self.solution) / equations.variance for equations in sorts]
 
     def _regularization(self, number: int, sigma: float) -> tuple[Tensor, float, Tensor]:
-        """Coefficients from which the distance is penalized, strength of the penalty, and terms that are fitted."""
+        """Coefficients c', the strength of the penalty on the distance from them, and a mask of the fitted terms."""
         if sigma > _FORCES_KNOWN_BELOW_NM:
             return torch.zeros_like(self.solution), _RIDGE, self._energy.bounded
         every_term = torch.ones(self._energy.n_terms, dtype=torch.bool)
@@ -106,7 +115,7 @@ class LinearFit:
     def _accumulate(
         self, sigma: float, generator: torch.Generator, pause: Callable[[], None]
     ) -> list["_NormalEquations"]:
-        """Normal equations at one width: isotropic and torsional."""
+        """Sum up the normal equations at one width, isotropic and torsional."""
         sorts = [_NormalEquations(self._energy.n_terms) for _ in range(2)]
         for _ in range(0, self._samples, _CHUNK):
             batch = self._source.draw(torch.full((_CHUNK,), sigma), generator)
@@ -117,7 +126,7 @@ class LinearFit:
 
 
 class _NormalEquations:
-    """Sums A = R^T R, b = R^T r, r^T r of the equations R c = r of one sort."""
+    """Sums A = R^T R, b = R^T r and r^T r over the equations R c = r of one sort of directions."""
 
     def __init__(self, n_terms: int) -> None:
         self.matrix = torch.zeros(n_terms, n_terms, dtype=torch.float64)
@@ -141,7 +150,7 @@ class _NormalEquations:
 
 
 def _solve(sorts: list[_NormalEquations], weights: list[float], start: Tensor, penalty: float, kept: Tensor) -> Tensor:
-    """Weighted least squares with a penalty on the distance from `start`; only `kept` terms, the others zero."""
+    """Weighted least squares with a penalty on the distance from `start`; terms that are not `kept` are zero."""
     matrix = torch.stack([w * s.matrix for w, s in zip(weights, sorts, strict=True)]).sum(0)[kept][:, kept]
     right = torch.stack([w * s.right for w, s in zip(weights, sorts, strict=True)]).sum(0)[kept]
     strength = matrix.diagonal() / sum(s.count for s in sorts)
@@ -153,7 +162,7 @@ def _solve(sorts: list[_NormalEquations], weights: list[float], start: Tensor, p
 
 
 def _isotropic(y: Tensor) -> Tensor:
-    """Basis of all displacements as directions, (batch, coordinate, bead, 3)."""
+    """Unit displacements of all coordinates, the basis of isotropic directions, (batch, coordinate, bead, 3)."""
     n = y.shape[1] * y.shape[2]
     return torch.eye(n, dtype=y.dtype).reshape(1, n, *y.shape[1:]).expand(len(y), -1, -1, -1)
 

@@ -2,12 +2,12 @@
 
 A step draws a batch, takes the loss and its gradient, clips the gradient if that is asked for, lets Adam change the
 parameters at a learning rate that follows a law, and moves the running average towards the new parameters. The state
-of a run can be stored between two steps and between two pieces of the preparation. A run that is restored from it
-goes on exactly as if it had not been stopped.
+of a run can be stored between two steps and between two pieces of the preparation. A run that is restored from a stored
+state continues exactly as if it had not been stopped.
 
-The preparation runs on the CPU, the steps on the device that is asked for. Batches are drawn on the CPU, so that they
-are the same on every device, and the state is stored from and restored to any of them. A step waits for a GPU once,
-for its loss.
+The preparation runs on the CPU, and the steps run on the chosen device. Batches are drawn on the CPU, so that they are
+the same on every device, and a state can be stored from any device and restored to any other. A step waits for a GPU
+once, to read its loss.
 """
 
 import json
@@ -24,7 +24,7 @@ from tpsctl.training.laws import RampedDecay, WarmUpThenCosine
 from tpsctl.training.objectives.base import NetworkT, Objective, fingerprint_of, never
 
 STATE_FORMAT = 2
-"""Of the stored state. The first format, before there was one loop, carried no number."""
+"""Format of the stored state. Format 1, of earlier versions with several training loops, has no number in it."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class LoopSettings:
     """How an objective is minimized.
 
     Attributes:
-        steps: Optimizer steps.
-        learning_rate: Learning rate by the number of steps done.
-        average: Decay per step of the running average of the parameters, likewise.
-        betas: Decays of Adam's two moments.
+        steps: Number of optimizer steps.
+        learning_rate: Learning rate as a function of the number of steps done.
+        average: Decay per step of the running average of the parameters, as a function of the number of steps done.
+        betas: Decays per step of Adam's two moments.
         largest_gradient_norm: A longer gradient is shortened to this norm; None to take every gradient as it is.
-        seed: Seed of everything random.
+        seed: Seed of all random numbers but the initial parameters.
     """
 
     steps: int
@@ -52,13 +52,15 @@ class Loop(Generic[NetworkT]):
     """One training run.
 
     Args:
-        objective: What is minimized; its network is on the CPU.
-        settings: How.
-        device: Where the steps are computed.
+        objective: The objective that is minimized; its network is on the CPU.
+        settings: How it is minimized.
+        device: Device on which the steps are computed; None for the CPU.
 
     Attributes:
-        prepared: Pieces of the preparation that are done.
+        prepared: Number of pieces of the preparation that are done.
         losses: Loss of every step so far.
+
+    Source: Adam is Kingma and Ba, arXiv:1412.6980.
     """
 
     def __init__(
@@ -75,18 +77,18 @@ class Loop(Generic[NetworkT]):
 
     @property
     def step(self) -> int:
-        """Steps done."""
+        """Number of steps done."""
         return len(self.losses)
 
     def prepare(self, pause: Callable[[dict[str, Tensor]], None] | None = None) -> Iterator[tuple[int, str]]:
-        """What is left of the preparation, piece by piece; it comes before the first step.
+        """Do the remaining pieces of the preparation, which has to be complete before the first step.
 
         Args:
-            pause: Called every few seconds with the state of the run before the piece under way; it may raise, which
-                gives up that piece. The run then has to be made anew and restored from that state.
+            pause: Called every few seconds with the state of the run before the present piece. By raising it gives up
+                that piece; the run then has to be made anew and restored from that state.
 
         Yields:
-            Number of pieces done, and what there is to say about the last one.
+            Number of pieces done, and a remark about the last one.
         """
         for piece in self.objective.preparation()[self.prepared :]:
             said = piece.run(self._generator, never if pause is None else self._pausing(pause))
@@ -94,7 +96,7 @@ class Loop(Generic[NetworkT]):
             yield self.prepared, f"{piece.name} {said}".rstrip()
 
     def steps(self, *, until: int | None = None) -> Iterator[tuple[int, float]]:
-        """Steps up to `until` (default: all), yielding the number of steps done and the loss after each."""
+        """Do the steps up to `until` (default: all), and yield the number of steps done and the loss after each."""
         last = self.settings.steps if until is None else min(until, self.settings.steps)
         self._place(self.device)
         while self.step < last:
@@ -102,7 +104,7 @@ class Loop(Generic[NetworkT]):
             yield self.step, loss
 
     def averaged_network(self) -> NetworkT:
-        """The objective's network on the CPU, which gets the averaged parameters; only at the end of a run."""
+        """The objective's network on the CPU after its parameters are replaced by the averages, which ends the run."""
         self._place(torch.device("cpu"))
         with torch.no_grad():
             for name, parameter in self._parameters.items():
@@ -110,7 +112,7 @@ class Loop(Generic[NetworkT]):
         return self.objective.network
 
     def store(self) -> dict[str, Tensor]:
-        """Everything the rest of the run depends on, copied to the CPU."""
+        """Copies, on the CPU, of all tensors on which the rest of the run depends."""
         tensors = {f"network.{name}": value for name, value in self.objective.network.state_dict().items()}
         tensors |= {f"average.{name}": value for name, value in self._averages.items()}
         for name, parameter in self._parameters.items():
@@ -126,7 +128,7 @@ class Loop(Generic[NetworkT]):
         return {name: value.detach().to("cpu", copy=True) for name, value in (tensors | own).items()}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Continue from what `store` gave.
+        """Continue from a state that `store` returned.
 
         Raises:
             DataError: The state has another format, or belongs to a run with other settings or data.
@@ -151,14 +153,16 @@ class Loop(Generic[NetworkT]):
     def _require_own(self, tensors: dict[str, Tensor]) -> None:
         if int(tensors.get("format", torch.tensor(1))) != STATE_FORMAT:
             raise DataError(
-                "the saved state is that of another version of tpsctl, and this one cannot go on from it; nothing was "
-                "changed. Finish the training with that version, or train anew with --overwrite."
+                "the saved state was written by another version of tpsctl, and this one cannot continue it; "
+                "nothing was changed. Finish the training with that version, or train anew with --overwrite."
             )
         if bytes(tensors["fingerprint"].tolist()).hex() != self._fingerprint:
-            raise DataError("state of a training with other settings or data. Use another output, or --overwrite.")
+            raise DataError(
+                "the saved state belongs to a training with other settings or data. Use another output, or --overwrite."
+            )
 
     def _place(self, device: torch.device) -> None:
-        """Put on a device what a step changes; Adam's count of steps stays on the CPU, where Adam keeps it."""
+        """Move all tensors that a step changes to a device; Adam's count of steps stays on the CPU, where Adam keeps it."""
         self.objective.to(device)
         self._averages = {name: value.to(device) for name, value in self._averages.items()}
         for state in self._adam.state.values():

@@ -1,4 +1,4 @@
-"""How good a prior is, judged alone: torques on held-out frames and statistics of its samples."""
+"""Measures of a prior's quality: its torques on held-out frames and statistics of its samples."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ def torque_r2(topology: Topology, positions: Tensor, scores: Tensor, reference: 
         reference: Physical forces over kT at these frames, 1/nm.
 
     Returns:
-        1 - mean squared error / variance, by the names of the bond's two atoms.
+        R^2 = 1 - mean squared error / variance, by the names of the bond's two atoms.
     """
     rotations = internal_rotations(topology)(positions)
     model = (rotations * scores.unsqueeze(1)).sum((2, 3))
@@ -33,10 +33,17 @@ def torque_r2(topology: Topology, positions: Tensor, scores: Tensor, reference: 
 
 
 def handedness_agreement(topology: Topology, samples: Tensor, reference: Tensor) -> dict[str, float]:
-    """Fraction of samples with the reference's handedness at every four-coordinated center.
+    """Fraction of samples that have the reference's handedness, for every center with four neighbors.
 
-    At a center with four different branches this is chirality, at a methyl the winding of its hydrogens.
-    `reference` is one structure (bead, 3), nm.
+    At a center with four different branches this is chirality, at a methyl the order of its hydrogens.
+
+    Args:
+        topology: The molecule.
+        samples: Structures (sample, bead, 3), nm.
+        reference: One structure (bead, 3), nm.
+
+    Returns:
+        Fractions between 0 and 1 by the name of the center.
     """
     centers = [i for i, around in enumerate(topology.neighbors) if len(around) == 4]
     rows = torch.tensor([[i, *topology.neighbors[i][:3]] for i in centers])
@@ -46,7 +53,10 @@ def handedness_agreement(topology: Topology, samples: Tensor, reference: Tensor)
 
 
 def dihedral_histogram(angles: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Normalized histogram of one or two periodic angles (frame, axis) in rad, 10-degree bins."""
+    """Normalized histogram, in bins of 10 degrees, of one or two periodic angles (frame, axis), rad, from -pi to pi.
+
+    `weights` (frame,) are the weights of the frames; None for equal weights.
+    """
     bins = ((angles / (2 * torch.pi) + 0.5) * _RAMACHANDRAN_BINS).long().clamp(0, _RAMACHANDRAN_BINS - 1)
     histogram = torch.zeros([_RAMACHANDRAN_BINS] * angles.shape[1], dtype=torch.float64)
     w = torch.ones(len(angles), dtype=torch.float64) if weights is None else weights.double()
@@ -55,7 +65,10 @@ def dihedral_histogram(angles: Tensor, weights: Tensor | None = None) -> Tensor:
 
 
 def jensen_shannon_distance(p: Tensor, q: Tensor) -> float:
-    """Square root of the Jensen-Shannon divergence in nats (as in scipy); 0 to sqrt(ln 2)."""
+    """Square root of the Jensen-Shannon divergence, in nats, of two normalized histograms; between 0 and sqrt(ln 2).
+
+    Source: Endres and Schindelin, IEEE Trans. Inf. Theory 49 (2003) 1858.
+    """
     middle = (p + q) / 2
 
     def divergence(a: Tensor) -> Tensor:
@@ -65,5 +78,5 @@ def jensen_shannon_distance(p: Tensor, q: Tensor) -> float:
 
 
 def ramachandran_angles(x: Tensor, quadruples: Sequence[Sequence[int]]) -> Tensor:
-    """(phi, psi) of configurations, (frame, 2), rad."""
+    """Dihedrals, rad, (frame, dihedral), of configurations (frame, bead, 3), nm; e.g. phi and psi of one residue."""
     return dihedral(x, torch.tensor([list(q) for q in quadruples]))

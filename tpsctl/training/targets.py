@@ -1,20 +1,20 @@
-"""Regression targets for the score at every noise width, with as little noise as can be had.
+"""Regression targets for the score at every noise width, with as little noise as possible.
 
-For y = x_0 + sigma eps two random vectors have the score as their mean over x_0 given y:
+For y = x_0 + sigma eps there are two random vectors whose mean over x_0, given y, is the score:
 
     denoising      d = -(y - x_0) / sigma^2                      (Vincent, Neural Comput. 23 (2011) 1661)
     target score   f = F(x_0) / kT                               (De Bortoli et al., arXiv:2402.08667)
 
-so d + C (f - d) has it too for every matrix C(y). Noise vanishes for Gaussian data with Hessian H when
-C = (I + sigma^2 H)^-1. H(y) = J^T P J + h I, with P the precision matrix of the distances q up to three
-bonds apart and J = dq/dy; the floor h is chosen for each sigma so that the targets' second moment, hence
-their noise, is least. Stiff directions are then denoised, soft ones take the physical force.
+so the mean of d + C (f - d) is the score for every matrix C(y). The noise vanishes for Gaussian data with Hessian H
+when C = (I + sigma^2 H)^-1. Here H(y) = J^T P J + h I, with P the precision matrix of the distances q of atoms up to
+three bonds apart and J = dq/dy. The floor h is chosen for each sigma so that the second moment of the targets, and
+hence their noise, is least. Stiff directions then have denoising targets, and soft directions have the physical force.
 
 Data sampled under a known bias V(cv) are reweighted: with w = exp(V(x_0) / kT), a loss weighted by
 w(x_0) / c(y) has the unbiased score as its minimum for any positive c. The mean of w given (cv(y), sigma),
 from a histogram, makes the weights close to one wherever the training set reaches, barriers included. Weights
-above 100 are cut, the one place where the correction is not exact. Half of each batch is drawn with probability
-w instead, and has weight one.
+above 100 are cut, which is the only approximation in this correction. Half of each batch is drawn with probability
+proportional to w instead, and has weight one.
 """
 
 from collections.abc import Callable
@@ -28,10 +28,10 @@ from tpsctl.molecule.topology import Topology
 from tpsctl.score.constant import Constant
 
 _FLOORS_PER_NM2 = (30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 1e5, 1e6, 1e8)
-"""Candidates for h; with the last one the target is denoising alone."""
+"""Candidates for the floor h, 1/nm^2; with the last one the target is the denoising vector d alone."""
 
 _SMALLEST_SPREAD_NM = 1e-3
-"""Floor of the spread of any combination of distances, where they are redundant."""
+"""Least standard deviation, nm, that any combination of distances is given, because distances are redundant."""
 
 _CALIBRATION_SIZE = 400
 _LARGEST_WEIGHT = 100.0
@@ -40,7 +40,14 @@ _HISTOGRAM_BINS = 30
 
 @dataclass(frozen=True)
 class NoisedFrames:
-    """Noised structures y (batch, bead, 3) in nm, sigma (batch,) in nm, score targets in 1/nm, loss weights."""
+    """A batch of noised structures with their targets.
+
+    Attributes:
+        y: Noised structures (batch, bead, 3), nm.
+        sigma: Noise widths (batch,), nm.
+        target: Targets for the score (batch, bead, 3), 1/nm.
+        weight: Weights of the structures in the loss (batch,).
+    """
 
     y: Tensor
     sigma: Tensor
@@ -56,10 +63,10 @@ class NoisedFrames:
 
 @dataclass(frozen=True)
 class KnownBias:
-    """The bias that data were sampled under.
+    """The bias potential V under which data were sampled.
 
     Attributes:
-        log_weights: V(x_0) / kT of every frame, (frame,).
+        log_weights: log w = V(x_0) / kT of every frame, (frame,).
         quadruples: Atoms of the one or two dihedrals that the bias is a function of, (cv, 4).
     """
 
@@ -70,15 +77,15 @@ class KnownBias:
 class TargetSource:
     """Draws batches of noised frames with targets.
 
-    Its two tables, the mean weights under a bias and the floors of the Hessian, are made by `prepare` or taken over
-    by `restore`. Without bias and forces neither is needed, and a source can be used as it is.
+    It has two tables, the mean weights under a bias and the floors of the Hessian, which are made by `prepare` or taken
+    over by `restore`. Without bias and forces it needs neither, and can be used at once.
 
     Args:
-        topology: Molecule with bonds.
+        topology: The molecule with its bonds.
         positions: Clean frames (frame, bead, 3), nm.
-        scores: Physical force over kT (frame, bead, 3), 1/nm, or None to denoise only.
-        bias: The bias the frames were sampled under, or None.
-        log_sigmas: Ladder of noise widths for both tables.
+        scores: Physical force over kT (frame, bead, 3), 1/nm, or None for denoising targets alone.
+        bias: The bias under which the frames were sampled, or None.
+        log_sigmas: Logarithms of the noise widths in nm at which both tables are made, equally spaced.
     """
 
     def __init__(
@@ -121,18 +128,18 @@ class TargetSource:
             self._calibrate(generator, pause)
 
     def store(self) -> dict[str, Tensor]:
-        """The tables."""
+        """The two tables by name."""
         return {"mean_weight": self._mean_weight, "floors": self._floors}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Take the tables that `store` gave, instead of making them."""
+        """Take over tables that `store` returned, instead of making them."""
         self._mean_weight, self._floors = tensors["mean_weight"], tensors["floors"]
 
     def draw(self, sigma: Tensor, generator: torch.Generator) -> NoisedFrames:
-        """One batch; `sigma` (batch,) gives each structure its noise width in nm."""
+        """Draw a batch of noised structures with their targets; `sigma` (batch,) are their noise widths, nm."""
         count = len(sigma)
         n_weighted = count // 2 if self._bias is not None else 0
-        # Interleaved, so that both halves see all widths however sigma is ordered.
+        # The halves are interleaved, so that both have all widths, whatever the order of sigma.
         frames = torch.randint(len(self._positions), (count,), generator=generator)
         weighted = torch.arange(count) % 2 < (1 if n_weighted else 0)
         if self._bias is not None:
@@ -170,7 +177,7 @@ class TargetSource:
         return torch.cholesky_solve(right.unsqueeze(2), torch.linalg.cholesky(matrix)).squeeze(2)
 
     def _calibrate(self, generator: torch.Generator, pause: Callable[[], None]) -> None:
-        """Choose the floor at every width: least product of the targets' second moments, Cartesian and torsional."""
+        """Choose the floor at every width that gives the least product of Cartesian and torsional second moments."""
         self._floors = torch.full((len(self._log_sigmas),), _FLOORS_PER_NM2[-1], dtype=self._positions.dtype)
         for level, log_sigma in enumerate(self._log_sigmas):
             pause()
@@ -203,7 +210,7 @@ class TargetSource:
         return ((sigma.log() - self._log_sigmas[0]) / step).round().long().clamp(0, len(self._log_sigmas) - 1)
 
     def _tabulate_mean_weight(self, bias: KnownBias, generator: torch.Generator, pause: Callable[[], None]) -> Tensor:
-        """log of the mean of w in each cell (level, cv bin, ...); empty cells get the mean over all frames."""
+        """Logarithm of the mean of w in each cell (level, cv bin, ...); empty cells get the mean over all frames."""
         shape = (len(self._log_sigmas), *[_HISTOGRAM_BINS] * len(bias.quadruples))
         total, count = torch.zeros(shape, dtype=torch.float64), torch.zeros(shape, dtype=torch.float64)
         weights = bias.log_weights.double().exp()
@@ -223,7 +230,10 @@ def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def internal_rotations(topology: Topology) -> Callable[[Tensor], Tensor]:
-    """The map from y (batch, bead, 3) to unit rotations about every rotatable bond, (batch, bond, bead, 3), nm/rad."""
+    """The map from structures to unit rotations about every rotatable bond.
+
+    It takes y (batch, bead, 3), nm, to the displacements per rad of all beads, (batch, bond, bead, 3), nm.
+    """
     bonds = torch.tensor(topology.rotatable_bonds).reshape(-1, 2)
     first, second = Constant(bonds[:, 0].contiguous()), Constant(bonds[:, 1].contiguous())
     moves = torch.zeros(1, len(bonds), topology.n_atoms, 1)

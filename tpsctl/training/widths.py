@@ -1,7 +1,7 @@
-"""Which noise widths a batch of noised molecules holds.
+"""The distribution of noise widths in a batch of noised molecules.
 
-Most are drawn where basins and handedness are decided, few of the small ones for which the linear energy suffices.
-A fraction may be drawn uniformly in the time of a schedule instead, as the velocity loss of flow matching weighs them.
+Most widths are drawn where basins and handedness are decided, and few small ones, for which the linear energy suffices.
+A fraction may be drawn uniformly in the time of a schedule instead, as in the velocity loss of flow matching.
 """
 
 import math
@@ -13,19 +13,19 @@ from torch import Tensor
 from tpsctl.score.schedule import NoiseSchedule
 
 _BANDS = ((0.02, 0.15), (0.5, 0.8), (math.inf, 0.05))
-"""(upper edge in nm, share of the batch): most where basins and handedness are decided, little where the linear
-energy suffices or nothing but the size of the molecule is left to know."""
+"""Bands of widths as (upper edge in nm, share of the batch). The share is large where basins and handedness are
+decided, and small where the linear energy suffices or where only the size of the molecule is left to learn."""
 
 
 @dataclass(frozen=True)
 class WidthLaw:
-    """The law that noise widths are drawn from.
+    """The law from which noise widths are drawn.
 
     Attributes:
         smallest_nm: Smallest noise width, nm.
         largest_nm: Largest noise width, nm; several times the molecule.
-        schedule: Schedule in nm; only used for `uniform_time`.
-        uniform_time: Fraction of widths drawn uniformly in the schedule's time, not in log sigma.
+        schedule: Schedule with widths in nm, which is only used for `uniform_time`.
+        uniform_time: Fraction of widths drawn uniformly in the schedule's time instead of by the bands.
     """
 
     smallest_nm: float

@@ -94,7 +94,7 @@ def test_states_of_other_runs_are_refused(make):
         {"sizes": InternalEnergySizes(hidden=25, layers=2, levels=3, embedding=4)},
     ]
     for changes in others:
-        with pytest.raises(DataError, match="state of a training with other settings or data"):
+        with pytest.raises(DataError, match="saved state belongs to a training with other settings or data"):
             make(**changes).restore(state)
 
 

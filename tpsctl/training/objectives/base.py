@@ -1,9 +1,9 @@
-"""What an objective is: a network, a loss of it, batches to take the loss on, and what is computed once before.
+"""The interface of objectives: a network, its loss, the batches for the loss, and what is computed once before.
 
-The loop (`tpsctl.training.loop`) knows nothing else of what it minimizes. A new objective is a new file in this folder.
-All random numbers come from the generator that is handed in, on the CPU, so that a run can be stored and continued
-exactly, and draws the same batches on every device. The preparation runs on the CPU, the steps where `to` has put the
-objective.
+The loop (`tpsctl.training.loop`) minimizes objectives through this interface alone. A new objective is a new file in
+this folder. All random numbers come from the generator that is handed in, which is on the CPU, so that a run can be
+stored and continued exactly and draws the same batches on every device. The preparation runs on the CPU, and the steps
+run on the device to which `to` has moved the objective.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from torch import Tensor
 
 
 class Batch(Protocol):
-    """What a loss is taken on: tensors that can be moved to the device of the network."""
+    """A batch for a loss: tensors that can be moved to the device of the network."""
 
     def to(self, device: torch.device) -> Self:
         """The same batch on a device."""
@@ -28,7 +28,7 @@ BatchT = TypeVar("BatchT", bound=Batch)
 NetworkT = TypeVar("NetworkT", bound=torch.nn.Module)
 
 Pause = Callable[[], None]
-"""Called every few seconds within a long computation; it raises where the computation is to be given up."""
+"""Called every few seconds within a long computation; it raises to end the computation."""
 
 
 def never() -> None:
@@ -37,11 +37,11 @@ def never() -> None:
 
 @dataclass(frozen=True)
 class Piece:
-    """One part of what is computed once, before the first step.
+    """One part of the preparation, which is computed once, before the first step.
 
     Attributes:
-        name: What it computes, for whoever watches.
-        run: Computes it, with random numbers from the generator, and returns what there is to say about the result.
+        name: Name of what it computes, for reports of progress.
+        run: Computes it with random numbers from the generator, and returns a remark about the result, or "".
     """
 
     name: str
@@ -49,7 +49,7 @@ class Piece:
 
 
 class Objective(ABC, Generic[BatchT, NetworkT]):
-    """A loss whose minimum is the network that is wanted."""
+    """A loss whose minimizer is the wanted network, with everything that is needed to take it."""
 
     @property
     @abstractmethod
@@ -58,20 +58,20 @@ class Objective(ABC, Generic[BatchT, NetworkT]):
 
     @property
     def trained_parameters(self) -> dict[str, torch.nn.Parameter]:
-        """What gradient descent changes and a running average is kept of: by default all parameters."""
+        """The parameters that gradient descent changes and averages, by name: by default all parameters."""
         return dict(self.network.named_parameters())
 
     def preparation(self) -> Sequence[Piece]:
-        """What is computed once, in order; a run may be stored between two pieces."""
+        """The pieces that are computed once, in order; a run may be stored between two pieces."""
         return ()
 
     def to(self, device: torch.device) -> None:
-        """Put on a device what the loss is computed with; `draw` goes on to give batches on the CPU."""
+        """Move the network, and all other tensors that the loss needs, to a device; `draw` still gives CPU batches."""
         self.network.to(device=device)
 
     @abstractmethod
     def draw(self, generator: torch.Generator) -> BatchT:
-        """A batch for one step, on the CPU."""
+        """Draw a batch for one step, on the CPU."""
 
     @abstractmethod
     def loss(self, batch: BatchT) -> Tensor:
@@ -81,19 +81,19 @@ class Objective(ABC, Generic[BatchT, NetworkT]):
         """
 
     def store(self) -> dict[str, Tensor]:
-        """The tensors, beside the network's, that preparation or earlier steps have left."""
+        """Tensors, beside those of the network, that preparation or earlier steps made and later steps need."""
         return {}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:  # noqa: B027 (most objectives keep nothing)
-        """Take back what `store` gave."""
+        """Take over tensors that `store` returned."""
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """Hash of settings and data, see `fingerprint_of`; a stored run continues only with the same."""
+        """Hash of settings and data (`fingerprint_of`); a stored run continues only with the same fingerprint."""
 
 
 def fingerprint_of(facts: Any, tensors: Iterable[Tensor | None]) -> str:
-    """SHA-256 of facts that JSON can write, and of tensors."""
+    """SHA-256, as hexadecimal digits, of facts that JSON can write, and of the bytes of tensors on the host."""
     digest = hashlib.sha256(json.dumps(facts).encode())
     for tensor in tensors:
         if tensor is not None:

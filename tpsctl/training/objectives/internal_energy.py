@@ -1,13 +1,13 @@
 """Denoising score matching of an `InternalEnergy` on molecular dynamics frames, with extra weight on torques.
 
 The preparation makes tables of feature means and spreads over noise widths, fits the linear energy in closed form, and
-measures what it leaves over. Gradient descent then trains the network on that rest, with loss
+measures its residual r. Gradient descent then trains the network to predict this residual, with the loss
 
-    w(y) [ |r - s_net|^2 / R(sigma) + a mean_b (v_b . (r - s_net))^2 / R_b(sigma) ] ,    r = T - s_linear ,
+    w(y) [ |r - s_net|^2 / R(sigma) + a mean_b (v_b . (r - s_net))^2 / R_b(sigma) ] ,    r = T - s_linear .
 
-v_b the unit rotations about rotatable bonds (the torsional part, which decides barriers and would be
-lost among the bonds), R and R_b the mean squares of r and of its torques, so that every width and bond
-counts alike. The targets T are those of `tpsctl.training.targets`; a batch holds noise widths by a `WidthLaw`.
+Here v_b are the unit rotations about rotatable bonds; this torsional part decides barriers, but is small beside the
+part of the bonds. R and R_b are the mean squares of r and of its torques, so that every width and bond counts alike.
+The targets T come from `tpsctl.training.targets`, the noise widths of a batch from a `WidthLaw`.
 """
 
 import math
@@ -34,7 +34,13 @@ _MOMENT_FLOOR = 0.1
 
 @dataclass(frozen=True)
 class TrainingFrames:
-    """Clean frames: positions (frame, bead, 3) nm, scores F/kT in 1/nm or None, and the bias if there was one."""
+    """Clean frames of molecular dynamics.
+
+    Attributes:
+        positions: Positions (frame, bead, 3), nm.
+        scores: Physical forces over kT (frame, bead, 3), 1/nm, or None.
+        bias: The bias under which the frames were sampled, or None.
+    """
 
     positions: Tensor
     scores: Tensor | None
@@ -43,12 +49,12 @@ class TrainingFrames:
 
 @dataclass(frozen=True)
 class InternalEnergySettings:
-    """What the objective is made of.
+    """Sizes and weights of the objective.
 
     Attributes:
-        batch: Structures per step.
+        batch: Number of structures per step.
         torsion_weight: Weight a of the torsional part of the loss.
-        linear_samples: Structures per width in the linear fit.
+        linear_samples: Number of structures per width in the linear fit.
         seed: Seed of the network's initial parameters.
     """
 
@@ -59,13 +65,13 @@ class InternalEnergySettings:
 
 
 class InternalEnergyDenoising(Objective[NoisedFrames, InternalEnergy]):
-    """The loss of an internal energy, and the tables and the linear fit that it rests on.
+    """The denoising loss of an internal energy, with the tables and the linear fit on which it rests.
 
     Args:
         topology: The molecule.
         frames: Training frames, float32.
         sizes: Shapes of the network.
-        widths: Law of the noise widths; its ends are the ends of the ladder of widths with tables.
+        widths: Law of the noise widths; tables are made from its smallest to its largest width.
         settings: See `InternalEnergySettings`.
     """
 
@@ -92,7 +98,7 @@ class InternalEnergyDenoising(Objective[NoisedFrames, InternalEnergy]):
 
     @property
     def trained_parameters(self) -> dict[str, torch.nn.Parameter]:
-        """Those of the perceptron; the linear energy is fitted in closed form."""
+        """The parameters of the perceptron alone, because the linear energy is fitted in closed form."""
         return dict(self._network.net.named_parameters())
 
     def preparation(self) -> Sequence[Piece]:
@@ -143,7 +149,7 @@ class InternalEnergyDenoising(Objective[NoisedFrames, InternalEnergy]):
         return ""
 
     def _tabulate_features(self, generator: torch.Generator, pause: Pause) -> str:
-        """Mean and spread of every feature at every width, after the reference of the quadratic terms."""
+        """Set the reference of the quadratic terms, then tabulate mean and spread of every feature at every width."""
         set_reference(self.network.linear, self._frames.positions)
         for level, log_sigma in enumerate(self._log_sigmas):
             pause()
@@ -161,7 +167,7 @@ class InternalEnergyDenoising(Objective[NoisedFrames, InternalEnergy]):
         return Piece(f"linear fit at {self._fit.widths_nm[number][1]:.2g} nm", run)
 
     def _residual(self, batch: NoisedFrames) -> tuple[Tensor, Tensor]:
-        """(r, v): what the linear energy leaves of the target, and the unit rotations."""
+        """The residual r of the linear energy, (batch, bead, 3), 1/nm, and the unit rotations v_b."""
         y = batch.y.detach().requires_grad_(True)
         (gradient,) = torch.autograd.grad(
             self.network.linear(self.network.coordinates(y, batch.sigma), batch.sigma).sum(), y
@@ -169,7 +175,7 @@ class InternalEnergyDenoising(Objective[NoisedFrames, InternalEnergy]):
         return batch.target + gradient, self._rotations(batch.y)
 
     def _tabulate_moments(self, generator: torch.Generator, pause: Pause) -> str:
-        """Mean squares of the residual and of its torques at every width, with a floor from the target's own."""
+        """Tabulate R and R_b at every width, with a floor of a tenth of the mean squares of the target."""
         for level, log_sigma in enumerate(self._log_sigmas):
             squares = torch.zeros(self._moments.shape[1])
             for _ in range(_MOMENT_BATCHES):

@@ -18,7 +18,7 @@ class NoisePrediction(PointObjective):
 
     Args:
         points: Data in units of its mean and spread, (count, dim), float32.
-        settings: See `PointSettings`.
+        settings: Sizes of the network and of a batch.
         alphas: alpha of every level, (level,).
         sigmas: sigma of every level, (level,).
     """

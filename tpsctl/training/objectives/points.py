@@ -1,8 +1,8 @@
 """What the objectives on points of a model potential share: points, noise and times of a batch, and the perceptron.
 
 With y the points in units of their mean and standard deviation and eps normal, a batch holds (y, eps, t), t in [0, 1].
-A fraction of the times is drawn below 0.1, where paths are sought. The loss there is that of the same regression,
-so its minimizer does not change.
+A fraction of the times is drawn below 0.1, because paths are sought at small times. This changes how often times occur
+in the loss, and not the minimizer, which is the same regression at every time.
 """
 
 from dataclasses import asdict, dataclass
@@ -19,7 +19,13 @@ _LAYERS = 5
 
 @dataclass(frozen=True)
 class PointBatch:
-    """Clean points and normal noise (batch, dim), in units of the data's spread, and times (batch,)."""
+    """A batch of clean points with noise and times.
+
+    Attributes:
+        clean: Points (batch, dim) in units of the data's mean and spread.
+        noise: Standard normal noise (batch, dim).
+        t: Diffusion times (batch,) in [0, 1].
+    """
 
     clean: Tensor
     noise: Tensor
@@ -32,11 +38,11 @@ class PointBatch:
 
 @dataclass(frozen=True)
 class PointSettings:
-    """What the objectives on points are made of.
+    """Sizes of the network and of a batch, for the objectives on points.
 
     Attributes:
-        hidden: Width of the network.
-        batch: Points per step.
+        hidden: Width of the hidden layers.
+        batch: Number of points per step.
         small_times: Fraction of a batch with t below 0.1.
         seed: Seed of the network's initial parameters.
     """
@@ -48,12 +54,12 @@ class PointSettings:
 
 
 class PointObjective(Objective[PointBatch, Perceptron]):
-    """A regression on noised points; a subclass says what the network predicts.
+    """A regression on noised points; a subclass defines what the network predicts.
 
     Args:
         points: Data in units of its mean and spread, (count, dim), float32.
-        settings: See `PointSettings`.
-        tables: What the subclass tabulates, for the fingerprint.
+        settings: Sizes of the network and of a batch.
+        tables: Tables of the subclass, which become part of the fingerprint.
     """
 
     def __init__(self, points: Tensor, settings: PointSettings, tables: tuple[Tensor, ...] = ()) -> None:

@@ -13,7 +13,7 @@ from tpsctl.training.objectives.points import PointBatch, PointObjective
 
 
 class VelocityRegression(PointObjective):
-    """Mean squared error of the predicted velocity."""
+    """Mean squared error of the predicted velocity; arguments as of `PointObjective`."""
 
     def loss(self, batch: PointBatch) -> Tensor:
         s = (1 - batch.t).unsqueeze(-1)

@@ -17,7 +17,7 @@ def carry_out(loop: Loop[Any], kept: Unfinished, progress: Progress) -> None:
     """Do all that is left of a run; its state is saved every so often, when it is told to stop, and at the end.
 
     Raises:
-        DataError: The loss is no longer finite, or the saved state is that of another version.
+        DataError: The loss is no longer finite, or another version of tpsctl wrote the saved state.
         Interrupted: Told to stop; the state is saved.
     """
     before = kept.newest()
