@@ -6,7 +6,7 @@ With q = sqrt(m) x and the local quadratic approximation (LQA) of U, dq/dt = -gr
 
 with modes v_i, curvatures l_i and g_i = v_i . grad U. A step follows this curve until an atom has moved as far as the
 approximation is trusted; if no atom ever moves that far, the step is Newton's. The Hessian is exact at the saddle, is
-updated by Bofill's formula, and is computed anew where the approximation fails. Close to a minimum Newton steps with
+updated by Bofill's formula, and is recomputed where the approximation fails. Close to a minimum Newton steps with
 exact Hessians take over (`tpsctl.landscape.minimum`).
 
 Source: Page and McIver, J. Chem. Phys. 88 (1988) 922.

@@ -99,6 +99,7 @@ class SearchState:
 
     @property
     def evaluations(self) -> int:
+        """Number of force evaluations that all rounds have spent."""
         return self.rounds[-1].evaluations if self.rounds else 0
 
 

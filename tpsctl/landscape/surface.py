@@ -3,7 +3,7 @@
     U(x) in kJ/mol,   x (batch, atom, dim) in nm,   gradient = dU/dx in kJ/mol/nm,
     hessian (batch, n, n) in kJ/mol/nm^2 with n = atom * dim
 
-Every surface counts what it costs in force evaluations: an energy with its gradient is one, a Hessian by
+Every surface counts its cost in force evaluations: an energy with its gradient is one, a Hessian by
 central differences of gradients is 2 n, a Hessian by autograd is n (one product per column).
 """
 

@@ -86,7 +86,12 @@ class GaussNewtonSystem(ABC):
 
 
 class BlockSystem(GaussNewtonSystem):
-    """A system of dense blocks with their block-Cholesky factors, which needs five n x n matrices per image."""
+    """A system of dense blocks with their block-Cholesky factors, which needs five n x n matrices per image.
+
+    Args:
+        action: Gives the blocks.
+        paths: The batch, nm.
+    """
 
     MOST_BYTES_PER_PATH = 1e9
     """Bytes of one path's matrices up to which this system is preferred to `ProductSystem`. The limit is for one path,

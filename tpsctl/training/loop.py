@@ -162,7 +162,7 @@ class Loop(Generic[NetworkT]):
             )
 
     def _place(self, device: torch.device) -> None:
-        """Move all tensors that a step changes to a device; Adam's count of steps stays on the CPU, where Adam keeps it."""
+        """Move all tensors that a step changes to a device, but for Adam's count of steps, which stays on the CPU."""
         self.objective.to(device)
         self._averages = {name: value.to(device) for name, value in self._averages.items()}
         for state in self._adam.state.values():

@@ -55,7 +55,7 @@ class NoisedFrames:
     weight: Tensor
 
     def to(self, device: torch.device) -> "NoisedFrames":
-        """The same on a device."""
+        """The same batch on a device."""
         return NoisedFrames(
             *(part.to(device, non_blocking=True) for part in (self.y, self.sigma, self.target, self.weight))
         )

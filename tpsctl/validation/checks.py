@@ -79,7 +79,12 @@ class Check(ABC):
 
 
 class BondCheck(Check):
-    """Compares bond lengths with the range that they span in both ends; measures the relative deviation from it."""
+    """Compares bond lengths with the range that they span in both ends; measures the relative deviation from it.
+
+    Args:
+        topology: The molecule.
+        ends: Both ends, nm.
+    """
 
     name, column = "bonds", "bond_deviation"
 
@@ -109,6 +114,10 @@ class ClashCheck(Check):
     """Compares distances of pairs more than two bonds apart with the least distance that elements and ends allow.
 
     It measures the smallest ratio of a distance to its limit.
+
+    Args:
+        topology: The molecule.
+        ends: Both ends, nm.
     """
 
     name, column = "clashes", "closest_contact"
@@ -140,7 +149,15 @@ class ClashCheck(Check):
 
 
 class CenterCheck(Check):
-    """Compares the handedness of stereo centers with the ends; measures the least determinant of unit vectors."""
+    """Compares the handedness of stereo centers with the ends; measures the least determinant of unit vectors.
+
+    Args:
+        name: Name of the check.
+        column: Name of the measured quantity in tables.
+        topology: The molecule.
+        centers: The stereo centers to check.
+        ends: Both ends, nm, which have the same handedness.
+    """
 
     def __init__(
         self, name: str, column: str, topology: Topology, centers: StereoCenters, ends: Float[Tensor, "2 bead 3"]
@@ -167,6 +184,10 @@ class OmegaCheck(Check):
     """Checks that peptide bonds are planar, and cis or trans as in both ends; measures the largest deviation, degrees.
 
     A bond that is cis in one end and trans in the other may turn.
+
+    Args:
+        topology: The molecule.
+        ends: Both ends, nm.
     """
 
     name, column = "omega", "omega_deviation_deg"

@@ -75,7 +75,7 @@ class Objective(ABC, Generic[BatchT, NetworkT]):
 
     @abstractmethod
     def loss(self, batch: BatchT) -> Tensor:
-        """The loss on a batch that lies on the network's device: a scalar, differentiable by the trained parameters.
+        """The loss, a scalar, on a batch on the network's device; differentiable by the trained parameters.
 
         It may update running statistics of the objective, which `store` then has to return.
         """

@@ -32,7 +32,7 @@ class PointBatch:
     t: Tensor
 
     def to(self, device: torch.device) -> "PointBatch":
-        """The same on a device."""
+        """The same batch on a device."""
         return PointBatch(*(part.to(device, non_blocking=True) for part in (self.clean, self.noise, self.t)))
 
 
