@@ -52,11 +52,11 @@ class BiasGrid:
 
     @classmethod
     def zeros(cls, points: int, dihedrals: tuple[Quadruple, ...]) -> "BiasGrid":
-        """No bias, on a grid of this many points per axis."""
+        """A bias that is 0 everywhere, on a grid of this many points per axis."""
         return cls(np.zeros((points,) * len(dihedrals)), dihedrals)
 
     def energy(self, angles: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch"]:
-        """V in kJ/mol at dihedral angles in rad (any branch); differentiable, twice continuously."""
+        """V in kJ/mol at dihedral angles in rad (any multiple of 2 pi may be added); twice differentiable."""
         coefficients = torch.as_tensor(self._coefficients, dtype=angles.dtype, device=angles.device)
         corners, weights = zip(*(self._stencil(angles[..., a], a) for a in range(len(self.dihedrals))), strict=True)
         if len(corners) == 1:
@@ -73,7 +73,7 @@ class BiasGrid:
         return dihedral(x, torch.tensor(self.dihedrals, device=x.device))
 
     def openmm_force(self) -> "openmm.CustomCompoundBondForce":
-        """The same bias as an OpenMM force; `set_table` renews its values."""
+        """The same bias as an OpenMM force; `set_table` replaces its values in a running simulation."""
         import openmm
 
         atoms = [i for quadruple in self.dihedrals for i in quadruple]
@@ -85,7 +85,7 @@ class BiasGrid:
         return force
 
     def set_table(self, force: "openmm.CustomCompoundBondForce", context: "openmm.Context") -> None:
-        """Put these values into a force made by `openmm_force` of a grid of the same size."""
+        """Put the values of this bias into a force that `openmm_force` of a grid of the same size made."""
         force.getTabulatedFunction(0).setFunctionParameters(*self._table_parameters())
         force.updateParametersInContext(context)
 
@@ -106,7 +106,7 @@ class BiasGrid:
         return coefficients
 
     def _stencil(self, angle: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-        """Indices and B-spline weights (..., 4) of the coefficients that count at an angle."""
+        """Indices and B-spline weights (..., 4) of the four coefficients that determine V at an angle."""
         n = self.values.shape[axis]
         u = (angle + math.pi) * (n / (2 * math.pi))
         cell = u.detach().floor()

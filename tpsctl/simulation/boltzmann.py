@@ -20,8 +20,8 @@ def boltzmann_points(
 ) -> Float[Tensor, "count 1 2"]:
     """Independent points with density exp(-U/kT) in a square, nm.
 
-    Cells of a grid are drawn by their Boltzmann weight at the center and points uniformly within: exact up to
-    the variation of U over a cell (1/`cells` of the square).
+    The square is divided into a grid of cells. A cell is drawn with the Boltzmann weight of its center, and a point
+    uniformly inside it, so the samples are exact up to the variation of U over one cell (1/`cells` of the square).
     """
     low, high = box_nm
     step = (high - low) / cells

@@ -39,7 +39,7 @@ class Dataset:
         forces: Physical forces, without bias, kJ/mol/nm.
         energies: Physical potential energies, kJ/mol.
         bias_energies: V of each frame, kJ/mol; zeros without a bias.
-        trajectories: Number of the trajectory each frame belongs to.
+        trajectories: Number of the trajectory that each frame belongs to.
         times_ps: Time within the trajectory, ps.
         bias: The bias as a function, or None.
         settings: How the data were made; JSON-compatible.
@@ -79,19 +79,19 @@ class Dataset:
         return torch.softmax(self.bias_energies.double() / thermal_energy(self.temperature_k), 0)
 
     def effective_size(self) -> float:
-        """Kish's effective number of frames of the unbiased ensemble (correlation in time not counted)."""
+        """Kish's effective number of independent unbiased frames; correlation in time is not taken into account."""
         return float(1 / self.weights().square().sum())
 
     def take(self, frames: Tensor) -> "Dataset":
-        """The data set of some frames (indices or a mask)."""
+        """The data set with only these frames, given by their indices or by a mask."""
         arrays = {name: getattr(self, name)[frames] for name in _ARRAYS}
         return Dataset(self.topology, self.temperature_k, bias=self.bias, settings=self.settings, **arrays)
 
     def split(self, held_out: int, *, seed: int) -> tuple["Dataset", "Dataset"]:
-        """Training and held-out part; `held_out` whole trajectories, chosen by seed, are held out.
+        """Split into training and held-out data; `seed` chooses the `held_out` whole trajectories that are held out.
 
         Raises:
-            DataError: There are not that many trajectories.
+            DataError: `held_out` is not between 1 and the number of trajectories minus 1.
         """
         numbers = self.trajectories.unique()
         if not 0 < held_out < len(numbers):
@@ -104,7 +104,7 @@ class Dataset:
         return self.take(~mask), self.take(mask)
 
     def save(self, path: str | Path) -> None:
-        """Write to an .npz file, completely or not at all."""
+        """Write the data set to an .npz file; the file appears only when it is complete."""
         arrays = {name: getattr(self, name).numpy() for name in _ARRAYS}
         if self.bias is not None:
             arrays |= {"bias_grid": self.bias.values, "bias_dihedrals": np.array(self.bias.dihedrals)}
@@ -120,10 +120,10 @@ class Dataset:
 
     @classmethod
     def load(cls, path: str | Path) -> "Dataset":
-        """Read what `save` wrote.
+        """Read a data set that `save` wrote.
 
         Raises:
-            DataError: The file is missing, damaged, or no tpsctl data set.
+            DataError: The file is missing or damaged, or it is no tpsctl data set.
         """
         arrays = read_arrays(Path(path))
         try:

@@ -1,8 +1,8 @@
-"""One stretch of Langevin dynamics under physical forces and a bias, frames with forces stored.
+"""Langevin dynamics under physical forces and a bias; stores frames with their forces.
 
-The bias sits in a force group of its own, so every stored frame carries the physical energy and
-forces apart from the bias energy. Each stretch starts from explicit positions, velocities and a
-random seed: the same three give the same frames, whether the run before it was broken or not.
+The bias has a force group of its own, so every stored frame carries the physical energy and forces
+separately from the bias energy. Each run starts from explicit positions, velocities and a random
+seed. The same three give the same frames, whether an earlier run was interrupted or not.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ REFERENCE_PLATFORM_ATOMS = 100
 is about ten times as fast as the CPU platform (no threads to wake)."""
 
 _LARGE_SYSTEMS = ("CUDA", "HIP", "OpenCL", "CPU", "Reference")
-"""Platforms for larger molecules, the first that is there."""
+"""Platforms for larger molecules in the order of preference; the first that is installed is used."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,12 @@ class Frames:
 
 
 class Engine:
-    """A System with a bias on one OpenMM context.
+    """Runs the dynamics of one System, with or without a bias, in one OpenMM context.
 
     Args:
         system_xml: Serialized OpenMM System without bias.
-        bias: The bias, or None.
-        thermostat: Step, friction, temperature.
+        bias: The bias; None for dynamics without one.
+        thermostat: Time step, friction and temperature.
         seed: Seed of the random forces and of new velocities, 1 ... 2^31 - 1.
         platform: OpenMM platform name.
     """
@@ -88,25 +88,32 @@ class Engine:
         self.context = make_context(system, self._integrator, platform, threads=1)
 
     def set_bias(self, bias: BiasGrid) -> None:
-        """Replace the values of the bias that the engine was made with."""
+        """Replace the values of the bias that the engine was made with.
+
+        Raises:
+            ValueError: The engine was made without a bias.
+        """
         if self._bias_force is None:
             raise ValueError("this engine was made without a bias")
         bias.set_table(self._bias_force, self.context)
 
     def set_state(self, state: PhaseState) -> None:
-        """Start from these positions and velocities."""
+        """Continue from these positions and velocities."""
         self.context.setPositions(state.x)
         self.context.setVelocities(state.v)
 
     def start(self, x: np.ndarray, *, minimize: bool = False) -> None:
-        """Start from positions in nm with new Maxwell-Boltzmann velocities, minimized first if asked."""
+        """Start from positions (atom, 3) in nm with new Maxwell-Boltzmann velocities.
+
+        With `minimize`, the potential energy is minimized first.
+        """
         self.context.setPositions(x)
         if minimize:
             openmm.LocalEnergyMinimizer.minimize(self.context, 1.0)
         self.context.setVelocitiesToTemperature(self._thermostat.temperature_k, self._seed)
 
     def state(self) -> PhaseState:
-        """Where the dynamics is now."""
+        """The present positions and velocities."""
         state = self.context.getState(positions=True, velocities=True)
         return PhaseState(_array(state.getPositions(asNumpy=True)), _array(state.getVelocities(asNumpy=True)))
 
@@ -114,18 +121,27 @@ class Engine:
         """Advance this many steps.
 
         Raises:
-            DataError: The dynamics exploded.
+            DataError: The dynamics became unstable (OpenMM met coordinates that are not finite).
         """
         try:
             self._integrator.step(steps)
         except openmm.OpenMMException as error:
             raise DataError(
                 f"the simulation failed ({error}). A smaller dt_ps than {self._thermostat.dt_ps} ps, or a better "
-                "minimized structure, usually helps; bonds to hydrogen are flexible and want dt_ps <= 0.001."
+                "minimized structure, usually helps; bonds to hydrogen are flexible and need dt_ps <= 0.001."
             ) from error
 
     def record(self, frames: int, interval: int, *, time_ps: float) -> Frames:
-        """Run and store `frames` frames, one after every `interval` steps; time_ps is the time at the start."""
+        """Run the dynamics and store `frames` frames, one after every `interval` steps.
+
+        Args:
+            frames: Number of frames.
+            interval: Steps between two frames.
+            time_ps: Time at the start, ps; the times of the frames count from it.
+
+        Raises:
+            DataError: A coordinate or an energy is not finite.
+        """
         n = self.context.getSystem().getNumParticles()
         x, force = np.empty((frames, n, 3)), np.empty((frames, n, 3))
         energy, bias = np.empty(frames), np.zeros(frames)
@@ -143,14 +159,14 @@ class Engine:
 
 
 def _remove_center_of_mass_control(system: openmm.System) -> None:
-    """Langevin dynamics thermalizes the center of mass too; holding it would take its kinetic energy away."""
+    """Remove the force that holds the center of mass: Langevin dynamics gives it thermal motion like all the rest."""
     for i in reversed(range(system.getNumForces())):
         if isinstance(system.getForce(i), openmm.CMMotionRemover):
             system.removeForce(i)
 
 
 def simulation_platform(wanted: str, system: openmm.System, x: np.ndarray) -> str:
-    """The platform that is wanted, or with "auto" the one to simulate on.
+    """The name of the platform to simulate on: the one that is wanted, or with "auto" the fastest one here.
 
     Args:
         wanted: Name of a platform, or "auto".

@@ -1,16 +1,17 @@
-"""Well-tempered metadynamics with several walkers, and the frozen bias that is left of it.
+"""Well-tempered metadynamics with several walkers, and the frozen bias that it ends with.
 
 Every `hill_interval_ps` a walker adds a Gaussian at its dihedrals theta, of height
 
     h exp(-V(theta) / ((gamma - 1) kT)),
 
-so that V converges to -(1 - 1/gamma) F (gamma = bias factor, F = free energy): under the frozen V the
-molecule sees F/gamma. Walkers run in rounds: within a round each sees the common bias and its own
-hills, after it all hills are added. A round depends on nothing but the state before it, which makes
-the run resumable and independent of how walkers are scheduled.
+so that V converges to -(1 - 1/gamma) F (gamma = bias factor, F = free energy); under the frozen V the
+molecule samples the free energy F/gamma. Walkers run in rounds: within a round each walker sees the
+common bias and its own hills; after the round the hills of all walkers are added to the common bias.
+A round depends on nothing but the state before it, so the run can be resumed, and its result does not
+depend on how the walkers are scheduled.
 
 The frozen bias follows F only up to a smooth cap,  F_c = -w log(exp(-F/w) + exp(-cap/w)),  so regions
-above it (clashes) stay forbidden.
+whose free energy lies above the cap (clashes of atoms) stay forbidden.
 
 Source: Barducci, Bussi, Parrinello, Phys. Rev. Lett. 100 (2008) 020603.
 """
@@ -46,10 +47,10 @@ def run_walker(
     seed: int,
     platform: str,
 ) -> tuple[np.ndarray, PhaseState]:
-    """One walker for one round.
+    """Run one walker for one round.
 
     Returns:
-        The hills it added, summed on the grid in kJ/mol, and its state at the end.
+        The sum of the hills that it added, on the grid, kJ/mol; and its positions and velocities at the end.
     """
     engine = Engine(system_xml, bias, thermostat, seed=seed, platform=platform)
     engine.set_state(start)
@@ -64,7 +65,7 @@ def run_walker(
 
 
 def free_energy(bias: BiasGrid, bias_factor: float) -> np.ndarray:
-    """Free energy on the grid, kJ/mol, lowest value 0, from a converged well-tempered bias."""
+    """Free energy F = -V / (1 - 1/gamma) on the grid from a converged bias V, kJ/mol; its lowest value is 0."""
     surface = -bias.values * bias_factor / (bias_factor - 1)
     return surface - surface.min()
 

@@ -1,8 +1,9 @@
-"""The molecule that is simulated, and alanine dipeptide from nothing.
+"""The molecule that is simulated, and a built-in alanine dipeptide.
 
 `build_capped_alanine` makes ACE-ALA-NME (22 atoms) from bond lengths, angles and dihedrals alone, so that
-the shipped example depends on no file. Its atom order, its L chirality and the winding of its methyl
-hydrogens are always the same: a model trained on one such data set fits the next, and the shipped ends.
+the shipped example depends on no file. Its atom order, its L chirality and the order of its methyl
+hydrogens are always the same, so a model trained on one such data set also fits other such data sets
+and the endpoint structures that are shipped with the recipes.
 """
 
 import math
@@ -13,10 +14,11 @@ import numpy as np
 from tpsctl.molecule.topology import Atom, Topology
 
 CAPPED_ALANINE = "capped_alanine"
-"""Name that stands for the built-in molecule where a structure file could be given."""
+"""The name of the built-in molecule, given in place of a structure file."""
 
-# residue, name, element, then how it is placed: bonded to, angle to, dihedral to (row numbers), nm, degrees, degrees.
-# Textbook peptide geometry at (phi, psi) = (-80, 70) degrees. CB follows C by -120 degrees about N-CA: the L hand.
+# A row holds residue, name and element; then the row numbers of the atoms that bond, angle and dihedral refer to, and
+# their values in nm, degrees and degrees. This is textbook peptide geometry at (phi, psi) = (-80, 70) degrees. CB lies
+# -120 degrees from C about N-CA, which makes the residue L.
 _CAPPED_ALANINE = (
     ("ACE", "CH3", "C", None),
     ("ACE", "H1", "H", (0, 0, 0, 0.1090, 0.0, 0.0)),
@@ -52,7 +54,7 @@ class Molecule:
 
 
 def build_capped_alanine() -> Molecule:
-    """ACE-ALA-NME, L, near (phi, psi) = (-80, 70) degrees; ideal geometry, not minimized."""
+    """L-alanine dipeptide (ACE-ALA-NME) with ideal geometry near (phi, psi) = (-80, 70) degrees, not minimized."""
     from openmm import app, unit
 
     x: list[np.ndarray] = []

@@ -1,7 +1,7 @@
-"""A production chunk: one file of frames, made from nothing but its task.
+"""A production chunk: one file of frames that depends on nothing but its task.
 
-A chunk starts from the end of the chunk before it (a file), or from positions and a discarded
-equilibration, and ends with the state to go on from.
+A chunk starts from the end of the previous chunk (a file), or from given positions with an equilibration
+whose frames are discarded. It stores the state from which the next chunk goes on.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,10 @@ FRAME_ARRAYS = ("positions", "forces", "energies", "bias_energies", "times_ps")
 
 @dataclass(frozen=True)
 class ChunkTask:
-    """All that one production chunk depends on; `start` is positions in nm, or the file of the chunk before."""
+    """Everything that one production chunk depends on.
+
+    `start` is an array of positions (atom, 3) in nm, or the file of the previous chunk.
+    """
 
     system_xml: str
     bias: BiasGrid | None

@@ -1,4 +1,4 @@
-"""What is simulated and how: plain data, complete, hashable to a digest."""
+"""The settings of a simulation as plain data. They decide the result completely, and a digest identifies them."""
 
 import hashlib
 import json
@@ -58,23 +58,23 @@ class MetadynamicsSampling:
 
     @property
     def hills(self) -> Hills:
-        """The hills as the walkers want them."""
+        """Height, width, interval and bias factor of the hills."""
         return Hills(self.hill_height_kj_per_mol, self.hill_width_rad, self.hill_interval_ps, self.bias_factor)
 
 
 @dataclass(frozen=True)
 class SimulationSettings:
-    """What is simulated and how.
+    """The settings of a simulation.
 
     Attributes:
-        structure: The file of the structure, or "capped_alanine".
-        force_field: Where the System comes from; or OpenMM force-field XML files.
+        structure: The structure file, or "capped_alanine" for the built-in molecule.
+        force_field: Source of the OpenMM System, or the names of force-field XML files.
         sampling: Plain dynamics or metadynamics.
         trajectories: Independent production trajectories.
         duration_ps: Production per trajectory, ps.
-        equilibration_ps: Discarded at the start of each trajectory, ps.
+        equilibration_ps: Time at the start of each trajectory whose frames are discarded, ps.
         frame_interval_ps: Time between stored frames, ps.
-        chunk_ps: Production per file, ps: what a kill can cost.
+        chunk_ps: Simulated time per file, ps; a run that is killed loses at most this much of each trajectory.
         dt_ps: Integration step, ps. Bonds are flexible, so at most about 0.001.
         friction_per_ps: Langevin friction, 1/ps.
         temperature_k: Temperature, K.
@@ -118,11 +118,11 @@ class SimulationSettings:
 
     @property
     def thermostat(self) -> Thermostat:
-        """The equation of motion as the engine wants it."""
+        """Time step, friction and temperature of the dynamics."""
         return Thermostat(self.dt_ps, self.friction_per_ps, self.temperature_k)
 
     def describe(self, made: MolecularSystem, platform: str) -> dict[str, Any]:
-        """Settings, platform, solvent, hashes of all files and digest, to be kept with the data; no folders."""
+        """Settings, platform, solvent, digest and hashes of all files, to be stored with the data, without folders."""
         import openmm
 
         return self._content() | {
@@ -139,12 +139,12 @@ class SimulationSettings:
 
     @property
     def files(self) -> list[Path]:
-        """Every file that decides the result: the structure, then those of the force field, included ones too."""
+        """Every file that decides the result: the structure, then all files of the force field, included ones too."""
         structure = Path(self.structure)
         return [*([structure] if structure.is_file() else []), *as_source(self.force_field).files()]
 
     def digest(self) -> str:
-        """Hash of the settings, with files by content, not by where they lie."""
+        """Hash of the settings; files enter with their content, so moving a file does not change the hash."""
         content = json.dumps(self._content(), sort_keys=True).encode()
         for file in self.files:
             content += file.read_bytes()

@@ -37,13 +37,13 @@ from tpsctl.simulation.settings import MetadynamicsSampling, PlainSampling, Simu
 
 __all__ = ["MetadynamicsSampling", "PlainSampling", "SimulationProgress", "SimulationSettings", "run_simulation"]
 
-# First numbers of the random streams of one run.
+# Each kind of random stream of a run starts with one of these numbers (see `_Run._seed`).
 _START, _METADYNAMICS, _PRODUCTION = 1, 2, 3
 
 
 @dataclass(frozen=True)
 class SimulationProgress:
-    """How far a run is: name of the stage, finished and total simulated time of the stage, ps."""
+    """Progress of a run: name of the present stage, its finished and its total simulated time, ps."""
 
     stage: str
     done_ps: float
@@ -61,7 +61,7 @@ def run_simulation(
     workers: int | None = None,
     on_progress: ProgressFn = lambda progress: None,
 ) -> Dataset:
-    """Make the data set `out` (.npz), or go on making it; a finished one is only read.
+    """Make the data set `out` (.npz), or resume an unfinished run; a finished data set is only read.
 
     Args:
         settings: What to simulate and how.
@@ -71,7 +71,7 @@ def run_simulation(
         on_progress: Called when a stage begins and after every finished part.
 
     Raises:
-        DataError: The dynamics exploded, or `out` or its parts belong to other settings.
+        DataError: The dynamics became unstable, or `out` or its parts were made with other settings.
         ValidationError: The force field is unusable or does not fit the molecule.
     """
     if out.exists():
@@ -89,7 +89,7 @@ def run_simulation(
 
 @dataclass(frozen=True)
 class _Run:
-    """The stages of one simulation; everything they leave is in `folder`."""
+    """The stages of one simulation; they write all their files to `folder`."""
 
     settings: SimulationSettings
     molecule: Molecule
@@ -97,7 +97,7 @@ class _Run:
     on_progress: ProgressFn
 
     def frozen_bias(self, pool: Executor) -> BiasGrid | None:
-        """Run the metadynamics; None for plain sampling."""
+        """Run the metadynamics and return its frozen bias; None for plain sampling."""
         sampling = self.settings.sampling
         if isinstance(sampling, PlainSampling):
             return None
@@ -119,7 +119,7 @@ class _Run:
         )
 
     def production(self, pool: Executor, bias: BiasGrid | None) -> None:
-        """Run every chunk that is not there yet; chunks of one trajectory one after the other."""
+        """Run every chunk whose file does not exist yet; the chunks of one trajectory run one after the other."""
         s = self.settings
         todo = {t: [c for c in range(s.chunks) if not self._chunk(t, c).exists()] for t in range(s.trajectories)}
         running: dict[Future[None], int] = {}
@@ -134,7 +134,7 @@ class _Run:
             self._report_production()
 
     def collect(self, bias: BiasGrid | None) -> Dataset:
-        """All chunks as one data set."""
+        """Join all chunks into one data set."""
         s = self.settings
         parts = [read_arrays(self._chunk(t, c)) for t in range(s.trajectories) for c in range(s.chunks)]
         numbers = np.repeat(np.arange(s.trajectories), s.chunks * s.frames_per_chunk)
@@ -259,7 +259,7 @@ def _finished(settings: SimulationSettings, out: Path) -> Dataset:
 
 
 def _claim_folder(settings: SimulationSettings, out: Path) -> Path:
-    """The folder for parts, made now or left by an earlier run of the same settings."""
+    """The folder for the parts; it is made now, or an earlier run with the same settings has made it."""
     folder = out.with_name(f"{out.name}.parts")
     folder.mkdir(parents=True, exist_ok=True)
     claim, text = folder / "settings.json", json.dumps({"digest": settings.digest()})
@@ -285,7 +285,10 @@ class _ThisProcess(Executor):
 
 @contextmanager
 def _workers(count: int) -> Iterator[Executor]:
-    """Fresh processes (forking would copy torch's threads), or this one; after an error nothing new is started."""
+    """An executor of `count` new processes, or of this process for one; after an error it starts no further task.
+
+    The processes are spawned, because forking would copy torch's threads.
+    """
     if count == 1:
         yield _ThisProcess()
         return
@@ -305,6 +308,6 @@ def _start_worker() -> None:
 
 
 def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
-    """A worker whose parent was killed would wait for work forever."""
+    """End this worker when its parent ends; otherwise it would wait for work forever after the parent was killed."""
     parent.join()
     os._exit(1)
