@@ -10,7 +10,7 @@ from tpsctl.molecule.topology import Topology
 
 
 class BeadKind(StrEnum):
-    """The four kinds; the value is how a message calls the beads."""
+    """The four kinds of beads; the value is the name that messages use."""
 
     ALL_ATOMS = "all atoms"
     HEAVY_ATOMS = "heavy atoms only"
@@ -19,10 +19,10 @@ class BeadKind(StrEnum):
 
 
 def kind_of_beads(topology: Topology) -> BeadKind:
-    """The kind of a molecule's beads, by their elements and names.
+    """Find the kind of a molecule's beads from their elements and names.
 
     A bead without an element makes the molecule coarse-grained. Carbon atoms that are all called CA are the C-alpha
-    atoms of a chain. Of what is left, a molecule without any hydrogen counts as heavy atoms only.
+    atoms of a chain. Any other molecule counts as heavy atoms only if it has no hydrogen, and as all atoms if it has.
     """
     if any(not atom.element for atom in topology.atoms):
         return BeadKind.COARSE_GRAINED

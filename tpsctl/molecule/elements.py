@@ -1,10 +1,11 @@
-"""Elements: their masses, and which element an atom is when its file does not say.
+"""Masses of the elements, and the element of an atom whose file does not state it.
 
 Old PDB files and all GRO files have no element column, and a name alone does not decide: "CA" is a carbon in
 alanine and an ion where it stands alone, "CL1" is chlorine in a ligand, "NA" is a nitrogen in a heme. So the
 residue decides first (amino acids, nucleotides, water), then whether the atom is alone in its residue (ions),
-then the name with the distance to the nearest atom of the residue: a covalent neighbor excludes a metal. What
-stays open is not guessed: `find_element` says why, and the caller refuses the atom if it is needed.
+then the name with the distance to the nearest atom of the residue: a covalent neighbor excludes a metal. An
+element that stays unknown is not guessed: `find_element` gives the reason, and the caller refuses the atom if it
+is needed.
 """
 
 import re
@@ -109,29 +110,29 @@ _NUCLEOTIDE_NAMES = (
 _SELENIUM = re.compile(r"SE.?")
 
 _CLEAR = {"CL": "Cl", "BR": "Br", "FE": "Fe", "SE": "Se", "SI": "Si"}
-"""Two letters that are taken as an element in any molecule: no convention uses them for C, B, F or S."""
+"""Names of two letters that mean an element in any molecule: no convention uses them for C, B, F or S."""
 
 _ONE_LETTER = frozenset("BCFHINOPSV")
 """Elements of one letter that ligands contain."""
 
 COVALENT_NM = 0.165
-"""An atom this close to another one is no metal: C-C is 0.154 nm, and metals have their neighbors beyond 0.18 nm."""
+"""An atom this close to another one is no metal: C-C is 0.154 nm, and a metal's neighbors are beyond 0.18 nm."""
 
 HYDROGEN_NM = 0.125
 """The same for hydrogen, whose bonds are 0.09 to 0.115 nm."""
 
 _FAR_NM = 0.25
-"""An atom of a ligand without a neighbor within this is a coarse-grained bead, or not what its name says."""
+"""If an atom of a ligand has no neighbor within this distance, it is a coarse-grained bead or its name misleads."""
 
 
 @dataclass(frozen=True)
 class Site:
-    """What a file says about one atom.
+    """The entries of a structure file about one atom.
 
     Attributes:
         residue_name: Name of its residue.
         name: Its own name.
-        declared: What stands in the element column, "" if nothing.
+        declared: The text in the element column, "" if it is empty.
         alone: Whether it is the only atom of its residue.
         nearest_nm: Distance to the nearest other atom of its residue, nm; infinite if unknown.
         indented: Whether a PDB file leaves the first column of the name blank, as for elements of one letter.
@@ -146,16 +147,19 @@ class Site:
 
 
 def symbol_of(text: str) -> str:
-    """The element symbol a text means, "" if it is none; a charge behind it is left out."""
+    """The element symbol that a text means, without a charge behind it; "" if it means none."""
     symbol = text.strip().rstrip("+-0123456789").title()
     return symbol if symbol in MASSES_AMU else ""
 
 
 def find_element(site: Site) -> tuple[str, str]:
-    """Element symbol of an atom, or "" and why it cannot be told.
+    """Find the element of an atom.
 
-    An element that the file declares is believed, unless the residue says otherwise beyond doubt (the C-alpha of
-    an amino acid is no calcium): then neither is, and the reason names both.
+    An element that the file declares is believed, unless the names of residue and atom contradict it beyond doubt
+    (the C-alpha of an amino acid is no calcium). In that case no element is returned, and the reason names both.
+
+    Returns:
+        The element symbol and ""; or "" and the reason why the element is unknown, as a predicate for a message.
     """
     expected = _by_residue(site)
     declared = symbol_of(site.declared)
@@ -182,7 +186,7 @@ def is_ion(residue_name: str, name: str) -> bool:
 
 
 def _by_residue(site: Site) -> str:
-    """What residue and name say beyond doubt, "" if they do not."""
+    """The element that the names of residue and atom give beyond doubt, "" if they do not."""
     name = site.name.upper()
     if site.residue_name in WATERS:
         first = name.lstrip("0123456789")[:1]
@@ -201,7 +205,7 @@ def _first_match(name: str, patterns: tuple[tuple[str, re.Pattern[str]], ...]) -
 
 
 def _by_ion(site: Site) -> str:
-    """An atom alone in its residue: an ion, if residue and name do not contradict each other."""
+    """The element of an atom that is alone in its residue (often an ion); "" if its two names do not tell it."""
     residue, name = site.residue_name.upper(), site.name.upper()
     if residue in _IONS or residue in _ION_RESIDUES:
         found = {_IONS[text] for text in (residue, name) if text in _IONS}
@@ -213,7 +217,7 @@ def _by_ion(site: Site) -> str:
 
 
 def _by_name(site: Site) -> str:
-    """An atom of a ligand: by the letters its name begins with, and by its nearest neighbor."""
+    """The element of an atom of a ligand, from the letters its name begins with and the distance of its neighbor."""
     letters = re.match(r"[0-9'*\"]*([A-Z]*)", site.name.upper())
     two = letters.group(1)[:2] if letters else ""
     one = two[:1]

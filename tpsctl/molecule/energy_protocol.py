@@ -1,4 +1,4 @@
-"""What energies and forces were computed with, as the manifest and summaries say it."""
+"""How energies and forces were computed, for the manifest and for summaries."""
 
 from dataclasses import dataclass
 
@@ -8,13 +8,13 @@ from tpsctl.molecule.openmm_system import MolecularSystem
 
 @dataclass(frozen=True)
 class EnergyProtocol:
-    """A force field, and where and how it was evaluated.
+    """A force field with the platform and precision of its evaluation.
 
     Attributes:
         force_field: Names of the files, or of the model potential.
         platform: OpenMM platform; "" for a model potential.
-        precision: Precision of the forces there: "double", "single" or "mixed"; "" likewise.
-        solvent: The implicit solvent, its model and radii; "" in vacuum.
+        precision: Precision of the forces: "double", "single" or "mixed"; "" for a model potential.
+        solvent: Model and radii of the implicit solvent; "" in vacuum.
     """
 
     force_field: tuple[str, ...]

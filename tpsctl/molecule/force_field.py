@@ -1,8 +1,8 @@
 """OpenMM Systems from a `Topology` and force-field XML files: vacuum or implicit solvent, all atoms free.
 
-No cutoff, no constraints: the potential energy is a smooth function of all coordinates, equal for
-everybody who names the same XML files (amber99sbildn.xml; amber14-all.xml + implicit/gbn2.xml; ...).
-A residue that no template fits is reported with its name, what it lacks and what to do about it.
+The Systems have no cutoff and no constraints, so the potential energy is a smooth function of all coordinates, and
+the same XML files (amber99sbildn.xml; amber14-all.xml + implicit/gbn2.xml; ...) give everybody the same energy. A
+message about a residue that fits no template names the residue, the atoms that it lacks, and the remedy.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from tpsctl.molecule.topology import Atom, Topology
 
 
 def openmm_topology(topology: Topology) -> Any:
-    """The same molecule as an `openmm.app.Topology`: atoms in order, names, ids and bonds kept."""
+    """Convert the molecule to an `openmm.app.Topology` with the same order of atoms, names, numbers and bonds."""
     from openmm import app
 
     made = app.Topology()
@@ -36,7 +36,11 @@ def openmm_topology(topology: Topology) -> Any:
 
 
 def residues(topology: Topology) -> Iterator[list[int]]:
-    """Atom indices of each residue: neighbors in the file with one chain, name and number, no atom name twice."""
+    """Atom indices of each residue.
+
+    A residue consists of consecutive atoms with the same chain, residue name and residue number, and it has no two
+    atoms of the same name.
+    """
     here: list[int] = []
     for i, atom in enumerate(topology.atoms):
         if here and not _same_residue(atom, [topology.atoms[j] for j in here]):
@@ -48,7 +52,7 @@ def residues(topology: Topology) -> Iterator[list[int]]:
 
 
 def create_system(topology: Topology, force_field: Sequence[str | Path]) -> Any:
-    """`openmm.System` of the molecule, without cutoff and constraints.
+    """Create the `openmm.System` of the molecule, without cutoff and constraints.
 
     Args:
         topology: Atoms of the molecule, hydrogens included, or the beads of a coarse-grained force field.
@@ -69,7 +73,7 @@ def create_system(topology: Topology, force_field: Sequence[str | Path]) -> Any:
         raise ValidationError(_template_message(topology, field, unmatched, force_field))
     try:
         return field.createSystem(molecule, nonbondedMethod=app.NoCutoff, constraints=None, rigidWater=False)
-    except Exception as error:  # a Script may raise anything, and so may a force without parameters
+    except Exception as error:  # a Script, or a force whose parameters are missing, may raise any exception
         raise ValidationError(
             f"force field {_names(force_field)}: {_one_line(error)}. Name a complete set of XML files "
             "(an implicit solvent needs the protein force field it was made for)."
@@ -84,7 +88,7 @@ def _load(force_field: Sequence[str | Path]) -> Any:
     files = read_files(force_field)
     try:
         return app.ForceField(*(str(find_file(name)) for name in force_field))
-    except Exception as error:  # OpenMM's reader raises whatever a mistake leads to
+    except Exception as error:  # a mistake in the file may raise any exception in OpenMM's reader
         place = locate(error, files) or f"force field {_names(force_field)}: OpenMM cannot read it ({_one_line(error)})"
         raise ValidationError(f"{place}. Mend the file, or name another.") from error
 
@@ -110,7 +114,7 @@ def _template_message(
 
 
 def _problem(field: Any, residue: Any) -> str:
-    """What is wrong with one residue, and the cure."""
+    """Say why one residue fits no template, and what to do about it."""
     template = field._templates.get(residue.name)  # OpenMM offers no public view of a template's atoms
     if template is None:
         return "the force field does not know this residue. Add an XML file with its parameters to force_field"
@@ -131,7 +135,10 @@ def _problem(field: Any, residue: Any) -> str:
 
 
 def _has_all_atom_templates(field: Any, unmatched: Sequence[Any]) -> bool:
-    """Whether the templates are of more atoms than the residues that fit none (or there is none of their names)."""
+    """Whether the largest template of the residues' names has more atoms than the largest of these residues.
+
+    If there is no template of any of these names, all templates are considered.
+    """
     templates = [field._templates.get(residue.name) for residue in unmatched]
     known = [template for template in templates if template is not None] or list(field._templates.values())
     return max((len(template.atoms) for template in known), default=0) > max(len(list(r.atoms())) for r in unmatched)

@@ -1,7 +1,7 @@
-"""Force-field XML files: where they are, what they include, and whether OpenMM can read them.
+"""Force-field XML files: where they are, which files they include, and whether OpenMM can read them.
 
-OpenMM answers a mistake in such a file with a traceback. Here every file is read once before, with the line number of
-every element, so that a mistake is one line: file, line, what was found, what was expected.
+OpenMM answers a mistake in such a file with a traceback. This module therefore reads every file first and keeps the
+line number of every element, so that a message names the file and the line, and what was found and expected there.
 """
 
 import difflib
@@ -23,7 +23,7 @@ _REQUIRED = {
     ("Patches", "Patch"): ("name",),
     ("ForceField", "Include"): ("file",),
 }
-"""Attributes without which OpenMM does not read an element, by its parent and its name."""
+"""Attributes that OpenMM requires of an element, by the names of its parent and of itself."""
 
 _SERIALIZED = {"System", "State", "Integrator"}
 
@@ -32,7 +32,7 @@ _INCLUDE = re.compile(r"""<Include\s+file\s*=\s*["']([^"']+)["']""")
 
 @dataclass(frozen=True)
 class Element:
-    """An XML element with the place where it begins."""
+    """An XML element with the line on which it begins."""
 
     line: int
     parent: str
@@ -48,7 +48,7 @@ class ForceFieldFile:
         path: The file.
         shipped: Whether it came with OpenMM or a package that extends it.
         text: Its text.
-        elements: All its elements in order; of a shipped file none, which needs no check.
+        elements: All its elements in order; empty for a shipped file, because it needs no check.
     """
 
     path: Path
@@ -62,12 +62,12 @@ class ForceFieldFile:
 
 
 def find_files(names: Sequence[str | Path]) -> list[Path]:
-    """The files of these names that are there and, after them, the files they include, as OpenMM reads them."""
+    """The existing files of these names and the files that they include, in the order in which OpenMM reads them."""
     return [file.path for file in _found(names) if isinstance(file, ForceFieldFile)]
 
 
 def read_files(names: Sequence[str | Path]) -> list[ForceFieldFile]:
-    """The same files, the user's ones checked.
+    """Read the files of these names and the files that they include, and check those that OpenMM does not ship.
 
     Args:
         names: A `str` is the name of a file that OpenMM ships, or an absolute path; a `Path` is a path.
@@ -85,7 +85,7 @@ def read_files(names: Sequence[str | Path]) -> list[ForceFieldFile]:
 
 
 def _found(names: Sequence[str | Path]) -> Iterator[ForceFieldFile | str | Path]:
-    """Files in OpenMM's order, not checked; a name of which there is no file stands for itself."""
+    """Files in OpenMM's order, unchecked; a name without a file is given as it is."""
     todo: list[tuple[str | Path, Path | None]] = [(name, find_file(name)) for name in names]
     seen: set[Path] = set()
     while todo:
@@ -102,9 +102,9 @@ def _found(names: Sequence[str | Path]) -> Iterator[ForceFieldFile | str | Path]
 
 
 def find_file(name: str | Path) -> Path | None:
-    """The file that OpenMM would read; None if there is none.
+    """Find the file that OpenMM would read; None if there is none.
 
-    A path is that file. Any other name is looked for among the files that OpenMM and its extensions ship.
+    A path means the file at that path. Any other name is searched among the files that OpenMM and its extensions ship.
     """
     if isinstance(name, Path) or Path(name).is_absolute():
         return Path(name) if Path(name).is_file() else None
@@ -112,15 +112,16 @@ def find_file(name: str | Path) -> Path | None:
 
 
 def shown(name: str | Path) -> str:
-    """A name as summaries show it: OpenMM's own with its folder, a user's file without."""
+    """The name of a file in summaries: with its folder for a file that OpenMM ships, without it for a user's file."""
     return name if isinstance(name, str) and not Path(name).is_absolute() else Path(name).name
 
 
 def locate(error: Exception, files: Sequence[ForceFieldFile]) -> str:
-    """ "FILE:LINE: what is wrong", for an error of OpenMM's about an attribute; "" if the place cannot be told.
+    """Find the place of an attribute that OpenMM could not read, as "FILE:LINE: what is wrong".
 
-    OpenMM names an attribute that is missing (KeyError), or the text that is no number (ValueError). The element that
-    lacks the attribute while others of its kind have it, or the first one that has this text, is where it happened.
+    OpenMM's error names the missing attribute (KeyError) or the text that is no number (ValueError), but no place. The
+    place is the first element that lacks this attribute while others of its kind have it, or the first element that
+    has this text. Returns "" if there is no such element.
     """
     text = str(error.args[0]) if error.args else ""
     if isinstance(error, KeyError):
@@ -141,7 +142,7 @@ def locate(error: Exception, files: Sequence[ForceFieldFile]) -> str:
 
 @cache
 def shipped_folders() -> tuple[Path, ...]:
-    """Folders of the force fields that came with OpenMM, and with packages that extend it (openmmforcefields)."""
+    """Folders of the force fields that OpenMM and packages that extend it (openmmforcefields) ship."""
     from openmm.app import forcefield
 
     return tuple(Path(folder) for folder in forcefield._getDataDirectories())  # OpenMM offers no public view of them
@@ -163,7 +164,7 @@ def _elements(path: Path) -> tuple[Element, ...]:
     """All elements of an XML file.
 
     Raises:
-        ValidationError: With file and line, where it is no XML.
+        ValidationError: The file is not valid XML; the message names file and line.
     """
     elements: list[Element] = []
     stack: list[str] = []
@@ -186,10 +187,10 @@ def _elements(path: Path) -> tuple[Element, ...]:
 
 
 def _checked(file: ForceFieldFile) -> ForceFieldFile:
-    """The file itself, if OpenMM can read it.
+    """Check that OpenMM can read the file, and return it.
 
     Raises:
-        ValidationError: With file and line.
+        ValidationError: OpenMM cannot read it; the message names file and line.
     """
     root = file.elements[0]
     if root.name != "ForceField":
@@ -238,7 +239,7 @@ def _check_bond(file: ForceFieldFile, element: Element) -> None:
 
 
 def _check_types(files: Sequence[ForceFieldFile]) -> None:
-    """Every atom of a residue has a type that one of the files defines."""
+    """Check that every atom of a residue has a type that one of the files defines."""
     known = {element.attributes.get("name") for file in files for element in file.of("AtomTypes", "Type")}
     for file in (file for file in files if not file.shipped):
         for element in file.of("Residue", "Atom"):

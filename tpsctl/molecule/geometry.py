@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def center(x: Float[Tensor, "*batch bead dim"], weights: Float[Tensor, " bead"] | None = None) -> Tensor:
-    """x moved so that its (weighted) mean over beads is zero."""
+    """Move x so that its (weighted) mean over beads is zero."""
     if weights is None:
         return x - x.mean(-2, keepdim=True)
     w = (weights / weights.sum()).to(x).unsqueeze(-1)
@@ -22,7 +22,7 @@ def superpose(
     target: Float[Tensor, "*batch bead 3"],
     weights: Float[Tensor, " bead"] | None = None,
 ) -> Float[Tensor, "*batch bead 3"]:
-    """Mobile rotated and translated onto target with the least (weighted) RMSD; never mirrored.
+    """Rotate and translate `mobile` onto `target` with the least (weighted) RMSD, without a reflection; nm.
 
     Source: Kabsch, Acta Cryst. A 32 (1976) 922.
     """
@@ -60,6 +60,9 @@ def dihedral(x: Float[Tensor, "*batch bead 3"], quadruples: Tensor) -> Float[Ten
 
 
 def signed_volume(x: Float[Tensor, "*batch bead 3"], quadruples: Tensor) -> Float[Tensor, "*batch center"]:
-    """(a - o) . ((b - o) x (c - o)) in nm^3 for rows (o, a, b, c): its sign is the handedness."""
+    """Signed volume (a - o) . ((b - o) x (c - o)) in nm^3 of bead quadruples; its sign is the handedness.
+
+    `quadruples` has shape (center, 4), with rows (o, a, b, c).
+    """
     o, a, b, c = (x[..., quadruples[:, i], :] for i in range(4))
     return ((a - o) * torch.linalg.cross(b - o, c - o)).sum(-1)

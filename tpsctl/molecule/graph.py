@@ -5,7 +5,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from tpsctl.molecule.symmetry import refine
 
 Order = tuple[int, ...]
-"""For each atom of the first molecule the index of its partner in the second."""
+"""For each atom of the first molecule, the index of its partner in the second one."""
 
 
 def isomorphisms(
@@ -14,7 +14,10 @@ def isomorphisms(
     our_labels: Sequence[Hashable],
     their_labels: Sequence[Hashable],
 ) -> Iterator[Order]:
-    """All label- and bond-preserving maps ours -> theirs, by individualization and refinement."""
+    """All maps ours -> theirs that keep labels and bonds, found by individualization and refinement.
+
+    Each graph is given by the neighbors and the label of every vertex.
+    """
     n = len(ours)
     both = [*ours, *([n + j for j in around] for around in theirs)]
     colors = refine(both, [*our_labels, *their_labels])
@@ -43,9 +46,9 @@ def first_isomorphism(
 ) -> Order | None:
     """One map ours -> theirs that keeps labels and bonds, component by component; None if there is none.
 
-    Components are paired in order within those that refinement cannot tell apart, so that many equal molecules
-    cost one short search each. Refinement tells the graphs of molecules apart with very few exceptions; for those
-    the graphs are searched as a whole.
+    Components that refinement cannot tell apart are paired in order, so that many equal molecules cost one short
+    search each. Refinement tells apart the graphs of almost all molecules. If a pair of components nevertheless
+    differs, the graphs are searched as a whole.
     """
     n = len(ours)
     colors = refine([*ours, *([n + j for j in around] for around in theirs)], [*our_labels, *their_labels])
@@ -66,7 +69,7 @@ def first_isomorphism(
 
 
 def _components(neighbors: Sequence[Sequence[int]], colors: Sequence[int]) -> dict[tuple[int, ...], list[list[int]]]:
-    """Connected components, each as ascending vertices, by the sorted colors of their vertices."""
+    """Connected components as lists of ascending vertices, grouped by the sorted colors of their vertices."""
     seen: set[int] = set()
     found: dict[tuple[int, ...], list[list[int]]] = {}
     for start in range(len(neighbors)):

@@ -1,12 +1,12 @@
 """A pool of OpenMM Contexts for one System: energies and forces of many configurations, fast and thread-safe.
 
 Making a Context takes hundreds of times as long as an energy, so a pool makes each of its Contexts once and deals the
-frames of a batch out to them. On the Reference and CPU platforms it has one Context with one thread of OpenMM's own
-per CPU thread, because OpenMM computes without Python's lock and frames are independent; a GPU gets one Context.
+frames of a batch out to them. On the Reference and CPU platforms it has one Context per CPU thread, and each Context
+uses one thread, because OpenMM releases Python's lock and frames are independent. A GPU gets one Context.
 
     Reference   double precision throughout; the digits do not depend on the number of threads
-    CPU         bonded forces in double, nonbonded forces in single precision (errors of some 1e-4 kJ/mol/nm)
-    GPUs        "mixed" or "double", as asked for
+    CPU         bonded forces in double, nonbonded forces in single precision (errors of about 1e-4 kJ/mol/nm)
+    GPUs        "mixed" or "double", whichever is requested
 
 Contexts and threads are made on first use in each process: a pool may be pickled, and used after a fork.
 """
@@ -31,7 +31,7 @@ CPU_PLATFORMS = ("Reference", "CPU")
 GPU_PLATFORMS = ("CUDA", "HIP", "OpenCL")
 
 Precision = Literal["mixed", "double"]
-"""Precision asked of a GPU; the other platforms have one of their own."""
+"""Precision that is requested of a GPU; the other platforms have a fixed precision."""
 
 FrameTask = Callable[[Any, np.ndarray, np.ndarray], None]
 """Work on one frame: (Context, positions (atom, 3) in nm, row of the result to fill)."""
@@ -44,17 +44,18 @@ class ContextPool:
         system: An `openmm.System`; the pool works with copies.
         platform: Name of an OpenMM platform.
         threads: CPU threads; None for all that this process may use.
-        precision: Precision on a GPU.
-        gpu: Number of the GPU, on a platform of GPUs; None for OpenMM's own choice.
+        precision: Precision on a GPU; other platforms ignore it.
+        gpu: Number of the GPU on a GPU platform; None for OpenMM's own choice.
 
     Attributes:
         platform: Name of the platform.
         precision: Precision of the forces: "double", "single" or "mixed".
-        threads: CPU threads.
-        n_atoms: Particles of the System.
+        threads: Number of CPU threads.
+        n_atoms: Number of particles in the System.
 
     Raises:
-        ValidationError: OpenMM has no such platform here. (Whether the platform works shows on first use.)
+        ValidationError: OpenMM has no such platform here. A platform that is installed but does not work is found out
+            only on first use.
     """
 
     def __init__(
@@ -87,16 +88,16 @@ class ContextPool:
     def energies_and_forces(
         self, x: Float[Tensor, "batch atom 3"]
     ) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch atom 3"]]:
-        """Energies, kJ/mol, and forces, kJ/mol/nm, from one evaluation per frame; NaN as above."""
+        """Energies, kJ/mol, and forces, kJ/mol/nm, from one evaluation per frame; NaN as in `energies` and `forces`."""
         both = torch.from_numpy(self.map(x, _energy_and_forces, (self.n_atoms + 1, 3)))
         return both[:, -1, 0].clone(), both[:, :-1].contiguous()
 
     def map(self, x: Float[Tensor, "batch atom 3"], task: FrameTask, shape: tuple[int, ...]) -> np.ndarray:
-        """`task` for every finite frame, frames dealt out to the Contexts.
+        """Run `task` on every finite frame; the frames are dealt out to the Contexts.
 
         Args:
             x: Configurations, nm.
-            task: Fills the row of one frame; called from several threads, each with a Context of its own.
+            task: Function that fills the row of one frame; several threads call it, each with its own Context.
             shape: Shape of a row.
 
         Returns:
@@ -130,7 +131,7 @@ class ContextPool:
     def _make_context(self) -> Any:
         import openmm
 
-        integrator = openmm.VerletIntegrator(0.001)  # a Context wants one; it never steps
+        integrator = openmm.VerletIntegrator(0.001)  # a Context needs an integrator; this one never makes a step
         system = copy.deepcopy(self._system)
         return make_context(system, integrator, self.platform, precision=self._gpu_precision, gpu=self._gpu)
 
@@ -149,18 +150,21 @@ class _Workers:
         self._make_context, self._count = make_context, count
         self._free: queue.LifoQueue[Any] = queue.LifoQueue()
         for _ in range(count):
-            self._free.put(None)  # stands for a Context that is not made yet
+            self._free.put(None)  # a placeholder for a Context that is not made yet
         self._made: list[Any] = []
         self._threads = ThreadPoolExecutor(count) if count > 1 else None
 
     def __del__(self) -> None:
-        """In a forked process, leave the Contexts to the parent: freeing one waits for threads that are not there."""
+        """In a forked process, leave the Contexts to the parent.
+
+        Freeing a Context waits for its threads, and a forked process does not have them, so it would wait forever.
+        """
         if self.process != os.getpid():
             for context in self._made:
                 context.thisown = False
 
     def work(self, task: FrameTask, frames: np.ndarray, chosen: np.ndarray, result: np.ndarray) -> None:
-        """`task` for the chosen frames."""
+        """Run `task` on the chosen frames."""
         if self._threads is None or len(chosen) < 2:
             self._work_on(task, frames, chosen, result)
             return
@@ -193,11 +197,11 @@ def make_context(
     precision: Precision = "mixed",
     gpu: int | None = None,
 ) -> Any:
-    """An `openmm.Context` on a platform.
+    """Make an `openmm.Context` on a platform.
 
     Args:
-        system: The System; it belongs to the Context from now on.
-        integrator: The integrator, likewise.
+        system: The System; it must not be used for anything else afterwards.
+        integrator: The integrator; it must not be used for anything else afterwards.
         platform: Name of an OpenMM platform.
         threads: Threads of OpenMM's CPU platform.
         precision: Precision on a GPU.
@@ -218,7 +222,7 @@ def make_context(
 
 
 def platform_properties(platform: str, threads: int, precision: Precision, gpu: int | None) -> dict[str, str]:
-    """What a platform is told: threads of the CPU, or precision and number of the GPU."""
+    """OpenMM's properties of a platform: the number of CPU threads, or the precision and number of the GPU."""
     if platform in GPU_PLATFORMS:
         return {"Precision": precision} | ({} if gpu is None else {"DeviceIndex": str(gpu)})
     return {"Threads": str(threads)} if platform == "CPU" else {}
@@ -237,10 +241,10 @@ def platforms() -> list[str]:
 
 
 def known_platform(name: str) -> str:
-    """The name itself.
+    """Check that OpenMM has a platform of this name here, and return the name.
 
     Raises:
-        ValidationError: OpenMM has no such platform.
+        ValidationError: It has none; the message lists the platforms that are there.
     """
     if name not in platforms():
         raise ValidationError(f'OpenMM platform: got "{name}", expected auto or one of {", ".join(platforms())}.')
@@ -248,7 +252,7 @@ def known_platform(name: str) -> str:
 
 
 def precision_of(platform: str, gpu: Precision = "mixed") -> str:
-    """Precision of the forces on a platform."""
+    """Precision of the forces on a platform; `gpu` is the precision that is requested of a GPU."""
     return {"Reference": "double", "CPU": "single"}.get(platform, gpu)
 
 
@@ -270,7 +274,7 @@ def _energy_and_forces(context: Any, x: np.ndarray, row: np.ndarray) -> None:
 
 
 def _store_forces(state: Any, into: np.ndarray) -> None:
-    """Forces in kJ/mol/nm, straight into a C-contiguous array.
+    """Write forces in kJ/mol/nm directly into a C-contiguous array.
 
     The public `getForces(asNumpy=True)` fills an array with the same call and then spends 8 us on its units, a quarter
     of the time of a small molecule's forces.

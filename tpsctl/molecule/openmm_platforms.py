@@ -1,9 +1,9 @@
-"""Which OpenMM platform is the fastest for a System here.
+"""Choose the OpenMM platform that is the fastest for a System on this machine.
 
-Small molecules in vacuum go to the Reference platform without a measurement: it is double precision, it is the
-fastest at that size, and a timing on a loaded machine must not change the last digits of a result. A generalized
-Born force is the exception: Reference computes it so slowly (26 atoms with GBn2: 1.7 ms, CPU 0.2 ms) that platforms
-are timed whatever the size. Larger molecules are always timed.
+Small molecules in vacuum use the Reference platform without a measurement: it has double precision, it is the fastest
+at that size, and a timing on a loaded machine must not change the last digits of a result. Molecules with a
+generalized Born force are the exception: Reference computes it so slowly (1.7 ms for 26 atoms with GBn2; CPU platform:
+0.2 ms) that platforms are timed at any size. For larger molecules the platforms are always timed.
 """
 
 import time
@@ -17,10 +17,11 @@ from tpsctl.errors import ValidationError
 from tpsctl.molecule.openmm_contexts import CPU_PLATFORMS, GPU_PLATFORMS, ContextPool, known_platform, platforms
 
 SMALL_ATOMS = 50
-"""Up to here the Reference platform is taken untimed, unless the System has a generalized Born force."""
+"""Up to this number of atoms the Reference platform is used untimed, except with a generalized Born force."""
 
 _GPU_PAYS_ABOVE_MS = 2.0
-"""A GPU's kernels take seconds to build: below this time per frame on the CPU, thousands of frames are done sooner."""
+"""GPUs are not tried if the CPU needs less than this time per frame: building a GPU's kernels takes seconds, in which
+the CPU has finished thousands of frames."""
 
 _WORTH_SINGLE_PRECISION = 2.0
 """For derivatives of forces the CPU platform must be this many times as fast as Reference to be preferred."""
@@ -35,7 +36,7 @@ class PlatformChoice:
 
     Attributes:
         name: The platform.
-        milliseconds: Time per frame on each platform that was measured, all threads at work; empty if none was.
+        milliseconds: Time per frame on each platform that was timed, with all threads in use; empty if none was timed.
     """
 
     name: str
@@ -45,14 +46,14 @@ class PlatformChoice:
 def choose_platform(
     wanted: str, system: Any, x: np.ndarray, *, threads: int, for_derivatives: bool = False
 ) -> PlatformChoice:
-    """The platform that is wanted, or with "auto" the fastest here.
+    """Choose the platform: the wanted one, or with "auto" the fastest on this machine.
 
     Args:
         wanted: Name of a platform, or "auto".
         system: An `openmm.System`.
-        x: Any sound configuration (atom, 3), nm.
-        threads: CPU threads that will work at once.
-        for_derivatives: Whether forces will be differentiated numerically, which wants double precision: GPUs are then
+        x: Any sound configuration (atom, 3), nm; it is used to time the platforms.
+        threads: CPU threads that will be used at the same time.
+        for_derivatives: Whether forces will be differentiated numerically, which needs double precision: GPUs are then
             left out, and the CPU platform must be twice as fast as Reference.
 
     Raises:
@@ -80,7 +81,10 @@ def has_generalized_born(system: Any) -> bool:
 
 
 def _milliseconds(platform: str, system: Any, x: np.ndarray) -> float:
-    """Least time for the energy and forces of one frame by one Context; the least is what load disturbs least."""
+    """Shortest time of one Context for the energy and forces of one frame, ms.
+
+    The shortest of several times is used because other load on the machine changes it least.
+    """
     pool, frame = ContextPool(system, platform=platform, threads=1), torch.from_numpy(np.array(x, float)).unsqueeze(0)
     pool.energies_and_forces(frame)
     least = float("inf")

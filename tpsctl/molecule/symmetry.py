@@ -1,4 +1,4 @@
-"""Symmetry of a molecule: which atoms are equivalent, and which centers have a handedness.
+"""Symmetry of a molecule: its equivalent atoms, and its centers with a handedness.
 
 Equivalence comes from the bond graph alone, by color refinement (Weisfeiler and Leman): atoms start
 with a label (the element) and are split by the multiset of their neighbors' colors until nothing
@@ -34,7 +34,7 @@ Neighbors = Sequence[Sequence[int]]
 
 
 def refine(neighbors: Neighbors, labels: Sequence[Hashable]) -> list[int]:
-    """Stable coloring: equal numbers for vertices that refinement cannot tell apart.
+    """Color the vertices of a graph so that vertices which refinement cannot tell apart have equal colors.
 
     The numbers depend on labels and graph only, not on the order of the vertices, so the colors of two
     molecules can be compared when both are refined as one graph.
@@ -96,10 +96,10 @@ class StereoCenters:
 
 
 def stereo_centers(topology: Topology, x: Float[Tensor, "frame bead 3"]) -> StereoCenters:
-    """Centers with a handedness in these structures: four neighbors, or a pyramidal carbon with three.
+    """Find the centers with a handedness in these structures (nm).
 
-    The latter is an sp3 carbon whose hydrogen is not part of the molecule (heavy atoms only); it must be
-    pyramidal in all given frames.
+    A center has four neighbors, or it is a pyramidal carbon with three. The latter is an sp3 carbon whose
+    hydrogen is not part of the molecule (heavy atoms only); it must be pyramidal in all given frames.
     """
     four = [i for i, n in enumerate(topology.neighbors) if len(n) == 4 and _is(topology, i, TETRAHEDRAL_ELEMENTS)]
     three = [i for i, n in enumerate(topology.neighbors) if len(n) == 3 and _is(topology, i, {"C"})]

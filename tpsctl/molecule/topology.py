@@ -1,7 +1,7 @@
-"""The molecule of a path: atoms (or beads), bonds, and what follows from the bond graph.
+"""The molecule of a path: its atoms (or beads), its bonds, and quantities that follow from the bonds.
 
-A `Topology` is the one description of the molecule that all stages share. MDTraj and OpenMM
-objects are made from it, or turned into it, at the borders (`endpoints`, `output`, `validation`).
+All stages share `Topology` as the only description of the molecule. Files, MDTraj and OpenMM objects
+are converted to and from it in the rooms that use them (`endpoints`, `molecule`, `output`).
 """
 
 from collections.abc import Iterable
@@ -83,7 +83,7 @@ class Topology:
 
     @cached_property
     def rotatable_bonds(self) -> tuple[tuple[int, int], ...]:
-        """Bonds outside rings whose both ends carry further atoms (methyls included)."""
+        """Bonds outside rings with further atoms on both sides, bonds to methyl groups included."""
         return tuple(
             (j, k)
             for j, k in self.bonds
@@ -91,7 +91,7 @@ class Topology:
         )
 
     def branch(self, start: int, *, without: int) -> frozenset[int]:
-        """Atoms reached from `start` when the bond start-`without` is cut."""
+        """Atoms that can be reached from `start`, itself included, when its bond to the atom `without` is cut."""
         seen, todo = {start}, [start]
         while todo:
             here = todo.pop()
@@ -105,7 +105,7 @@ class Topology:
     def backbone_dihedrals(self) -> tuple[tuple[str, tuple[int, int, int, int]], ...]:
         """Peptide phi, psi and omega as (label, atom indices), e.g. ("phi ALA2", (4, 6, 8, 14)).
 
-        Found along the bonded backbone (C-N, N-CA, CA-C), caps included, so chain breaks give none.
+        They are found along the bonded backbone (C-N, N-CA, CA-C), caps included. No dihedral crosses a chain break.
         """
         found = []
         for c_prev, n in self._bonds_between("C", "N"):

@@ -1,12 +1,12 @@
 """The Z-matrix of a molecule: converts positions to internal coordinates along its bonds, and back.
 
-Every atom is placed by a bond length r, an angle and a dihedral relative to three atoms placed before:
+Every atom is placed by a bond length r, an angle and a dihedral relative to three atoms that are placed before it:
 
     x = c + r ( -cos(angle) e1 + sin(angle) cos(dihedral) e2 + sin(angle) sin(dihedral) e3 )
 
-with c the bonded atom and e1, e2, e3 the frame of the three. Around each bond only the first atom
-carries the torsion itself; its siblings are placed relative to it. So turning one number turns
-everything behind the bond rigidly, and handedness, windings and planar groups stay as they are.
+where c is the bonded atom and e1, e2, e3 is the orthonormal frame that the three atoms span. Around each bond only the
+first atom has the torsion as its dihedral; its siblings are placed relative to it. So a change of this one number turns
+everything behind the bond rigidly, and the handedness of centers and the shape of planar groups do not change.
 
 Source: Parsons et al., J. Comput. Chem. 26 (2005) 1063 (natural extension reference frame).
 """
@@ -24,9 +24,9 @@ from tpsctl.molecule.topology import Topology
 
 @dataclass(frozen=True)
 class Placement:
-    """How one atom of a fragment is placed: bonded to `c`, angle with `b`, dihedral a-b-c-atom.
+    """The atoms relative to which one atom of a fragment is placed: bond c-atom, angle b-c-atom, dihedral a-b-c-atom.
 
-    `a`, `b`, `c` are -1 where the fragment has no such atom yet. `torsion` says that the dihedral is the
+    `a`, `b`, `c` are -1 if the fragment has no such atom yet. If `torsion` is true, the dihedral is the
     torsion about the bond b-c; otherwise it is relative to a sibling.
     """
 
@@ -39,7 +39,7 @@ class Placement:
 
 @dataclass(frozen=True)
 class ZMatrixValues:
-    """Bond lengths (nm), angles and dihedrals (rad), each (..., atom); zero where a fragment starts."""
+    """Bond lengths (nm), angles and dihedrals (rad), each (..., atom); 0 where a fragment's first atoms have none."""
 
     lengths: Tensor
     angles: Tensor
@@ -47,7 +47,10 @@ class ZMatrixValues:
 
 
 class ZMatrix:
-    """Conversion between positions and internal coordinates of one molecule of bonded fragments."""
+    """Converts between the positions and the internal coordinates of one molecule, which may have several fragments.
+
+    A fragment is a set of atoms that bonds connect.
+    """
 
     def __init__(self, topology: Topology) -> None:
         self.fragments: list[list[Placement]] = []
@@ -61,7 +64,7 @@ class ZMatrix:
 
     @property
     def torsions(self) -> dict[tuple[int, int], int]:
-        """Atom whose dihedral is the torsion about a bond, for every sorted pair b-c that has one."""
+        """For every bond that has a torsion, as a sorted index pair, the atom whose dihedral is this torsion."""
         return {(min(p.b, p.c), max(p.b, p.c)): p.atom for p in self.placements if p.torsion}
 
     def to_internal(self, x: Float[Tensor, "*batch bead 3"]) -> ZMatrixValues:
@@ -81,7 +84,10 @@ class ZMatrix:
         return ZMatrixValues(lengths, angles, dihedrals)
 
     def to_positions(self, q: ZMatrixValues) -> Float[Tensor, "*batch bead 3"]:
-        """Positions with these internal coordinates; every fragment in a frame of its own."""
+        """Positions (nm) with these internal coordinates.
+
+        Every fragment has its first atom at the origin, so the fragments' relative positions are lost.
+        """
         x: list[Tensor] = [torch.empty(0)] * q.lengths.shape[-1]
         zero = torch.zeros_like(q.lengths[..., :1]).expand(*q.lengths.shape[:-1], 3)
         x_axis, y_axis = zero + zero.new_tensor([1.0, 0.0, 0.0]), zero + zero.new_tensor([0.0, 1.0, 0.0])
@@ -120,10 +126,10 @@ def _placements(topology: Topology, root: int) -> list[Placement]:
 
 
 def _placement(atom: int, c: int, parent: dict[int, int], first_child: dict[int, int]) -> Placement:
-    """The atom bonded to c, by what is already placed around c."""
+    """The placement of an atom bonded to c, from the atoms that are already placed around c."""
     b = parent[c]
     sibling = first_child.get(c, -1)
-    if b < 0:  # c is the root: its first child plays the part of b
+    if b < 0:  # c is the root, so its first child takes the place of b
         a = -1 if sibling < 0 else _other_child(c, sibling, parent)
         return Placement(atom, a, sibling, c, torsion=False)
     if sibling >= 0:
@@ -133,7 +139,7 @@ def _placement(atom: int, c: int, parent: dict[int, int], first_child: dict[int,
 
 
 def _other_child(of: int, not_atom: int, parent: dict[int, int]) -> int:
-    """Another atom already placed next to `of` than `not_atom`, or -1."""
+    """An atom other than `not_atom` that is bonded to `of` and already placed; -1 if there is none."""
     return next((i for i, p in parent.items() if p == of and i != not_atom), -1)
 
 

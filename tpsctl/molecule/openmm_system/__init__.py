@@ -1,4 +1,4 @@
-"""Where an OpenMM System comes from: one file per kind of source, all behind `SystemSource`."""
+"""The sources of OpenMM Systems: one file per kind of source, and each source implements `SystemSource`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,9 +22,9 @@ __all__ = [
 ]
 
 ForceField = SystemSource | Sequence[str | Path]
-"""A source, or the force-field XML files that stand for an `XmlForceField`."""
+"""A source of a System, or the names of the force-field XML files of an `XmlForceField`."""
 
 
 def as_source(force_field: ForceField) -> SystemSource:
-    """The source itself, or the one of these XML files: names under which OpenMM ships them, or paths."""
+    """Return a source unchanged, or make an `XmlForceField` of XML files (OpenMM's names for them, or paths)."""
     return force_field if isinstance(force_field, SystemSource) else XmlForceField(tuple(force_field))

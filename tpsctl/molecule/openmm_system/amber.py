@@ -1,7 +1,7 @@
 """A System from an Amber topology file (prmtop, parm7), in vacuum or with an implicit solvent.
 
-The atomic radii of the implicit solvent are those that the file holds. The GBn2 model was made for the mbondi3 set and
-GBn for bondi; a file with another set is refused, because its energies would be those of no published model.
+The implicit solvent uses the atomic radii that the file holds. The GBn2 model was parametrized for the mbondi3 set and
+GBn for bondi; a file with another set is refused, because no published model would give its energies.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ _SETS = {
     "ArgH and AspGluO modified Bondi2 radii (mbondi3)": "mbondi3",
     "Bondi radii (bondi)": "bondi",
 }
-"""What LEaP and ParmEd write under RADIUS_SET."""
+"""Titles that LEaP and ParmEd write under RADIUS_SET, with the short name of each set of radii."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class AmberTopology(SystemSource):
     def _guarded(self, make: Any) -> Any:
         try:
             return make()
-        except Exception as error:  # the parser raises whatever a damaged file leads to
+        except Exception as error:  # a damaged file may raise any exception in the parser
             found = " ".join(str(error).split()).rstrip(".")
             raise ValidationError(
                 f"{self.prmtop}: OpenMM cannot make a System from this Amber topology ({type(error).__name__}: "
@@ -104,7 +104,7 @@ class AmberTopology(SystemSource):
 
 
 def _match(loaded: Any, topology: Topology, name: str) -> None:
-    """Compare with an `openmm.app.Topology`: count, elements, bonds."""
+    """Refuse an `openmm.app.Topology` whose number of atoms, elements or bonds differ from the molecule's."""
     atoms = list(loaded.atoms())
     require_count(len(atoms), topology, name)
     elements = [atom.element.symbol if atom.element is not None else "" for atom in atoms]

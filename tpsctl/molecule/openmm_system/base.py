@@ -1,4 +1,4 @@
-"""Where an OpenMM System comes from: the interface that all kinds of source share, and what they give."""
+"""The interface of all sources of OpenMM Systems, and the result that they give."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
@@ -30,10 +30,10 @@ class MolecularSystem:
 
     Attributes:
         system: The `openmm.System`.
-        parts: What it was made from, without folders, e.g. ("amber14-all.xml", "implicit/gbn2.xml").
-        masses_amu: Masses of its particles.
+        parts: Names of the files it was made from, without folders, e.g. ("amber14-all.xml", "implicit/gbn2.xml").
+        masses_amu: Masses of its particles, amu.
         solvent: The implicit solvent; None in vacuum.
-        notes: What a user should know about it, one sentence each.
+        notes: Notes for the user about the System, one sentence each.
     """
 
     system: Any
@@ -44,39 +44,42 @@ class MolecularSystem:
 
     @property
     def name(self) -> str:
-        """How summaries call it."""
+        """Name of the force field in summaries."""
         return " + ".join(self.parts)
 
     def with_masses(self, topology: Topology) -> Topology:
-        """The topology with the masses of the System."""
+        """Copy the topology with the masses of the System's particles in place of its own."""
         atoms = zip(topology.atoms, self.masses_amu, strict=True)
         return replace(topology, atoms=tuple(replace(atom, mass_amu=mass) for atom, mass in atoms))
 
 
 class SystemSource(ABC):
-    """A kind of file, or files, that OpenMM makes a System from. Sources are frozen data: comparable, picklable."""
+    """One or several files from which OpenMM makes a System.
+
+    Sources are frozen dataclasses, so they can be compared and pickled.
+    """
 
     @property
     @abstractmethod
     def parts(self) -> tuple[str, ...]:
-        """What the recipe names, without folders, for summaries and the manifest."""
+        """Names of the files that the recipe gives, without folders, for summaries and the manifest."""
 
     @property
     def name(self) -> str:
-        """How messages call it."""
+        """Name of the source in messages."""
         return " + ".join(self.parts)
 
     @abstractmethod
     def files(self) -> tuple[Path, ...]:
-        """Every file that decides the System, included files too, in a fixed order; missing ones are left out."""
+        """Every file that decides the System, included files too, in a fixed order; missing files are left out."""
 
     @abstractmethod
     def create(self, topology: Topology) -> MolecularSystem:
-        """The System of a molecule.
+        """Create the System of a molecule.
 
         Raises:
             ValidationError: A file is missing or damaged, does not fit the molecule, or describes something that
-                a path cannot have (a periodic box, constraints without an energy, virtual sites).
+                tpsctl cannot use for paths (a periodic box, constraints without an energy, virtual sites).
         """
 
 

@@ -1,7 +1,7 @@
 """A System from a GROMACS topology file (.top), in vacuum.
 
-Files that it includes are looked for beside the including file and in the folder that is given, nowhere else: a result
-must not depend on which GROMACS happens to be installed. Every included file counts as an input.
+Files that it includes are searched beside the including file and in the folder that is given, and nowhere else: a
+result must not depend on which GROMACS happens to be installed. Every included file counts as an input of the run.
 """
 
 import re
@@ -25,7 +25,7 @@ class GromacsTopology(SystemSource):
 
     Attributes:
         top: The file.
-        include: Folder of force-field files, e.g. GROMACS's share/top; None where the file needs none.
+        include: Folder of force-field files, e.g. GROMACS's share/top; None if the topology needs no such folder.
     """
 
     top: Path
@@ -65,7 +65,7 @@ class GromacsTopology(SystemSource):
     def _guarded(self, make: Any) -> Any:
         try:
             return make()
-        except Exception as error:  # the parser raises whatever a damaged file leads to
+        except Exception as error:  # a damaged file may raise any exception in the parser
             found = " ".join(str(error).split()).rstrip(".")
             cure = (
                 "Name the folder that holds it with force_field.include."
@@ -78,7 +78,7 @@ class GromacsTopology(SystemSource):
             ) from error
 
     def _files(self, file: Path, seen: set[Path]) -> Iterator[Path]:
-        """A file and what it includes, whatever #ifdef would leave out."""
+        """A file and all files that it includes, also those that an #ifdef would leave out."""
         if file in seen:
             return
         seen.add(file)

@@ -1,10 +1,10 @@
-"""Are the atoms of a System those of the molecule, in the same order?
+"""Checks that a System has the atoms of the molecule in the same order.
 
-Counts are always compared. Where the source names elements, they are compared atom by atom. Where it has masses only,
-these are compared with the masses of the elements; deuterium is recognized, and so are hydrogens that took mass from
-their neighbor, because a heavy atom together with its hydrogens keeps its mass. Two atoms of one element in the wrong
-order show in the bonds: each bond of the molecule must be one in the source too. Beads that are no atoms have no
-elements: their count and bonds decide.
+The number of atoms is always compared. If the source names elements, they are compared atom by atom. If it has masses
+only, these are compared with the masses of the elements. Deuterium is recognized, and so is hydrogen mass
+repartitioning, because a heavy atom and its hydrogens together keep their mass. Bonds reveal two atoms of one element
+in the wrong order: every bond of the molecule must be a bond of the source too. Beads that are no atoms have no
+elements, so only their number and bonds are compared.
 """
 
 from collections.abc import Sequence
@@ -14,19 +14,19 @@ from tpsctl.molecule.beads import BeadKind, kind_of_beads
 from tpsctl.molecule.topology import Topology
 
 _SAME_MASS_AMU = 0.5
-"""Half of the least difference between two elements that occur beside one another (H, He; C, N)."""
+"""Half of the smallest difference in mass between two elements that occur in one molecule (H, He; C, N)."""
 
 _DEUTERIUM = {"H": (2.014,)}
 
 _COVALENT = frozenset("H B C N O F Si P S Cl Se Br I".split())
-"""A bond between these is in every force field; a metal's coordination may be in none."""
+"""Every force field has the bonds between these elements; coordination bonds of a metal may be missing."""
 
 
 def require_count(found: int, topology: Topology, name: str) -> None:
     """Refuse a source with another number of atoms.
 
     Raises:
-        ValidationError: Naming both numbers.
+        ValidationError: The numbers differ; the message names both.
     """
     if found != topology.n_atoms:
         raise ValidationError(
@@ -39,13 +39,13 @@ def require_elements(elements: Sequence[str], topology: Topology, name: str, lab
     """Refuse a source whose elements come in another order.
 
     Args:
-        elements: Symbols as the source has them; "" where it does not say.
+        elements: Element symbols in the source, "" for an unknown one.
         topology: The molecule.
         name: How messages call the source.
-        labels: Names of the source's atoms for messages, where it has some.
+        labels: Names of the source's atoms for messages; empty if it has none.
 
     Raises:
-        ValidationError: Naming the first atom that differs.
+        ValidationError: An element differs; the message names the first atom that differs.
     """
     for i, (atom, element) in enumerate(zip(topology.atoms, elements, strict=True)):
         if atom.element and element and atom.element != element:
@@ -57,10 +57,10 @@ def require_elements(elements: Sequence[str], topology: Topology, name: str, lab
 
 
 def require_masses(masses_amu: Sequence[float], topology: Topology, name: str) -> None:
-    """Refuse a System whose masses are not those of the molecule's elements in this order.
+    """Refuse a System whose masses (amu) do not belong to the molecule's elements in this order.
 
     Raises:
-        ValidationError: Naming the first atom that differs.
+        ValidationError: A mass differs; the message names the first atom that differs.
     """
     if kind_of_beads(topology) in (BeadKind.COARSE_GRAINED, BeadKind.ALPHA_CARBONS):
         return
@@ -76,10 +76,15 @@ def require_masses(masses_amu: Sequence[float], topology: Topology, name: str) -
 
 
 def require_bonds(pairs: set[frozenset[int]], topology: Topology, name: str) -> None:
-    """Refuse a source in which atoms that are bonded in the molecule are not; a source without bonds is not judged.
+    """Refuse a source that lacks a bond of the molecule; a source without any bonds is not checked.
+
+    Args:
+        pairs: Index pairs of the source's bonds.
+        topology: The molecule.
+        name: How messages call the source.
 
     Raises:
-        ValidationError: Naming the first bond.
+        ValidationError: A bond is missing; the message names the first one.
     """
     if not pairs:
         return
@@ -97,7 +102,7 @@ _REORDER = "Bring the atoms of both into the same order."
 
 
 def _heavy_group(topology: Topology, index: int) -> list[int]:
-    """A heavy atom with its hydrogens, of which `index` is one."""
+    """Indices of a heavy atom and its hydrogens, for the group that holds the atom `index`."""
     heavy = index
     if topology.atoms[index].element == "H" and topology.neighbors[index]:
         heavy = topology.neighbors[index][0]

@@ -1,8 +1,9 @@
-"""What a System must be for paths: isolated, every coordinate free, energy a function of the molecule's shape only.
+"""Checks that a System can be used for paths.
 
-A System that was made elsewhere may have a periodic box, constraints, virtual sites or position restraints. Each of
-them would silently mean another energy than the path's, so each is refused with the cure, except for constraints whose
-two particles also have a bond with an energy: these are freed.
+The molecule of a path is isolated, all its coordinates are free, and its energy depends on its shape only. A System
+that was made elsewhere may have a periodic box, constraints, virtual sites or position restraints. With any of them
+the energy of the System would not be the energy that the path needs, so it is refused, and the message names the
+remedy. Constraints whose two particles also have a bond with an energy are the exception: they are removed.
 """
 
 from typing import Any
@@ -20,15 +21,19 @@ _BAROSTATS = (
 
 
 def free_system(system: Any, topology: Topology, name: str) -> Any:
-    """The System without what acts on dynamics only, constraints freed.
+    """Remove from a System what affects dynamics only, and constraints that a bond energy can replace.
 
     Args:
         system: An `openmm.System` of as many particles as the topology has atoms; it is changed.
         topology: The molecule, for the names of atoms in messages.
         name: How messages call the System.
 
+    Returns:
+        The same System.
+
     Raises:
-        ValidationError: It has something that a path cannot have.
+        ValidationError: The System has a periodic box, a constraint without a bond energy, a virtual site, a particle
+            of mass 0, or a force that cannot be used for paths.
     """
     forces = [type(force).__name__ for force in system.getForces()]
     if system.usesPeriodicBoundaryConditions() or any(force in _BAROSTATS for force in forces):
@@ -84,7 +89,7 @@ def _free_constraints(system: Any, topology: Topology, name: str) -> None:
 
 
 def bonded_pairs(system: Any) -> set[frozenset[int]]:
-    """Pairs of particles with a bond of their own: harmonic, or a custom function of their distance."""
+    """Pairs of particles that a bond joins, either harmonic or a custom function of their distance."""
     pairs = set()
     for force in system.getForces():
         if type(force).__name__ in ("HarmonicBondForce", "CustomBondForce"):

@@ -10,7 +10,7 @@ from tpsctl.molecule.openmm_system.usable import free_system
 from tpsctl.molecule.topology import Topology
 
 _RADII = {"HCT": "mbondi", "OBC1": "mbondi2", "OBC2": "mbondi2", "GBn": "bondi", "GBn2": "mbondi3"}
-"""The radii that OpenMM gives to atoms for each model, if an XML file asks for its standard parameters."""
+"""The set of radii that OpenMM uses for each model if an XML file asks for its standard parameters."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class XmlForceField(SystemSource):
 
 
 def _solvent(files: list[ForceFieldFile]) -> ImplicitSolvent | None:
-    """The generalized Born model that the files ask for."""
+    """The generalized Born model that the files ask for; None for vacuum."""
     for file in files:
         for model, radii in _RADII.items():
             if f"GBSA{model}Force" in file.text:
@@ -50,7 +50,7 @@ def _solvent(files: list[ForceFieldFile]) -> ImplicitSolvent | None:
 
 
 def _notes(files: list[ForceFieldFile]) -> tuple[str, ...]:
-    """A script in a user's file is worth a word, because OpenMM runs it."""
+    """A note for each of the user's files that holds a script, because OpenMM runs it."""
     scripts = [file.path.name for file in files if "Script>" in file.text and not file.shipped]
     return tuple(
         f"{name} holds a Script, which OpenMM runs as Python code; use only files you trust" for name in scripts
