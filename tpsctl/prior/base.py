@@ -1,8 +1,8 @@
-"""What tpsctl asks of a prior: a score at diffusion time t, and, if generative, noise and samples.
+"""The interface of a prior: a score at diffusion time t and, for a generative prior, noise and samples.
 
-A prior knows the molecule (or model system) it was made for, at one temperature. Diffusion time
-t runs from 0 (data) to 1 (noise) for every kind; the schedule says how much noise that is.
-Positions are in nm at this interface whatever the network uses inside.
+A prior describes one molecule (or model system) at one temperature. Diffusion time t runs from 0 (data)
+to 1 (noise) for every kind of prior; the schedule gives the amount of noise at each t. Positions are in
+nm at this interface, whatever unit a network uses internally.
 """
 
 from abc import ABC, abstractmethod
@@ -23,11 +23,11 @@ class Prior(ABC):
         kind: Name used in recipes, e.g. "diffusion" or "mueller_brown".
         n_beads: Beads (or atoms) per configuration.
         n_dims: Coordinates per bead: 3, or fewer for a model potential.
-        temperature_k: Temperature of the equilibrium the score belongs to, K; None if scale-free.
+        temperature_k: Temperature of the equilibrium that the score belongs to, K; None if it is unknown or undefined.
         conservative: Whether the score is the gradient of a scalar.
-        topology: The molecule, where the prior knows it; None otherwise.
-        masses_amu: Masses of the beads, where the prior is a force field that has some; None otherwise.
-        potential: The potential energy of the model system it stands for, where there is one.
+        topology: The molecule; None if the prior does not know it.
+        masses_amu: Masses of the beads if the prior is a force field with masses; None otherwise.
+        potential: The potential energy of the model system that the prior describes; None if there is none.
         one_thread: Whether its operations are so short that splitting them among CPU threads costs more than it saves.
     """
 
@@ -43,10 +43,18 @@ class Prior(ABC):
 
     @abstractmethod
     def at(self, t: float) -> Score:
-        """The score at diffusion time t in [0, 1], 0 = data."""
+        """The score at diffusion time t in [0, 1], 0 = data.
+
+        Raises:
+            PriorError: The prior has no score at this t.
+        """
 
     def sigma_nm(self, t: float) -> float:
-        """Standard deviation of the noise at t relative to clean positions (sigma/alpha), nm."""
+        """Standard deviation of the noise at t relative to clean positions (sigma/alpha), nm.
+
+        Raises:
+            PriorError: The prior has no diffusion time, or t is outside of [0, 1].
+        """
         raise PriorError(f'prior "{self.kind}" has no diffusion time: it is a force field. Use diffusion_time: 0.')
 
     @property
@@ -55,29 +63,42 @@ class Prior(ABC):
         return False
 
     def noise(self, x: Tensor, t: float, generator: torch.Generator) -> Tensor:
-        """Noised configurations at level t of clean ones x (batch, bead, dim), in the prior's scale alpha*x, nm."""
+        """Add the noise of diffusion time t to clean configurations x (batch, bead, dim), nm.
+
+        The result is alpha x + sigma noise: it is not divided by alpha.
+
+        Raises:
+            PriorError: The prior is not generative.
+        """
         raise self._not_generative("noise")
 
     def denoise(
         self, x_t: Tensor, t: float, generator: torch.Generator, *, steps: int = 100, shared_noise: bool = False
     ) -> Tensor:
-        """Clean configurations from noised ones at level t, by the reverse process, nm.
+        """Turn noised configurations at diffusion time t into clean ones by the reverse process, nm.
 
         Args:
             x_t: Noised configurations (batch, bead, dim), nm.
             t: Their diffusion time.
-            generator: Randomness (CPU).
-            steps: Steps of the reverse process, where it has steps.
-            shared_noise: Whether all configurations see the same noise, so that neighbors stay neighbors.
+            generator: Random number generator (CPU).
+            steps: Number of steps; ignored by priors that need no steps.
+            shared_noise: Whether all configurations get the same random numbers, so that similar ones stay similar.
+
+        Raises:
+            PriorError: The prior is not generative.
         """
         raise self._not_generative("denoise")
 
     def sample(self, count: int, generator: torch.Generator, *, steps: int = 100) -> Tensor:
-        """Independent samples (count, bead, dim) from pure noise, nm."""
+        """Draw independent samples (count, bead, dim), nm, starting from pure noise.
+
+        Raises:
+            PriorError: The prior is not generative.
+        """
         raise self._not_generative("sample")
 
     def to(self, *, device: torch.device | str, dtype: torch.dtype) -> "Prior":
-        """The same prior computing on this device in this precision."""
+        """Let the prior compute on this device in this precision, and return it."""
         return self
 
     def _not_generative(self, what: str) -> PriorError:

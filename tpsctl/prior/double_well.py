@@ -1,4 +1,4 @@
-"""A double well in any dimension as a prior: score exact, barrier and distance given."""
+"""A double well in one to three dimensions as a prior: its score, barrier and minima are known exactly."""
 
 from torch import Tensor
 

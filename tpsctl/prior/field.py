@@ -1,7 +1,7 @@
-"""A network as a function of positions: the one interface between priors and every network.
+"""A network as a function of positions: the only interface between priors and networks.
 
-A field lives in the network's own length and clock. What its output means (a slope of an energy, noise, a velocity) is
-not its business; `tpsctl.prior.conversions` turns the output into a score.
+A field uses the network's own unit of length and its own clock (time or noise width). It does not know what its output
+means (the gradient of an energy, noise or a velocity); `tpsctl.prior.conversions` turns the output into a score.
 """
 
 from abc import ABC, abstractmethod
@@ -14,16 +14,17 @@ from tpsctl.molecule.geometry import center
 
 
 class Field(ABC):
-    """A network as a function of positions in its own length and of its own clock.
+    """A network as a function of positions, in its own unit of length, and of its own clock.
 
     Attributes:
         network: The module that holds the parameters.
         n_beads: Beads per configuration.
         n_dims: Coordinates per bead.
-        conservative: Whether the output is a gradient.
-        centered: Whether the center of mass is taken out.
+        conservative: Whether the output is the gradient of a scalar.
+        centered: Whether the network sees positions without their mean over beads.
         one_thread: Whether its operations are so short that splitting them among CPU threads costs more than it saves.
-        smallest_width: Smallest relative noise width the network was trained on, in its own length; 0 if not known.
+        smallest_width: Smallest noise width sigma/alpha of the training, in the network's own unit of length; 0 if
+            unknown.
     """
 
     network: nn.Module
@@ -39,22 +40,25 @@ class Field(ABC):
         """Output of the network, differentiable if y is."""
 
     def energy(self, y: Float[Tensor, "batch bead dim"], clock: float) -> Float[Tensor, " batch"] | None:
-        """E with output = -dE/dy, where the network has one."""
+        """The scalar E with output = -dE/dy; None if the network has none."""
         return None
 
     def jacobian(self, y: Float[Tensor, "batch bead dim"], clock: float) -> Float[Tensor, "batch n n"] | None:
-        """Dense derivative of the output by y, where there is a formula that is faster than products."""
+        """Dense Jacobian of the output with respect to y, n = bead x dim.
+
+        None if there is no formula for it that is faster than one product with each unit vector.
+        """
         return None
 
     def gauge(self, y: Tensor) -> Tensor:
-        """y without its center of mass, if that means nothing to the network."""
+        """y without its mean over beads if the network ignores the mean (`centered`); y itself otherwise."""
         return center(y) if self.centered else y
 
     @property
     def like(self) -> Tensor:
-        """A tensor on the network's device in its precision."""
+        """A tensor with the device and the precision of the network, for `Tensor.to`."""
         return next(self.network.parameters())
 
     def to(self, *, device: torch.device | str, dtype: torch.dtype) -> None:
-        """Compute on this device in this precision from now on."""
+        """Move the network to this device and convert it to this precision."""
         self.network.to(device=device, dtype=dtype)

@@ -1,6 +1,6 @@
-"""A Gaussian as a prior: the harmonic oscillator, exactly solvable at every diffusion time.
+"""A Gaussian as a prior: the harmonic oscillator, which is exactly solvable at every diffusion time.
 
-Data N(mu, s^2) noised to x_t = alpha x_0 + sigma eps and read as y = x_t / alpha are N(mu, s^2 + (sigma/alpha)^2), so
+If the data x_0 are N(mu, s^2) and x_t = alpha x_0 + sigma eps, then y = x_t / alpha is N(mu, s^2 + (sigma/alpha)^2), so
 
     score(y, t) = -(y - mu) / (s^2 + (sigma(t)/alpha(t))^2) .
 """
@@ -54,7 +54,7 @@ class GaussianPrior(Prior):
     def denoise(
         self, x_t: Tensor, t: float, generator: torch.Generator, *, steps: int = 100, shared_noise: bool = False
     ) -> Tensor:
-        """A draw from p(x_0 | x_t), in one exact step: it is Gaussian."""
+        """Draw x_0 from p(x_0 | x_t) in one exact step, because this distribution is Gaussian."""
         alpha, sigma = self._schedule.coefficients(t)
         precision = 1 / self._std_nm**2 + alpha**2 / sigma**2 if sigma > 0 else float("inf")
         if precision == float("inf"):
@@ -64,6 +64,6 @@ class GaussianPrior(Prior):
         return center + torch.randn(shape, generator=generator, dtype=x_t.dtype).to(x_t) / precision**0.5
 
     def sample(self, count: int, generator: torch.Generator, *, steps: int = 400) -> Tensor:
-        """Exact samples."""
+        """Draw exact samples, without steps."""
         noise = torch.randn(count, 1, self.n_dims, generator=generator, dtype=torch.float64)
         return self._mean.value + self._std_nm * noise

@@ -24,7 +24,7 @@ class MuellerBrownPrior(PotentialPrior):
 
 
 class _MuellerBrownScore(Score):
-    """-grad U / kT without autograd: its calls would take longer than the arithmetic."""
+    """-grad U / kT from closed forms; autograd's function calls would take longer than the arithmetic."""
 
     def __init__(self, kt: float) -> None:
         self._kt = kt

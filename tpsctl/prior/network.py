@@ -1,14 +1,15 @@
-"""A network as a prior: one class for everything that was trained, published or converted.
+"""A network as a prior: one class for all networks, whether trained here, published or converted.
 
-Three objects say what differs between networks: the field is the network itself, in its own length and clock; the
-output conversion says what its output means, and so makes a score of it; the sampler says how noise becomes samples.
+Three objects hold what differs between networks. The field is the network itself, with its own unit of length and its
+own clock; the output conversion knows what its output means and computes the score; the sampler turns noise into
+samples.
 
     energy of noised structures       EnergyOutput       WidthSampler      `energy_prior`
     noise (denoising diffusion)       NoiseOutput        LevelSampler      `noise_prior`
     velocity (flow matching)          VelocityOutput     FlowSampler       `velocity_prior`
 
-A further combination is one more such function, a further meaning of outputs or way of sampling one more file in
-`conversions/` or `samplers/`.
+A new combination needs one more such function; a new meaning of the output needs one more file in `conversions/`, and
+a new way of sampling one more file in `samplers/`.
 """
 
 from collections.abc import Sequence
@@ -42,11 +43,11 @@ class NetworkPrior(Prior):
 
     Args:
         kind: "diffusion" or "flow_matching".
-        output: The network (`output.field`), its schedule and units, and what its output means.
-        sampler: How it noises and samples.
+        output: Conversion of the network's output, with the network (`output.field`), its schedule and its units.
+        sampler: Adds noise and draws samples.
         temperature_k: Temperature of the training data, K; None if unknown.
-        topology: The molecule, where the beads belong to a known one.
-        potential: The model potential that the data came from, where there is one.
+        topology: The molecule; None if it is unknown or if there is none.
+        potential: The model potential that the training data came from; None if there is none.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class NetworkPrior(Prior):
 
     @property
     def smallest_width_nm(self) -> float:
-        """Smallest noise width trained on, nm; smaller ones are refused. 0 if it is not known."""
+        """Smallest noise width of the training, nm; `at` refuses smaller ones. 0 if it is unknown."""
         return self.field.smallest_width * self.units.mean_scale_nm
 
     @property
@@ -126,15 +127,15 @@ def energy_prior(
     temperature_k: float | None,
     smallest_width_nm: float,
 ) -> NetworkPrior:
-    """The prior of an energy of a molecule's noised structures.
+    """Make the prior of a network that is the energy of a molecule's noised structures.
 
     Args:
         kind: "diffusion" or "flow_matching".
-        network: Energy in kT for positions and widths in nm.
-        schedule: Schedule in nm.
+        network: Energy in kT for positions and noise widths in nm.
+        schedule: Noise schedule, nm.
         topology: The molecule.
-        temperature_k: Temperature of the training data, K.
-        smallest_width_nm: Smallest noise width trained on, nm; smaller ones are refused.
+        temperature_k: Temperature of the training data, K; None if unknown.
+        smallest_width_nm: Smallest noise width of the training, nm; the prior refuses smaller ones.
     """
     output = EnergyOutput(InternalEnergyField(network, topology.n_atoms, smallest_width=smallest_width_nm), schedule)
     return NetworkPrior(kind, output, WidthSampler(output), temperature_k=temperature_k, topology=topology)
@@ -150,7 +151,7 @@ def noise_prior(
     topology: Topology | None = None,
     potential: NamedPotential | None = None,
 ) -> NetworkPrior:
-    """The prior of a network that puts out the noise of a level; `scale_nm` and `offset_nm` as in `NetworkUnits`."""
+    """Make the prior of a diffusion network whose output is the noise; `scale_nm`, `offset_nm` as in `NetworkUnits`."""
     output = NoiseOutput(field, levels, NetworkUnits(scale_nm, offset_nm))
     sampler = LevelSampler(output, levels)
     return NetworkPrior(
@@ -167,7 +168,10 @@ def velocity_prior(
     topology: Topology | None = None,
     potential: NamedPotential | None = None,
 ) -> NetworkPrior:
-    """The prior of a network that puts out the velocity towards data, on the straight interpolant."""
+    """Make the prior of a flow-matching network whose output is the velocity towards data (straight interpolant).
+
+    `scale_nm` and `offset_nm` are those of `NetworkUnits`.
+    """
     output = VelocityOutput(field, Flow(), NetworkUnits(scale_nm, offset_nm))
     sampler = FlowSampler(output)
     return NetworkPrior(
@@ -176,7 +180,7 @@ def velocity_prior(
 
 
 class _NetworkScore(AutogradScore):
-    """Score of a network at one time, with its dense Jacobian in closed form where the network has one."""
+    """Score of a network at one diffusion time; its dense Jacobian is in closed form if the network has one."""
 
     def __init__(self, output: OutputConversion, t: float) -> None:
         field = output.field

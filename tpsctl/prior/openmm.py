@@ -1,9 +1,9 @@
-"""Any force field as a prior: score = force / kT. Paths through it are classical Onsager-Machlup paths.
+"""Any force field as a prior: score = force / kT. Its most probable paths are classical Onsager-Machlup paths.
 
 Products with the Jacobian are central differences of forces. In double precision (the Reference platform) the
-displacement is 1e-5 nm. OpenMM's CPU platform, which is taken where it is several times as fast (implicit solvent), has
-nonbonded forces in single precision, off by some 1e-4 kJ/mol/nm; 1e-4 nm keeps the error of a second derivative near
-1 kJ/mol/nm^2, where a bond has 3e5 and a soft torsion some 1e2.
+displacement is 1e-5 nm. OpenMM's CPU platform, which is used if it is several times as fast (implicit solvent),
+computes nonbonded forces in single precision with errors of about 1e-4 kJ/mol/nm. There a displacement of 1e-4 nm keeps
+the error of a second derivative near 1 kJ/mol/nm^2; a bond has 3e5 kJ/mol/nm^2 and a soft torsion about 1e2.
 """
 
 from jaxtyping import Float
@@ -24,20 +24,20 @@ _STEP_SINGLE_NM = 1e-4
 
 
 class OpenMMPrior(Prior):
-    """Force over kT of a molecule, in vacuum or implicit solvent.
+    """A force field as a prior, in vacuum or implicit solvent: the score is force / kT.
 
     Args:
         topology: The molecule, its atoms in the order of the force field's System.
-        force_field: Where the System comes from; or XML files, e.g. ("amber14-all.xml", "implicit/gbn2.xml").
+        force_field: Source of the System, or XML files, e.g. ("amber14-all.xml", "implicit/gbn2.xml").
         temperature_k: Temperature in force / kT, K.
-        reference: Any sound structure of the molecule, nm; only used to time platforms, hence needed for "auto".
-        platform: OpenMM platform, or "auto": Reference, unless the CPU platform is much faster here.
-        threads: Contexts working at once; None for one per core this process may use.
+        reference: Any sound structure of the molecule, nm. It is used only to time platforms, so "auto" needs it.
+        platform: OpenMM platform; "auto" chooses Reference unless the CPU platform is much faster on this machine.
+        threads: Contexts that compute at the same time; None for one per core that this process may use.
 
     Attributes:
-        made: The System and what is known about it.
-        pool: Its Contexts.
-        protocol: How forces are computed, in words.
+        made: The System with its masses, solvent and notes.
+        pool: The OpenMM Contexts of the System.
+        protocol: Force field, platform and precision, for summaries.
         masses_amu: Masses of the System's particles, amu.
         milliseconds: Time per frame on each platform that "auto" measured; empty if it measured none.
 
@@ -81,5 +81,5 @@ class OpenMMPrior(Prior):
         return FiniteDifferenceScore(lambda x: self.forces(x) / self._kt, step_nm=step_nm)
 
     def forces(self, x: Float[Tensor, "batch bead 3"]) -> Float[Tensor, "batch bead 3"]:
-        """Forces, kJ/mol/nm, in the precision and on the device of x; NaN where OpenMM finds none."""
+        """Forces at x (nm), kJ/mol/nm, in the precision and on the device of x; NaN where none is finite."""
         return self.pool.forces(x).to(x)

@@ -1,7 +1,7 @@
 """Priors of other packages, found by the entry-point group `tpsctl.priors`.
 
-An entry point names a function `make(options, topology) -> Prior`: the recipe's `prior.options`, and the molecule
-of the ends (None for a point in a model potential). It raises `PriorError` for what a user can mend.
+An entry point names a function `make(options, topology) -> Prior`. It gets the recipe's `prior.options` and the
+molecule of the endpoints (None for a point in a model potential). It raises `PriorError` for mistakes of the user.
 """
 
 from importlib.metadata import EntryPoint, entry_points
@@ -15,20 +15,20 @@ GROUP = "tpsctl.priors"
 
 
 def plugin_names() -> list[str]:
-    """Names of the priors that installed packages bring."""
+    """Names of the priors that installed packages provide."""
     return sorted(entry.name for entry in entry_points(group=GROUP))
 
 
 def make_plugin(name: str, options: dict[str, Any], topology: Topology | None) -> Prior:
-    """A plug-in's prior.
+    """Make the prior of a plug-in.
 
     Args:
         name: Name of the entry point.
         options: The recipe's `prior.options`.
-        topology: The molecule of the ends, or None.
+        topology: The molecule of the endpoints; None for a point in a model potential.
 
     Raises:
-        PriorError: None or several packages bring this name, it cannot be imported, or it makes no prior.
+        PriorError: No package or several packages provide this name, it cannot be imported, or it returns no prior.
     """
     prior = _load(name)(options, topology)
     if not isinstance(prior, Prior):

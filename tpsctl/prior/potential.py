@@ -1,4 +1,4 @@
-"""Priors that are a potential energy: score = -grad U / kT, at no noise (t = 0) only."""
+"""Priors that are a potential energy: score = -grad U / kT. They have no noise, so t must be 0."""
 
 from abc import abstractmethod
 
@@ -31,7 +31,7 @@ class PotentialPrior(Prior):
 
     @abstractmethod
     def energy(self, x: Float[Tensor, "batch bead dim"]) -> Float[Tensor, " batch"]:
-        """Potential energy, kJ/mol."""
+        """Potential energies of configurations x (nm), kJ/mol; differentiable."""
 
     def at(self, t: float) -> Score:
         require_no_noise(self.kind, t)
@@ -44,7 +44,7 @@ class PotentialPrior(Prior):
 
 
 def require_no_noise(kind: str, t: float) -> None:
-    """Refuse a diffusion time that a force field does not have.
+    """Refuse any diffusion time but 0, because a force field has no noise.
 
     Raises:
         PriorError: t is not 0.

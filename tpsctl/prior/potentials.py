@@ -1,7 +1,7 @@
 """Analytic model potentials: the double well and the Mueller-Brown surface.
 
-Energies in kJ/mol and lengths in nm (the numbers are the published, dimensionless ones read in these
-units), one bead per configuration, x (batch, 1, dim). Recipes and tests share them.
+Energies are in kJ/mol and lengths in nm; the published numbers are dimensionless and are taken in these
+units. A configuration is one bead, so x has shape (batch, 1, dim).
 """
 
 import functools
@@ -28,7 +28,7 @@ class NamedPotential:
     energy: EnergyFn
 
 
-# Mueller-Brown as in the notebooks of arXiv:2504.18506: the usual surface, scaled to a box of 50 x 50.
+# The Mueller-Brown surface as in the notebooks of arXiv:2504.18506: the usual one, scaled to a box of 50 x 50.
 _AMPLITUDE = (-17.3, -8.7, -14.7, 1.3)
 _XX = (-0.0039, -0.0039, -0.0254, 0.00273)
 _XY = (0.0, 0.0, 0.0430, 0.0023)
@@ -71,7 +71,7 @@ def _constants(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor
 
 @functools.cache
 def _components(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
-    """The same one by one: amplitudes, x and y of the centers, xx, xy and yy of the matrices, each (term)."""
+    """Amplitudes, x and y of the centers, and xx, xy and yy of the matrices, each of shape (term)."""
     amplitude, center, form = _constants(dtype, device)
     parts = (amplitude, center[:, 0], center[:, 1], form[:, 0, 0], form[:, 0, 1], form[:, 1, 1])
     return tuple(part.contiguous() for part in parts)
@@ -83,7 +83,7 @@ def double_well(
     """U = barrier ((x_1 / a)^2 - 1)^2 + stiffness/2 (x_2^2 + ...), kJ/mol.
 
     Args:
-        x: Configurations, nm; the first coordinate crosses, the others are harmonic.
+        x: Configurations, nm; the first coordinate crosses the barrier, the others are harmonic.
         barrier: Height of the barrier at x_1 = 0 over the minima, kJ/mol.
         half_distance_nm: a; the minima are at x_1 = -a and a, nm.
         stiffness: Spring constant of the other coordinates, kJ/mol/nm^2.

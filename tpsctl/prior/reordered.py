@@ -1,4 +1,4 @@
-"""A prior whose beads are the user's, in another order.
+"""A prior that has the user's beads in another order.
 
 With P the permutation that puts the user's beads into the prior's order,
 
@@ -18,12 +18,12 @@ from tpsctl.score.constant import Constant
 
 
 class ReorderedPrior(Prior):
-    """The prior in the order of the user's beads.
+    """Wraps a prior so that it takes and returns configurations in the user's order of beads.
 
     Args:
         prior: A prior in its own order.
-        order: For each of its beads the index of the user's bead.
-        topology: The user's beads.
+        order: For each of its beads, the index of the same bead in the user's order.
+        topology: The molecule in the user's order.
     """
 
     def __init__(self, prior: Prior, order: Sequence[int], topology: Topology) -> None:
@@ -64,7 +64,7 @@ class ReorderedPrior(Prior):
 
 
 class _ReorderedScore(Score):
-    """See the module."""
+    """The score s(x) = P^T s_prior(P x), and its derivatives (see the module)."""
 
     def __init__(self, score: Score, order: Constant, back: Constant) -> None:
         self.conservative, self.parallel = score.conservative, score.parallel

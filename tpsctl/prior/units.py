@@ -13,12 +13,12 @@ class NetworkUnits:
 
     Args:
         scale_nm: Length of one network unit, nm; one value, or one per dimension.
-        offset_nm: Position of the network's origin, nm, likewise.
+        offset_nm: Position of the network's origin, nm; one value, or one per dimension.
     """
 
     def __init__(self, scale_nm: Sequence[float] = (1.0,), offset_nm: Sequence[float] = (0.0,)) -> None:
         self.scale = torch.tensor(scale_nm, dtype=torch.float64)
-        # The origin has the digits of float32: earlier versions rounded it so, and results stay what they were.
+        # The origin is rounded to float32, as earlier versions did, so that results do not change.
         self.offset = torch.tensor(offset_nm, dtype=torch.float32).double()
         self._scale, self._offset = Constant(self.scale), Constant(self.offset)
 
@@ -32,9 +32,9 @@ class NetworkUnits:
         return self._scale.like(x)
 
     def to_network(self, x: Tensor) -> Tensor:
-        """Positions (nm) in the network's own length."""
+        """Convert positions x (nm) to the network's own unit of length."""
         return (x - self._offset.like(x)) / self._scale.like(x)
 
     def from_network(self, y: Tensor) -> Tensor:
-        """Inverse of `to_network`, nm."""
+        """Convert positions y in the network's own unit of length to nm."""
         return y * self._scale.like(y) + self._offset.like(y)

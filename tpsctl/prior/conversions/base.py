@@ -1,4 +1,4 @@
-"""How the output of a field becomes a score: one file for each meaning that an output can have."""
+"""Conversions of a network's output to a score: one file for each meaning that an output can have."""
 
 from abc import ABC, abstractmethod
 
@@ -12,12 +12,12 @@ from tpsctl.score.schedule import NoiseSchedule
 
 
 class OutputConversion(ABC):
-    """Score at diffusion time t from the output of a field.
+    """Computes the score at diffusion time t from the output of a field.
 
     Args:
         field: The network.
-        schedule: What diffusion time means, in the network's own length.
-        units: The network's length and origin in nm.
+        schedule: Noise schedule, in the network's own unit of length.
+        units: The network's unit of length and its origin, nm.
     """
 
     def __init__(self, field: Field, schedule: NoiseSchedule, units: NetworkUnits) -> None:
@@ -29,29 +29,32 @@ class OutputConversion(ABC):
 
     @abstractmethod
     def log_density(self, x: Float[Tensor, "batch bead dim"], t: float) -> Float[Tensor, " batch"] | None:
-        """log p_t(x) up to a constant, where the network has an energy."""
+        """log p_t(x) up to a constant, x in nm; None if the network has no energy."""
 
     @abstractmethod
     def noise_in_noise(self, z: Float[Tensor, "batch bead dim"]) -> Float[Tensor, "batch bead dim"]:
-        """The noise that the network sees in pure noise z of unit width: z itself, if it was trained."""
+        """The network's estimate of the noise in pure noise z of unit width; a trained one returns about z itself."""
 
     def jacobian(self, x: Float[Tensor, "batch bead dim"], t: float) -> Float[Tensor, "batch n n"] | None:
-        """Dense derivative of the score at x, 1/nm^2, where there is a formula that is faster than products."""
+        """Dense Jacobian of the score at x (nm), 1/nm^2, n = bead x dim.
+
+        None if the network has no formula for it that is faster than one product with each unit vector.
+        """
         return None
 
 
 class NoiseEstimate(OutputConversion):
-    """A conversion by way of the noise eps_hat that the network sees in y = (x - offset) / scale:
+    """A conversion that uses the network's estimate eps_hat of the noise in y = (x - offset) / scale:
 
         score(x, t) = -eps_hat(y, t) / (sigma_t scale)
 
-    x is used as it is, not divided by alpha: at the small t of path sampling alpha is 1 - sigma^2/2, and this is the
-    protocol that models were published with (Raja et al., arXiv:2504.18506). Networks of molecules see y centered.
+    x is not divided by alpha: at the small t of path sampling alpha is nearly 1 (1 - sigma^2/2), and the published
+    models were used in this way (Raja et al., arXiv:2504.18506). For molecules, y has its center of mass removed.
     """
 
     @abstractmethod
     def noise_estimate(self, y: Float[Tensor, "batch bead dim"], t: float) -> Float[Tensor, "batch bead dim"]:
-        """eps_hat at positions in the network's own length."""
+        """eps_hat at positions y in the network's own unit of length."""
 
     def score(self, x: Tensor, t: float) -> Tensor:
         noise = self.noise_estimate(self.units.to_network(x), t)

@@ -1,9 +1,9 @@
-"""Networks that are an energy U(y; s) in kT of y = x_t / alpha with noise of relative width s = sigma / alpha:
+"""The score of a network that is an energy U(y; s), in kT, of y = x_t / alpha with noise of width s = sigma / alpha:
 
     score(y, t) = -dU/dy (y; s(t))
 
-The field is the slope -dU/dy, in nm, and its clock is the width s. Whatever the schedule, y is data plus noise of that
-width, so diffusion and flow matching differ in nothing but what t means.
+The field is -dU/dy, in 1/nm, and its clock is the width s in nm. With any schedule, y is data plus noise of this width,
+so diffusion and flow matching differ only in the width that belongs to t.
 """
 
 from torch import Tensor
@@ -18,8 +18,8 @@ class EnergyOutput(OutputConversion):
     """A network that is an energy; it works in nm, so x needs no conversion.
 
     Args:
-        field: The slope of the energy.
-        schedule: What diffusion time means, nm.
+        field: The negative gradient of the energy.
+        schedule: Noise schedule, nm.
     """
 
     field: InternalEnergyField
@@ -37,6 +37,6 @@ class EnergyOutput(OutputConversion):
         return self.field.jacobian(x, self.schedule.width(t))
 
     def noise_in_noise(self, z: Tensor) -> Tensor:
-        """At the largest width trained on: where the schedule ends, a flow's noise has no finite width."""
+        """The estimate at the largest width of the training: at t = 1 the noise of a flow has no finite width s."""
         width = self.field.largest_width
         return -width * self.field(width * self.field.gauge(z), width).detach()

@@ -1,4 +1,7 @@
-"""Networks that put out the noise itself, eps_hat = f(y, t): the clock is t, which for tables is level / levels."""
+"""The score of a network whose output is the noise, eps_hat = f(y, t).
+
+The clock of the network is t; for a schedule of discrete levels, t is level / levels.
+"""
 
 from torch import Tensor
 
@@ -12,7 +15,7 @@ class NoiseOutput(NoiseEstimate):
         return self.field(y, t)
 
     def log_density(self, x: Tensor, t: float) -> Tensor | None:
-        """E / sigma: the noise is -dE/dy."""
+        """E / sigma, because the noise estimate is -dE/dy."""
         energy = self.field.energy(self.field.gauge(self.units.to_network(x)), t)
         return None if energy is None else energy / self.schedule.coefficients(t)[1]
 

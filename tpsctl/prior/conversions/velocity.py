@@ -1,6 +1,6 @@
-"""Networks of flow matching, which put out the velocity f(y, s) towards data; s = 1 - t runs from noise to data.
+"""The score of a flow-matching network, whose output is the velocity f(y, s) towards data; s = 1 - t.
 
-tpsctl's velocity u = -f is written for increasing t. With the straight interpolant it gives the noise
+tpsctl's velocity u = -f belongs to increasing t, that is towards noise. With the straight interpolant it gives
 
     eps_hat = y - (1 - t) f(y, 1 - t) .
 """
@@ -20,7 +20,7 @@ class VelocityOutput(NoiseEstimate):
         return noise_from_velocity(self.field.gauge(y), -self.field(y, 1 - t), self.schedule, time)
 
     def log_density(self, x: Tensor, t: float) -> Tensor | None:
-        """-(|y|^2 / 2 + (1 - t) E) / sigma: eps_hat is the gradient of the bracket, as f = -dE/dy."""
+        """-(|y|^2 / 2 + (1 - t) E) / sigma; with f = -dE/dy, eps_hat is the gradient of the bracket."""
         y = self.field.gauge(self.units.to_network(x))
         energy = self.field.energy(y, 1 - t)
         if energy is None:
@@ -28,5 +28,5 @@ class VelocityOutput(NoiseEstimate):
         return -(y.square().sum((1, 2)) / 2 + (1 - t) * energy) / self.schedule.coefficients(t)[1]
 
     def noise_in_noise(self, z: Tensor) -> Tensor:
-        """A flow at t = 1 moves by data minus noise, whatever is left of the data by then."""
+        """The negative velocity at t = 1: the velocity is data minus noise, and the data's part averages to 0."""
         return -self.field(self.field.gauge(z), 0.0)

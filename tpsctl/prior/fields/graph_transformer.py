@@ -10,13 +10,14 @@ from tpsctl.prior.field import Field
 
 
 class GraphTransformerField(Field):
-    """-dE/dy of the energies of all beads, or the decoded vectors.
+    """The output of a graph transformer: -dE/dy of the sum of all beads' energies, or its vector for each bead.
 
     Args:
-        network: The network; the field works with its weights as they are now.
+        network: The network; the field copies its present weights.
         beads: The beads of a configuration.
-        compat: Do as the published code does: carry padding along, and differentiate with respect to centered
-            positions. For comparisons only; padding and a net force then leak into the real beads.
+        compat: Whether to do as the published code does: keep padding beads, and differentiate with respect to
+            centered positions. This is for comparisons only, because padding and a net force then affect the output
+            at the real beads.
     """
 
     network: FrozenGraphTransformer

@@ -1,4 +1,4 @@
-"""The slope of an `InternalEnergy` as a field: its clock is the width of the noise."""
+"""The negative gradient of an `InternalEnergy` as a field; its clock is the width of the noise, nm."""
 
 import torch
 from torch import Tensor
@@ -8,16 +8,17 @@ from tpsctl.networks.internal_energy.network import InternalEnergy
 from tpsctl.prior.field import Field
 
 _JACOBIAN_CHUNK = {"cpu": 50, "cuda": 2000}
-"""Configurations whose Hessians are computed together: fewer waste calls, more leave a CPU's cache."""
+"""Configurations whose Hessians are computed together: smaller chunks cost more calls, and the matrices of larger
+chunks do not fit into a CPU's cache."""
 
 
 class InternalEnergyField(Field):
-    """-dU/dy of an energy in kT, for positions and noise widths in the network's length.
+    """-dU/dy of an energy U in kT, for positions and noise widths in the network's unit of length, nm.
 
     Args:
         network: The energy.
-        n_beads: Atoms of its molecule.
-        smallest_width: Smallest noise width it was trained on.
+        n_beads: Number of atoms of its molecule.
+        smallest_width: Smallest noise width of its training, nm.
     """
 
     network: InternalEnergy
@@ -41,11 +42,11 @@ class InternalEnergyField(Field):
         return self.network(y, torch.full((len(y),), clock, dtype=y.dtype, device=y.device))
 
     def jacobian(self, y: Tensor, clock: float) -> Tensor:
-        """In closed form (see `hessian`), which spares a network call per column."""
+        """Dense Jacobian in closed form (see `hessian`), which saves one network call per column."""
         parts = y.detach().split(_JACOBIAN_CHUNK[y.device.type])
         return torch.cat([-hessian(self.network, part, clock).detach() for part in parts])
 
     @property
     def largest_width(self) -> float:
-        """Largest noise width it was trained on: it swamps the molecule."""
+        """Largest noise width of the training, nm; noise of this width hides the molecule completely."""
         return float(self.network.linear.log_sigmas[-1].exp())

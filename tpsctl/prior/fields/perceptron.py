@@ -1,4 +1,4 @@
-"""A perceptron that moves one point in a model potential, as a field."""
+"""A perceptron for one point in a model potential, as a field."""
 
 from torch import Tensor
 
@@ -7,7 +7,7 @@ from tpsctl.prior.field import Field
 
 
 class PerceptronField(Field):
-    """Output of the perceptron for one bead; it is no gradient.
+    """The output of a perceptron for one bead; it is not the gradient of a scalar.
 
     Args:
         network: The perceptron.

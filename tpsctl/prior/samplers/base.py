@@ -1,4 +1,4 @@
-"""How configurations are noised and noise is turned into configurations: one file per way of going."""
+"""Samplers add noise to configurations and turn noise into configurations: one file per method."""
 
 from abc import ABC, abstractmethod
 
@@ -10,32 +10,34 @@ from tpsctl.score.reverse_process import in_chunks
 
 
 class Sampler(ABC):
-    """Noise and samples of a network, in nm."""
+    """Adds noise to configurations, removes it, and draws samples, all in nm."""
 
     @abstractmethod
     def noise(self, x: Tensor, t: float, generator: torch.Generator) -> Tensor:
-        """Noised configurations at level t of clean ones, as `Prior.noise` gives them."""
+        """Add the noise of diffusion time t, as `Prior.noise` describes."""
 
     @abstractmethod
     def denoise(
         self, x_t: Tensor, t: float, generator: torch.Generator, *, steps: int = 100, shared_noise: bool = False
     ) -> Tensor:
-        """Clean configurations from noised ones, as `Prior.denoise` gives them."""
+        """Turn noised configurations into clean ones, as `Prior.denoise` describes."""
 
     @abstractmethod
     def sample(self, count: int, generator: torch.Generator, *, steps: int = 100) -> Tensor:
-        """Independent samples from pure noise, as `Prior.sample` gives them."""
+        """Draw independent samples, as `Prior.sample` describes."""
 
     @abstractmethod
     def trial_positions(self, count: int, generator: torch.Generator) -> Tensor:
-        """Configurations (count, bead, dim) of about the right size to try a network on, nm, float64."""
+        """Configurations (count, bead, dim), nm, float64, of about the right size for tests of a network."""
 
 
 class NetworkUnitSampler(Sampler):
-    """A sampler that goes in the network's own length, from x_t = alpha y + sigma noise without its center of mass.
+    """A sampler that works in the network's own unit of length, on y_t = alpha y + sigma noise.
+
+    Molecules are kept centered: neither y nor the noise has a mean over beads.
 
     Args:
-        output: The network with what its output means.
+        output: Conversion of the network's output, with the network.
     """
 
     _chunk = 512
@@ -49,7 +51,7 @@ class NetworkUnitSampler(Sampler):
     def reverse(
         self, y: Tensor, t: float, generator: torch.Generator, *, steps: int, shared_noise: bool = False
     ) -> Tensor:
-        """Clean configurations from noised ones at t, in the network's own length."""
+        """Turn noised configurations at t into clean ones, in the network's own unit of length."""
 
     def noise(self, x: Tensor, t: float, generator: torch.Generator) -> Tensor:
         y = self._field.gauge(self._units.to_network(x))
@@ -57,7 +59,7 @@ class NetworkUnitSampler(Sampler):
         return self._units.from_network(self.mix(y, noise, t))
 
     def mix(self, y: Tensor, noise: Tensor, t: float) -> Tensor:
-        """alpha y + sigma noise, in the network's own length."""
+        """alpha y + sigma noise, in the network's own unit of length."""
         alpha, sigma = self._schedule.coefficients(t)
         return alpha * self._field.gauge(y) + sigma * self._field.gauge(noise)
 
@@ -77,7 +79,7 @@ class NetworkUnitSampler(Sampler):
         return self.denoise(self._units.from_network(y), 1.0, generator, steps=steps)
 
     def trial_positions(self, count: int, generator: torch.Generator) -> Tensor:
-        """Noise as wide as the data, by which the network's length is scaled."""
+        """Normal noise of width 1 in the network's unit of length, which is about the width of the data."""
         return self._units.from_network(self._normal(count, generator))
 
     def _normal(self, count: int, generator: torch.Generator) -> Tensor:

@@ -8,7 +8,7 @@ from tpsctl.prior.samplers.base import NetworkUnitSampler
 
 
 class FlowSampler(NetworkUnitSampler):
-    """The flow of a network that puts out the velocity towards data; the noise is all at its beginning.
+    """Integrates the velocity of a network from noise to data; only the starting point is random.
 
     Args:
         output: The network.

@@ -1,4 +1,4 @@
-"""Reverse process of a diffusion model from level to level, by its tables or in leaps over several levels."""
+"""Reverse process of a diffusion model with discrete levels: level by level, or in steps over several levels."""
 
 import math
 
@@ -14,11 +14,11 @@ _LEVEL = ("sqrt_alphas_cumprod", "sqrt_one_minus_alphas_cumprod")
 
 
 class LevelSampler(NetworkUnitSampler):
-    """Ancestral sampling of a network that puts out noise.
+    """Ancestral sampling with a network whose output is noise.
 
     Args:
         output: The network.
-        levels: Its schedule, with tables.
+        levels: Its schedule of discrete levels, with tables.
     """
 
     def __init__(self, output: NoiseOutput, levels: Levels) -> None:
@@ -41,15 +41,16 @@ class LevelSampler(NetworkUnitSampler):
         temperature: float = 1.0,
         shared_noise: bool = False,
     ) -> Tensor:
-        """Reverse process from a level to data in at most `steps` levels, in the network's own length.
+        """Run the reverse process from a level to data, in the network's own unit of length.
 
         Args:
             y: Configurations at `level`.
-            level: Where to start.
-            generator: Randomness (CPU).
-            steps: With `level` + 1 or more, every level is visited and the published tables are used.
-            temperature: Factor of the noise; 0 gives the chain of means.
-            shared_noise: Whether all configurations see the same noise.
+            level: The level to start from.
+            generator: Random number generator (CPU).
+            steps: Number of levels that are visited. With `level` + 1 or more, every level is visited and the published
+                tables are used.
+            temperature: Factor of the noise; with 0 every step takes the mean.
+            shared_noise: Whether all configurations get the same random numbers.
         """
         visited = torch.linspace(level, 0, min(steps, level + 1)).round().long().tolist()
         for here, there in zip(visited, [*visited[1:], -1], strict=True):
@@ -62,14 +63,14 @@ class LevelSampler(NetworkUnitSampler):
         return y
 
     def posterior(self, y: Tensor, level: int) -> tuple[Tensor, float]:
-        """Mean and log-variance of x_{i-1} given x_i, in the network's own length."""
+        """Mean and log-variance of y_{i-1} given y_i at level i, in the network's own unit of length."""
         table = {name: float(values[level]) for name, values in self._levels.tables.items()}
         clean = table["sqrt_recip_alphas_cumprod"] * y - table["sqrt_recipm1_alphas_cumprod"] * self._noise(y, level)
         mean = table["posterior_mean_coef1"] * self._field.gauge(clean) + table["posterior_mean_coef2"] * y
         return mean, table["posterior_log_variance_clipped"]
 
     def _leap(self, y: Tensor, here: int, there: int) -> tuple[Tensor, float]:
-        """As `posterior`, from level `here` to a level further down than the next; to data if that is -1."""
+        """Mean and log-variance at level `there` given level `here`, several levels above; `there` = -1 means data."""
         tables = self._levels.tables
         alpha_here, sigma_here = (float(tables[name][here]) for name in _LEVEL)
         alpha_there, sigma_there = (float(tables[name][there]) for name in _LEVEL) if there >= 0 else (1.0, 0.0)

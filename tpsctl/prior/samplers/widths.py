@@ -1,4 +1,4 @@
-"""Reverse process down a geometric ladder of noise widths, with Langevin corrections (see `score.reverse_process`)."""
+"""Reverse process over geometrically decreasing noise widths, with Langevin steps (see `score.reverse_process`)."""
 
 import torch
 from torch import Tensor
@@ -11,11 +11,11 @@ _CHUNK = 1000
 """Configurations per network call while sampling."""
 
 _CORRECTIONS = 24
-"""Langevin steps at every width of `sample`; without them basins keep the weights they got under heavy noise."""
+"""Langevin steps at every width of `sample`; without them basins keep the weights that they got at large widths."""
 
 
 class WidthSampler(Sampler):
-    """Noise and samples of an energy of y = x_t / alpha, in nm.
+    """Noise and samples for a network that is an energy of y = x_t / alpha, in nm.
 
     Args:
         output: The energy.
