@@ -1,6 +1,6 @@
-"""A plain multilayer perceptron of position and time: the published networks of the Mueller-Brown surface.
+"""A multilayer perceptron of position and time, as published for the Mueller-Brown surface.
 
-Linear layers with one smooth activation between them; the input is the position with the time appended.
+It consists of linear layers with a smooth activation between them. Its input is the position followed by the time.
 """
 
 from dataclasses import asdict, dataclass
@@ -20,7 +20,7 @@ class PerceptronSizes:
 
     Attributes:
         dims: Coordinates of a point.
-        hidden: Width of the layers between.
+        hidden: Width of the hidden layers.
         layers: Number of linear layers.
         activation: "gelu" (exact) or "swish".
     """
@@ -31,18 +31,18 @@ class PerceptronSizes:
     activation: str
 
     def to_dict(self) -> dict[str, int | str]:
-        """Plain values, for a checkpoint's metadata."""
+        """The sizes as plain values, for a checkpoint's metadata."""
         return asdict(self)
 
 
 class Perceptron(nn.Module):
-    """Output at points and times.
+    """Maps points and times to vectors of the points' dimension.
 
     Args:
-        sizes: Shapes.
+        sizes: Shapes of the network.
 
     Raises:
-        PriorError: Unknown activation.
+        PriorError: The activation is unknown.
     """
 
     def __init__(self, sizes: PerceptronSizes) -> None:

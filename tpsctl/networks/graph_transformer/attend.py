@@ -1,21 +1,26 @@
-"""Weighted means over beads, with first and second derivatives by hand (as in `second_order`, all in one).
+"""Attention as one function: weighted means over beads, with first and second derivatives written by hand.
 
-Per head and configuration, with queries q, keys k and values v of the beads and their places x:
+Every head and configuration has queries q, keys k, values v and positions x of its beads. Then
 
-    q' = q + bias, and if they are to be tilted its columns r (three before the last) less 2 s x, s the last column
+    q' = q + bias
     P  = softmax(q' k^T)                 out = P v
 
-Where a gradient g of `out` arrives, G = g v^T and L = P * (G - rowsum(P * G)):
+If positions tilt the queries, the last four columns of q' are (r, s), and r - 2 s x takes the place of r.
 
-    by q' = L k,    by k = L^T q',    by v = P^T g        (L is the gradient of the logits)
+Let g be the incoming gradient, with respect to `out`. With G = g v^T and L = P * (G - rowsum(P * G)), the gradient with
+respect to the logits, the first derivatives are
 
-The derivative of these, for arbitrary h_q, h_k, h_v that arrive in their place, with rowsum(P * .) written < . >:
+    by q' = L k,    by k = L^T q',    by v = P^T g
+
+Let h_q, h_k, h_v be the incoming gradients with respect to these three. With < . > = rowsum(P * .), the second
+derivatives are
 
     u = h_q k^T + q' h_k^T        t = P * (u - <u>)        w = g h_v^T + (G - <G>) * u - G <u>,   W = P * (w - <w>)
     by g = P h_v + t v            by v = t^T g
     by q' = L h_k + W k           by k = L^T h_q + W^T q'
 
-Done as one function, products are added into what is there, and nothing is copied to be changed.
+Being one function, it adds products to existing tensors in place and makes few copies. The other layers of the network
+are written in the same way in `second_order`.
 """
 
 from typing import Any
@@ -44,16 +49,19 @@ def attend(
     *,
     beads: int,
 ) -> Float[Tensor, "head row value"]:
-    """Means of v over the beads of the same configuration.
+    """Attention-weighted means of v over the beads of the same configuration.
 
     Args:
-        q: Queries without their bias, a row for each bead of each configuration.
-        bias: A constant.
+        q: Queries without their bias, one row for each bead of each configuration.
+        bias: Bias of the queries; it gets no gradient.
         k: Keys.
         v: Values.
-        x: Places that tilt the queries (`second_order.tilted`), or None.
-        blocked: Pairs that do not see each other, or None.
-        beads: Beads of a configuration.
+        x: Positions that tilt the queries (`second_order.tilted`); None if nothing tilts them.
+        blocked: True for pairs of beads that do not attend to each other; None if there are none.
+        beads: Number of beads in a configuration.
+
+    Raises:
+        NotImplementedError: A third derivative is requested.
     """
     return _Attend.apply(q, bias, k, v, x, blocked, beads)
 
@@ -79,7 +87,10 @@ class _Attend(Function):
 
 
 class _Slope(Function):
-    """By q, k, v and x. What the first function made of q, its weights included, comes beside the q it was given."""
+    """The first derivatives with respect to q, k, v and x.
+
+    The arguments hold q twice: as it was given to `attend`, and with bias and tilt as q'.
+    """
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
@@ -121,7 +132,7 @@ class _Slope(Function):
 
 
 class _Pairs:
-    """Rows of all configurations as one matrix per head and configuration, and what is not seen."""
+    """Splits rows of all configurations into one matrix per head and configuration, and masks blocked pairs."""
 
     def __init__(self, beads: int, blocked: Bool[Tensor, "bead bead"] | None) -> None:
         self._beads, self._blocked = beads, blocked
@@ -130,5 +141,8 @@ class _Pairs:
         return rows.reshape(-1, self._beads, rows.shape[-1])
 
     def masked(self, matrix: Float[Tensor, "matrix bead bead"], value: float = 0.0) -> Tensor:
-        """The matrix itself, with a value at blocked pairs (a bead that sees none has weights, but no slopes)."""
+        """Put `value` at the blocked pairs of a matrix, in place.
+
+        A bead whose pairs are all blocked still has weights (all equal), but its derivatives are 0.
+        """
         return matrix if self._blocked is None else matrix.masked_fill_(self._blocked, value)

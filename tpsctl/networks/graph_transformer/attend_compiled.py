@@ -1,11 +1,13 @@
-"""The attention of `attend`, compiled (`attend.c`): float32 on a CPU.
+"""The attention of `attend` as a compiled library (`attend.c`), for float32 on a CPU.
 
-A head of an image of 56 beads takes two dozen products and passes in a step. As operations of torch each goes through
-all heads and images and so through main memory; compiled, a head of an image is done while its matrices are in the
-caches. Queries, keys and values stay where one product with all weights leaves them, a row for each bead.
+The attention of one head needs about two dozen matrix products and other passes over its matrices. As operations of
+torch, each of them runs over all heads and configurations, so its data come from main memory. The compiled code instead
+finishes one head of one configuration (of, say, 56 beads) while its matrices are in the caches. Queries, keys and
+values are the rows of one matrix product with all weights, and they are not copied.
 
-It is compiled when tpsctl is installed, if there is a C compiler (`hatch_build.py`). Without it, on a GPU, in float64
-and for padded configurations `attend` does the same, and `tpsctl.networks.graph_transformer.attention` chooses.
+The library is compiled when tpsctl is installed, if there is a C compiler (`hatch_build.py`). Without it, on a GPU, in
+float64 and for padded configurations, `attend` computes the same; `tpsctl.networks.graph_transformer.attention`
+chooses between the two.
 """
 
 import ctypes
@@ -23,7 +25,7 @@ from tpsctl.networks.graph_transformer.second_order import refuse_third_derivati
 
 
 def usable(like: Tensor) -> bool:
-    """Whether tensors like this one can be worked on."""
+    """Whether the library is there and can compute with tensors of this device and precision."""
     return like.device.type == "cpu" and like.dtype == torch.float32 and _library() is not None
 
 
@@ -36,22 +38,24 @@ def attend(
     heads: int,
     tilted: bool,
 ) -> tuple[Float[Tensor, "row value"], Float[Tensor, "row place"]]:
-    """Means of values and of places over the beads of the same configuration.
+    """Attention-weighted means of values and of positions over the beads of the same configuration.
 
     Args:
-        z: Of each head the query, with the four numbers that meet places, the key and the value, without biases.
-        bias: Added to the queries.
+        z: Queries, keys and values of all heads, without biases. The last four columns of each head's query are
+            multiplied with `place`.
+        bias: Bias of the queries; it gets no gradient.
         place: (x, |x|^2) of every bead.
-        beads: Beads of a configuration.
-        heads: Attention heads.
-        tilted: Whether queries are tilted by x (`second_order.tilted`).
+        beads: Number of beads in a configuration.
+        heads: Number of attention heads.
+        tilted: Whether positions tilt the queries (`second_order.tilted`).
 
     Returns:
-        sum_j A_ij v_j and sum_j A_ij p_j of every head.
+        sum_j A_ij v_j and sum_j A_ij p_j of every head, with attention weights A and p = `place`.
 
     Raises:
-        ValueError: Sizes do not fit.
-        MemoryError: Not even the matrices of one head can be had.
+        ValueError: The sizes of the arguments do not fit.
+        MemoryError: There is not enough memory for the matrices of one head.
+        NotImplementedError: A third derivative is requested.
     """
     channels = (z.shape[-1] // heads - 4) // 3
     sizes = [list(part.shape) for part in (z, bias, place)]
@@ -100,7 +104,7 @@ class _Slope(Function):
 
 
 def _call(name: str, arrays: Any, results: Any, shape: tuple[int, ...]) -> None:
-    """A function of the library: it writes results. Other Python threads go on meanwhile."""
+    """Call a function of the library, which writes `results`; other Python threads can run during the call."""
     dense = [part.contiguous() for part in arrays]
     pointers = [ctypes.c_void_p(part.data_ptr()) for part in (*dense, *results)]
     if not getattr(_library(), name)(*pointers, *map(ctypes.c_ssize_t, shape[:-1]), ctypes.c_int(shape[-1])):
@@ -108,7 +112,10 @@ def _call(name: str, arrays: Any, results: Any, shape: tuple[int, ...]) -> None:
 
 
 def instructions() -> str | None:
-    """The set of instructions that is used, or None if nothing was compiled, or from another source than is here."""
+    """Name of the CPU instruction set that the library was compiled for.
+
+    None if there is no library that fits this machine and was compiled from the present `attend.c`.
+    """
     sets = (torch.backends.cpu.get_cpu_capability().lower(), "default")
     name = next((name for name in sets if _path(name).is_file()), None)
     if name is None:
@@ -116,7 +123,7 @@ def instructions() -> str | None:
     digest = hashlib.sha256(Path(__file__).with_name("attend.c").read_bytes()).hexdigest()
     try:
         source = ctypes.CDLL(str(_path(name))).attend_source
-    except (OSError, AttributeError):  # of another kind of machine, or older than this function
+    except (OSError, AttributeError):  # it was compiled for another kind of machine, or before `attend_source` existed
         return None
     source.restype = ctypes.c_char_p
     return name if source() == digest.encode() else None

@@ -1,27 +1,31 @@
-"""Attention between beads whose keys and values see the geometry of every pair, without a tensor per pair and channel.
+"""Attention between beads with the geometry of every pair, without a tensor that has both pairs and channels.
 
-In the published formulation a pair adds an embedding e_ij of its geometry g_ij to key and value of bead j as bead i
-sees them, a tensor [batch, bead, bead, heads x head_dim]. But e_ij is affine in g_ij:
+In the published formulation the geometry g_ij of a pair has an embedding e_ij that is added to the key and to the value
+of bead j in the attention of bead i. This needs a tensor [batch, bead, bead, heads x head_dim]. But e_ij is affine in
+g_ij:
 
     g_ij = (x_j - x_i, |x_i - x_j|^2)  or a part of it          e_ij = W_r (x_j - x_i) + w_s |x_i - x_j|^2 + b
 
-Terms of q_i . e_ij that do not depend on j drop out of the softmax over j, and sums over j act on g_ij alone:
+Terms of q_i . e_ij that do not depend on j drop out of the softmax over j, and the sums over j need g_ij only:
 
     logits   q_i . k_j  +  (W_r^T q_i) . x_j  +  (w_s . q_i) (|x_j|^2 - 2 x_i . x_j)
     out      W_o (sum_j A_ij v_j + b)  +  W_o W_r (m_i - x_i)  +  W_o w_s (|x_i|^2 + n_i - 2 x_i . m_i)
 
-with W_o the output map, m_i = sum_j A_ij x_j and n_i = sum_j A_ij |x_j|^2. So keys and values grow by the four numbers
-of the bead's place, p_j = (x_j, |x_j|^2), and [batch, heads, bead, bead] is the largest tensor. Exact.
+with attention weights A, the output map W_o, m_i = sum_j A_ij x_j and n_i = sum_j A_ij |x_j|^2. So keys and values only
+need the four additional numbers p_j = (x_j, |x_j|^2), which this package calls the place of bead j, and the largest
+tensor is [batch, heads, bead, bead]. The result is exact.
 
-Weights are frozen, so everything that meets nothing but weights is multiplied out beforehand, in double precision
-(`AttentionMaps`): scale and shift of the norm before, 1/sqrt(head_dim), W_r and w_s with the maps before and after.
+The weights are frozen, so products of weights with each other are computed once, in double precision (`AttentionMaps`):
+scale and shift of the preceding norm, 1/sqrt(head_dim), and W_r and w_s with the linear maps before and after them.
 
-Where nodes do not depend on the configuration yet (the first block of a network that is not told positions), neither
-do q, k and v: q_i . k_j is one matrix for the whole batch, and sum_j A_ij (W_o v_j) is one product with a fixed matrix.
+If nodes do not depend on the configuration (in the first block of a network whose nodes see no positions), q, k and v
+do not either. Then q_i . k_j is one matrix for the whole batch, and sum_j A_ij (W_o v_j) is one product with a fixed
+matrix.
 
-Rounding. Where the network's unit is small (Angstrom), logits reach hundreds. W_r and w_s would meet queries and
-outputs as vectors of head_dim numbers that nearly cancel; multiplied out, per head only scalars are left. Squares
-|x_i|^2 + |x_j|^2 - 2 x_i . x_j are harmless: x is centered, and differences give the same.
+Rounding: if the network's unit of length is small (Angstrom), logits reach hundreds. Products of queries and outputs
+with the vectors W_r and w_s would be sums of head_dim numbers that nearly cancel; with the weights multiplied
+beforehand only scalars per head are left. Computing squared distances as |x_i|^2 + |x_j|^2 - 2 x_i . x_j is no problem:
+x is centered, and squared differences give the same accuracy.
 """
 
 from dataclasses import dataclass
@@ -40,18 +44,21 @@ from tpsctl.networks.graph_transformer.second_order import from_heads, softmax, 
 
 @dataclass(frozen=True)
 class AttentionMaps:
-    """Weights of one attention, multiplied out. Channels are [standardized node, place] and [head_dim, place].
+    """Linear maps of one attention layer: its weights, multiplied with each other as far as possible.
+
+    `query`, `key` and `value` map [standardized node, place] to [head_dim, 4] for every head; `out`, `own` and
+    `geometry` map to the output. If pairs do not see distances, g_ij is linear in p_i and p_j. Its contribution is then
+    in `out` and `own`; otherwise it is in `geometry`, and `out` and `own` have zeros for it.
 
     Attributes:
-        query: To q_i / sqrt(head_dim) and, in the place of p, (W_r, w_s)^T q_i / sqrt(head_dim).
-        query_bias: What is added to that.
-        key: To k_j and p_j.
-        value: To v_j and p_j.
-        out: From sum_j A_ij (v_j, p_j).
-        own: From p_i.
-        geometry: From sum_j A_ij g_ij of each head; None if pairs do not see distances: g is linear in p_i and p_j
-            then, and its part is in `out` and `own`, which have zeros there otherwise.
-        bias: Added to the output.
+        query: Map to q_i / sqrt(head_dim) and to (W_r, w_s)^T q_i / sqrt(head_dim), which is multiplied with p_j.
+        query_bias: Bias of this map.
+        key: Map to k_j and p_j.
+        value: Map to v_j and p_j.
+        out: Map of sum_j A_ij (v_j, p_j).
+        own: Map of p_i.
+        geometry: Map of sum_j A_ij g_ij of each head; None if pairs do not see distances.
+        bias: Bias of the output.
     """
 
     query: Float[Tensor, "head node_place column"]
@@ -64,7 +71,10 @@ class AttentionMaps:
     bias: Float[Tensor, " hidden"]
 
     def __call__(self, nodes: Float[Tensor, "node hidden"], places: Places) -> Float[Tensor, "row hidden"]:
-        """Output at the beads of all configurations; nodes may be those of one that stands for all."""
+        """Output of the attention at the beads of all configurations.
+
+        If `nodes` has the rows of one configuration only, all configurations have these nodes.
+        """
         batch, beads = places.x.shape[:2]
         if len(nodes) < batch * beads:
             return self._of_shared_nodes(nodes, places)
@@ -81,7 +91,7 @@ class AttentionMaps:
         return out + mean.transpose(0, 1).flatten(1) @ self.geometry
 
     def _compiled(self, nodes: Float[Tensor, "row hidden"], places: Places) -> Float[Tensor, "row hidden"]:
-        """The same with all heads in one product, where `attend_compiled` can be used."""
+        """The output by `attend_compiled`, with queries, keys and values of all heads from one matrix product."""
         p, heads = places.p.flatten(0, 1), len(self.out)
         tilted = self.geometry is not None
         z, bias = standardized(nodes) @ self._joint, self.query_bias.flatten()
@@ -93,7 +103,7 @@ class AttentionMaps:
 
     @cached_property
     def _joint(self) -> Float[Tensor, "hidden channel"]:
-        """To queries, keys and values of all heads, which know the places of their beads without being told."""
+        """Map of standardized nodes to queries, keys and values of all heads, without the places."""
         parts = (self.query[:, :-4], self.key[:, :-4, :-4], self.value[:, :-4, :-4])
         return torch.cat(parts, dim=2).transpose(0, 1).flatten(1)
 
@@ -106,7 +116,7 @@ class AttentionMaps:
         return self.out[:, -4:].flatten(0, 1)
 
     def _of_shared_nodes(self, nodes: Float[Tensor, "bead hidden"], places: Places) -> Float[Tensor, "row hidden"]:
-        """The same for nodes that are alike in every configuration; pairs are [batch, bead i, head, bead j] here."""
+        """The output if every configuration has the same nodes; tensors of pairs are [batch, bead i, head, bead j]."""
         (batch, beads), heads = places.x.shape[:2], len(self.out)
         y = functional.pad(standardized(nodes), (0, 4))
         q = to_heads(y, self.query) + self.query_bias
@@ -118,7 +128,7 @@ class AttentionMaps:
         if self.geometry is not None:
             toward = tilted(toward, places.x.unsqueeze(2))
         by_place = torch.bmm(toward.flatten(1, 2), places.p.mT)
-        if places.blocked is not None:  # a bead that sees none has weights, but no slopes
+        if places.blocked is not None:  # a bead with blocked pairs only still has weights, but its derivatives are 0
             by_pair = by_place.unflatten(1, (beads, heads))
             by_place = by_pair.masked_fill(places.blocked.unsqueeze(1), 0.0).flatten(1, 2)
         weights = softmax(logits.flatten(0, 1) + by_place)
@@ -139,13 +149,13 @@ def attention_maps(
     pair: Float[Tensor, "hidden 4"],
     pair_bias: Float[Tensor, " hidden"],
 ) -> AttentionMaps:
-    """Multiply out.
+    """Multiply the weights of an attention layer with each other.
 
     Args:
-        attention: The parameters.
-        norm: The norm before the attention.
-        pair: Embedding of (x_j - x_i, |x_i - x_j|^2), with zeros for what pairs do not see.
-        pair_bias: What is added to the embedding.
+        attention: The layer.
+        norm: The norm before the layer.
+        pair: Matrix that embeds (x_j - x_i, |x_i - x_j|^2); columns that pairs do not see are 0.
+        pair_bias: Bias of the embedding.
     """
     like, to_kv = attention.to_q.weight, attention.edges_to_kv.weight.double()
     per_head = (attention.heads, attention.head_dim)
@@ -173,11 +183,14 @@ def attention_maps(
 
 
 def absorbed(norm: nn.LayerNorm, linear: nn.Linear) -> tuple[Tensor, Tensor]:
-    """Weight and bias of a linear layer after `standardized`, in double precision: scale and shift multiplied out."""
+    """Weight and bias of a linear layer that follows `standardized` instead of `norm`, in double precision.
+
+    They contain the scale and the shift of the norm.
+    """
     weight = linear.weight.double()
     return weight * norm.weight, weight @ norm.bias.double() + linear.bias
 
 
 def _beside_place(weight: Float[Tensor, "head head_dim hidden"]) -> Float[Tensor, "head node_place column"]:
-    """A map of nodes, and beside it the identity for the place."""
+    """Extend a map of nodes to [node, place] by the identity for the place."""
     return torch.stack([torch.block_diag(one, torch.eye(4, dtype=one.dtype, device=one.device)) for one in weight]).mT

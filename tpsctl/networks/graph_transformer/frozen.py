@@ -1,7 +1,8 @@
-"""The graph transformer with weights that do not change: for scores, and for the derivatives actions need of them.
+"""The graph transformer with constant weights, for scores and for the derivatives of scores that actions need.
 
-What meets nothing but weights is multiplied out beforehand (`AttentionMaps`, `BlockMaps`), and layers have first and
-second derivatives by positions written by hand (`second_order`). There are no derivatives by weights.
+Products of weights with each other are computed once (`AttentionMaps`, `BlockMaps`), and the first and second
+derivatives of the layers with respect to positions are written by hand (`second_order`). There are no derivatives with
+respect to weights.
 """
 
 import copy
@@ -19,13 +20,13 @@ from tpsctl.networks.graph_transformer.second_order import gated, gelu, standard
 
 @dataclass(frozen=True)
 class BlockMaps:
-    """Weights of a block, multiplied out.
+    """Linear maps of a block: its weights, multiplied with each other as far as possible.
 
     Attributes:
-        block: The block, for the layers that are used as they are.
-        attention: Those of the attention.
-        widen: From standardized nodes to the hidden layer of the feed-forward part.
-        widen_bias: What is added to that.
+        block: The block; its gates and its last linear layer are used unchanged.
+        attention: Maps of the attention layer.
+        widen: Map of standardized nodes to the hidden layer of the feed-forward part.
+        widen_bias: Bias of this map.
     """
 
     block: Block
@@ -35,14 +36,14 @@ class BlockMaps:
 
     @classmethod
     def of(cls, block: Block, pair: Float[Tensor, "hidden 4"], pair_bias: Float[Tensor, " hidden"]) -> "BlockMaps":
-        """Multiply out (see `attention`)."""
+        """Multiply the weights of a block; `pair` and `pair_bias` as in `attention_maps`."""
         attention = attention_maps(block.attention, block.attention_norm, pair, pair_bias)
         widen, bias = absorbed(block.feed_forward_norm, block.widen)
         like = block.widen.weight
         return cls(block, attention, widen.to(like).T.contiguous(), bias.to(like))
 
     def __call__(self, nodes: Float[Tensor, "row hidden"], places: Places) -> Tensor:
-        """Nodes of the beads of all configurations; `nodes` may be those of one that stands for all."""
+        """New nodes of all configurations; if `nodes` has the rows of one only, all configurations have these."""
         new = self.attention(nodes, places)
         nodes = _gate(self.block.attention_gate, new, nodes.repeat(len(new) // len(nodes), 1))
         wide = gelu(torch.addmm(self.widen_bias, standardized(nodes), self.widen))
@@ -50,10 +51,10 @@ class BlockMaps:
 
 
 class FrozenGraphTransformer(BeadNetwork):
-    """The function of a graph transformer, with a copy of its weights as they are.
+    """Computes the same function as a graph transformer, with a copy of its present weights.
 
     Args:
-        network: The network.
+        network: The network, which is copied.
     """
 
     def __init__(self, network: GraphTransformer) -> None:
@@ -65,10 +66,10 @@ class FrozenGraphTransformer(BeadNetwork):
     def forward(
         self, x: Float[Tensor, "batch bead 3"], t: Float[Tensor, " batch_or_1"], beads: Beads
     ) -> Float[Tensor, "batch bead outputs"]:
-        """See `BeadNetwork`.
+        """Decoded nodes, as `BeadNetwork.forward` describes.
 
-        One time for all configurations is cheaper than one for each: nodes that see no positions are then alike in
-        all of them until the first attention.
+        One time for all configurations is cheaper than one for each: if nodes see no positions, they are then the same
+        in all configurations until the first attention.
         """
         alone = len(t) == 1 and not self.sizes.positions
         nodes = self.network.embedded(x, t if alone else t.expand(len(x)), beads).flatten(0, 1)
@@ -78,7 +79,7 @@ class FrozenGraphTransformer(BeadNetwork):
         return self.network.decoder(nodes).unflatten(0, x.shape[:2])
 
     def maps(self) -> list[BlockMaps]:
-        """Weights of all blocks, multiplied out; kept until parameters change."""
+        """Linear maps of all blocks; they are kept until a parameter changes."""
         version = [(p.data_ptr(), p._version, p.dtype) for p in self.parameters()]
         if self._maps[0] != version:
             with torch.no_grad():

@@ -1,7 +1,7 @@
-"""Layers of the graph transformer as they are trained: parameters, under the names they are stored by, and formulas.
+"""Trainable layers of the graph transformer; checkpoints store the parameters under the names that they have here.
 
-Everything here is made of torch's own operations, so autograd differentiates it by positions and by parameters, twice
-and more. Geometry enters the attention by the rewriting of `attention`, which is exact: the largest tensor is
+The layers consist of torch's own operations, so autograd differentiates them with respect to positions and parameters
+any number of times. The attention uses the exact formulas of `attention`, so its largest tensor is
 [batch, heads, bead, bead].
 """
 
@@ -15,12 +15,12 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class Places:
-    """Where the beads of a batch are.
+    """Positions of the beads of a batch, in the network's unit of length.
 
     Attributes:
         x: Centered positions.
-        p: (x, |x|^2).
-        blocked: Pairs that do not see each other, or None.
+        p: The places (x, |x|^2).
+        blocked: True for pairs of beads that do not attend to each other; None if there are none.
     """
 
     x: Float[Tensor, "batch bead 3"]
@@ -51,13 +51,13 @@ class Attention(nn.Module):
         pair: Float[Tensor, "hidden 4"],
         pair_bias: Float[Tensor, " hidden"],
     ) -> Float[Tensor, "batch bead hidden"]:
-        """New nodes.
+        """Output of the attention at every bead.
 
         Args:
             nodes: Normalized nodes.
-            places: Where the beads are.
-            pair: Embedding of (x_j - x_i, |x_i - x_j|^2), with zeros for what pairs do not see.
-            pair_bias: What is added to the embedding.
+            places: Positions of the beads.
+            pair: Matrix that embeds (x_j - x_i, |x_i - x_j|^2); columns that pairs do not see are 0.
+            pair_bias: Bias of the embedding.
         """
         per_head = (self.heads, self.head_dim)
         q, k, v = (y.unflatten(-1, per_head) for y in (self.to_q(nodes), *self.to_kv(nodes).chunk(2, dim=-1)))
@@ -75,26 +75,26 @@ class Attention(nn.Module):
 
 
 class Gate(nn.Module):
-    """z new + (1 - z) old with z = sigmoid(w . [new, old, new - old])."""
+    """A gate that mixes two nodes: z new + (1 - z) old with z = sigmoid(w . [new, old, new - old])."""
 
     def __init__(self, hidden: int) -> None:
         super().__init__()
         self.proj = nn.Linear(3 * hidden, 1, bias=False)
 
     def weights(self) -> tuple[Float[Tensor, " hidden"], Float[Tensor, " hidden"]]:
-        """w as it meets new and old."""
+        """The two vectors a, b with w . [new, old, new - old] = a . new + b . old."""
         by_new, by_old, by_change = self.proj.weight[0].chunk(3)
         return by_new + by_change, by_old - by_change
 
     def forward(self, new: Float[Tensor, "*row hidden"], old: Float[Tensor, "*row hidden"]) -> Tensor:
-        """1 - z is sigmoid(-a), which keeps its digits where z is near one."""
+        """Mix `new` and `old`; 1 - z is computed as sigmoid(-a), which is accurate also if z = sigmoid(a) is near 1."""
         by_new, by_old = self.weights()
         a = (new @ by_new + old @ by_old).unsqueeze(-1)
         return torch.sigmoid(a) * new + torch.sigmoid(-a) * old
 
 
 class Block(nn.Module):
-    """Attention and feed-forward, each with a norm before and a gate after."""
+    """An attention layer and a feed-forward layer, each with a norm before it and a gate after it."""
 
     def __init__(self, hidden: int, heads: int, head_dim: int) -> None:
         super().__init__()
@@ -113,13 +113,13 @@ class Block(nn.Module):
         pair: Float[Tensor, "hidden 4"],
         pair_bias: Float[Tensor, " hidden"],
     ) -> Float[Tensor, "batch bead hidden"]:
-        """Nodes of all configurations; `pair` and `pair_bias` as in `Attention`."""
+        """New nodes of all configurations; `pair` and `pair_bias` as in `Attention.forward`."""
         new = self.attention(self.attention_norm(nodes), places, pair, pair_bias)
         nodes = self.attention_gate(new, nodes)
         return self.feed_forward_gate(self.narrow(functional.gelu(self.widen(self.feed_forward_norm(nodes)))), nodes)
 
 
 def mean_geometry(mean: Float[Tensor, "*rows 4"], p: Float[Tensor, "*own 4"]) -> Tensor:
-    """sum_j A_ij g_ij = (m_i - x_i, |x_i|^2 + n_i - 2 x_i . m_i) from mean = (m_i, n_i) and p_i."""
+    """Mean geometry sum_j A_ij g_ij = (m_i - x_i, |x_i|^2 + n_i - 2 x_i . m_i), with mean = (m_i, n_i) and p = p_i."""
     x, m = p[..., :3], mean[..., :3]
     return torch.cat([m - x, p[..., 3:] + mean[..., 3:] - 2 * (x * m).sum(-1, keepdim=True)], dim=-1)

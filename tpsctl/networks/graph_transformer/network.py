@@ -1,15 +1,16 @@
 """The two-for-one graph transformer: energies of beads from attention between all pairs of them.
 
-Nodes are beads, edges all pairs. One block is attention (see `attention`) and a feed-forward layer, each on normalized
-nodes and each joined to what it started from by a gate: with z = sigmoid(w . [new, old, new - old]), nodes become
-z new + (1 - z) old.
+Beads are the nodes of the graph, and all pairs are its edges. One block consists of an attention layer (see
+`attention`) and a feed-forward layer. Each acts on normalized nodes, and a gate mixes its result with the nodes before
+it: with z = sigmoid(w . [new, old, new - old]), nodes become z new + (1 - z) old.
 
-The network gives one energy per bead; its "noise" output is -dE/dx of their sum (`outputs` = 1), or three numbers per
-bead read off directly (`outputs` = 3, not conservative). It is translation invariant because it centers x.
+With `outputs` = 1 the network gives one energy per bead, and its output is -dE/dx of the sum of the energies. With
+`outputs` = 3 the output is a vector per bead, which is not conservative. Either is translation invariant, because x is
+centered.
 
-Here is the network as it is trained: autograd differentiates it by positions and by parameters, as often as asked.
-For paths, where weights do not change, `FrozenGraphTransformer` (in `frozen`) is the same function in a form that is
-several times faster. Both avoid a tensor per pair and channel, see `attention`.
+This is the trainable network: autograd differentiates it with respect to positions and parameters any number of times.
+For paths, where weights are constant, `FrozenGraphTransformer` (in `frozen`) computes the same function several times
+faster. Neither has a tensor with both pairs and channels, see `attention`.
 
 Source: Arts et al., arXiv:2302.00600 (two-for-one); Dwivedi and Bresson, arXiv:2012.09699 (graph transformer).
 """
@@ -32,8 +33,8 @@ class GraphTransformerSizes:
     """Shapes of the network.
 
     Attributes:
-        slots: Length of the one-hot code of a bead's place in the molecule.
-        types: Number of bead types with an embedding; 0 if beads are known by their place only.
+        slots: Length of the one-hot code of a bead's slot, which is its number in the molecule.
+        types: Number of bead types with an embedding; 0 if the slot alone identifies a bead.
         hidden: Width of the nodes.
         layers: Number of blocks.
         heads: Attention heads.
@@ -41,7 +42,7 @@ class GraphTransformerSizes:
         positions: Whether nodes see their own position.
         displacements: Whether pairs see x_j - x_i.
         distances: Whether pairs see |x_i - x_j|^2.
-        outputs: 1 for an energy per bead, 3 for a vector.
+        outputs: 1 for an energy per bead, 3 for a vector per bead.
     """
 
     slots: int
@@ -56,7 +57,7 @@ class GraphTransformerSizes:
     outputs: int
 
     def to_dict(self) -> dict[str, int]:
-        """Plain numbers, for a checkpoint's metadata."""
+        """The sizes as plain numbers, for a checkpoint's metadata."""
         return {key: int(value) for key, value in asdict(self).items()}
 
     @classmethod
@@ -68,19 +69,19 @@ class GraphTransformerSizes:
 
     @property
     def pair_features(self) -> int:
-        """Numbers per pair; a pair without geometry still has one, which is always zero."""
+        """Numbers per pair that are embedded; a pair without geometry has one number, which is always 0."""
         return max(1, 3 * self.displacements + self.distances)
 
 
 @dataclass(frozen=True)
 class Beads:
-    """Which of the network's beads a configuration has.
+    """The beads of a configuration.
 
     Attributes:
-        slots: Place of every bead in the one-hot code.
-        types: Type of every bead, where the network embeds types.
-        real: False for padding, which the published code carries along; None if there is none. Padding neither
-            attends to real beads nor is attended to: its rows, as in the published code, average over all.
+        slots: Slot of every bead in the one-hot code.
+        types: Type of every bead; None if the network does not embed types.
+        real: False for padding beads, which the published code has; None if there are none. Padding beads attend to no
+            bead, and no bead attends to them. As in the published code, their attention is a plain mean over all beads.
     """
 
     slots: Int[Tensor, " bead"]
@@ -88,13 +89,13 @@ class Beads:
     real: Bool[Tensor, " bead"] | None = None
 
     def to(self, device: torch.device | str) -> "Beads":
-        """The same on a device."""
+        """The same beads with their tensors on a device."""
         moved = (None if part is None else part.to(device) for part in (self.slots, self.types, self.real))
         return Beads(*moved)  # type: ignore[arg-type]
 
     @property
     def blocked(self) -> Bool[Tensor, "bead bead"] | None:
-        """Pairs that do not see each other, or None."""
+        """True for pairs of beads that do not attend to each other; None if there is no padding."""
         return None if self.real is None else ~(self.real.unsqueeze(0) & self.real.unsqueeze(1))
 
 
@@ -111,7 +112,13 @@ class BeadNetwork(nn.Module, ABC):
     def forward(
         self, x: Float[Tensor, "batch bead 3"], t: Float[Tensor, " batch_or_1"], beads: Beads
     ) -> Float[Tensor, "batch bead outputs"]:
-        """Decoded nodes of centered positions x (in the network's own length) at network time t, one or one each."""
+        """Decoded nodes: energies or vectors of the beads.
+
+        Args:
+            x: Centered positions, in the network's unit of length.
+            t: Network time, one for all configurations or one for each.
+            beads: The beads of x.
+        """
 
 
 class GraphTransformer(BeadNetwork):
@@ -144,7 +151,7 @@ class GraphTransformer(BeadNetwork):
     def embedded(
         self, x: Float[Tensor, "batch bead 3"], t: Float[Tensor, " row"], beads: Beads
     ) -> Float[Tensor, "row bead hidden"]:
-        """Nodes before the first block, a row for each time; fewer rows than x has where nodes see no positions."""
+        """Nodes before the first block: one row per configuration, or per time if nodes see no positions."""
         features = [self._known(beads, x).expand(len(t), -1, -1)]
         if self.sizes.positions:
             features.append(x)
@@ -152,18 +159,18 @@ class GraphTransformer(BeadNetwork):
         return self.node_embedding(torch.cat(features, dim=-1))
 
     def pair_map(self) -> Float[Tensor, "hidden 4"]:
-        """Embedding of (x_j - x_i, |x_i - x_j|^2), with zeros for what pairs do not see."""
+        """Matrix that embeds (x_j - x_i, |x_i - x_j|^2); columns that pairs do not see are 0."""
         weight, columns = self.edge_embedding.weight, 3 * self.sizes.displacements
         displacements = functional.pad(weight[:, :columns], (0, 3 - columns))
         distances = weight[:, columns:] if self.sizes.distances else torch.zeros_like(displacements[:, :1])
         return torch.cat([displacements, distances], dim=1)
 
     def all_blocks(self) -> Iterator[Block]:
-        """Its blocks, in order."""
+        """The blocks of the network, in order."""
         return (block for block in self.blocks if isinstance(block, Block))
 
     def _known(self, beads: Beads, x: Tensor) -> Float[Tensor, "bead known"]:
-        """What tells beads apart whatever the configuration."""
+        """Features of the beads that do not depend on the configuration: one-hot slots, and embedded types."""
         place = torch.eye(self.sizes.slots, dtype=x.dtype, device=x.device)[beads.slots]
         return place if beads.types is None else torch.cat([place, self.type_embedding(beads.types)], dim=-1)
 
@@ -176,14 +183,14 @@ def descent(
     *,
     compat: bool = False,
 ) -> Float[Tensor, "batch bead 3"]:
-    """What the network calls its output: -dE/dx of the summed energies, or the decoded vectors.
+    """The output of a network with energies or vectors: -dE/dx of the sum of the energies, or the vectors.
 
-    It comes with a graph where x or parameters require a gradient, so a loss of it can be differentiated.
+    It has an autograd graph if x or a parameter requires a gradient, so a loss of it can be differentiated.
 
     Args:
         network: Network with 1 or 3 outputs, trainable or frozen.
-        x: Positions in the network's length, not necessarily centered.
-        t: Network time, one for all or one for each.
+        x: Positions in the network's unit of length, not necessarily centered.
+        t: Network time, one for all configurations or one for each.
         beads: The beads of x.
         compat: Whether to differentiate with respect to the centered x, as the published code does, instead of
             x itself. The two differ by the mean over beads, which is not zero for networks that see positions.

@@ -1,16 +1,16 @@
 """Layers of frozen networks whose first and second derivatives are written by hand.
 
-The gradient of |dE/dx|^2 differentiates a network twice, backward over backward. autograd can do that to any
-formula, but it composes the second derivative of a softmax, a norm or a gate from a dozen elementary operations,
-each a pass over memory. Here every layer is a pair of functions: one whose backward is the slope, and the slope,
-whose backward is
+The gradient of |dE/dx|^2 differentiates a network twice: a backward pass through a backward pass. autograd can do this
+for any formula, but it composes the second derivative of a softmax, a norm or a gate from a dozen elementary
+operations, each of which is a pass over memory. Here every layer is a pair of functions. The first computes the layer,
+and its backward calls the second, the slope. The backward of the slope computes
 
-    d/dg, d/da of  h . slope(g, a)        g the gradient that arrives, a the layer's input, h arbitrary
+    d/dg, d/da of  h . slope(g, a)        g the incoming gradient, a the layer's input, h arbitrary
 
-in closed form. Weights are constants: nothing here has a derivative with respect to them. Third derivatives are
-refused: divergences take their gradient as a difference (`tpsctl.action.divergence`).
+in closed form. Weights are constants and get no derivatives. Third derivatives are refused; the gradient of a
+divergence is a finite difference (`tpsctl.action.divergence`).
 
-`to_heads` and `from_heads` are linear, and each is the derivative of the other: they move between [row, channel] and
+`to_heads` and `from_heads` are linear, and the derivative of each is the other. They convert between [row, channel] and
 [head, row, channel] by one matrix product per head, so that heads are never transposed in memory.
 """
 
@@ -24,16 +24,16 @@ from torch.autograd import Function
 from torch.nn import functional
 
 _EPSILON = 1e-5
-"""Added to variances by `torch.nn.LayerNorm`."""
+"""The number that `torch.nn.LayerNorm` adds to variances."""
 
 
 def gelu(a: Tensor) -> Tensor:
-    """a Phi(a), Phi the normal distribution function."""
+    """The exact GELU, a Phi(a), with the normal distribution function Phi."""
     return _Gelu.apply(a)
 
 
 def standardized(a: Float[Tensor, "row channel"]) -> Float[Tensor, "row channel"]:
-    """Each row with mean 0 and variance 1: a layer norm without scale and shift."""
+    """Shift and scale each row to mean 0 and variance 1: a layer norm without weights."""
     return _Norm.apply(a)
 
 
@@ -50,14 +50,18 @@ def gated(
 ) -> Float[Tensor, "row channel"]:
     """z new + (1 - z) old with z = sigmoid(by_new . new + by_old . old).
 
-    1 - z is computed as sigmoid(-a), not from z, in the value and in the slopes: in single precision no digit of it is
-    left once z is within 1e-7 of one. (`torch.lerp` takes it from z; forces in Angstrom were ten times less exact.)
+    With z = sigmoid(a), 1 - z is computed as sigmoid(-a), in the value and in the derivatives: in single precision,
+    subtracting z from 1 leaves no correct digit if z is within 1e-7 of 1. (`torch.lerp` subtracts; with it, forces of
+    networks in Angstrom had errors ten times as large.)
     """
     return _Gate.apply(new, old, by_new, by_old)
 
 
 def tilted(q: Float[Tensor, "*rows column"], x: Float[Tensor, "*x_rows 3"]) -> Float[Tensor, "*rows column"]:
-    """q with r - 2 s x in place of r, where the last four columns of q are (r, s); x is broadcast."""
+    """Replace r by r - 2 s x, where the last four columns of the queries q are (r, s); x is broadcast.
+
+    The product of a tilted query with p_j = (x_j, |x_j|^2) is r . x_j + s (|x_j|^2 - 2 x . x_j).
+    """
     return _Tilt.apply(q, x)
 
 
@@ -76,7 +80,13 @@ def from_heads(
 
 
 def refuse_third_derivatives() -> None:
-    """In the backward of a slope: with create_graph its result would be differentiated on."""
+    """Refuse a third derivative; the backward of every slope calls this.
+
+    In that backward, gradients are enabled only if its result is to be differentiated once more (`create_graph`).
+
+    Raises:
+        NotImplementedError: Gradients are enabled.
+    """
     if torch.is_grad_enabled():
         raise NotImplementedError(
             "third derivatives of a graph transformer: not implemented. Differentiate without create_graph, or take "
@@ -85,7 +95,7 @@ def refuse_third_derivatives() -> None:
 
 
 def rowwise(a: Tensor, b: Tensor) -> Tensor:
-    """a . b of every row, as a column."""
+    """The product a . b of every row, as a column."""
     return (a * b).sum(-1, keepdim=True)
 
 
@@ -101,7 +111,7 @@ class _Gelu(Function):
 
 
 class _GeluSlope(Function):
-    """g gelu'(a); gelu''(a) = phi(a) (2 - a^2) with phi the normal density."""
+    """The slope g gelu'(a); gelu''(a) = phi(a) (2 - a^2) with the normal density phi."""
 
     @staticmethod
     def forward(ctx: Any, g: Tensor, a: Tensor) -> Tensor:
@@ -131,7 +141,7 @@ class _Norm(Function):
 
 
 class _NormSlope(Function):
-    """r P g with P g = g - mean(g) - y mean(y g), r = 1/std and means over a row; P is symmetric."""
+    """The slope r P g with P g = g - mean(g) - y mean(y g), r = 1/std and means over a row; P is symmetric."""
 
     @staticmethod
     def forward(ctx: Any, g: Tensor, a: Tensor, y: Tensor, mean: Tensor, precision: Tensor) -> Tensor:
@@ -167,7 +177,7 @@ class _Softmax(Function):
 
 
 class _SoftmaxSlope(Function):
-    """p (g - p . g), as a function of g and of p itself."""
+    """The slope p (g - p . g) as a function of g and of p itself."""
 
     @staticmethod
     def forward(ctx: Any, g: Tensor, p: Tensor) -> Tensor:
@@ -201,7 +211,10 @@ class _Gate(Function):
 
 
 class _GateSlope(Function):
-    """(z g + s by_new, (1 - z) g + s by_old) with s = z' g . (new - old), z' = z (1 - z), z'' = z' (1 - 2 z)."""
+    """The slope (z g + s by_new, (1 - z) g + s by_old).
+
+    Here s = z' g . (new - old), z' = z (1 - z) and z'' = z' (1 - 2 z).
+    """
 
     @staticmethod
     def forward(
@@ -225,13 +238,13 @@ class _GateSlope(Function):
 
 
 def tilt_(q: Float[Tensor, "*rows column"], x: Float[Tensor, "*x_rows 3"]) -> Float[Tensor, "*rows column"]:
-    """`tilted`, in place: linear in q."""
+    """`tilted` in place and without derivatives; it is linear in q."""
     q[..., -4:-1].addcmul_(q[..., -1:], x, value=-2)
     return q
 
 
 def tilt_back_(g: Float[Tensor, "*rows column"], x: Float[Tensor, "*x_rows 3"]) -> Float[Tensor, "*rows column"]:
-    """The transpose of that map, in place."""
+    """The transpose of the linear map `tilt_`, in place."""
     g[..., -1:] -= 2 * rowwise(g[..., -4:-1], x)
     return g
 
@@ -248,7 +261,7 @@ class _Tilt(Function):
 
 
 class _TiltSlope(Function):
-    """By q: g, with -2 g_r . x added to its last column; by x: -2 s g_r. Both are bilinear."""
+    """The slope: by q it is g with -2 g_r . x added to the last column, by x it is -2 s g_r. Both are bilinear."""
 
     @staticmethod
     def forward(ctx: Any, g: Tensor, q: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:

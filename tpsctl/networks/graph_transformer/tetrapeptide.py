@@ -1,8 +1,8 @@
-"""Where the heavy atoms of a tetrapeptide sit in the published all-atom networks.
+"""Slots and types of the heavy atoms of a tetrapeptide in the published all-atom networks.
 
-Every residue has 14 places for heavy atoms in a fixed order (backbone N CA C O, then the side chain), a tetrapeptide
-56. A bead is known by its place and by its atomic number; places a residue does not fill are padding in the
-published code (type 0) and do not exist in tpsctl.
+Every residue has 14 slots for heavy atoms in a fixed order (backbone N CA C O, then the side chain), so a tetrapeptide
+has 56. The network identifies a bead by its slot and its atomic number. Slots that a residue does not fill are padding
+beads (type 0) in the published code; tpsctl leaves them out.
 
 Source: the atom14 convention of Jumper et al., Nature 596 (2021) 583, suppl. 1.2.
 """
@@ -46,12 +46,12 @@ SELECTION = "protein and element != H and name != OXT"
 
 
 def tetrapeptide_beads(topology: Topology | None) -> Beads:
-    """Places and types of a tetrapeptide's heavy atoms, in the order of the topology.
+    """Slots and types of a tetrapeptide's heavy atoms, in the order of the topology.
 
-    Without a topology: tetraalanine, so that a checkpoint can be looked at on its own.
+    Without a topology the beads are those of tetraalanine, so that a checkpoint can be tested without a molecule.
 
     Raises:
-        PriorError: Not four known residues, or other atoms than their heavy ones.
+        PriorError: The molecule does not consist of all heavy atoms (without OXT) of four known residues.
     """
     if topology is None:
         names = [(k, name) for k in range(RESIDUES) for name in (*_BACKBONE, "CB")]
@@ -80,7 +80,7 @@ def tetrapeptide_beads(topology: Topology | None) -> Beads:
 
 
 def place_names(residue: str) -> tuple[str, ...]:
-    """Atom names of a residue in the order of its places; empty for an unknown residue."""
+    """Atom names of a residue in the order of its slots; empty for an unknown residue."""
     name = _PROTONATED.get(residue.upper(), residue.upper())
     return (*_BACKBONE, *_SIDE_CHAINS[name].split()) if name in _SIDE_CHAINS else ()
 

@@ -1,16 +1,16 @@
 """Invariant features of a molecule: distances, angles, torsions and handedness.
 
-Everything is invariant under rotation and translation, and only the last group changes sign under
-reflection. It is the handedness that a network on noised structures finds hardest to see: the triple
-product of single atoms drowns in noise exactly where the sign is decided. Triple products of
-branch centroids u (means over all atoms within `depth` bonds of a branch, minus its root) keep it,
+All features are invariant under rotation and translation. Under reflection, handedness and the sines of torsions change
+sign. From noised structures a network can hardly learn the handedness: the triple product of single atoms is lost in
+the noise at the noise widths that decide its sign. Triple products of branch centroids u (the mean over all atoms
+within `depth` bonds of the start of a branch, minus its root) preserve it:
 
     h = det(u_1, u_2, u_3) / sqrt( prod_k (|u_k|^2 + 0.05 nm^2) ) .
 
-Angles and torsions are softened by the noise: where three noised atoms come to lie in line, the gradient of a
-bare torsion diverges, and one such structure in a thousand is enough to ruin a sampler.
+Angles and torsions are softened according to the noise: if three noised atoms lie in line, the gradient of an
+unsoftened torsion diverges, and one such structure in a thousand is enough to make a sampler fail.
 
-`InternalCoordinates` holds tables only; it has nothing to learn.
+`InternalCoordinates` holds tables only and no trainable parameters.
 """
 
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ from tpsctl.molecule.geometry import center
 from tpsctl.molecule.topology import Topology
 
 BRANCH_DEPTHS = (0, 1, 3)
-"""Bonds to which a branch centroid reaches."""
+"""Depths of branch centroids: the number of bonds from the start of a branch within which atoms are averaged."""
 
 SOFT_LENGTH_SQUARED_NM2 = 0.05
 _COLLINEAR_NM4 = 1e-8
-"""Keeps angles and torsions smooth when atoms are in line; |b0 x b1|^2 of usual bonds is 4e-4 nm^4."""
+"""This softening keeps angles and torsions smooth for atoms in line; |b0 x b1|^2 of usual bonds is 4e-4 nm^4."""
 
 _SOFT_ARM_NM = 0.1
-"""Noise of width sigma adds about (0.1 nm sigma)^2 to |b0 x b1|^2: below that, a direction means nothing."""
+"""Noise of width sigma adds about (0.1 nm sigma)^2 to |b0 x b1|^2; a smaller normal has a meaningless direction."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Invariants:
         distances: All pair distances, nm.
         angles: Every bond angle, rad.
         cos: Cosine of every proper torsion, then of every improper one.
-        sin: The sines.
+        sin: Sines of the same torsions.
         handedness: Softened triple products, in (-1, 1).
     """
 
@@ -54,16 +54,17 @@ class Invariants:
 
 
 class InternalCoordinates(nn.Module):
-    """Features of one topology: positions -> a few vectors each -> values.
+    """Computes the features of one molecule from positions.
 
     Every feature is a function of one to three vectors that are linear in the positions (bond vectors, branch
-    centroids), so `vectors` is one matrix product, and each feature touches its own rows of it alone.
+    centroids). `vectors` computes all of them by one matrix product, and each feature uses its own rows of the result.
 
     Args:
         topology: Molecule with bonds; at least 4 atoms.
 
     Attributes:
-        maps: By group (pairs, angles, torsions, handedness) the map from positions to vectors, (item, vector, atom).
+        maps: For each group (pairs, angles, torsions, handedness) the matrix from positions to vectors, (item, vector,
+            atom).
         far: Indices of the pairs that are three or more bonds apart.
         n_proper: Number of proper torsions; they come first.
     """
@@ -111,7 +112,7 @@ class InternalCoordinates(nn.Module):
         return {name: part.squeeze(0) for name, part in self.by_group(self.stacked.unsqueeze(0)).items()}
 
     def by_group(self, rows: Float[Tensor, "batch row last"]) -> dict[str, Float[Tensor, "batch item vector last"]]:
-        """Rows of all groups, taken apart."""
+        """Split the rows of all groups into one tensor per group."""
         parts = rows.split([items * vectors for items, vectors in self._shapes.values()], dim=1)
         return {
             name: part.reshape(len(rows), *shape, rows.shape[2])
@@ -119,8 +120,8 @@ class InternalCoordinates(nn.Module):
         }
 
     def vectors(self, x: Float[Tensor, "batch bead 3"]) -> Float[Tensor, "batch row 3"]:
-        """The vectors of all groups, nm."""
-        x = center(x)  # centroids are stored in single precision: their rows add up to zero within 1e-8 only
+        """The vectors of all groups for positions x, nm."""
+        x = center(x)  # rows for centroids are stored in single precision, so they add up to zero only within 1e-8
         flat = self.stacked.to(x.dtype) @ x.transpose(0, 1).flatten(1)  # one product, not one per structure
         return flat.reshape(-1, len(x), 3).transpose(0, 1)
 
@@ -128,7 +129,7 @@ class InternalCoordinates(nn.Module):
         return self.invariants(self.by_group(self.vectors(x)), sigma)
 
     def softening(self, sigma: Float[Tensor, " batch"]) -> Float[Tensor, "batch 1"]:
-        """What is added to squared normals of angles and torsions at noise of width sigma (nm), nm^4."""
+        """The number that is added to squared normals of angles and torsions at noise of width sigma (nm), nm^4."""
         return ((_SOFT_ARM_NM * sigma).square() + _COLLINEAR_NM4).unsqueeze(1)
 
     def invariants(
@@ -180,8 +181,8 @@ def _impropers(topology: Topology) -> list[tuple[int, int, int, int]]:
 def _handedness_triples(topology: Topology) -> list[list[Tensor]]:
     """Rows that map positions to the three vectors of every triple product.
 
-    Around a four-coordinated atom: any three of its branches. Across a torsion i-j-k-l: the branches at
-    both ends and the axis between them.
+    For a four-coordinated atom the vectors belong to any three of its branches. For a torsion i-j-k-l they are
+    the branches at both ends and the axis between them.
     """
     triples = []
     for atom, around in enumerate(topology.neighbors):

@@ -1,13 +1,13 @@
-"""Dense Hessian of an `InternalEnergy`, without a network call per column.
+"""Dense Hessian of an `InternalEnergy`, without one network call per column.
 
-U(y) = E_lin(q(v)) + net(q(v)) with vectors v linear in y and invariants q(v) local: each touches at most
-three vectors. Hence
+In U(y) = E_lin(q(v)) + net(q(v)), the vectors v = M y are linear in y, and each of the invariants q depends on at
+most three vectors. With J = dq/dy,
 
     H = J^T H_net J + M^T blockdiag( d^2 / dv^2 [E_lin(q) + g . q] ) M ,      g = d net / d q held fixed
 
-The first part is propagated forward through the perceptron's layers (hidden x 3N at a time), and the second
-is block-diagonal over invariants, with blocks in closed form (`local_curvature`).
-Compared with column-by-column double backward this is 3N times fewer passes through the network.
+The first part is propagated forward through the perceptron's layers (hidden x 3N numbers at a time). The second part is
+block-diagonal over invariants, and its blocks are in closed form (`local_curvature`).
+Column-by-column double backward would need 3N times as many passes through the network.
 """
 
 import torch
@@ -28,7 +28,7 @@ from tpsctl.networks.internal_energy.network import InternalEnergy
 
 
 def hessian(network: InternalEnergy, y: Float[Tensor, "batch bead 3"], width: float) -> Float[Tensor, "batch n n"]:
-    """d^2 U / dy^2 in kT/nm^2 at one noise width (nm), n = 3 bead."""
+    """Hessian d^2 U / dy^2 of the energy at positions y (nm) and one noise width (nm), kT/nm^2; n = 3 bead."""
     sigma = torch.full((len(y),), width, dtype=y.dtype, device=y.device)
     coordinates = network.coordinates
     with torch.enable_grad():
@@ -84,7 +84,7 @@ def _silu_2(a: Tensor) -> Tensor:
 def _feature_jacobian(
     network: InternalEnergy, values: Invariants, v: dict[str, Tensor]
 ) -> Float[Tensor, "feature batch_n"]:
-    """d feature / dy: the chain rule through the few vectors of each feature."""
+    """Derivative of every feature with respect to y, by the chain rule through the vectors of the feature."""
     maps, proper = network.coordinates.maps, network.coordinates.n_proper
     rows = []
     for values_of_group, name, count in (
@@ -99,7 +99,7 @@ def _feature_jacobian(
 
 
 def _local_blocks(local: Tensor, values: Invariants, v: dict[str, Tensor], soft: Tensor) -> dict[str, Blocks]:
-    """Second derivatives of a sum of local terms over the vectors of each invariant."""
+    """Second derivatives of a sum of local terms with respect to the vectors of each invariant."""
     inner = [values.distances, values.angles, values.cos, values.sin, values.handedness]
     with torch.enable_grad():
         by_distance, by_angle, by_cos, by_sin, by_handedness = torch.autograd.grad(local, inner, create_graph=True)

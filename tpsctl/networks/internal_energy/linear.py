@@ -2,14 +2,14 @@
 
     U(y; sigma) = sum_k c_k(sigma) phi_k(y; sigma)
 
-with phi the terms classical force fields are made of: z and z^2 of every distance and bond angle,
+where phi are the terms of classical force fields: z and z^2 of every distance and bond angle,
 powers 1, 6, 12 of a softened inverse distance between atoms three or more bonds apart, cosines and sines
-of one, two and three times every torsion, and handedness. Being linear, score matching has a closed-form
-solution at each noise width sigma (`tpsctl.training.linear_fit`); between widths the coefficients are
-interpolated in log sigma. It carries the stiff part of the score; the network carries the rest.
+of one, two and three times every torsion, and handedness. Because U is linear in c, score matching has a
+closed-form solution at each noise width sigma (`tpsctl.training.linear_fit`); between widths the coefficients
+are interpolated in log sigma. This energy describes the stiff part of the score; the network adds the rest.
 
-Inverse distances are softened by the noise, r^2 -> r^2 + (6 sigma)^2, so that noised atoms on top of
-each other stay harmless.
+Inverse distances are softened according to the noise, r^2 -> r^2 + (6 sigma)^2, so that noised atoms which
+overlap do not give huge energies.
 """
 
 import torch
@@ -19,13 +19,13 @@ from torch import Tensor, nn
 from tpsctl.networks.internal_energy.coordinates import InternalCoordinates, Invariants
 
 _CONTACT_NM = 0.25
-"""Length that makes inverse distances dimensionless: a usual contact."""
+"""The length that makes inverse distances dimensionless; it is a typical distance of atoms in contact."""
 
 _POWERS = (1, 6, 12)
 
 
 class LinearEnergy(nn.Module):
-    """Coefficients on a ladder of noise widths.
+    """The energy, with coefficients at a set of noise widths.
 
     Args:
         coordinates: Feature tables of the molecule.
@@ -54,7 +54,7 @@ class LinearEnergy(nn.Module):
 
     @property
     def bounded(self) -> Bool[Tensor, " term"]:
-        """Terms that stay of order one when atoms collide: all but the sixth and twelfth inverse powers."""
+        """True for terms that stay of order one if atoms collide: all but the inverse powers 6 and 12."""
         c = self.coordinates
         steep = torch.zeros(self.n_terms, dtype=torch.bool)
         first = 2 * (c.n_pairs + c.n_angles) + len(c.far)
@@ -79,7 +79,13 @@ class LinearEnergy(nn.Module):
 
 
 def interpolate(log_sigmas: Tensor, table: Tensor, sigma: Tensor) -> Tensor:
-    """Rows of a (level, ...) table at each sigma, linear in log sigma, constant beyond the ends."""
+    """Interpolate the rows of a (level, ...) table at each sigma, linearly in log sigma, and constant beyond the ends.
+
+    Args:
+        log_sigmas: log sigma of each row, ascending.
+        table: One row per level.
+        sigma: Noise widths (batch,), in the unit that belongs to `log_sigmas`.
+    """
     position = (sigma.log() - log_sigmas[0]) / (log_sigmas[1] - log_sigmas[0])
     position = position.clamp(0, len(log_sigmas) - 1)
     lower = position.floor().long().clamp(max=len(log_sigmas) - 2)

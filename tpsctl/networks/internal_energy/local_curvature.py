@@ -1,31 +1,31 @@
 """Second derivatives of energies that are sums over internal coordinates, in closed form.
 
-A distance r = |v| with energy e(r), unit vector u = v / r:
+For a distance r = |v| with energy e(r), and the unit vector u = v / r:
 
     d^2 e / dv^2 = e'' u u^T + (e' / r) (1 - u u^T)
 
-A handedness h = P det(u_1, u_2, u_3), P = prod_k p_k, p_k = (|u_k|^2 + s)^-1/2, with c_k = d det / du_k (the cross
+For a handedness h = P det(u_1, u_2, u_3), P = prod_k p_k, p_k = (|u_k|^2 + s)^-1/2, with c_k = d det / du_k (the cross
 product of the other two) and q_k = p_k^2 u_k, so that dP / du_k = -P q_k:
 
     d^2 h / du_k du_l = P [ d c_k / du_l - c_k q_l^T - q_k c_l^T + det (q_k q_l^T + [k = l] (2 q_k q_k^T - p_k^2)) ]
 
 where d c_k / du_l is the cross-product matrix of the third vector (for k = l zero).
 
-An angle theta = arccos(c / sqrt(R)) with c = a . b and R = |a|^2 |b|^2 + soft, S = sqrt(R - c^2):
+For an angle theta = arccos(c / sqrt(R)) with c = a . b, R = |a|^2 |b|^2 + soft and S = sqrt(R - c^2):
 
     d theta = -dc / S + c dR / (2 R S)
     d^2 theta = -d^2 c / S + c d^2 R / (2 R S)
                 - c dc dc^T / S^3 + (dc dR^T + dR dc^T) / (2 S^3) - c (2 S^2 + R) dR dR^T / (4 R^2 S^3)
 
-A torsion enters by y / sqrt(N_0 N_1), y = n_0 . n_1 for its cosine and y = |b_1| b_0 . n_1 for its sine, with normals
-n_0 = b_0 x b_1 and n_1 = b_1 x b_2, N_k = |n_k|^2 + soft. With alpha_k = dN_k / (2 N_k):
+The features of a torsion have the form y / sqrt(N_0 N_1), with y = n_0 . n_1 for the cosine and y = |b_1| b_0 . n_1 for
+the sine, normals n_0 = b_0 x b_1 and n_1 = b_1 x b_2, and N_k = |n_k|^2 + soft. With alpha_k = dN_k / (2 N_k):
 
     d = (dy - y (alpha_0 + alpha_1)) / sqrt(N_0 N_1)
     d^2 = [ d^2 y - dy (alpha_0 + alpha_1)^T - (alpha_0 + alpha_1) dy^T
             + y (3 alpha_0 alpha_0^T + 3 alpha_1 alpha_1^T + alpha_0 alpha_1^T + alpha_1 alpha_0^T
                  - d^2 N_0 / (2 N_0) - d^2 N_1 / (2 N_1)) ] / sqrt(N_0 N_1)
 
-`assemble` maps the blocks of all invariants to the positions that their vectors are made of.
+`assemble` converts the blocks of all invariants, which are over vectors, to a matrix over positions.
 """
 
 import torch
@@ -43,7 +43,14 @@ def distance_blocks(
     once: Float[Tensor, "batch item"],
     twice: Float[Tensor, "batch item"],
 ) -> Blocks:
-    """Blocks of distances r of the vectors v from the energy's first and second derivative by r."""
+    """Blocks of distances.
+
+    Args:
+        v: The vectors, nm.
+        r: Their lengths, nm.
+        once: First derivative of the energy with respect to r, kT/nm.
+        twice: Second derivative of the energy with respect to r, kT/nm^2.
+    """
     u = v[:, :, 0] / r.unsqueeze(-1)
     across = once / r
     blocks = ((twice - across).unsqueeze(-1) * u).unsqueeze(-1) * u.unsqueeze(-2)
@@ -57,7 +64,14 @@ def angle_blocks(
     once: Float[Tensor, "batch item"],
     twice: Float[Tensor, "batch item"],
 ) -> Blocks:
-    """Blocks of angles between the two vectors from the energy's first and second derivative by the angle, rad."""
+    """Blocks of angles.
+
+    Args:
+        v: The two vectors of each angle, nm.
+        soft: Softening, nm^4.
+        once: First derivative of the energy with respect to the angle, kT/rad.
+        twice: Second derivative of the energy with respect to the angle, kT/rad^2.
+    """
     a, b = v.unbind(2)
     c, a2, b2 = _dot(a, b), _dot(a, a), _dot(b, b)
     r = a2 * b2 + soft
@@ -83,13 +97,13 @@ def torsion_blocks(
     once: tuple[Tensor, Tensor],
     twice: tuple[Tensor, Tensor, Tensor],
 ) -> Blocks:
-    """Blocks of torsions along three vectors, one after another.
+    """Blocks of torsions.
 
     Args:
-        v: The vectors b_0, b_1, b_2.
+        v: The three consecutive vectors b_0, b_1, b_2 of each torsion, nm.
         soft: Softening of the squared normals, nm^4.
-        once: Energy's derivatives by cosine and sine, (batch, item).
-        twice: By cosine twice, by both, by sine twice, (batch, item).
+        once: Derivatives of the energy with respect to cosine and sine, each (batch, item), kT.
+        twice: Second derivatives: cosine twice, cosine and sine, sine twice, each (batch, item), kT.
     """
     b0, b1, b2 = v.unbind(2)
     none = torch.zeros_like(b0)
@@ -138,7 +152,12 @@ def torsion_blocks(
 
 
 def handedness_blocks(v: Float[Tensor, "batch item 3 3"], once: Float[Tensor, "batch item"]) -> Blocks:
-    """Blocks of handednesses of the vectors v whose energy is linear in them with slope `once`."""
+    """Blocks of handedness features.
+
+    Args:
+        v: The three vectors of each feature, nm.
+        once: Derivative of the energy with respect to the feature, kT; the energy is linear in the feature.
+    """
     a, b, c = v.unbind(2)
     turned = torch.stack((cross(b, c), cross(c, a), cross(a, b)), 2)  # c_k
     det = (a * turned[:, :, 0]).sum(-1, keepdim=True)
@@ -156,7 +175,7 @@ def handedness_blocks(v: Float[Tensor, "batch item 3 3"], once: Float[Tensor, "b
 def assemble(
     coordinates: InternalCoordinates, blocks: dict[str, Blocks], *, onto: Float[Tensor, "batch n n"]
 ) -> Float[Tensor, "batch n n"]:
-    """Blocks of all groups as a matrix over positions, added to `onto`."""
+    """Add the blocks of all groups, converted to a matrix over positions (n = 3 atom), to `onto`, kT/nm^2."""
     batch, n_atoms = len(onto), coordinates.stacked.shape[1]
     total = onto.new_zeros(batch * 9, n_atoms * n_atoms)
     for name, part in coordinates.maps.items():
@@ -176,12 +195,12 @@ def _times(number: Float[Tensor, "batch item"], vectors: Tensor) -> Tensor:
 
 
 def _slots(*parts: Float[Tensor, "batch item 3"]) -> Float[Tensor, "batch item vector 3"]:
-    """A derivative by all vectors of an item from those by each."""
+    """Join the derivatives with respect to the single vectors of an item."""
     return torch.stack(parts, 2)
 
 
 def _blocks(pairs: list[tuple[Tensor, Tensor]], diagonal: dict[tuple[int, int], Tensor]) -> Blocks:
-    """Sum of x y^T + y x^T over the pairs, and multiples of the identity in blocks (k, m) and (m, k)."""
+    """Blocks of x y^T + y x^T summed over the pairs, plus multiples of the identity in blocks (k, m) and (m, k)."""
     x, y = (torch.stack(part, -1) for part in zip(*pairs, strict=True))
     product = x.flatten(2, 3) @ y.flatten(2, 3).mT
     blocks = (product + product.mT).unflatten(3, x.shape[2:4]).unflatten(2, x.shape[2:4])
@@ -192,7 +211,7 @@ def _blocks(pairs: list[tuple[Tensor, Tensor]], diagonal: dict[tuple[int, int], 
 
 
 def _add_crosses(blocks: Blocks, v: Float[Tensor, "batch item 3 3"], scale: Float[Tensor, "batch item"]) -> Blocks:
-    """`blocks` plus scale d^2 det(v) / dv^2."""
+    """Add scale d^2 det(v) / dv^2 to `blocks`."""
     for k in range(3):
         following, last = (k + 1) % 3, (k + 2) % 3
         third = _cross_matrix(_times(scale, v[:, :, last]))
@@ -206,7 +225,7 @@ def _outer(a: Float[Tensor, "batch item 3 3"], b: Float[Tensor, "batch item 3 3"
 
 
 def _cross_matrix(w: Float[Tensor, "batch item 3"]) -> Float[Tensor, "batch item 3 3"]:
-    """[w]x, so that [w]x a = w x a."""
+    """The matrix [w]x with [w]x a = w x a."""
     x, y, z = w.unbind(-1)
     zero = torch.zeros_like(x)
     return torch.stack((zero, -z, y, z, zero, -x, -y, x, zero), -1).unflatten(-1, (3, 3))

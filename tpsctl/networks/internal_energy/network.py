@@ -2,11 +2,11 @@
 
     U(y; sigma) = U_linear(y; sigma) + net( (f(y) - mean(sigma)) / std(sigma) ; log sigma )
 
-f holds distances, torsions (cos, sin) and handedness; mean and std come from a table over noise widths,
-so that every input is of order one at every width. The network is a multi-layer perceptron whose hidden
-layers are scaled and shifted by an embedding of log sigma (FiLM, arXiv:1709.07871). The score
--grad_y U is a gradient by construction, invariant under translation, equivariant under rotation, and
-knows left from right.
+The features f are distances, torsions (cos, sin) and handedness; mean and std come from a table over noise
+widths, so that every input is of order one at every width. The network is a multi-layer perceptron; an
+embedding of log sigma scales and shifts its hidden layers (FiLM, arXiv:1709.07871). The score -grad_y U is a
+gradient by construction, invariant under translation and equivariant under rotation, and it distinguishes
+mirror images.
 """
 
 from dataclasses import asdict, dataclass
@@ -29,7 +29,7 @@ class InternalEnergySizes:
         hidden: Width of the hidden layers.
         layers: Number of hidden layers.
         levels: Noise widths in the tables.
-        embedding: Radial functions that embed log sigma.
+        embedding: Number of radial functions that embed log sigma.
     """
 
     hidden: int = 384
@@ -42,7 +42,7 @@ class InternalEnergySizes:
 
 
 class InternalEnergy(nn.Module):
-    """U(y; sigma) in kT for y in nm with noise of width sigma in nm.
+    """The energy U(y; sigma), in kT, of positions y (nm) with noise of width sigma (nm).
 
     Args:
         topology: Molecule with bonds.
@@ -68,7 +68,7 @@ class InternalEnergy(nn.Module):
         return torch.cat((values.distances, values.cos[:, proper], values.sin[:, proper], values.handedness), 1)
 
     def normalized(self, features: Tensor, sigma: Tensor) -> Tensor:
-        """Features of order one at every sigma."""
+        """Features minus their mean at sigma, divided by their standard deviation at sigma."""
         levels = self.linear.log_sigmas
         return (features - interpolate(levels, self.mean, sigma)) / interpolate(levels, self.std, sigma)
 
@@ -81,15 +81,15 @@ class InternalEnergy(nn.Module):
         return self.linear(values, sigma) + self.residual(values, sigma)
 
     def level(self, sigma: Tensor) -> Tensor:
-        """log sigma mapped to [0, 1] over the ladder of widths."""
+        """log sigma, mapped linearly so that the smallest noise width has level 0 and the largest has level 1."""
         levels = self.linear.log_sigmas
         return ((sigma.log() - levels[0]) / (levels[-1] - levels[0])).clamp(0, 1)
 
 
 class ConditionedPerceptron(nn.Module):
-    """Scalar multi-layer perceptron, SiLU, hidden layers modulated by a level in [0, 1].
+    """A scalar multi-layer perceptron with SiLU, whose hidden layers are scaled and shifted by a level in [0, 1].
 
-    The output starts at zero: an untrained network adds nothing.
+    Its output is 0 before training.
     """
 
     knots: Tensor
