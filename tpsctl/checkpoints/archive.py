@@ -1,9 +1,10 @@
-"""Tensors of a `torch.save` file: looked at first, then loaded with `weights_only=True`, never otherwise.
+"""Tensors of a `torch.save` file; the file is checked first and then loaded with `weights_only=True`.
 
 The file is a zip archive: a pickle that describes tensors, and one stored (uncompressed) record per storage.
-Before torch sees it, this module checks that the archive is what `torch.save` writes (no compression, so
-nothing can unpack to more than the file's own size; no path outside; intact checksums) and that the
-pickle names nothing but tensor constructors. Afterwards: every tensor fits its storage and is finite.
+Before torch reads it, this module checks that the archive is as `torch.save` writes it (no compression, so
+that nothing can unpack to more than the file's own size; no path outside of the archive; correct checksums)
+and that the pickle names nothing but tensor constructors. After loading, it checks that every tensor fits its
+storage and is finite.
 """
 
 import zipfile
@@ -27,7 +28,7 @@ TENSOR_NAMES = frozenset(
         *(f"torch.{name}Storage" for name in _STORAGES),
     }
 )
-"""All that a pickle of tensors, numbers and texts has to name."""
+"""All names that a pickle of tensors, numbers and texts needs to import."""
 
 _MAX_PICKLE_BYTES = 16 << 20
 _MAX_ENTRIES = 100_000
@@ -35,11 +36,11 @@ _MAX_ENTRIES = 100_000
 
 @dataclass(frozen=True)
 class Scan:
-    """What an archive asks for.
+    """Names that the pickle of an archive would import.
 
     Attributes:
-        names: Every name in its pickle.
-        dangerous: Those that are no tensor constructors.
+        names: All of these names.
+        dangerous: Names among them that are no tensor constructors.
     """
 
     names: tuple[str, ...]
@@ -47,10 +48,10 @@ class Scan:
 
 
 def scan(path: Path) -> Scan:
-    """Names in the pickle of a `torch.save` file, with nothing loaded.
+    """List the names in the pickle of a `torch.save` file without loading it.
 
     Raises:
-        PriorError: Not a sound archive.
+        PriorError: The file cannot be read, or it is not a sound archive.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -68,7 +69,7 @@ def scan(path: Path) -> Scan:
 
 
 def _check_entries(path: Path, archive: zipfile.ZipFile) -> str:
-    """Name of the one pickle; sizes, compression and paths are as torch.save makes them."""
+    """Check that sizes, compression and paths are as torch.save writes them, and return the name of the pickle."""
     entries = archive.infolist()
     size = path.stat().st_size
     if len(entries) > _MAX_ENTRIES or sum(entry.file_size for entry in entries) > size:
@@ -94,15 +95,15 @@ def _check_sums(path: Path, archive: zipfile.ZipFile) -> None:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """The dictionary in a `torch.save` file, tensors on the CPU.
+    """Load the dictionary in a `torch.save` file, with its tensors on the CPU.
 
     Raises:
-        PriorError: Unsound, naming anything but tensors, or no dictionary.
+        PriorError: The archive is unsound, its pickle names anything but tensors, or it holds no dictionary.
     """
     refuse(path, list(scan(path).dangerous), ["tensors and plain values"])
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged file makes of the reader, the user hears one sentence
+    except Exception as error:  # a damaged file may raise any exception in torch; the user gets one sentence
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise PriorError(f"{path}: torch cannot load it ({reason}). Fetch the file again.") from None
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
@@ -111,10 +112,10 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def tensors(path: Path, content: Any, prefix: str = "") -> dict[str, Tensor]:
-    """The tensors of a state dict whose names start with `prefix`, without it, each sound and finite.
+    """The tensors of a state dict whose names start with `prefix`, under their names without it.
 
     Raises:
-        PriorError: A value is no tensor, larger than its storage, or not finite.
+        PriorError: A value is no dense tensor, is larger than its storage, or is not finite.
     """
     if not isinstance(content, dict):
         raise PriorError(f"{path}: the weights are a {type(content).__name__}, expected a state dict.")

@@ -11,11 +11,11 @@ from tpsctl.prior.network import NetworkPrior
 
 
 def build(model: Model, topology: Topology | None = None) -> NetworkPrior:
-    """The prior of a model, on the CPU, in float32, or in float64 if its weights are.
+    """Make the prior of a model on the CPU, in float64 if a weight is in float64 and in float32 otherwise.
 
     Args:
-        model: What a layout or the native format has read, or training has made.
-        topology: The user's molecule; needed where one network serves many molecules.
+        model: A model from a published layout, from a native checkpoint or from training.
+        topology: The user's molecule; needed if the network serves many molecules.
 
     Raises:
         PriorError: Tensors do not fit the description, or the topology does not fit the network.
@@ -24,16 +24,20 @@ def build(model: Model, topology: Topology | None = None) -> NetworkPrior:
 
 
 def load_prior(path: Path) -> NetworkPrior:
-    """The prior in a native checkpoint, as `build` makes it.
+    """Make the prior of a native checkpoint, as `build` does.
 
     Raises:
-        PriorError: The file or its card is unusable or damaged, tensors are missing, do not fit or are not finite.
+        PriorError: The file or its card is unusable or damaged, or tensors are missing, do not fit or are not finite.
     """
     return build_from(path, load_model(path))
 
 
 def build_from(path: Path, model: Model, topology: Topology | None = None) -> NetworkPrior:
-    """As `build`, with the file named where it fails."""
+    """Make the prior of a model as `build` does, with the name of the file in the messages of errors.
+
+    Raises:
+        PriorError: As `build`.
+    """
     try:
         return build(model, topology)
     except PriorError as error:

@@ -1,14 +1,14 @@
-"""What a checkpoint is, whether it is safe, and whether it behaves.
+"""Facts about a checkpoint, a check that it is safe, and a self-test of its prior.
 
-Safety comes first, and from the bytes: names in the pickles are listed without loading anything. The self-test
-then asks of the loaded prior what holds for every sound one, whatever it was trained on:
+The check of safety comes first and reads bytes only: it lists the names in the pickles without loading anything. The
+self-test then checks properties that every sound prior has, whatever it was trained on:
 
 * scores are finite;
 * moving a molecule does not change its score;
 * where the network has an energy, its slope along a line is the score's projection on it;
-* at t = 1 hardly anything but noise is left, so the noise the network sees is x itself.
+* at t = 1 a configuration is almost pure noise, so the network's estimate of the noise is x itself.
 
-The last one fails for an untrained network and for a wrong unit of length.
+The last check fails for an untrained network and for a wrong unit of length.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ _COUNT = 8
 
 
 def describe(path: Path, model: Model, prior: NetworkPrior) -> dict[str, Any]:
-    """Facts about a checkpoint, as JSON values."""
+    """Describe a checkpoint in facts that are JSON values."""
     about = model.description
     widths = {f"{t:g}": round(prior.sigma_nm(t), 6) for t in (0.01, 0.02, 0.05, 0.1)}
     facts = {
@@ -51,7 +51,10 @@ def describe(path: Path, model: Model, prior: NetworkPrior) -> dict[str, Any]:
 
 
 def fixed_scores(model: Model) -> Tensor:
-    """Scores of a model at fixed positions and times, to compare two files; float64 if its weights are, or float32."""
+    """Scores of a model at fixed positions and times, 1/nm, for the comparison of two files.
+
+    They are in float64 if a weight of the model is, and in float32 otherwise.
+    """
     prior = build(model)
     generator = torch.Generator().manual_seed(0)
     y = torch.randn(_COUNT, prior.n_beads, prior.n_dims, generator=generator, dtype=torch.float32)
@@ -60,7 +63,7 @@ def fixed_scores(model: Model) -> Tensor:
 
 
 def dangerous_names(path: Path) -> list[str]:
-    """Names that files of this checkpoint would import, beyond those that make tensors and plain arguments."""
+    """Names that files of this checkpoint would import although tensors and plain arguments do not need them."""
     if path.suffix in (".safetensors", ".yaml", ".yml"):
         return []
     file = find_checkpoint(path)
@@ -76,7 +79,7 @@ def dangerous_names(path: Path) -> list[str]:
 
 
 def self_test(prior: NetworkPrior) -> list[dict[str, Any]]:
-    """The checks of the module docstring: what was measured, the limit, and whether it holds."""
+    """Run the self-test that the module docstring lists; each result has a value, a limit and whether it passed."""
     prior, generator = prior.to(device="cpu", dtype=torch.float64), torch.Generator().manual_seed(0)
     x = prior.sampler.trial_positions(_COUNT, generator)
     scores = {t: prior.at(t)(x) for t in _TIMES}
@@ -96,7 +99,7 @@ def _translation(score: Score, x: Tensor, before: Tensor) -> dict[str, Any]:
 
 
 def _slope(prior: NetworkPrior, x: Tensor, score: Tensor, generator: torch.Generator) -> dict[str, Any] | None:
-    """Central difference of the energy along a random line against the score."""
+    """Compare a central difference of the energy along a random line with the score; None without an energy."""
     direction = torch.randn(x.shape, generator=generator, dtype=x.dtype)
     ahead, behind = (prior.output.log_density(x + h * direction, _TIMES[1]) for h in (1e-6, -1e-6))
     if ahead is None or behind is None:
@@ -106,7 +109,7 @@ def _slope(prior: NetworkPrior, x: Tensor, score: Tensor, generator: torch.Gener
 
 
 def _noise_scale(prior: NetworkPrior, generator: torch.Generator) -> dict[str, Any]:
-    """Regression of the noise seen in pure noise on that noise: 1 for a trained model."""
+    """Regress the network's estimate of the noise in pure noise on this noise; the slope is 1 for a trained model."""
     x = torch.randn(_COUNT, prior.n_beads, prior.n_dims, generator=generator, dtype=torch.float64)
     y, found = prior.field.gauge(x), prior.output.noise_in_noise(x)
     ratio = float((found * y).sum() / y.square().sum())

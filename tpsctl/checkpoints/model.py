@@ -1,7 +1,7 @@
-"""A model as checkpoints keep it: a description in plain values, and tensors. The same for every network.
+"""A model as checkpoints store it: a description in plain values, and tensors. Every network uses the same classes.
 
-Layouts of other packages are read into a `Model`, training makes one, the native format stores one (`native`), and
-`build` makes a prior of one. So models that were trained here and models that were converted take the same way.
+Published layouts are read into a `Model`, training returns one, the native format stores one (`native`), and `build`
+makes a prior of one. So trained and converted models are handled by the same code.
 """
 
 from dataclasses import dataclass, field, replace
@@ -29,16 +29,16 @@ class ModelDescription:
         temperature_k: Temperature of the training data, K; None if unknown.
         scale_nm: Length of one network unit, nm; one value or one per dimension.
         offset_nm: Position of the network's origin, nm, likewise.
-        schedule: What diffusion time means, in the network's length; None if the tables say it, or if it is the
+        schedule: Noise schedule, in the network's unit of length; None if it is in the tables, or if it is the
             straight interpolant of flow matching.
-        smallest_width_nm: Smallest noise width trained on, nm; 0 if it is not known.
-        topology: The molecule, for networks that serve just one; None otherwise.
-        potential: Name of the model potential the data came from; None for molecules.
-        layout: Where it came from, e.g. "two-for-one diffusion".
-        clock: How the published code counts diffusion time, for people.
+        smallest_width_nm: Smallest noise width of the training, nm; 0 if it is unknown.
+        topology: The molecule, if the network serves one only; None otherwise.
+        potential: Name of the model potential that the data came from; None for molecules.
+        layout: Layout of the file it came from, e.g. "two-for-one diffusion".
+        clock: Explanation of how the published code counts diffusion time.
         provenance: Files, hashes and arguments it was read from.
-        notes: What a user should know, one sentence each.
-        facts: What else its model card says (JSON values): training, data, licence, metrics.
+        notes: Notes for the user, one sentence each.
+        facts: Other entries of its model card (JSON values): training, data, licence, metrics.
     """
 
     kind: str
@@ -63,9 +63,9 @@ class Model:
     """A model: its description, the network's weights and, for noise in levels, the tables of its noise.
 
     Attributes:
-        description: What it is.
+        description: The description.
         weights: Parameters and tables of the network, under tpsctl's names.
-        tables: `score.levels.TABLES`; empty where noise does not come in levels.
+        tables: Tables of the noise levels (`score.levels.TABLES`); empty if noise has no levels.
     """
 
     description: ModelDescription
@@ -88,7 +88,13 @@ class Model:
         return max((tensor.dtype for tensor in self.weights.values()), key=PRECISIONS.index)
 
     def widened(self) -> "Model":
-        """The same weights in float64 if any of them is, and in float32 otherwise, which contains half precisions."""
+        """The same model with weights in float64 if any of them is, and in float32 otherwise.
+
+        Either contains all values of the half precisions.
+
+        Raises:
+            PriorError: As `precision`.
+        """
         dtype = max(self.precision, torch.float32, key=PRECISIONS.index)
         return replace(self, weights={name: tensor.to(dtype) for name, tensor in self.weights.items()})
 

@@ -1,12 +1,12 @@
-"""Native checkpoints: one .safetensors file with a model card, nothing in it that could run.
+"""Native checkpoints: one .safetensors file with a model card; it contains no code.
 
-Tensors are the network's parameters and tables. The model card is the metadata entry "tpsctl", a JSON object: format
-version, kind, network and sizes, temperature (K), what else the network needs to be known (see `architectures`: atoms
-and bonds, schedule, length unit), where it comes from, licence, metrics, and the SHA-256 of the card and all tensors,
-which finds damage that still parses.
+The tensors are the network's parameters and tables. The model card is the metadata entry "tpsctl", a JSON object. It
+holds format version, kind, network and sizes, temperature (K), further entries of the network (see `architectures`:
+atoms and bonds, schedule, length unit), origin, licence, metrics, and the SHA-256 of the card and all tensors, which
+reveals damage that can still be parsed.
 
-A card is believed only as far as the tensors bear it out, before anything is built from it, so a
-hostile one can neither exhaust memory nor hang.
+The sizes in a card are compared with the tensors before anything is built from them, so a malicious card can neither
+exhaust memory nor cause endless work.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ _TABLE_PREFIX = "noise_table."
 
 
 def save_model(path: Path, model: Model) -> None:
-    """Write a model as a native checkpoint, atomically; a file that is there is replaced."""
+    """Write a model as a native checkpoint, atomically; an existing file is replaced."""
     architecture = ARCHITECTURES[model.description.network]
     tensors = {architecture.prefix + name: tensor.detach().cpu() for name, tensor in model.weights.items()}
     tensors |= {_TABLE_PREFIX + name: tensor for name, tensor in model.tables.items()}
@@ -36,7 +36,7 @@ def save_model(path: Path, model: Model) -> None:
 
 
 def load_model(path: Path) -> Model:
-    """The model in a native checkpoint.
+    """Read the model in a native checkpoint.
 
     Raises:
         PriorError: The file or its card is unusable or damaged, or tensors are not finite.
@@ -61,10 +61,10 @@ def load_model(path: Path) -> Model:
 
 
 def read_card(path: Path) -> dict[str, Any]:
-    """The model card of a native checkpoint.
+    """Read the model card of a native checkpoint.
 
     Raises:
-        PriorError: Missing, not a safetensors file, or not one of ours.
+        PriorError: The file is missing, is no safetensors file, or is not a native checkpoint of a known version.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -91,7 +91,7 @@ def _write(path: Path, card: dict[str, Any], tensors: dict[str, Tensor]) -> None
     """Write tensors under a card, with the SHA-256 of both, atomically."""
     from safetensors.torch import save
 
-    header = json.loads(json.dumps({"format_version": FORMAT_VERSION, **card}))  # as it will be read
+    header = json.loads(json.dumps({"format_version": FORMAT_VERSION, **card}))  # the card as a reader will get it
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     header["sha256"] = _digest(header, tensors)
     temporary = path.with_name(path.name + ".tmp")
@@ -103,10 +103,10 @@ def _write(path: Path, card: dict[str, Any], tensors: dict[str, Tensor]) -> None
 
 
 def _read_tensors(path: Path, card: dict[str, Any]) -> dict[str, Tensor]:
-    """The tensors of a native checkpoint, undamaged and finite.
+    """Read the tensors of a native checkpoint.
 
     Raises:
-        PriorError: They are not.
+        PriorError: The file is damaged, or a tensor has values that are not finite.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -131,7 +131,7 @@ def _architecture(card: dict[str, Any]) -> Architecture:
 
 
 def _digest(card: dict[str, Any], tensors: dict[str, Tensor]) -> str:
-    """SHA-256 of the card without its own "sha256", and of every tensor."""
+    """SHA-256 of the card, without its entry "sha256", and of every tensor."""
     digest = hashlib.sha256(json.dumps({k: v for k, v in card.items() if k != "sha256"}, sort_keys=True).encode())
     for name in sorted(tensors):
         digest.update(name.encode() + b"\0" + tensors[name].flatten().view(torch.uint8).numpy().tobytes())

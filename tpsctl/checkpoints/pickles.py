@@ -1,12 +1,13 @@
-"""Pickles read without running anything in them.
+"""Reads pickles without running anything in them.
 
-A pickle is a program for a stack machine; two of its instructions, "import this name" and "call it", are what
-make it dangerous. This reader is that machine with both made inert: a name becomes a `Stub` that remembers it,
-a call makes a `Stub` that remembers whose call it was. No name is looked up, no object of the file's choosing
-is built, and Python's own unpickler is not involved. Anything an honest file of plain values does not need
-(persistent ids aside, which tensor archives use) is refused.
+A pickle is a program for a stack machine. Two of its instructions make it dangerous: "import this name" and "call
+it". This reader is such a machine, but both instructions only make a `Stub`, which remembers the name that would
+have been imported or called. No name is looked up, no object that the file names is built, and Python's own
+unpickler is not used. Instructions that a file of plain values does not need are refused, except for persistent
+ids, which tensor archives use.
 
-Work is bounded by the length of the file: dictionary keys must be plain, so no structure is ever hashed or walked.
+The amount of work is bounded by the length of the file: dictionary keys must be plain values, so no nested structure
+is ever hashed or traversed.
 """
 
 import pickletools
@@ -25,12 +26,12 @@ MAX_BYTES = 1 << 20
 
 @dataclass(eq=False)
 class Stub:
-    """What stands for an imported name, or for the object a call of it would have made.
+    """A placeholder for an imported name, or for the object that a call of it would have made.
 
     Attributes:
         name: Full name, e.g. "argparse.Namespace".
-        called: Whether it stands for a call's result.
-        state: What the file assigns to it, if anything.
+        called: Whether it stands for the result of a call.
+        state: The state that the file assigns to the object; None if it assigns none.
     """
 
     name: str
@@ -40,7 +41,7 @@ class Stub:
 
 @dataclass
 class Inert:
-    """What a pickle holds, with stubs for everything that is not plain data.
+    """The content of a pickle, with stubs for everything that is not plain data.
 
     Attributes:
         value: The top object.
@@ -52,7 +53,7 @@ class Inert:
 
 
 class _Mark:
-    """Start of a group on the stack."""
+    """Marks the start of a group on the stack."""
 
 
 @dataclass
@@ -62,7 +63,7 @@ class _Machine:
     names: dict[str, None] = field(default_factory=dict)
 
     def group(self) -> list[Any]:
-        """The objects above the topmost mark, which goes too."""
+        """Remove the objects above the topmost mark and the mark itself, and return the objects."""
         for i in range(len(self.stack) - 1, -1, -1):
             if isinstance(self.stack[i], _Mark):
                 found = self.stack[i + 1 :]
@@ -80,7 +81,7 @@ class _Machine:
         return Stub(full)
 
     def call(self) -> None:
-        self.stack.pop()  # arguments: a call's result is a stub whatever they are
+        self.stack.pop()  # the arguments, which are ignored because the result of every call is a stub
         function = self.stack.pop()
         if not isinstance(function, Stub):
             raise ValueError(f"a call of a {type(function).__name__}")
@@ -167,10 +168,10 @@ def _step(machine: _Machine, code: str, argument: Any) -> None:  # noqa: C901 (o
 
 
 def read_inert(data: bytes) -> Inert:
-    """What a pickle holds, without running it.
+    """Read the content of a pickle without running it.
 
     Raises:
-        ValueError: Truncated, malformed, or it uses instructions that plain data does not need.
+        ValueError: The pickle is truncated or malformed, or uses instructions that plain data does not need.
     """
     machine = _Machine()
     try:
@@ -184,12 +185,12 @@ def read_inert(data: bytes) -> Inert:
 
 
 def read_arguments(path: Path) -> dict[str, Any]:
-    """The training arguments beside a published checkpoint: a pickled `argparse.Namespace` of plain values.
+    """Read the training arguments beside a published checkpoint: a pickled `argparse.Namespace` of plain values.
 
-    Values that are no numbers, texts, None, or lists of these (an activation, say) are given as their name.
+    A value that is no number, text, None, or list of these (e.g. an activation) is replaced by its name.
 
     Raises:
-        PriorError: Missing, too large, damaged, no arguments, or naming anything else than `ADMITTED`.
+        PriorError: The file is missing, too large or damaged, holds no arguments, or names anything not in `ADMITTED`.
     """
     try:
         size = path.stat().st_size
@@ -210,10 +211,15 @@ def read_arguments(path: Path) -> dict[str, Any]:
 
 
 def refuse(path: Path, names: list[str], allowed: list[str]) -> None:
-    """Stop at names that must not be in the file.
+    """Refuse a file with names that it must not contain.
+
+    Args:
+        path: The file.
+        names: The forbidden names that it contains; if there are none, nothing happens.
+        allowed: The names that it may contain, for the message.
 
     Raises:
-        PriorError: There are any.
+        PriorError: There is a forbidden name.
     """
     if names:
         shown = ", ".join(ascii(name)[1:81].rstrip("'") for name in names[:5])

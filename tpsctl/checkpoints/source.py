@@ -1,4 +1,4 @@
-"""What a user points at: a checkpoint file, a folder with one, or a YAML file that names one."""
+"""Finds and opens the checkpoint that a user names: a file, or a folder with one."""
 
 import hashlib
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from tpsctl.errors import PriorError
 
 @dataclass(frozen=True)
 class Source:
-    """A checkpoint file whose archive was found sound, and what lies beside it.
+    """A checkpoint file whose archive is sound, with its content.
 
     Attributes:
         path: The file.
-        content: Its dictionary, tensors on the CPU.
+        content: The dictionary that it holds, with tensors on the CPU.
     """
 
     path: Path
@@ -30,17 +30,17 @@ class Source:
 
 
 def open_source(path: Path) -> Source:
-    """The file itself, or the only checkpoint of a folder.
+    """Open a checkpoint file, or the only checkpoint of a folder.
 
     Raises:
-        PriorError: None or several, missing, unsound or unsafe.
+        PriorError: There is no checkpoint or there are several, or the file is unsound or unsafe.
     """
     file = find_checkpoint(path)
     return Source(file, archive.load(file))
 
 
 def find_checkpoint(path: Path) -> Path:
-    """The checkpoint a path means.
+    """Find the checkpoint that a path names: the file itself, or the only checkpoint of a folder.
 
     Raises:
         PriorError: There is none, or the folder has several.

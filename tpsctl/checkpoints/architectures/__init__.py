@@ -1,4 +1,4 @@
-"""The networks that checkpoints know, by the name in a model card."""
+"""The networks that checkpoints can hold, by the name in the model card."""
 
 from tpsctl.checkpoints.architectures.base import KINDS, Architecture
 from tpsctl.checkpoints.architectures.graph_transformer import GraphTransformerArchitecture
@@ -9,6 +9,6 @@ ARCHITECTURES: dict[str, Architecture] = {
     architecture.name: architecture
     for architecture in (InternalEnergyArchitecture(), GraphTransformerArchitecture(), PerceptronArchitecture())
 }
-"""A further network is one more file in this folder, listed here."""
+"""All architectures by name; a new network needs one more file in this folder and an entry here."""
 
 __all__ = ["ARCHITECTURES", "KINDS", "Architecture"]

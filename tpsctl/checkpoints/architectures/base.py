@@ -1,4 +1,4 @@
-"""What the native format and `build` have to know of a network: one file per network beside this one."""
+"""The interface between a kind of network and the native format and `build`; every network has one file here."""
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
@@ -11,11 +11,11 @@ KINDS = ("diffusion", "flow_matching")
 
 
 class Architecture(ABC):
-    """A network as checkpoints know it.
+    """Stores one kind of network in a checkpoint, and makes a prior of it.
 
     Attributes:
-        name: As in model cards.
-        prefix: What the names of its tensors start with in native files.
+        name: Name of the network in model cards.
+        prefix: Prefix of the names of its tensors in native files.
     """
 
     name: ClassVar[str]
@@ -23,20 +23,24 @@ class Architecture(ABC):
 
     @abstractmethod
     def card(self, about: ModelDescription) -> dict[str, Any]:
-        """The model card of a description, without the format's own entries."""
+        """The model card of a description, without the entries that the native format adds."""
 
     @abstractmethod
     def description(self, card: dict[str, Any]) -> ModelDescription:
-        """Inverse of `card`.
+        """Convert a model card back to a description; the inverse of `card`.
 
         Raises:
-            PriorError: The card asks for what this network is not.
+            PriorError: The card describes something that this network does not support.
             KeyError, TypeError, ValueError, AttributeError, OverflowError: The card is incomplete or damaged.
         """
 
     @abstractmethod
     def prior(self, model: Model, topology: Topology | None) -> NetworkPrior:
-        """The prior of a model on the CPU, for the user's molecule where one network serves many.
+        """Make the prior of a model, on the CPU.
+
+        Args:
+            model: The model.
+            topology: The user's molecule; needed if the network serves several molecules.
 
         Raises:
             PriorError: Tensors do not fit the description, or the topology does not fit the network.
@@ -44,4 +48,4 @@ class Architecture(ABC):
 
     @abstractmethod
     def facts(self, about: ModelDescription) -> dict[str, Any]:
-        """What `tpsctl inspect` says beside that which it says of every model."""
+        """Facts about the network that `tpsctl inspect` shows in addition to the facts of every model."""

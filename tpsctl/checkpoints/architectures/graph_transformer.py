@@ -1,4 +1,4 @@
-"""`GraphTransformer` in checkpoints: for one protein, with beads known by their place, or for all tetrapeptides."""
+"""`GraphTransformer` in checkpoints: a network for one protein, whose beads have slots only, or for tetrapeptides."""
 
 import torch
 
@@ -14,7 +14,7 @@ from tpsctl.prior.network import NetworkPrior
 
 
 class GraphTransformerArchitecture(NetworkUnitArchitecture):
-    """How a graph transformer is stored and made a prior."""
+    """Stores a graph transformer in a checkpoint, and makes a prior of it."""
 
     name = "graph_transformer"
 
@@ -28,12 +28,12 @@ class GraphTransformerArchitecture(NetworkUnitArchitecture):
 
 
 def graph_transformer(model: Model) -> GraphTransformer:
-    """The network of a model, with its weights.
+    """Make the network of a model, with its weights.
 
     Raises:
-        PriorError: Sizes and tensors do not fit.
+        PriorError: The sizes of the description and the tensors do not fit.
     """
-    with torch.device("meta"):  # no memory before the shapes are known to be those of the file
+    with torch.device("meta"):  # takes no memory before the shapes have been compared with the file's
         network = GraphTransformer(read_sizes(model, GraphTransformerSizes.from_dict))
     return filled(network, model)
 
@@ -43,11 +43,11 @@ def _beads(sizes: GraphTransformerSizes, topology: Topology | None) -> Beads:
         return Beads(torch.arange(sizes.slots))
     if sizes.slots != SLOTS:
         raise PriorError(
-            f"a network with bead types and {sizes.slots} places; tpsctl knows the tetrapeptides' {SLOTS}."
+            f"the network has bead types and {sizes.slots} slots, expected {SLOTS} (tetrapeptides)."
         )
     beads = tetrapeptide_beads(topology)
     if beads.types is None or int(beads.types.max()) >= sizes.types:
         raise PriorError(
-            f"the network knows {sizes.types} bead types; the atomic numbers of the molecule go beyond them."
+            f"the network has {sizes.types} bead types, and an atomic number of the molecule is not among them."
         )
     return beads

@@ -1,7 +1,7 @@
-"""Networks in their own length, as published: their card says scale and origin, and noise is in tables or straight.
+"""Networks with their own unit of length, such as the published ones; their card holds its scale and origin in nm.
 
-Diffusion models put out noise and have levels, with tables; flow matching puts out the velocity on the straight
-interpolant.
+The output of a diffusion model is noise, and its schedule is a table of levels. The output of a flow-matching model is
+the velocity on the straight interpolant.
 """
 
 import math
@@ -27,13 +27,13 @@ _Sizes = TypeVar("_Sizes")
 
 
 class NetworkUnitArchitecture(Architecture):
-    """How a network with a length of its own is stored and made a prior."""
+    """Stores a network with its own unit of length in a checkpoint, and makes a prior of it."""
 
     prefix = "network."
 
     @abstractmethod
     def field(self, model: Model, topology: Topology | None) -> Field:
-        """The network with its weights; raises as `prior` does."""
+        """Make the network with its weights, as a field; it raises the same errors as `prior`."""
 
     def card(self, about: ModelDescription) -> dict[str, Any]:
         return {
@@ -77,15 +77,15 @@ class NetworkUnitArchitecture(Architecture):
 
 
 def prior_of(model: Model, field: Field, topology: Topology | None = None) -> NetworkPrior:
-    """The prior of a model whose network is there as a field already.
+    """Make the prior of a model whose network is given as a field.
 
     Args:
-        model: What a layout has read.
-        field: Its network, for the beads it is used for.
-        topology: The molecule of these beads, where it is known.
+        model: The model.
+        field: Its network, with the beads of the user's molecule.
+        topology: The molecule of these beads; None if it is unknown.
 
     Raises:
-        PriorError: Tables are missing or damaged.
+        PriorError: Tables of the noise levels are missing or damaged.
     """
     about = model.description
     potential = None
@@ -107,10 +107,10 @@ def prior_of(model: Model, field: Field, topology: Topology | None = None) -> Ne
 
 
 def read_sizes(model: Model, make: Callable[[dict[str, Any]], _Sizes]) -> _Sizes:
-    """The sizes of a description, such as the tensors can bear.
+    """Read the sizes of the network from the description; they must not exceed the sizes of the tensors.
 
     Raises:
-        PriorError: They are incomplete or wrong.
+        PriorError: The sizes are incomplete or wrong.
     """
     about = model.description
     try:
@@ -124,10 +124,10 @@ def read_sizes(model: Model, make: Callable[[dict[str, Any]], _Sizes]) -> _Sizes
 
 
 def filled(network: _Network, model: Model) -> _Network:
-    """The network with the weights of a model, in the widest precision of these and at least float32.
+    """Put the weights of a model into a network, in their widest precision and at least float32.
 
     Raises:
-        PriorError: Names, shapes or types of the tensors do not fit.
+        PriorError: Names, shapes or types of the tensors do not fit the network.
     """
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in model.weights.items()}
@@ -139,7 +139,7 @@ def filled(network: _Network, model: Model) -> _Network:
             f"{found.get(name, 'missing')}, expected {expected.get(name, 'no such tensor')}. "
             "The weights and the arguments belong to different models, or the layout is not supported."
         )
-    # copies lie aligned in memory, so that sums are made in one order wherever the tensors came from
+    # Copies are aligned in memory, so that sums are computed in the same order wherever the tensors came from.
     copies = {name: tensor.clone() for name, tensor in model.widened().weights.items()}
     network.load_state_dict(copies, assign=True)
     return network

@@ -15,11 +15,11 @@ from tpsctl.prior.network import NetworkPrior, energy_prior
 from tpsctl.score.schedule import NoiseSchedule, schedule_from_dict
 
 _MOST_BONDS = 12
-"""Of one atom or bead."""
+"""Largest number of bonds of one atom or bead that a model card may state."""
 
 
 class InternalEnergyArchitecture(Architecture):
-    """How an energy of internal coordinates is stored and made a prior."""
+    """Stores an energy of internal coordinates in a checkpoint, and makes a prior of it."""
 
     name = "internal_energy"
     prefix = ""
@@ -54,7 +54,7 @@ class InternalEnergyArchitecture(Architecture):
             schedule=schedule_from_dict(card["schedule"]),
             smallest_width_nm=float(card["smallest_width_nm"]),
             topology=Topology(atoms, bonds),
-            facts={key: value for key, value in card.items() if key not in _SAID_OTHERWISE},
+            facts={key: value for key, value in card.items() if key not in _INTERPRETED},
         )
         _require_sense(about)
         return about
@@ -75,11 +75,11 @@ class InternalEnergyArchitecture(Architecture):
         return {"card": {"length_unit": "nm", "smallest_width_nm": about.smallest_width_nm, **about.facts}}
 
 
-_SAID_OTHERWISE = (
+_INTERPRETED = (
     *("format_version", "kind", "network", "schedule", "length_unit", "temperature_k", "smallest_width_nm"),
     *("conservative", "atoms", "bonds", "sha256"),
 )
-"""Entries of a card that are not free."""
+"""Entries of a card that this module interprets; all other entries are kept as facts."""
 
 
 def _complete(about: ModelDescription) -> tuple[Topology, NoiseSchedule]:
@@ -89,10 +89,10 @@ def _complete(about: ModelDescription) -> tuple[Topology, NoiseSchedule]:
 
 
 def _require_sense(about: ModelDescription) -> None:
-    """Refuse numbers and bonds that no model has.
+    """Refuse numbers and bonds that no sound model has.
 
     Raises:
-        ValueError: There are some.
+        ValueError: A number is out of range, or the bonds are malformed.
     """
     topology, sizes = _complete(about)[0], about.sizes
     masses = [atom.mass_amu for atom in topology.atoms]
@@ -110,7 +110,7 @@ def _require_sense(about: ModelDescription) -> None:
 
 
 def _network(model: Model, topology: Topology) -> InternalEnergy:
-    """The network with its weights."""
+    """Make the network with its weights."""
     sizes = InternalEnergySizes(**model.description.sizes)
     _require_shapes(sizes, topology.n_atoms, model.weights)
     try:
@@ -128,7 +128,7 @@ def _atom_row(atom: Atom) -> list[str | int | float]:
 
 
 def _require_shapes(sizes: InternalEnergySizes, n_atoms: int, tensors: dict[str, Tensor]) -> None:
-    """Refuse sizes that the tensors do not have, before memory is taken for them."""
+    """Refuse sizes that the tensors do not have, before memory is allocated for them."""
     empty = torch.empty(0, 0)
     table, output = tensors.get("mean", empty), tensors.get("net.output.weight", empty)
     layers = sum(name.startswith("net.layers.") and name.endswith(".weight") for name in tensors)

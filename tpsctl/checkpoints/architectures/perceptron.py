@@ -1,4 +1,4 @@
-"""`Perceptron` in checkpoints: it moves a point in a model potential."""
+"""`Perceptron` in checkpoints: a network for one point in a model potential."""
 
 import torch
 
@@ -11,11 +11,11 @@ from tpsctl.prior.fields.perceptron import PerceptronField
 
 
 class PerceptronArchitecture(NetworkUnitArchitecture):
-    """How a perceptron is stored and made a prior."""
+    """Stores a perceptron in a checkpoint, and makes a prior of it."""
 
     name = "perceptron"
 
     def field(self, model: Model, topology: Topology | None) -> Field:
-        with torch.device("meta"):  # no memory before the shapes are known to be those of the file
+        with torch.device("meta"):  # takes no memory before the shapes have been compared with the file's
             network = Perceptron(read_sizes(model, lambda fields: PerceptronSizes(**fields)))
         return PerceptronField(filled(network, model))

@@ -1,9 +1,10 @@
-"""The two published networks of the Mueller-Brown surface: bare state dicts of perceptrons.
+"""The two published networks of the Mueller-Brown surface, which are bare state dicts of perceptrons.
 
-Diffusion: fc1 ... fc5, exact GELU, predicts noise, 256 cosine levels. Flow matching: main.0, .2, ... .8, swish,
-predicts the velocity towards data. Both see (x - mean)/std of their training data, which is not in the files;
-the values here are estimates from published figures, so absolute positions and scores are good to about 1 %.
-The training data were made at a kT of 0.0603 in the units of the potential, not at kT = 1.
+The diffusion network has layers fc1 ... fc5 and the exact GELU; it predicts noise at 256 cosine levels. The
+flow-matching network has layers main.0, .2, ... .8 and swish; it predicts the velocity towards data. The input of both
+is (x - mean)/std, with mean and standard deviation of the training data. These are not in the files; the values here
+are estimates from published figures, so absolute positions and scores are accurate to about 1 %. The training data
+were made at a kT of 0.0603 in the units of the potential, not at kT = 1.
 
 Source: Raja et al., arXiv:2504.18506, notebooks.
 """
@@ -33,10 +34,10 @@ def matches(source: Source) -> bool:
 
 
 def read(source: Source) -> Model:
-    """The model in a file of this layout.
+    """Read the model in a file of this layout.
 
     Raises:
-        PriorError: Damaged tensors.
+        PriorError: The file is not of this layout, or its tensors are damaged.
     """
     stem = _stem(source)
     if stem is None:
@@ -65,7 +66,7 @@ def read(source: Source) -> Model:
 
 
 def rename(weights: dict[str, Tensor], stem: str) -> dict[str, Tensor]:
-    """Published names to tpsctl's: fc1 or main.0 is layers.0, fc2 or main.2 is layers.1 ..."""
+    """Rename published tensors to tpsctl's names: fc1 or main.0 becomes layers.0, fc2 or main.2 becomes layers.1 ..."""
     renamed = {}
     for name, tensor in weights.items():
         for i in range(_LAYERS):
@@ -78,7 +79,7 @@ def rename(weights: dict[str, Tensor], stem: str) -> dict[str, Tensor]:
 
 
 def sizes_of(path: Path, weights: dict[str, Tensor], activation: str) -> dict[str, int | str]:
-    """Sizes of the perceptron.
+    """Sizes of the perceptron, from the shapes of its tensors.
 
     Raises:
         PriorError: Its first or last layer is missing.

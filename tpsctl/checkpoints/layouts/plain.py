@@ -18,19 +18,19 @@ _MOST_LEVELS = 100_000
 
 @dataclass(frozen=True)
 class StateDictDescription:
-    """What the YAML file says.
+    """The content of the YAML file.
 
     Attributes:
         weights: File with the state dict, or with a dictionary that holds it.
-        state_dict: Where in that dictionary; None if it is the state dict.
-        prefix: What the names start with.
+        state_dict: Key of the state dict in this dictionary; None if the file holds the state dict itself.
+        prefix: Prefix of the names of the tensors.
         kind: "diffusion" or "flow_matching".
-        length_angstrom: One network unit, Angstrom; one value or one per dimension.
-        origin_angstrom: Where the network's origin is, likewise.
-        temperature_k: Temperature of the training data, K.
-        levels: Levels of the cosine schedule; None for flows.
-        sees: For a graph transformer: the published arguments that say what nodes and pairs see.
-        perceptron: For a perceptron: naming of its layers and activation.
+        length_angstrom: Length of one network unit, Angstrom; one value or one per dimension.
+        origin_angstrom: Position of the network's origin, Angstrom; one value or one per dimension.
+        temperature_k: Temperature of the training data, K; None if unknown.
+        levels: Number of levels of the cosine schedule; None for flow matching.
+        sees: For a graph transformer, the published arguments for the inputs of nodes and pairs; None otherwise.
+        perceptron: For a perceptron, the naming of its layers and its activation; None otherwise.
     """
 
     weights: Path
@@ -46,7 +46,7 @@ class StateDictDescription:
 
 
 def read(path: Path, described: StateDictDescription) -> Model:
-    """The model that the YAML file `path` describes.
+    """Read the model that the YAML file `path` describes.
 
     Raises:
         PriorError: The description does not fit the file it names.

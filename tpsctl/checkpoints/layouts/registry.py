@@ -1,7 +1,7 @@
-"""The published layouts, and which of them a file has.
+"""Finds the published layout of a file, and reads the file.
 
-A further layout is one more module with `LAYOUT`, `matches(source)` and `read(source)`, listed in `_LAYOUTS`. A bare
-state dict of any other origin is read by `plain`, with a description beside it.
+A new layout needs one more module with `LAYOUT`, `matches(source)` and `read(source)`, and an entry in `_LAYOUTS`. Any
+other bare state dict is read by `plain`, which needs a description beside it.
 """
 
 from pathlib import Path
@@ -15,10 +15,10 @@ _LAYOUTS = (two_for_one, mueller_brown)
 
 
 def read_published(path: Path) -> Model:
-    """The model in a published checkpoint, or a folder with one.
+    """Read the model in a published checkpoint, given as a file or as a folder with one.
 
     Raises:
-        PriorError: Missing, unsafe, damaged, or of no known layout.
+        PriorError: The checkpoint is missing, unsafe or damaged, or it has no known layout.
     """
     source = open_source(path)
     for layout in _LAYOUTS:

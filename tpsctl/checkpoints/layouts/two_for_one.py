@@ -1,9 +1,9 @@
 """Checkpoints of two-for-one and OM-TPS: `model-best.pt` beside `args.pickle`, and their flow-matching twins.
 
-The file is {step, model, ema, ...}; `ema` holds two copies of everything, `online_model.` (what training last
-touched) and `ema_model.` (its running average, which was sampled from and is used here). Shapes say most of
-the network's sizes, the arguments say the rest: what pairs and nodes see. Neither says how long a network unit
-is: that is the standard deviation of the training data in Angstrom, known for the published molecules.
+The file is {step, model, ema, ...}; `ema` holds two copies of all weights, `online_model.` (the last weights of the
+training) and `ema_model.` (their running average, with which the published samples were made and which is used here).
+Shapes give most sizes of the network, and the arguments give the inputs of pairs and nodes. Neither gives the length of
+a network unit: it is the standard deviation of the training data in Angstrom, known for the published molecules.
 
 Source: Arts et al., arXiv:2302.00600; Raja et al., arXiv:2504.18506; settings as in their repositories.
 """
@@ -55,10 +55,10 @@ def matches(source: Source) -> bool:
 
 
 def read(source: Source) -> Model:
-    """The model in a file of this layout.
+    """Read the model in a file of this layout.
 
     Raises:
-        PriorError: Arguments are missing or do not fit, an unknown molecule, damaged tensors.
+        PriorError: Arguments are missing or do not fit, the molecule is unknown, or tensors are damaged.
     """
     arguments_file = source.path.with_name(arguments_name(source.path.name))
     if not arguments_file.is_file():
@@ -91,13 +91,13 @@ def read(source: Source) -> Model:
 
 
 def arguments_name(checkpoint: str) -> str:
-    """The file of arguments that belongs to a checkpoint: model-best-flow.pt has args-flow.pickle."""
+    """Name of the file of arguments that belongs to a checkpoint, e.g. args-flow.pickle for model-best-flow.pt."""
     suffix = re.sub(r"^model-[^-.]+", "", Path(checkpoint).stem)
     return f"args{suffix if suffix.startswith('-') else ''}.pickle"
 
 
 def rename(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Published names to tpsctl's."""
+    """Rename published tensors to tpsctl's names."""
     renamed = {}
     for name, tensor in weights.items():
         for pattern, replacement in _RENAMED:
@@ -107,10 +107,10 @@ def rename(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def sizes_of(path: Path, weights: dict[str, Tensor], arguments: dict[str, Any]) -> dict[str, int]:
-    """Sizes of the graph transformer from shapes, and from the arguments where shapes cannot tell.
+    """Sizes of the graph transformer, from the shapes of tensors and, if shapes do not tell, from the arguments.
 
     Raises:
-        PriorError: Tensors or arguments that decide are missing.
+        PriorError: Tensors or arguments that the sizes depend on are missing.
     """
     needed = ("node_embedding.weight", "decoder.weight", "blocks.0.attention.to_q.weight")
     missing = [name for name in needed if name not in weights or weights[name].dim() != 2]
@@ -161,6 +161,6 @@ def _clock(kind: str, levels: Any) -> str:
 def _notes(path: Path, weights: dict[str, Tensor]) -> tuple[str, ...]:
     notes = ["The averaged (EMA) weights are used."]
     if "type_embedding.weight" in weights:
-        notes.append("One network for many molecules; without one it is looked at with tetraalanine, 20 beads.")
+        notes.append("The network serves many molecules; without a molecule it is tested on tetraalanine, 20 beads.")
         notes.append("Padding is left out, unlike in the published code.")
     return tuple(notes)
