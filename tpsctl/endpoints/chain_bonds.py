@@ -1,13 +1,14 @@
-"""Bonds along a chain, by order and distance; and the gaps where there are none.
+"""Bonds between consecutive residues of a chain, found by distance, and gaps where a bond is missing.
 
-Residues that follow each other in one part of a chain are bonded if the distance is that of a bond, whatever
-their numbers (1, 3, 5 or 100, 100A, 100B). If it is not, one of three things has happened:
+Residues that follow each other in one part of a chain are bonded if their distance is a bond length, whatever
+their numbers are (1, 3, 5 or 100, 100A, 100B). If the distance is longer, one of three things has happened:
 
-- The bond is as it should be with the nearest periodic copy: the molecule is cut by the box. The bond is kept,
-  so that `require_sound` refuses its length.
-- The numbers leave some out: residues are missing. There is no bond, and the gap is named.
-- The numbers are consecutive: in a file with a box, where no copy explains the distance, one chain ends and
-  another begins. Without a box nobody can tell that from a cut molecule; the bond is kept and refused.
+- The distance to the nearest periodic copy is a bond length: the box cuts the molecule. The bond is kept, so that
+  `require_sound` refuses its length.
+- The residue numbers have a gap: residues are missing. There is no bond, and the gap is reported.
+- The residue numbers are consecutive. If the file has a box and no periodic copy explains the distance, one chain
+  ends here and another begins. Without a box this cannot be distinguished from a cut molecule, so the bond is kept,
+  and `require_sound` refuses it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,13 +23,13 @@ BOND_NM = 0.2
 """Atoms of consecutive residues closer than this are bonded (C-N 0.133, O-P 0.16 nm; contacts are beyond 0.25)."""
 
 NUMBERED_BOND_NM = 0.35
-"""The same where residue numbers are consecutive too: a strained bond, as long as any covalent bond may be."""
+"""The same limit for consecutive residue numbers: a strained bond may be as long as any covalent bond."""
 
 CUT_NM = 0.6
-"""Beads of consecutive numbers farther apart than this may be those of a molecule cut by a box."""
+"""Beads of consecutive residues farther apart than this may belong to a molecule that a box cuts."""
 
 BEAD_BOND_NM = 0.45
-"""C-alpha beads of consecutive residues closer than this are bonded (0.38 nm, cis 0.29); the next are beyond 0.5."""
+"""C-alpha beads of consecutive residues closer than this are bonded (0.38 nm, cis 0.29); others are beyond 0.5."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Gap:
 
     @property
     def text(self) -> str:
-        """What is missing between which residues, without the end of the sentence."""
+        """Description of the gap for messages, as a sentence without its period."""
         apart = f"{self.before.residue_label} and {self.after.residue_label} are {self.distance_nm:.2f} nm apart"
         if self.missing is None:
             return f"{apart}: no bond joins them"
@@ -67,14 +68,17 @@ def judged(
     *,
     beads: bool = False,
 ) -> tuple[set[Bond], list[Gap]]:
-    """Those of the proposed bonds that are bonds, and the gaps where they are none.
+    """Decide by distance which of the proposed bonds exist.
 
     Args:
         proposed: Pairs of atoms in consecutive residues of one part of a chain.
         atoms: All atoms of the file.
         x: Their positions, nm.
         box_nm: Box vectors as rows, nm; None without a box.
-        beads: Whether the atoms are C-alpha beads, not bonded atoms.
+        beads: Whether the pairs are C-alpha beads, whose bonds are longer.
+
+    Returns:
+        The bonds that exist, and a gap for each missing one.
     """
     near, numbered = (BEAD_BOND_NM, BEAD_BOND_NM) if beads else (BOND_NM, NUMBERED_BOND_NM)
     bonds, gaps = set(), []
@@ -94,7 +98,7 @@ def judged(
 
 
 def _nearest_copy(difference: np.ndarray, box_nm: np.ndarray) -> float:
-    """Length of a difference between positions, to the nearest of the periodic copies around the rounded one."""
+    """Smallest length of a difference between positions (nm) over its periodic copies."""
     shifts = np.array([[i, j, k] for i in (-1, 0, 1) for j in (-1, 0, 1) for k in (-1, 0, 1)], dtype=float)
     fractional = np.linalg.solve(box_nm.T, difference)
     nearest = (fractional - np.round(fractional) + shifts) @ box_nm

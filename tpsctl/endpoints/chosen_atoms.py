@@ -1,4 +1,4 @@
-"""From the chosen atoms of a file to the beads of a path: their masses, bonds, and what is worth telling."""
+"""Makes the beads of a path from the chosen atoms of a file: masses, bonds, and notes for the user."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,14 +11,22 @@ from tpsctl.molecule.elements import MASSES_AMU
 from tpsctl.molecule.topology import Atom, Topology
 
 _MOST_NOTES = 4
-"""Residues without bonds that are named one by one; the rest is counted."""
+"""Largest number of residues without bonds that get a note each; one note counts the others."""
 
 
 def beads_of(raw: RawStructure, select: str, source: str) -> tuple[list[int], Topology, tuple[str, ...]]:
-    """Indices of the chosen atoms, their topology, and notes.
+    """Select atoms of a file, and make the topology of the selected beads.
+
+    Args:
+        raw: The file.
+        select: Selection in MDTraj's language.
+        source: Name of the file for messages.
+
+    Returns:
+        Indices of the selected atoms, their topology, and notes for the user.
 
     Raises:
-        EndpointError: See `selected`.
+        EndpointError: As `selected`.
     """
     chosen = selected(raw, select, source)
     atoms = tuple(_atom(raw, i) for i in chosen)
@@ -50,7 +58,7 @@ def _atom(raw: RawStructure, index: int) -> Atom:
 
 
 def _crossed(raw: RawStructure, chosen: Sequence[int]) -> list[Gap]:
-    """Ends of chains inside consecutive numbers, between atoms that are both chosen."""
+    """Gaps between chosen atoms of residues with consecutive numbers, where one chain ends and another begins."""
     atoms = {raw.atoms[i] for i in chosen}
     return [gap for gap in raw.gaps if gap.missing is None and gap.before in atoms and gap.after in atoms]
 
@@ -62,12 +70,15 @@ def _is_alpha_carbon(raw: RawStructure, index: int) -> bool:
 
 
 def _is_stray(raw: RawStructure, index: int) -> bool:
-    """An ion, or an atom of a ligand that is called CA as well: no bead of the chain."""
+    """Whether an atom is no bead of the chain: an ion, or an atom of a ligand that is also called CA."""
     return len(raw.residues[raw.home[index]]) == 1 or raw.atoms[index].name == "CA"
 
 
 def _is_lone_bead(raw: RawStructure, index: int) -> bool:
-    """A carbon CA alone in a residue of any name: files of C-alpha beads name modified residues as they like."""
+    """Whether an atom is a carbon CA that is alone in its residue.
+
+    The name of the residue does not matter, because files of C-alpha beads have various names for modified residues.
+    """
     return raw.atoms[index].name == "CA" and raw.elements[index] == "C" and len(raw.residues[raw.home[index]]) == 1
 
 
@@ -85,7 +96,7 @@ def _alpha_carbon_bonds(raw: RawStructure, alphas: Sequence[int]) -> tuple[set[B
 
 
 def _stray_note(raw: RawStructure, others: Sequence[int], select: str, source: str) -> list[str]:
-    """Tell about single atoms among the C-alpha beads, such as a calcium ion, that the selection takes too."""
+    """A note about single atoms among the C-alpha beads, such as a calcium ion, that the selection includes too."""
     if not others:
         return []
     first = raw.atoms[others[0]]

@@ -1,4 +1,4 @@
-"""What a structure file holds, before anything is concluded from it: the readers of all formats give this."""
+"""The content of a structure file as it stands in the file; the readers of all formats return it."""
 
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -19,11 +19,11 @@ class FileAtom(NamedTuple):
         name: Atom name.
         residue_name: Residue name.
         residue_id: Residue number.
-        insertion_code: Letter behind the number, "" if none.
+        insertion_code: Letter after the residue number, "" if none.
         chain_id: Chain identifier, "" if none.
-        part: Number of the unbroken stretch of a chain it lies in: a new one begins with every change of the chain
-            identifier and behind every TER record.
-        declared: What the file says its element is, "" if nothing.
+        part: Number of the part of a chain that it belongs to: a new part begins with every change of the chain
+            identifier and after every TER record.
+        declared: Text in the element column, "" if there is none.
         alternate: Identifier of its alternate location, "" if none.
         indented: Whether a PDB file leaves the first column of the name blank.
         segment: Segment identifier of a PDB file, "" if none.
@@ -54,15 +54,15 @@ class FileAtom(NamedTuple):
 
 @dataclass(frozen=True)
 class Contents:
-    """A structure file.
+    """The content of a structure file.
 
     Attributes:
         atoms: All atoms of the first model, in file order.
         frames: Positions (frame, atom, 3), nm, float64; no frames for a format without positions.
         bonds: Sorted index pairs that the file itself states.
         box_nm: Box vectors as rows (3, 3), nm; None if the file has no periodic box.
-        complete: Whether `bonds` are all there are, so that none is to be added from the names of residues.
-        notes: Things worth telling the user.
+        complete: Whether `bonds` are all bonds of the molecule, so that none must be added from the names of residues.
+        notes: Notes for the user, one sentence each.
     """
 
     atoms: tuple[FileAtom, ...]
@@ -75,8 +75,8 @@ class Contents:
     def residues(self) -> tuple[range, ...]:
         """Indices of the atoms of every residue.
 
-        A residue ends where its number, name or chain changes, and, in water and ions, where a name comes again:
-        some programs give all molecules of a solvent one number.
+        A residue ends where its number, name or chain changes. In water and ions it also ends where an atom name is
+        repeated, because some programs give all molecules of a solvent the same number.
         """
         if not self.atoms:
             return ()
@@ -97,7 +97,10 @@ def _stands_alone(atom: FileAtom) -> bool:
 def box_from_cell(
     lengths_nm: tuple[float, float, float], angles_deg: tuple[float, float, float]
 ) -> Float[np.ndarray, "3 3"] | None:
-    """Box vectors of a unit cell; None for the unit cube of 0.1 nm that files without a box carry, or nonsense."""
+    """Box vectors of a unit cell, as rows, nm.
+
+    None if the cell is impossible, or if it is the cube of 0.1 nm that files without a box have.
+    """
     if min(lengths_nm) < 0.2 or not np.isfinite([*lengths_nm, *angles_deg]).all():
         return None
     a, b, c = lengths_nm

@@ -1,4 +1,4 @@
-"""The two ends of a path: matched, superposed, in the start's order."""
+"""The two ends of a path: the end is matched with the start, put into the start's atom order, and superposed on it."""
 
 from dataclasses import dataclass
 
@@ -13,19 +13,19 @@ from tpsctl.molecule.geometry import rmsd, superpose
 from tpsctl.molecule.topology import Topology
 
 SAME_STRUCTURE_NM = 1e-4
-"""Two ends closer than this (the precision of a PDB file) are one structure."""
+"""Two ends with an RMSD below this (the precision of a PDB file) count as the same structure."""
 
 
 @dataclass(frozen=True)
 class Ends:
-    """What the rest of a run needs to know about the endpoints.
+    """The two ends of a path, ready for use.
 
     Attributes:
         topology: Beads and bonds in the start's order, with the start's names.
         x: Positions (2, bead, 3) of start and superposed end, nm, float64.
-        atom_map: How the end's atoms were matched.
-        rmsd_nm: Least RMSD between the ends with the weights used for superposition.
-        notes: Everything worth telling the user.
+        atom_map: The map of the end's atoms onto the start's.
+        rmsd_nm: Least RMSD between the ends, with the weights of the superposition, nm.
+        notes: Notes for the user, one sentence each.
     """
 
     topology: Topology
@@ -38,17 +38,17 @@ class Ends:
 def align(
     start: Structure, end: Structure, *, mass_weighted: bool = True, equivalent_atoms: EquivalentAtoms = "relabel"
 ) -> Ends:
-    """Match the end onto the start and superpose it.
+    """Match the end's atoms with the start's, and superpose the end on the start.
 
     Args:
         start: The first structure; its position and order of atoms are kept.
         end: The second structure.
         mass_weighted: Superpose with masses as weights, which gives the least kinetic action when the
             diffusion coefficients are kT/(m gamma); uniform weights otherwise.
-        equivalent_atoms: See `match`.
+        equivalent_atoms: As in `match`.
 
     Raises:
-        EndpointError: See `match`; also if both are the same structure.
+        EndpointError: As `match`; also if both are the same structure.
     """
     atom_map = match(start, end, equivalent_atoms=equivalent_atoms)
     weights = torch.tensor(start.topology.masses_amu, dtype=start.x.dtype) if mass_weighted else None
@@ -61,7 +61,7 @@ def align(
 
 
 def _same_structure(start: Structure, end: Structure, atom_map: AtomMap, distance_nm: float) -> str:
-    """What to say of two ends without a distance, and whether relabeling took it away."""
+    """Message about two equal ends; it says so if they are equal only after atoms were relabeled."""
     text = (
         f"endpoints {start.source} and {end.source} are the same structure (RMSD {distance_nm:.1e} nm, expected at "
         f"least {SAME_STRUCTURE_NM} nm)"

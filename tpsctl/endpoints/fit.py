@@ -1,10 +1,10 @@
-"""Do the ends have the beads a prior was made for, and in which order?
+"""Checks that the ends have the beads that a prior was made for, and finds their order.
 
-Beads are compared by residue and name. The same beads in another order are fine: the order is returned.
-Names of equivalent hydrogens are a convention that files do not agree on, and a prior that knows
-handedness takes the other convention for an inverted methyl group. So the labels are also tried out on
-the prior itself: where exchanging two hydrogens of one center lowers its score at both ends by far, they
-are exchanged for the prior.
+Beads are compared by residue and name. The same beads may have another order; the order is returned.
+Files do not agree on the names of equivalent hydrogens, and to a prior that distinguishes mirror images, the
+other convention looks like an inverted methyl group. So the labels are also tested on the prior itself: if
+exchanging two hydrogens of one center makes the squared score at the ends much smaller, they are exchanged
+for the prior.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,11 +19,11 @@ from tpsctl.molecule.symmetry import equivalence_classes, stereo_centers
 from tpsctl.molecule.topology import Topology
 
 WINDING_GAIN = 4.0
-"""Exchanging two hydrogens must divide the squared score by this to be believed; a wrong winding gives hundreds."""
+"""Two hydrogens are exchanged only if this divides the squared score by this factor; wrong labels give hundreds."""
 
 
 def bead_order(ends: Topology, prior: Topology, *, name: str) -> list[int]:
-    """For each of the prior's beads the index of the same bead of the ends.
+    """For each of the prior's beads, find the index of the same bead in the ends.
 
     Args:
         ends: Beads of the ends, as selected.
@@ -31,7 +31,8 @@ def bead_order(ends: Topology, prior: Topology, *, name: str) -> list[int]:
         name: What to call the prior in messages.
 
     Raises:
-        EndpointError: C-alpha beads for an all-atom prior or the reverse, missing hydrogens, or another molecule.
+        EndpointError: The ends have C-alpha beads and the prior all atoms or the reverse, hydrogens are missing, or the
+            molecules differ.
     """
     for theirs, ours in zip(label_keys(prior), label_keys(ends), strict=True):
         position = {key: i for i, key in enumerate(ours)}
@@ -41,7 +42,7 @@ def bead_order(ends: Topology, prior: Topology, *, name: str) -> list[int]:
 
 
 def _difference(ends: Topology, prior: Topology, name: str) -> str:
-    """Why the beads do not fit, and what to do."""
+    """Message that says why the beads do not fit, and what to do."""
     counts = f"{name} has {prior.n_atoms} beads, the ends have {ends.n_atoms}"
     ends_alpha, prior_alpha = (kind_of_beads(t) is BeadKind.ALPHA_CARBONS for t in (ends, prior))
     if ends_alpha and not prior_alpha:
@@ -67,13 +68,16 @@ def _difference(ends: Topology, prior: Topology, name: str) -> str:
 def winding_order(
     topology: Topology, x: Float[Tensor, "2 bead 3"], score: Callable[[Tensor], Tensor], order: Sequence[int]
 ) -> list[int]:
-    """The order of beads for the prior, with equivalent hydrogens exchanged where the prior demands it.
+    """Correct the order of beads for the prior by exchanging equivalent hydrogens whose labels do not suit it.
 
     Args:
         topology: Beads of the ends.
         x: Both ends, nm.
         score: The prior's score of configurations in its own order, 1/nm.
-        order: From `bead_order`.
+        order: The order that `bead_order` has found.
+
+    Returns:
+        For each of the prior's beads, the index of the bead of the ends.
     """
     best = list(order)
     strain = _strain(score, x, best)

@@ -10,16 +10,16 @@ from tpsctl.endpoints.contents import Contents, FileAtom
 
 
 def read_with_mdtraj(path: Path) -> Contents:
-    """Atoms, bonds and frames of a file; formats without positions (PSF, prmtop) have no frames.
+    """Read atoms, bonds and frames of a file; formats without positions (PSF, prmtop) have no frames.
 
     Raises:
-        Exception: Whatever MDTraj raises for a file it cannot read.
+        Exception: MDTraj cannot read the file; the exception is MDTraj's own.
     """
     import mdtraj
 
     with tempfile.TemporaryDirectory() as folder:
         readable = path
-        if path.suffix != path.suffix.lower():  # MDTraj knows extensions in small letters only
+        if path.suffix != path.suffix.lower():  # MDTraj recognizes extensions in lower case only
             readable = Path(folder, f"structure{path.suffix.lower()}")
             readable.symlink_to(path.resolve())
         try:

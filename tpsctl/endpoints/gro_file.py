@@ -1,7 +1,7 @@
 """GRO files of GROMACS: columns of five characters for numbers and names, then coordinates in nm.
 
-The number of decimals is free; the distance between two decimal points gives the width of a coordinate. A file
-may hold several frames, one after the other. There are no chains and no elements.
+The number of decimals may vary; the distance between two decimal points gives the width of a coordinate. A file
+may hold several frames, one after the other. The format has no chains and no elements.
 """
 
 import re
@@ -15,10 +15,10 @@ from tpsctl.errors import EndpointError
 
 
 def read_gro_file(path: Path, text: str) -> Contents:
-    """All frames of a GRO file.
+    """Read all frames of a GRO file.
 
     Raises:
-        EndpointError: A line that cannot be read, with its number, or frames with different atoms.
+        EndpointError: A line cannot be read (the message has its number), or the frames have different atoms.
     """
     lines = lines_of(text)
     while lines and not lines[-1].strip():

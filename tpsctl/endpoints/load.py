@@ -19,16 +19,16 @@ from tpsctl.molecule.topology import Topology
 def load_structure(
     path: str | Path, *, frame: int | None = None, topology: str | Path | None = None, select: str = "all"
 ) -> Structure:
-    """One structure from a structure file, or one frame of a trajectory.
+    """Load one structure from a structure file, or one frame of a trajectory.
 
     Args:
         path: PDB, mmCIF, GRO, ... or, with `topology`, a trajectory (DCD, XTC, ...).
-        frame: Which frame, from 0 (negative: from the end); may be left out if there is one only.
+        frame: Number of the frame, from 0 (negative: from the end); may be None if there is only one.
         topology: Structure file that names the atoms of a trajectory.
         select: MDTraj selection of the beads, e.g. "name CA".
 
     Raises:
-        EndpointError: Whatever is wrong with the file or the selection, one message each.
+        EndpointError: The file cannot be read, the selection is wrong, or the structure is not sound.
     """
     raw, frames = _read(Path(path), None if topology is None else Path(topology))
     index = _frame_index(path, frame, len(frames))
@@ -38,7 +38,7 @@ def load_structure(
 
 
 def load_path(path: str | Path, *, topology: str | Path | None = None, select: str = "all") -> list[Structure]:
-    """All frames of a trajectory or multi-model file, in order, each as a `Structure`.
+    """Load all frames of a trajectory or multi-model file, in order, each as a `Structure`.
 
     Raises:
         EndpointError: As `load_structure`; also if there are fewer than two frames.
@@ -55,7 +55,7 @@ def load_path(path: str | Path, *, topology: str | Path | None = None, select: s
 def load_ensemble(
     paths: Sequence[str | Path], *, topology: str | Path, select: str = "all"
 ) -> tuple[Topology, list[Float[Tensor, "frame bead 3"]]]:
-    """All frames of several trajectories of one molecule, for statistics: positions in nm, float64.
+    """Load all frames of several trajectories of one molecule, for statistics; positions are in nm, float64.
 
     Raises:
         EndpointError: As `load_structure`, for the worst frame of each trajectory; also if one has no frames.

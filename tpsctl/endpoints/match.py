@@ -1,18 +1,18 @@
-"""Which atom of the end is which atom of the start.
+"""Finds, for every atom of the start, the same atom of the end.
 
-1. By name: chain, residue and atom name, then with less and less of the labels. If names do not give
-   a one-to-one map, by the bond graph (color refinement and a search). Where the residues of both files follow
-   each other in the same order, each is matched with its counterpart, so that equal molecules (water) stay in
-   order; else the whole graph is searched, and many equal molecules without common names are refused.
-2. Equivalent atoms (methyl hydrogens, phenyl sides, carboxylate oxygens, NH2 and NH3 hydrogens, methyls
-   of valine ...) are relabeled so that torsions turn least on the path; among equals the RMSD after
-   superposition decides. They fall into independent units; the symmetries of a unit are enumerated.
-3. Only relabelings that give every tetrahedral center the same handedness in both ends are allowed. So
-   methyl hydrogens wind the same way: a path between opposite windings would have to push one hydrogen
-   through another. A center that no relabeling can bring into agreement has swapped chirality.
+1. Atoms are matched by name: first by chain, residue and atom name, then by fewer and fewer of these labels. If names
+   give no one-to-one map, atoms are matched by the bond graph (color refinement and a search). If the residues of
+   both files have the same order, each residue is matched with its counterpart, so that equal molecules (water) keep
+   their order. Otherwise the whole graph is searched, and many equal molecules without common names are refused.
+2. Equivalent atoms (methyl hydrogens, sides of a phenyl ring, carboxylate oxygens, NH2 and NH3 hydrogens, methyl groups
+   of valine ...) are relabeled so that torsions turn least on the path; between equally good labels the RMSD after
+   superposition decides. The atoms fall into independent units, and the symmetries of each unit are enumerated.
+3. Only relabelings that give every tetrahedral center the same handedness in both ends are allowed, methyl groups
+   included: on a path between opposite orders of their hydrogens, one hydrogen would have to pass through another.
+   A center whose handedness differs under every relabeling has swapped chirality.
 
-With `equivalent_atoms="keep"` step 2 is left out: the labels of both files are believed, so that a path may
-exchange equivalent atoms (the flip of a cyclohexane chair, of a tyrosine ring, a methyl turned by 120 degrees).
+With `equivalent_atoms="keep"` step 2 is left out and the labels of both files are used, so that a path may exchange
+equivalent atoms (the flip of a cyclohexane chair or of a tyrosine ring, the turn of a methyl group by 120 degrees).
 
 The order of the start is never changed; the map reorders the end.
 """
@@ -41,9 +41,9 @@ class AtomMap:
         method: "name", "order" (by bonds, residue by residue) or "graph" (by bonds alone).
         renamed: (start label, end label) of atoms whose partner has another label.
         equivalent_atoms: "relabel", or "keep" if equivalent atoms kept the labels of the files.
-        rmsd_by_label_nm: RMSD after superposition before equivalent atoms were relabeled.
-        rmsd_nm: The same after.
-        notes: Things worth telling the user.
+        rmsd_by_label_nm: RMSD after superposition, before equivalent atoms were relabeled, nm.
+        rmsd_nm: RMSD after superposition, after equivalent atoms were relabeled, nm.
+        notes: Notes for the user, one sentence each.
     """
 
     order: Order
@@ -56,15 +56,15 @@ class AtomMap:
 
 
 def match(start: Structure, end: Structure, *, equivalent_atoms: EquivalentAtoms = "relabel") -> AtomMap:
-    """The map of the end's atoms onto the start's.
+    """Find the map of the end's atoms onto the start's.
 
     Args:
         start: The structure whose order is kept.
         end: The structure whose atoms are mapped.
-        equivalent_atoms: Whether equivalent atoms may be relabeled, or keep the labels of the files.
+        equivalent_atoms: "relabel" equivalent atoms, or "keep" the labels of the files.
 
     Raises:
-        EndpointError: Different atoms, missing hydrogens, swapped chirality, or an ambiguous map.
+        EndpointError: The atoms differ, hydrogens are missing, a chirality is swapped, or the map is ambiguous.
     """
     _require_same_composition(start, end)
     base, method = _match_by_name(start.topology, end.topology), "name"
@@ -93,7 +93,7 @@ def match(start: Structure, end: Structure, *, equivalent_atoms: EquivalentAtoms
 
 
 def _relabeling_note(end: Structure, renamed: Sequence[tuple[str, str]], method: str) -> tuple[str, ...]:
-    """Tell about equivalent atoms that got other labels than their names say."""
+    """A note about equivalent atoms whose new labels differ from their names in the file."""
     if method != "name" or not renamed:
         return ()
     shown = ", ".join(f"{ours} = {theirs}" for ours, theirs in renamed[:6]) + (", ..." if len(renamed) > 6 else "")
@@ -126,7 +126,7 @@ def _require_same_composition(start: Structure, end: Structure) -> None:
 
 
 def _unmatched(atoms: Sequence[Atom], others: Sequence[Atom]) -> list[Atom]:
-    """Atoms without a partner of the same residue number and name, else of the same element."""
+    """Atoms that have no partner among `others`, first by residue number and name, then by element."""
     known = {(a.residue_id, a.name) for a in others}
     loose = [a for a in atoms if (a.residue_id, a.name) not in known]
     spare = [a.element for a in others if (a.residue_id, a.name) not in {(b.residue_id, b.name) for b in atoms}]
@@ -143,7 +143,7 @@ def _unmatched(atoms: Sequence[Atom], others: Sequence[Atom]) -> list[Atom]:
 
 
 def _match_by_name(start: Topology, end: Topology) -> Order | None:
-    """Map by the strictest labels that are one-to-one, agree in elements and keep the bonds; None if none do."""
+    """Map by the strictest labels that are one-to-one, agree in elements and keep the bonds; None if there is none."""
     for keys in zip(label_keys(start), label_keys(end), strict=True):
         position = {key: j for j, key in enumerate(keys[1])}
         if len(position) < end.n_atoms or set(position) != set(keys[0]) or len(set(keys[0])) < start.n_atoms:
@@ -157,7 +157,7 @@ def _match_by_name(start: Topology, end: Topology) -> Order | None:
 
 
 def label_keys(topology: Topology) -> list[list[Hashable]]:
-    """Labels of every atom, from strict to loose."""
+    """Lists of labels, one per atom, from the strictest kind of label to the loosest."""
     chains = ordinals([a.chain_id for a in topology.atoms])
     residues = residue_ordinals(topology)
     rows = list(zip(topology.atoms, chains, residues, strict=True))
@@ -174,7 +174,10 @@ def _keeps_bonds(start: Topology, end: Topology, order: Order) -> bool:
 
 
 def _match_by_graph(start: Structure, end: Structure) -> tuple[Order, str]:
-    """Any map that keeps elements and bonds, residue by residue in order if possible; and "order" or "graph"."""
+    """Any map that keeps elements and bonds, and the method that found it.
+
+    The method is "order" if residues could be matched one by one in their order, and "graph" otherwise.
+    """
     for structure in (start, end):
         _require_unique_names(structure)
         loose = [i for i, n in enumerate(structure.topology.neighbors) if not n]
@@ -200,7 +203,7 @@ def _match_by_graph(start: Structure, end: Structure) -> tuple[Order, str]:
 
 
 def _require_unique_names(structure: Structure) -> None:
-    """Raise if an atom cannot be matched because its residue has another atom of its name, and it has no bonds."""
+    """Raise if an atom without bonds shares its name with another atom of its residue, so that it is ambiguous."""
     topology = structure.topology
     counts = Counter(label_keys(topology)[2])
     for key, atom, around in zip(label_keys(topology)[2], topology.atoms, topology.neighbors, strict=True):
@@ -212,7 +215,7 @@ def _require_unique_names(structure: Structure) -> None:
 
 
 def _bond_notes(start: Structure, end: Structure, order: Order) -> tuple[str, ...]:
-    """Tell about bonds that only one of the files knows."""
+    """A note for each file about bonds that only this file has."""
     place = {j: i for i, j in enumerate(order)}
     mapped = {tuple(sorted((place[i], place[j]))) for i, j in end.topology.bonds}
     notes = []
@@ -222,6 +225,6 @@ def _bond_notes(start: Structure, end: Structure, order: Order) -> tuple[str, ..
             atoms = start.topology.atoms
             notes.append(
                 f"{len(bonds)} bonds are known only from {here.source} (first: {atoms[i].label} - {atoms[j].label}); "
-                f"those of {start.source} are used."
+                f"the bonds of {start.source} are used."
             )
     return tuple(notes)

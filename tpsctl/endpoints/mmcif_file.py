@@ -1,10 +1,10 @@
-"""mmCIF files, their syntax read by gemmi.
+"""mmCIF files; gemmi reads their syntax.
 
 CIF is a language (quotes, text blocks, loops or single items, any order of columns), and gemmi reads it exactly;
-MDTraj's reader stops at files that are right. Only the tables are taken from gemmi: its own structures gather
-what belongs to one chain, and file order would be lost.
+MDTraj's reader refuses some valid files. Only the tables are taken from gemmi, because its own structures collect
+all atoms of a chain in one place, so the order of the file would be lost.
 
-Author names and numbers (`auth_...`) are what papers, PDB files and users use, so they come first.
+Papers, PDB files and users refer to author names and numbers (`auth_...`), so these are preferred.
 """
 
 from collections.abc import Sequence
@@ -21,14 +21,14 @@ _COVALENT = ("covale", "disulf", "modres")
 
 
 class _Table:
-    """One category of a block: columns of text, "" for what is unknown or does not apply."""
+    """One category of a block, as columns of text; an entry that is unknown or does not apply is ""."""
 
     def __init__(self, block: Any, category: str) -> None:
         self._columns: dict[str, list[Any]] = block.get_mmcif_category(f"_{category}.")
         self.rows = max((len(column) for column in self._columns.values()), default=0)
 
     def column(self, *names: str) -> list[str]:
-        """The first of these columns that says something, row by row."""
+        """For every row, the first entry of these columns that is not empty."""
         found = [self._columns[name] for name in names if name in self._columns]
         if not found:
             return [""] * self.rows
@@ -38,10 +38,10 @@ class _Table:
 
 
 def read_mmcif_file(path: Path, text: str) -> Contents:
-    """All models of the first block that has atoms.
+    """Read all models of the first block that has atoms.
 
     Raises:
-        EndpointError: The file is no CIF, a number is none, or the models have different atoms.
+        EndpointError: The file is not valid CIF, a number cannot be read, or the models have different atoms.
     """
     from gemmi import cif
 
@@ -79,7 +79,7 @@ def _models(path: Path, sites: _Table) -> list[list[int]]:
 
 
 def _numbers(path: Path, name: str, column: Sequence[str]) -> np.ndarray:
-    """A column of numbers; the uncertainty in brackets that CIF allows is left out."""
+    """A column of numbers; the uncertainty in brackets that CIF allows is ignored."""
     try:
         return np.array([float(text.partition("(")[0]) for text in column])
     except ValueError:
@@ -124,7 +124,10 @@ def _atoms(path: Path, sites: _Table, rows: list[int]) -> tuple[FileAtom, ...]:
 
 
 def _connections(block: Any, sites: _Table, rows: list[int]) -> list[Bond]:
-    """Covalent bonds of struct_conn, by author's or else by label identifiers; none to a copy by symmetry."""
+    """Covalent bonds of struct_conn; bonds to a symmetry copy are left out.
+
+    Atoms are found by author identifiers, or by label identifiers if the author's are missing.
+    """
     bonds = []
     table = _Table(block, "struct_conn")
     if not table.rows:
@@ -156,7 +159,7 @@ def _connections(block: Any, sites: _Table, rows: list[int]) -> list[Bond]:
 
 
 def _bonds_of_components(block: Any, atoms: tuple[FileAtom, ...]) -> list[Bond]:
-    """Bonds that the file states for all residues of a name."""
+    """Bonds that the file states for all residues of one name (chem_comp_bond)."""
     table = _Table(block, "chem_comp_bond")
     of_residue: dict[str, list[tuple[str, str]]] = {}
     for residue, one, other in zip(*map(table.column, ("comp_id", "atom_id_1", "atom_id_2")), strict=True):

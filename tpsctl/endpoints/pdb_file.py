@@ -1,12 +1,11 @@
 """PDB files, read column by column.
 
-The columns are few and fixed, and every program bends them a little, so they are read here. Two readers were
-tried on the 275 PDB files of five packages. gemmi gathers all parts of a chain that lie apart, so that waters
-behind a TER come before the next chain and a trajectory no longer fits; it takes a C-alpha whose name begins in
-the first column for calcium, and it stops at the first END. MDTraj loses the first atom behind a byte-order
-mark, merges residues 100 and 100A, keeps the first of two alternate locations and has no place for insertion
-codes. Reading the columns keeps file order and every name, and what does not fit the columns is refused with
-its line number.
+There are few columns, but every program deviates from them a little, so this module reads them itself. Two other
+readers were tried on the 275 PDB files of five packages. gemmi joins the separate parts of a chain, so that waters
+after a TER come before the next chain and a trajectory no longer fits; it reads a C-alpha whose name begins in the
+first column as calcium, and it stops at the first END. MDTraj loses the first atom after a byte-order mark, merges
+residues 100 and 100A, keeps only the first of two alternate locations and cannot store insertion codes. Reading the
+columns keeps the order of the file and every name, and a line that does not fit the columns is refused with its number.
 """
 
 import re
@@ -22,14 +21,14 @@ from tpsctl.units import NM_PER_ANGSTROM
 _ATOM_RECORD = re.compile(r"ATOM  |HETATM|ATOM [ \d]|ATOM\d\d")
 _POSITION = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+|nan|inf)([eE][-+]?\d+)?\s*", re.IGNORECASE)
 _MOST_RESIDUES = 9999
-"""The largest decimal number of four columns."""
+"""The largest decimal number that fits into four columns."""
 
 
 def read_pdb_file(path: Path, text: str) -> Contents:
-    """All models of a PDB file.
+    """Read all models of a PDB file.
 
     Raises:
-        EndpointError: A record that cannot be read, with its line, or models with different atoms.
+        EndpointError: A record cannot be read (the message has its line), or the models have different atoms.
     """
     models: list[list[tuple[int, str]]] = [[]]
     parts: list[int] = []
@@ -87,13 +86,15 @@ def _atoms(path: Path, lines: list[tuple[int, str]], parts: list[int]) -> tuple[
 
 
 def _residue_number(path: Path, number: int, line: str, before: int) -> int:
-    """Columns 23 to 26: decimal; behind 9999 also hybrid-36 (A000), hexadecimal (2710, VMD) or a fifth digit (10000).
+    """Residue number in columns 23 to 26.
+
+    It is decimal. Above 9999 it may also be hybrid-36 (A000), hexadecimal (2710, VMD) or have a fifth digit (10000).
 
     Args:
         path: The file, for messages.
         number: The line's number, for messages.
         line: The record.
-        before: Number of the residue in the line before, which tells 2710 as it is from 2710 for 10000.
+        before: Residue number of the previous line; it decides whether 2710 is decimal or means 10000.
     """
     if _has_five_digits(line):
         return int(line[22:27])
@@ -110,7 +111,7 @@ def _residue_number(path: Path, number: int, line: str, before: int) -> int:
 
 
 def _has_five_digits(line: str) -> bool:
-    """Whether a residue number has spilled into the column of the insertion code, which is a letter where it is one."""
+    """Whether a residue number extends into the column of the insertion code: a digit there is no insertion code."""
     return re.fullmatch(r"\d{5}", line[22:27], re.ASCII) is not None
 
 
@@ -150,7 +151,7 @@ def _box(line: str) -> np.ndarray | None:
 
 
 def _connections(path: Path, records: list[str], atoms: list[str]) -> tuple[tuple[Bond, ...], tuple[str, ...]]:
-    """Bonds of the CONECT records, by serial numbers; serials that occur twice connect nothing."""
+    """Bonds of the CONECT records, and notes; a bond is left out if its serial numbers name several atoms."""
     if not records:
         return (), ()
     index: dict[str, int] = {}

@@ -1,9 +1,9 @@
-"""One reading layer for all commands: structure files and trajectories, with their own names, exactly.
+"""Reads structure files and trajectories for all commands, with the names and numbers of the files.
 
-PDB and GRO are read column by column and mmCIF with gemmi's syntax (see `pdb_file`, `mmcif_file`), each to the
-same plain `Contents`; other formats come from MDTraj. Elements, residues and bonds are then found in one place,
-whatever the format. MDTraj keeps three tasks, with a topology that is made here: the selection language, binary
-trajectories, and the table of standard bonds.
+PDB and GRO files are read column by column, and mmCIF files with gemmi (see `pdb_file`, `mmcif_file`); MDTraj reads
+other formats. All readers return the same plain `Contents`. Elements, residues and bonds are then found by the same
+code for every format. MDTraj has three further tasks: the selection language, binary trajectories, and the table of
+standard bonds.
 """
 
 import tempfile
@@ -47,15 +47,15 @@ _TEXT_FORMATS: dict[str, Callable[[Path, str], Contents]] = {
 
 @dataclass(frozen=True)
 class RawStructure:
-    """What a file holds, and what follows from it.
+    """The content of a structure file, with the elements, residues and bonds that follow from it.
 
     Attributes:
         contents: Atoms, frames and stated bonds, exactly as in the file.
         residues: Indices of the atoms of every residue.
-        elements: Symbol of every atom, "" where it cannot be told.
-        doubts: Why it cannot be told, by atom.
-        bonds: Sorted index pairs: stated, standard and along the chains.
-        gaps: Where a chain is broken.
+        elements: Element symbol of every atom, "" if it is unknown.
+        doubts: For every atom with an unknown element, the reason.
+        bonds: Sorted index pairs: bonds that the file states, standard bonds, and bonds along the chains.
+        gaps: Gaps in the chains.
     """
 
     contents: Contents
@@ -75,12 +75,12 @@ class RawStructure:
 
     @cached_property
     def home(self) -> list[int]:
-        """Number of the residue of every atom."""
+        """Index of the residue of every atom."""
         return [number for number, residue in enumerate(self.residues) for _ in residue]
 
     @cached_property
     def peptide_residues(self) -> frozenset[int]:
-        """Numbers of residues that are amino acids, by name or by the atoms of their backbone."""
+        """Indices of residues that are amino acids, by their names or by the atoms of their backbone."""
         backbone = {"N", "CA", "C"}
         return frozenset(
             number
@@ -90,17 +90,17 @@ class RawStructure:
 
     @property
     def composition(self) -> str:
-        """Short description for messages: residues with counts, longest list cut."""
+        """Short description for messages: the most frequent residue names with their counts."""
         counts = Counter(self.atoms[residue[0]].residue_name for residue in self.residues)
         shown = ", ".join(f"{name} x{n}" for name, n in counts.most_common(4))
         return shown + (", ..." if len(counts) > 4 else "")
 
 
 def read_structure_file(path: Path) -> RawStructure:
-    """All frames of a structure file.
+    """Read a structure file with all its frames.
 
     Raises:
-        EndpointError: Missing, no regular file, unreadable, or without atoms.
+        EndpointError: The file is missing, is no regular file, cannot be read, or has no atoms.
     """
     require_regular_file(path, _EXPECTED)
     reader = _TEXT_FORMATS.get(format_of(path))
@@ -112,10 +112,10 @@ def read_structure_file(path: Path) -> RawStructure:
 
 
 def read_frames(path: Path, raw: RawStructure, topology_path: Path) -> Float[np.ndarray, "frame atom 3"]:
-    """All frames (frame, atom, 3), nm, of a trajectory whose atoms are those of a topology file.
+    """Read all frames (frame, atom, 3), nm, of a trajectory that has the atoms of a topology file.
 
     Raises:
-        EndpointError: Missing, no regular file, unreadable, or with another number of atoms.
+        EndpointError: The file is missing, is no regular file, cannot be read, or has another number of atoms.
     """
     require_regular_file(path, "a trajectory")
     if format_of(path) in _TEXT_FORMATS:
@@ -133,7 +133,7 @@ def read_frames(path: Path, raw: RawStructure, topology_path: Path) -> Float[np.
 
 
 def format_of(path: Path) -> str:
-    """The extension that names the format, in small letters, without that of compression."""
+    """The extension that names the format, in lower case; an extension for compression is ignored."""
     name = path.name.lower()
     return Path(name.removesuffix(".gz")).suffix
 
@@ -150,7 +150,7 @@ def _trajectory_frames(path: Path) -> np.ndarray:
 
 @contextmanager
 def _with_small_extension(path: Path) -> Iterator[Path]:
-    """The file under a name that MDTraj knows, which takes `.DCD` for another format than `.dcd`."""
+    """The file under a name with a lower-case extension, because MDTraj does not recognize `.DCD` as `.dcd`."""
     if path.suffix == path.suffix.lower():
         yield path
         return
@@ -162,14 +162,14 @@ def _with_small_extension(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Whatever a parser raises for a damaged file becomes one clear error."""
+    """Turn any exception that a parser raises for a damaged file into one clear error."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     except EndpointError:
         raise
-    except Exception as error:  # parsers of damaged files raise anything
+    except Exception as error:  # a damaged file may raise any exception in a parser
         reason = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".:")[:300]
         raise EndpointError(
             f"{path}: cannot be read ({reason}). Expected a structure or trajectory in a known format, "
@@ -178,7 +178,7 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 def _concluded(contents: Contents) -> RawStructure:
-    """Residues, elements and bonds of what a file holds."""
+    """Find the residues, elements and bonds of the atoms of a file."""
     residues = contents.residues()
     x = contents.frames[0] if len(contents.frames) else None
     elements, doubts = _elements(contents, residues, x)
@@ -205,7 +205,7 @@ def _elements(
     known: dict[Site, tuple[str, str]] = {}
     for residue in residues:
         names = [contents.atoms[i].name for i in residue]
-        alone = len(set(names)) == 1  # alternate locations are one atom
+        alone = len(set(names)) == 1  # alternate locations count as one atom
         for i in residue:
             atom = contents.atoms[i]
             site = Site(atom.residue_name, atom.name, atom.declared, alone, indented=atom.indented)
@@ -223,7 +223,10 @@ def _elements(
 
 
 def _peptide_bonds(atoms: tuple[FileAtom, ...], residues: tuple[range, ...]) -> set[Bond]:
-    """C and N of consecutive residues with a backbone, modified amino acids included, that are as near as bonded."""
+    """Bonds between C and N of consecutive residues, as proposals.
+
+    The residues may be modified amino acids; they must have a backbone.
+    """
     ends: list[Any] = []
     for residue in residues:
         names = {atoms[i].name: i for i in residue}
@@ -237,7 +240,7 @@ def _peptide_bonds(atoms: tuple[FileAtom, ...], residues: tuple[range, ...]) -> 
 
 
 def _not_joined_otherwise(proposed: set[Bond], stated: tuple[Bond, ...], residues: tuple[range, ...]) -> set[Bond]:
-    """Those of the proposed bonds whose residues the file does not join by another bond (a side chain's amide)."""
+    """Proposed bonds between residues that no other bond of the file joins (such as the amide of a side chain)."""
     home = {i: number for number, residue in enumerate(residues) for i in residue}
     joined = {frozenset((home[i], home[j])) for i, j in stated if home[i] != home[j]}
     return {(i, j) for i, j in proposed if frozenset((home[i], home[j])) not in joined}

@@ -1,7 +1,7 @@
-"""Labels of equivalent atoms that suit both ends: the same handedness everywhere, the least turning.
+"""Relabels equivalent atoms so that every center has the same handedness in both ends and torsions turn least.
 
-Equivalent atoms fall into independent units (a methyl group, a phenyl ring); the symmetries of a unit are
-enumerated on the graph, and those that leave a center of opposite handedness are dropped.
+Equivalent atoms fall into independent units (a methyl group, a phenyl ring). The symmetries of a unit are enumerated on
+the graph, and symmetries that leave a center with opposite handedness in the two ends are dropped.
 """
 
 import itertools
@@ -21,10 +21,10 @@ from tpsctl.molecule.symmetry import StereoCenters, refine, stereo_centers
 from tpsctl.molecule.topology import Atom, Topology
 
 MAX_SYMMETRIES = 2_000
-"""Most relabelings tried for one unit of equivalent atoms (a tert-butyl group: 1296)."""
+"""Largest number of relabelings that are tried for one unit of equivalent atoms (a tert-butyl group has 1296)."""
 
 MAX_COMBINATIONS = 4096
-"""Most combinations over all units compared exactly; beyond, units are improved in turn."""
+"""Largest number of combinations over all units that are compared exactly; beyond it, units are improved in turn."""
 
 AMBIGUOUS_NM = 1e-3
 """Two maps of heavy atoms found from the graph alone must differ in RMSD by more than this (PDB precision 1e-4)."""
@@ -38,7 +38,7 @@ TURN_TIE = 0.02
 
 @dataclass(frozen=True)
 class _Unit:
-    """Equivalent atoms that are relabeled together: `options[k][m]` takes the place of `atoms[m]`."""
+    """Equivalent atoms that are relabeled together: in option k, atom `options[k][m]` gets the label of `atoms[m]`."""
 
     atoms: tuple[int, ...]
     options: tuple[tuple[int, ...], ...]
@@ -47,14 +47,20 @@ class _Unit:
 def best_relabeling(
     start: Structure, end: Structure, base: Order, *, by_graph: bool, residues_kept: bool = True
 ) -> Order:
-    """The allowed relabeling of `base` that turns torsions least.
+    """Find the allowed relabeling of `base` that turns torsions least.
 
     Args:
         start: The structure whose labels are kept.
         end: The structure that is relabeled.
         base: A map that keeps elements and bonds.
-        by_graph: Whether it was found by bonds, so that another map of heavy atoms may be as good.
-        residues_kept: Whether atoms of different residues are told apart.
+        by_graph: Whether the map was found by bonds, so that another map of heavy atoms may be as good.
+        residues_kept: Whether atoms of different residues are never exchanged.
+
+    Returns:
+        The map, from every atom of the start to its atom of the end.
+
+    Raises:
+        EndpointError: A chirality is swapped, or too many or equally good relabelings make the map ambiguous.
     """
     x_end = end.x[list(base)]
     centers = stereo_centers(start.topology, torch.stack([start.x, x_end]))
@@ -77,7 +83,7 @@ def best_relabeling(
 
 
 def _classes(topology: Topology, *, residues_kept: bool) -> list[int]:
-    """Colors of equivalent atoms; residues, where they are kept, and unbonded atoms are told apart."""
+    """Colors of equivalent atoms; unbonded atoms, and with `residues_kept` atoms of different residues, differ."""
     residues = residue_ordinals(topology)
     labels = [
         (atom.element, residues[i] if residues_kept else -1, -1 if topology.neighbors[i] else i)
@@ -87,7 +93,7 @@ def _classes(topology: Topology, *, residues_kept: bool) -> list[int]:
 
 
 def _units(topology: Topology, classes: Sequence[int], centers: StereoCenters) -> list[tuple[int, ...]]:
-    """Equivalent atoms grouped so that symmetries of different groups are independent.
+    """Group equivalent atoms so that symmetries of different groups are independent.
 
     Atoms belong together if they are of one class, bonded, or neighbors of one stereo center.
     """
@@ -152,7 +158,7 @@ def _too_symmetric(start: Structure, group: tuple[int, ...]) -> EndpointError:
 def _allowed(
     options: list[tuple[int, ...]], group: tuple[int, ...], centers: StereoCenters, wanted: Tensor, x_end: Tensor
 ) -> tuple[tuple[int, ...], ...]:
-    """The relabelings after which every center next to the group is handed as in the start."""
+    """The relabelings after which every center next to the group has the same handedness as in the start."""
     touched = [k for k, around in enumerate(centers.neighbors) if set(around) & set(group)]
     if not touched:
         return tuple(options)
@@ -184,7 +190,7 @@ def _best_combination(
     best = int(deviations.argmin())
     if by_graph:
         _refuse_ambiguity(start, end, candidates, deviations, best)
-    # The first candidate changes least; it stays unless another is clearly better.
+    # The first candidate changes the fewest labels, so it is kept unless another is clearly better.
     return candidates[0] if deviations[0] <= deviations[best] + GAIN_NM else candidates[best]
 
 
@@ -226,7 +232,7 @@ def _relabeled(relabeling: list[int], unit: _Unit, option: tuple[int, ...]) -> l
 
 
 def _best_trial(start: Structure, x_end: Tensor, trials: list[list[int]], unit: _Unit, now: list[int]) -> list[int]:
-    """The trial that turns torsions least, then the closest at the present superposition; `now` wins ties."""
+    """The trial that turns torsions least; among equal ones the closest at the present superposition, or `now`."""
     moved = superpose(x_end[now], start.x)
     at = {atom: row for row, atom in enumerate(now)}  # row of `moved` that holds an atom of the end
     rows = torch.tensor([[at[trial[atom]] for atom in unit.atoms] for trial in trials])
@@ -240,7 +246,7 @@ def _best_trial(start: Structure, x_end: Tensor, trials: list[list[int]], unit: 
 
 
 def _turns(start: Structure, x_end: Tensor, relabelings: list[list[int]], atoms: set[int]) -> Tensor:
-    """How far torsions that contain one of `atoms` turn from start to end: sum of 1 - cos(change), per relabeling."""
+    """Sum of 1 - cos(change) from start to end over torsions that contain one of `atoms`, for each relabeling."""
     touched = [torsion for torsion in start.topology.torsions if atoms & set(torsion)]
     if not touched:
         return torch.zeros(len(relabelings), dtype=x_end.dtype)
@@ -257,7 +263,7 @@ def _turns(start: Structure, x_end: Tensor, relabelings: list[list[int]], atoms:
 def _require_same_chirality(
     start: Structure, end: Structure, centers: StereoCenters, differs: Tensor, groups: list[tuple[int, ...]]
 ) -> None:
-    """Raise for a center whose neighbors are all distinct and whose handedness differs."""
+    """Raise if a center whose neighbors are all distinct has opposite handedness in the two ends."""
     movable = {i for group in groups for i in group}
     for atom, around, different in zip(centers.atoms, centers.neighbors, differs.tolist(), strict=True):
         if different and not movable & set(around):
@@ -268,7 +274,7 @@ def require_same_handedness(start: Structure, end: Structure, base: Order) -> No
     """Raise unless every center has the same handedness with the labels as given.
 
     Raises:
-        EndpointError: Naming the first center that differs.
+        EndpointError: A center differs; the message names the first one.
     """
     x_end = end.x[list(base)]
     centers = stereo_centers(start.topology, torch.stack([start.x, x_end]))

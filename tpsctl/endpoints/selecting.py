@@ -1,7 +1,7 @@
-"""Which atoms of a file are the beads, by MDTraj's selection language; judged after they are chosen.
+"""Selects the atoms of a file that become beads, by MDTraj's selection language, and checks them.
 
-What is wrong with atoms that are left out (a virtual site of water, alternate locations of a side chain) does
-not matter; what is wrong with a chosen one is refused by name.
+Only selected atoms are checked, and the message names a faulty one. Faults of other atoms (a virtual site of water,
+alternate locations of a side chain) do not matter.
 """
 
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ from tpsctl.errors import EndpointError
 
 _EXAMPLES = '"all", "name CA", "protein", "protein and not element H" or "resSeq 5 to 20"'
 _SHOWN = 80
-"""Most characters of a selection that a message repeats."""
+"""Largest number of characters of a selection that a message repeats."""
 
 
 def selected(raw: RawStructure, select: str, source: str) -> list[int]:
-    """Indices of the chosen atoms, in file order.
+    """Find the indices of the selected atoms, in file order.
 
     Raises:
-        EndpointError: The selection cannot be read or chooses nothing, or an atom of it is not usable.
+        EndpointError: The selection cannot be read or selects nothing, or a selected atom cannot be used.
     """
     beads = list(range(len(raw.atoms))) if select.strip() == "all" else _by_language(raw, select)
     if not beads:
@@ -38,14 +38,17 @@ def selected(raw: RawStructure, select: str, source: str) -> list[int]:
 def _by_language(raw: RawStructure, select: str) -> list[int]:
     try:
         return [int(i) for i in selection_topology(raw).select(select)]
-    except Exception as error:  # MDTraj's selection parser raises anything, with pages of grammar
+    except Exception as error:  # MDTraj's selection parser may raise any exception, with pages of grammar in its text
         raise EndpointError(
             f'endpoints.select: cannot read "{_shown(select)}" as an MDTraj selection. Write for example {_EXAMPLES}.'
         ) from error
 
 
 def selection_topology(raw: RawStructure) -> Any:
-    """The atoms as an MDTraj topology, for its selection language: names as in the file, chains by part."""
+    """Convert the atoms to an MDTraj topology, for its selection language.
+
+    Names are as in the file, and every part of a chain becomes a chain.
+    """
     import mdtraj
 
     made = mdtraj.Topology()
@@ -68,7 +71,7 @@ def _shown(select: str) -> str:
 
 
 def _refuse_alternates(raw: RawStructure, beads: Sequence[int], source: str) -> None:
-    """Raise if a chosen atom occurs at more than one alternate location, be it of another residue name."""
+    """Raise if a chosen atom has more than one alternate location, also under another residue name."""
     found: dict[tuple[object, ...], list[FileAtom]] = {}
     for i in beads:
         atom = raw.atoms[i]
@@ -95,7 +98,7 @@ def _refuse_alternates(raw: RawStructure, beads: Sequence[int], source: str) -> 
 
 
 def _residue_names(raw: RawStructure, beads: Sequence[int]) -> dict[tuple[object, ...], dict[str, str]]:
-    """For every residue number, the names of the residues there that have alternate locations, and which."""
+    """For every residue number, the residue names with alternate locations there, and one location of each."""
     names: dict[tuple[object, ...], dict[str, str]] = {}
     for i in beads:
         atom = raw.atoms[i]
@@ -118,7 +121,7 @@ def _refuse_unknown_elements(raw: RawStructure, beads: Sequence[int], source: st
 
 
 def _refuse_missing_residues(raw: RawStructure, beads: Sequence[int], source: str) -> None:
-    """Raise if the backbone of the chosen atoms is cut by residues that are not there."""
+    """Raise if residues are missing in the backbone of the chosen atoms."""
     chosen = {raw.atoms[i][:6] for i in beads}
     gaps = [gap for gap in raw.gaps if gap.missing and gap.before[:6] in chosen and gap.after[:6] in chosen]
     if gaps:

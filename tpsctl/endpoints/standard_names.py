@@ -1,7 +1,7 @@
 """Bonds that follow from the names of residues and atoms, from MDTraj's tables of standard residues.
 
 MDTraj knows the bonds of amino acids, caps, nucleotides and water by their standard names, and tables of other
-conventions (HN, 1HB, HSD, HIE ...). The names are translated for that purpose only; nothing is renamed.
+conventions (HN, 1HB, HSD, HIE ...). Names are translated only to look up bonds; the atoms keep their names.
 """
 
 from collections.abc import Sequence
@@ -10,9 +10,9 @@ from tpsctl.endpoints.contents import Bond, FileAtom
 
 
 def standard_bonds(atoms: Sequence[FileAtom], residues: Sequence[range]) -> tuple[set[Bond], set[Bond]]:
-    """Bonds inside residues, and those that would join consecutive residues of one part of a chain.
+    """Bonds inside residues, and proposed bonds between consecutive residues of one part of a chain.
 
-    The second are proposals: names do not tell whether residues that follow each other in a file are bonded.
+    The latter are only proposals, because names do not tell whether consecutive residues of a file are bonded.
     """
     import mdtraj
 
@@ -38,7 +38,7 @@ def standard_bonds(atoms: Sequence[FileAtom], residues: Sequence[range]) -> tupl
 
 
 def _translation(residue_name: str) -> tuple[str, dict[str, str]]:
-    """The standard name of a residue, and that of its atoms by the names of other conventions."""
+    """The standard name of a residue, and the standard names of its atoms by their names in other conventions."""
     from mdtraj.formats import PDBTrajectoryFile
 
     PDBTrajectoryFile._loadNameReplacementTables()

@@ -1,4 +1,4 @@
-"""One structure in memory: its beads, bonds and positions, with what the user should know about it."""
+"""One structure in memory: its beads, bonds and positions, with notes for the user; and checks of its positions."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -11,22 +11,23 @@ from tpsctl.errors import EndpointError
 from tpsctl.molecule.topology import Topology
 
 LONGEST_BOND_NM = 0.35
-"""A covalent bond between atoms is never longer (I-I: 0.27 nm); a longer one means a molecule cut by a box."""
+"""Longest covalent bond between atoms (I-I: 0.27 nm); a longer one means that a box cuts the molecule."""
 
 LONGEST_BEAD_BOND_NM = 0.6
-"""The same for consecutive C-alpha beads (0.38 nm)."""
+"""Longest bond between consecutive C-alpha beads, which are 0.38 nm apart."""
 
 SHORTEST_BOND_NM = 0.05
-"""No covalent bond is shorter (H-H: 0.074 nm)."""
+"""Shortest covalent bond (H-H: 0.074 nm)."""
 
 USUAL_BOND_NM = 0.13
-"""Between C-H (0.109) and C-C (0.154 nm): half of all bonds of a molecule lie within a factor of two of it."""
+"""Usual bond length, between C-H (0.109) and C-C (0.154 nm): at least half of a molecule's bonds differ from it by less
+than a factor of two."""
 
 USUAL_BEAD_BOND_NM = 0.38
 """Distance of consecutive C-alpha atoms."""
 
 _WRONG_UNIT = 4.0
-"""Bonds shorter or longer than usual by this factor are given in another unit, which would make it 10."""
+"""Bonds that are shorter or longer than usual by this factor are in another unit; nm and angstrom differ by 10."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class Structure:
     Attributes:
         topology: Beads and bonds, in file order.
         x: Positions (bead, 3), nm, float64.
-        source: Where it came from, for messages, e.g. "c7eq.pdb" or "md.xtc frame 12".
-        notes: Things worth telling the user, e.g. residues without known bonds.
+        source: File and frame that it came from, for messages, e.g. "c7eq.pdb" or "md.xtc frame 12".
+        notes: Notes for the user, one sentence each, e.g. about residues without known bonds.
     """
 
     topology: Topology
@@ -47,11 +48,11 @@ class Structure:
 
 
 def require_sound(structure: Structure) -> Structure:
-    """The structure itself, if its positions are finite, apart, in nm, and no bond is absurdly short or long.
+    """Check the positions of a structure, and return the structure.
 
     Raises:
-        EndpointError: A coordinate is NaN or infinite, two atoms coincide, the unit is wrong, or a bond spans a
-            periodic box.
+        EndpointError: A coordinate is NaN or infinite, two atoms coincide, the unit of length is wrong, or a bond is
+            too short or too long (a periodic box cuts the molecule).
     """
     _require_finite(structure)
     lengths = _bond_lengths(structure)
@@ -102,7 +103,10 @@ def _is_bead_bond(topology: Topology, i: int, j: int) -> bool:
 
 
 def _require_usual_unit(structure: Structure, lengths: Tensor) -> None:
-    """Raise if the bonds, or the nearest neighbors of atoms without bonds, tell of another unit than the format's."""
+    """Raise if the lengths of bonds show that positions are not in the format's unit of length.
+
+    Without bonds, the distances of nearest neighbors are used.
+    """
     topology = structure.topology
     if len(lengths):
         usual = [USUAL_BEAD_BOND_NM if _is_bead_bond(topology, i, j) else USUAL_BOND_NM for i, j in topology.bonds]
@@ -128,7 +132,7 @@ def _require_usual_unit(structure: Structure, lengths: Tensor) -> None:
 
 
 def _likely_unit(source: str, how: str) -> str:
-    """Which unit was probably written where the format has another, if that explains the lengths."""
+    """Phrase for the message that names the unit which was probably written, "" if no unit explains the lengths."""
     extension = source.partition(" frame ")[0].lower().removesuffix(".gz").rpartition(".")[2]
     if how == "short" and extension in ("pdb", "ent", "cif", "mmcif", "pdbx", "dcd"):
         return "; the coordinates seem to be in nm where the format has angstrom"
@@ -138,7 +142,7 @@ def _likely_unit(source: str, how: str) -> str:
 
 
 def ordinals(values: Sequence[Hashable]) -> list[int]:
-    """Number of the run of equal values every item belongs to."""
+    """Number the runs of equal consecutive values from 0, and return the number of every item's run."""
     numbers: list[int] = []
     for i, value in enumerate(values):
         numbers.append(0 if i == 0 else numbers[-1] + (value != values[i - 1]))

@@ -1,8 +1,8 @@
-"""Text files as people have them: compressed or not, with any line ends, in any usual encoding.
+"""Reads text files that may be compressed, with any line ends and in any usual encoding.
 
-Whether a file is compressed is decided by its first bytes, not by its name. Text is UTF-8, with or without a
-byte-order mark, UTF-16 with one, or else Latin-1, which can spell any byte. Lines end with LF, CR LF or CR and
-nothing else: Python's `splitlines` would also cut at form feeds and at three Latin-1 characters.
+The first bytes of a file decide whether it is compressed, not its name. Text is UTF-8, with or without a byte-order
+mark, or UTF-16 with one; any other file is read as Latin-1, in which every byte is a character. Lines end with LF,
+CR LF or CR and nothing else: Python's `splitlines` would also split at form feeds and at three Latin-1 characters.
 """
 
 import gzip
@@ -25,14 +25,14 @@ _KINDS = (
 
 
 def require_regular_file(path: Path, what: str) -> None:
-    """Raise unless a path is a file that can be read to its end.
+    """Raise unless a path is a regular file, which can be read to its end.
 
     Args:
         path: The path as given.
-        what: What is expected there, for the message, e.g. "a structure (PDB, mmCIF, GRO, ...)".
+        what: The kind of file that is expected, for the message, e.g. "a structure (PDB, mmCIF, GRO, ...)".
 
     Raises:
-        EndpointError: Nothing is there, or a directory, pipe, device or socket, or a link that leads nowhere.
+        EndpointError: There is no file, or it is a directory, a pipe, a device, a socket or a broken link.
     """
     try:
         mode = path.stat().st_mode
@@ -49,10 +49,10 @@ def require_regular_file(path: Path, what: str) -> None:
 
 
 def read_text(path: Path) -> str:
-    """The decoded content of a text file.
+    """Read the content of a text file.
 
     Raises:
-        EndpointError: The file cannot be opened, is compressed in a way not known here, damaged, or not text.
+        EndpointError: The file cannot be opened, has an unsupported compression, is damaged, or is no text.
     """
     try:
         data = path.read_bytes()
@@ -73,7 +73,7 @@ def read_text(path: Path) -> str:
 
 
 def lines_of(text: str) -> list[str]:
-    """The lines of a text, without their ends."""
+    """Split a text into its lines, without line ends."""
     lines = re.split(r"\r\n|\n|\r", text)
     return lines[:-1] if lines and not lines[-1] else lines
 

@@ -1,4 +1,4 @@
-"""The few Slurm commands that are needed: submit, ask what is in the queue, cancel."""
+"""Calls the Slurm commands that tpsctl needs: submit a job, list the queue, cancel a job."""
 
 import shutil
 import subprocess
@@ -18,7 +18,7 @@ _ANSWER_S = 30.0
 
 
 class SlurmError(TpsctlError):
-    """Slurm refused, or does not answer."""
+    """Slurm refused a request, or it does not answer."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Task:
     Attributes:
         job: Job id (of the array).
         index: Index in the array; None for a plain job.
-        state: Slurm's word, e.g. "RUNNING".
-        reason: Why it waits or how it ended.
-        nodes: Where it runs; "" while it waits.
+        state: State in Slurm's words, e.g. "RUNNING".
+        reason: Slurm's reason why it waits, or how it ended.
+        nodes: Names of the nodes on which it runs; "" while it waits.
         script: The script file that was submitted.
     """
 
@@ -58,7 +58,7 @@ def require() -> None:
     """Refuse to go on without Slurm.
 
     Raises:
-        MissingDependencyError: With the way out.
+        MissingDependencyError: sbatch is not installed; the message says what to do instead.
     """
     if not installed():
         raise MissingDependencyError(
@@ -67,22 +67,30 @@ def require() -> None:
 
 
 def submit(script: Path, *, after: str | None = None) -> str:
-    """Submit a script, to start when all of job `after` has ended well; the job id.
+    """Submit a script, and return the id of the job.
+
+    Args:
+        script: The script file.
+        after: Id of a job all of whose tasks must end with exit code 0 before this one starts; None to start at once.
 
     Raises:
-        SlurmError: With what sbatch said.
+        SlurmError: sbatch refused; the message repeats its words.
     """
     dependency = [] if after is None else [f"--dependency=afterok:{after}"]
     return _call("sbatch", "--parsable", *dependency, str(script)).strip().partition(";")[0]
 
 
 def cancel(job: str) -> None:
-    """End a job, waiting or running."""
+    """Cancel a job that waits or runs.
+
+    Raises:
+        SlurmError: Slurm refused, or it does not answer.
+    """
     _call("scancel", job)
 
 
 def tasks_of(scripts: list[Path], user: str) -> list[Task]:
-    """All jobs of these script files that Slurm still remembers, each task of an array by itself.
+    """List all jobs of these script files that Slurm still remembers; every task of an array is one entry.
 
     Raises:
         SlurmError: Slurm does not answer.
@@ -99,7 +107,7 @@ def _task(job: str, index: str, state: str, reason: str, nodes: str, script: str
 
 
 def largest_array_index() -> int | None:
-    """The largest index of an array task that this cluster allows; None if it does not say."""
+    """The largest index of an array task that this cluster allows; None if its configuration does not tell."""
     for line in _call("scontrol", "show", "config").splitlines():
         name, _, value = line.partition("=")
         if name.strip() == "MaxArraySize":

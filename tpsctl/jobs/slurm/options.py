@@ -1,6 +1,6 @@
-"""Options of sbatch as they are typed, read for the scripts that will say them.
+"""Reads options of sbatch from the command line, for the scripts that will contain them.
 
-sbatch itself judges most of them; only those are judged here that the scripts or the estimates depend on.
+sbatch itself checks most of them; this module checks only options that the scripts or the estimates depend on.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,22 +13,22 @@ _SHORT = {
     **{"c": "cpus-per-task", "n": "ntasks", "p": "partition", "q": "qos", "t": "time", "w": "nodelist", "x": "exclude"},
     **{"D": "chdir", "W": "wait", "a": "array", "d": "dependency", "e": "error", "o": "output"},
 }
-"""Long names of sbatch's short options: those a shard may need, and those that the scripts set themselves."""
+"""Long names of sbatch's short options: the ones that a shard may need, and the ones that the scripts set."""
 
 _FIRST = ("time", "mem", "cpus-per-task", "gres", "partition", "account", "qos", "constraint")
 """The options that come first in a script, in this order; the others follow as they were typed."""
 
 
 def read_options(words: Sequence[str]) -> dict[str, str]:
-    """Options of sbatch by long name without dashes; "" for a flag.
+    """Read options of sbatch into a dictionary from long names without dashes to values; a flag has the value "".
 
     Args:
-        words: As typed: `--name=value`, `--name value`, `--name`, `-n value` or `-nvalue`. Of two that are equal
-            the last one counts, as in sbatch.
+        words: As typed: `--name=value`, `--name value`, `--name`, `-n value` or `-nvalue`. If an option is given
+            twice, the last one counts, as in sbatch.
 
     Raises:
-        RecipeError: A word that is no option, an option that the scripts set themselves, or a time or a number of
-            CPUs that is none.
+        RecipeError: A word is no option, the scripts set an option themselves, or a time or a number of CPUs cannot be
+            read.
     """
     given = dict(_pairs(words))
     for name, value in given.items():

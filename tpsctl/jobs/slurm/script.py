@@ -1,11 +1,11 @@
-"""Batch scripts as text: readable, editable, and complete without tpsctl at hand.
+"""Writes the batch scripts of a run, which users can read and edit.
 
-The shard script keeps four rules, each found by running jobs:
+The shard script follows four rules, each of which was found by running jobs:
 
 - tpsctl runs in the background, because bash acts on a signal only between commands, or in `wait`.
 - `wait` ends at once when a signal arrives, so it is called again for the command's real exit code.
-- Exit code 75 (stopped early, saved) puts the task back into the queue, a bounded number of times.
-- A terminated task (scancel: 143) stays terminated: putting it back would revive what somebody ended.
+- Exit code 75 (stopped early, saved) puts the task back into the queue, a limited number of times.
+- A task that was terminated (scancel: 143) is not put back into the queue, because somebody ended it on purpose.
 """
 
 import re
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 FOLDER = "slurm"
-"""Scripts, logs and counts of requeues lie in this folder of the run directory."""
+"""Folder of the run directory that holds scripts, logs and counts of requeues."""
 
 OWN = ("array", "chdir", "dependency", "error", "kill-on-invalid-dep", "open-mode", "output", "requeue", "wait")
 """Options of sbatch that the scripts set themselves, because the run depends on them."""
@@ -61,21 +61,21 @@ exec "${tpsctl[@]}" gather "$directory"
 
 @dataclass(frozen=True)
 class Submission:
-    """All that the two scripts of a run say.
+    """All values that the two scripts of a run contain.
 
     Attributes:
         name: Name of the run, for `squeue`.
         recipe: Recipe file, absolute.
         directory: Run directory, absolute.
         shards: Number N of array tasks.
-        options: Options of sbatch, long names without dashes, e.g. {"time": "02:00:00"}; "" for a flag.
+        options: Options of sbatch by long names without dashes, e.g. {"time": "02:00:00"}; a flag has the value "".
         assignments: Changes of the recipe, as after `--set`.
         setup: Shell lines before the command, e.g. "module load cuda".
         command: How to start tpsctl on a node.
-        max_parallel: Tasks at once; None for as many as the cluster gives.
+        max_parallel: Largest number of tasks that run at the same time; None for no limit.
         requeues: How often a task may put itself back into the queue.
-        working_directory: Where the command is run; file names in `assignments` are relative to it.
-        version: Of tpsctl, for the head of the scripts.
+        working_directory: Directory in which the command runs; file names in `assignments` are relative to it.
+        version: Version of tpsctl, for the head of the scripts.
     """
 
     name: str
@@ -105,7 +105,7 @@ class Submission:
 
 
 def array_script(job: Submission) -> str:
-    """The job array: one shard per task."""
+    """Text of the script of the job array, in which every task runs one shard."""
     tasks = f"1-{job.shards}" + (f"%{job.max_parallel}" if job.max_parallel else "")
     options = {"job-name": job.name, "signal": f"B:USR1@{NOTICE_S}", "cpus-per-task": "1"} | dict(job.options)
     own = {"array": tasks, "output": _log(job, "shard_%4a.log"), "open-mode": "append", "requeue": ""}
@@ -123,7 +123,7 @@ def array_script(job: Submission) -> str:
 
 
 def gather_script(job: Submission) -> str:
-    """The last job: started when every task ended well, dropped when one did not."""
+    """Text of the script of the gather job, which Slurm starts after every task has ended with exit code 0."""
     options = {name: value for name, value in job.options.items() if name not in _ONLY_OF_SHARDS}
     limit = min(_GATHER_TIME_S, seconds_of(job.options.get("time", "")) or _GATHER_TIME_S)
     options = {"job-name": f"{job.name}-gather", "time": as_time(limit)} | options
@@ -134,7 +134,7 @@ def gather_script(job: Submission) -> str:
 
 
 def _head(job: Submission, what: str, how: str, options: Mapping[str, str]) -> list[str]:
-    """What both scripts begin with."""
+    """The first lines of both scripts."""
     options = {"job-name": options["job-name"], "chdir": str(job.working_directory)} | dict(options)
     return [
         "#!/bin/bash",
@@ -149,7 +149,7 @@ def _head(job: Submission, what: str, how: str, options: Mapping[str, str]) -> l
 
 
 def resubmit_command(directory: Path, shards: list[int]) -> str:
-    """One shell line that submits these shards again, and the gather job after them."""
+    """A shell command that submits these shards again, and the gather job to follow them."""
     folder = directory / FOLDER
     array, gather = (shlex.quote(str(folder / name)) for name in ("array.sbatch", "gather.sbatch"))
     tasks = ",".join(ranges(shards))
@@ -157,7 +157,7 @@ def resubmit_command(directory: Path, shards: list[int]) -> str:
 
 
 def ranges(numbers: list[int]) -> list[str]:
-    """Numbers as Slurm writes them: [1, 2, 3, 7] -> ["1-3", "7"]."""
+    """Join consecutive numbers to ranges as Slurm writes them: [1, 2, 3, 7] -> ["1-3", "7"]."""
     runs: list[tuple[int, int]] = []
     for number in sorted(set(numbers)):
         if runs and number == runs[-1][1] + 1:
@@ -168,9 +168,10 @@ def ranges(numbers: list[int]) -> list[str]:
 
 
 def seconds_of(time: str) -> int | None:
-    """A time limit as Slurm reads it, in seconds; None if it is none.
+    """Convert a time limit of Slurm to seconds; None if it cannot be read.
 
-    Minutes, minutes:seconds, hours:minutes:seconds, days-hours, days-hours:minutes, days-hours:minutes:seconds.
+    The formats are minutes, minutes:seconds, hours:minutes:seconds, days-hours, days-hours:minutes and
+    days-hours:minutes:seconds.
     """
     matched = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", time.strip())
     if matched is None:
@@ -184,7 +185,7 @@ def seconds_of(time: str) -> int | None:
 
 
 def as_time(seconds: float) -> str:
-    """Seconds as Slurm's [days-]hours:minutes:seconds."""
+    """Write seconds in Slurm's format [days-]hours:minutes:seconds."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
@@ -196,7 +197,7 @@ def _directives(options: Mapping[str, str]) -> list[str]:
 
 
 def _quoted(value: str) -> str:
-    """As sbatch, which is no shell, wants it: in double quotes if there is a space or a comment sign."""
+    """Quote a value for sbatch, which is no shell: in double quotes if it has a space or a comment sign."""
     return f'"{value}"' if re.search(r"[\s#]", value) else value
 
 
