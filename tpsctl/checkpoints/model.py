@@ -28,7 +28,7 @@ class ModelDescription:
         sizes: Shapes of the network.
         temperature_k: Temperature of the training data, K; None if unknown.
         scale_nm: Length of one network unit, nm; one value or one per dimension.
-        offset_nm: Position of the network's origin, nm, likewise.
+        offset_nm: Position of the network's origin, nm; one value or one per dimension.
         schedule: Noise schedule, in the network's unit of length; None if it is in the tables, or if it is the
             straight interpolant of flow matching.
         smallest_width_nm: Smallest noise width of the training, nm; 0 if it is unknown.

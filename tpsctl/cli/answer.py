@@ -1,8 +1,9 @@
-"""Standard output belongs to the answer: whatever else is printed goes to standard error.
+"""Keeps standard output for the answer of a command; everything else that is printed goes to standard error.
 
-Libraries print as they like. C code (MDTraj's `dcdplugin)` lines) writes to file descriptor 1, and what it buffers
-appears only when the process ends; so `keep_stdout` gives that descriptor to standard error for good and leaves
-`sys.stdout` a copy of its own. Python code prints to `sys.stdout`; `working` turns that away while a command works.
+Libraries may print at any time. C code (MDTraj's `dcdplugin)` lines) writes to file descriptor 1, and buffered text
+appears only when the process ends. So `keep_stdout` redirects that descriptor to standard error permanently, and gives
+`sys.stdout` a copy of the original one. Python code of libraries prints to `sys.stdout`, which `working` redirects
+while a command works.
 """
 
 import contextlib
@@ -15,9 +16,9 @@ import typer
 
 
 def keep_stdout() -> None:
-    """Let only Python's `sys.stdout` reach standard output; called once, when the program starts."""
+    """Let only Python's `sys.stdout` write to standard output; it is called once, when the program starts."""
     if sys.stdout is None or sys.stderr is None:
-        return  # closed by whoever started the program: there is nothing to keep apart
+        return  # the program was started with a closed standard output, so there is nothing to separate
     sys.stdout.flush()
     stream = sys.stdout
     kept = os.dup(stream.fileno())
@@ -28,7 +29,7 @@ def keep_stdout() -> None:
 
 
 def working() -> contextlib.AbstractContextManager[Any]:
-    """Around the work of a command: what Python code prints meanwhile goes to standard error."""
+    """A context for the work of a command, in which Python code prints to standard error."""
     return contextlib.redirect_stdout(sys.stderr)
 
 

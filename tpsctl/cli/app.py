@@ -1,6 +1,7 @@
 """The command line: all commands, and how their errors become messages and exit codes (`tpsctl.errors.ExitCode`).
 
-A command parses, calls a workflow and prints. No physics here, and nothing heavy is imported before a command needs it.
+A command parses its arguments, calls a workflow and prints the answer. There is no physics here, and heavy packages are
+imported only when a command needs them.
 """
 
 import gc
@@ -18,7 +19,7 @@ from tpsctl.errors import ExitCode, TpsctlError, exit_code_of
 
 
 class _Commands(TyperGroup):
-    """Turns the errors a user can mend into one message and an exit code."""
+    """Turns errors that a user can correct into one message and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -58,7 +59,7 @@ for _command, _example in (
     (installation.doctor, "doctor --json"),
     (installation.completion, "completion bash > ~/.local/share/bash-completion/completions/tpsctl"),
 ):
-    # What `submit` does not know is an option of sbatch.
+    # `submit` takes any option that it does not know as an option of sbatch.
     _settings = {"ignore_unknown_options": _command is cluster.submit}
     app.command(epilog=f"Example: tpsctl {_example}", context_settings=_settings)(_command)
 
@@ -81,14 +82,14 @@ def _options(
 
 
 def _terminated(number: int, frame: Any) -> NoReturn:
-    """End as after an error, so that nothing unfinished is left behind."""
+    """End the program by an exception when a signal arrives, so that unfinished files are cleaned up."""
     raise SystemExit(ExitCode.RESUMABLE if number == signal.SIGUSR1 else ExitCode.TERMINATED)
 
 
 def main() -> None:
     """The console script."""
-    # Waiting threads sleep instead of spinning: with two threads on two busy cores, many small tensor operations
-    # took 3 s instead of 122 s. OpenMP reads this when torch is loaded.
+    # Waiting threads sleep instead of spinning. With two threads on two busy cores, a series of small tensor operations
+    # then took 3 s instead of 122 s. OpenMP reads this variable when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, _terminated)
@@ -100,4 +101,4 @@ def main() -> None:
     try:
         sys.exit(app(prog_name="tpsctl"))
     finally:
-        gc.freeze()  # the process ends: a last search for garbage in all of torch's modules takes 0.3 s
+        gc.freeze()  # at the end of the process, a garbage collection of all of torch's modules would take 0.3 s

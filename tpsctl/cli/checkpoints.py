@@ -1,4 +1,4 @@
-"""Checkpoints of others: `inspect` and `convert`."""
+"""The commands for published checkpoints: `inspect` and `convert`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +15,7 @@ def inspect(
     checkpoint: Annotated[Path, typer.Argument(metavar="FILE", help="Checkpoint, or a folder with one.")],
     json_: JsonOption = False,
 ) -> None:
-    """Say what a checkpoint is, whether it is safe, and whether it behaves."""
+    """Describe a checkpoint, and test whether it is safe and sound."""
     refuse_special(checkpoint, "a checkpoint file, or a folder with one", PriorError)
     with working():
         from tpsctl.cli.show_checkpoint import show

@@ -1,4 +1,4 @@
-"""Runs on a Slurm cluster: `submit` and `status`."""
+"""The commands for runs on a Slurm cluster: `submit` and `status`."""
 
 import difflib
 import shlex
@@ -15,7 +15,7 @@ from tpsctl.cli.options import JsonOption, OutOption, RecipeArgument, SetOption
 from tpsctl.errors import RecipeError
 
 _ALIKE = 0.85
-"""How alike (difflib) two options are of which one is taken for the other misspelt; no option of sbatch is so alike."""
+"""An option this similar (difflib) to one of tpsctl's counts as misspelt; no option of sbatch is so similar."""
 
 
 def submit(
@@ -33,9 +33,11 @@ def submit(
     shards: Annotated[int, typer.Option("--shards", metavar="N", min=1, help="Tasks of the job array.")] = 1,
     out: OutOption = None,
     set_: SetOption = None,
-    max_parallel: Annotated[int | None, typer.Option(metavar="K", min=1, help="Tasks at once.")] = None,
+    max_parallel: Annotated[int | None, typer.Option(metavar="K", min=1, help="Most tasks at a time.")] = None,
     requeues: Annotated[int, typer.Option(min=0, help="How often an unfinished task may go on in a new job.")] = 20,
-    setup: Annotated[list[str] | None, typer.Option(metavar="LINE", help="Shell line, e.g. 'module load x'.")] = None,
+    setup: Annotated[
+        list[str] | None, typer.Option(metavar="LINE", help="Shell line before tpsctl, e.g. 'module load x'.")
+    ] = None,
     command: Annotated[
         str | None, typer.Option(help="How to start tpsctl on a node.  [default: this installation]")
     ] = None,
@@ -86,10 +88,12 @@ def status(
 
 
 def _recipe_among(words: list[str]) -> tuple[Path, list[str]]:
-    """The recipe and the options of sbatch: the first word, or the only YAML file among options that stand before it.
+    """Separate the recipe from the options of sbatch.
+
+    The recipe is the first word, or the only YAML file if options come before it.
 
     Raises:
-        RecipeError: The recipe cannot be told from the values of options.
+        RecipeError: The recipe cannot be distinguished from the values of options.
     """
     if not words[0].startswith("-"):
         return Path(words[0]), words[1:]
@@ -101,10 +105,10 @@ def _recipe_among(words: list[str]) -> tuple[Path, list[str]]:
 
 
 def _refuse_misspelt(words: Sequence[str], context: typer.Context) -> None:
-    """An option that tpsctl does not know is meant for sbatch, unless it looks like one of tpsctl's own.
+    """Refuse options for sbatch that look like options of tpsctl.
 
     Raises:
-        RecipeError: With the option that was probably meant, or the place where it belongs.
+        RecipeError: An option is one of tpsctl's in the wrong place, or is probably a misspelt one.
     """
     own = [name for parameter in context.command.params for name in parameter.opts if name.startswith("--")]
     for word in words:

@@ -1,6 +1,6 @@
-"""Files and folders named on the command line: what cannot be read or written as one is refused before it is opened.
+"""Checks files and folders named on the command line before they are opened.
 
-Opening a named pipe would wait forever, and reading a device might never end.
+Named pipes, sockets and devices are refused: opening a pipe would wait forever, and reading a device might never end.
 """
 
 import os
@@ -18,15 +18,15 @@ _SPECIAL = {
 
 
 def refuse_special(path: Path, expected: str, error: type[TpsctlError] = RecipeError) -> None:
-    """Refuse what is neither a file nor a folder; one that is missing is left to the reader, who says so.
+    """Refuse a path that is neither a file nor a folder; a missing one is accepted, because its reader refuses it.
 
     Args:
-        path: Named by the user.
-        expected: What it should be, for the message, e.g. "a recipe file".
-        error: What to raise.
+        path: The path that the user named.
+        expected: What the path should be, for the message, e.g. "a recipe file".
+        error: Class of the error to raise.
 
     Raises:
-        error: The path leads to a named pipe, a socket or a device, or to nowhere (a link to itself).
+        error: The path is a named pipe, a socket, a device, or a link that cannot be followed (e.g. to itself).
     """
     try:
         kind = stat.S_IFMT(os.stat(path).st_mode)
@@ -39,10 +39,10 @@ def refuse_special(path: Path, expected: str, error: type[TpsctlError] = RecipeE
 
 
 def require_place_for_folder(path: Path | None) -> None:
-    """Refuse a run directory whose name is that of something else.
+    """Refuse the name of a run directory if something other than a folder has this name.
 
     Raises:
-        RecipeError: With what it is.
+        RecipeError: A file or a special file has this name; the message says which.
     """
     if path is not None:
         refuse_special(path, "the name of a run directory")
@@ -51,10 +51,10 @@ def require_place_for_folder(path: Path | None) -> None:
 
 
 def require_place_for_file(path: Path | None, error: type[TpsctlError] = RecipeError) -> None:
-    """Refuse a file to write whose name is that of something else.
+    """Refuse the name of a file to write if something other than a file has this name.
 
     Raises:
-        error: With what it is.
+        error: A folder or a special file has this name; the message says which.
     """
     if path is not None:
         refuse_special(path, "the name of a file to write", error)

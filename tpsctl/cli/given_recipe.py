@@ -1,4 +1,4 @@
-"""The recipe on the command line: loaded before anything heavy is imported, and the words that run it again."""
+"""Loads the recipe that the command line names, and writes the command line that runs it again."""
 
 import shlex
 from pathlib import Path
@@ -11,10 +11,12 @@ if TYPE_CHECKING:
 
 
 def load(path: Path, command: str, assignments: list[str] | None) -> tuple[Any, "Progress"]:
-    """A valid recipe and the progress to report to; called before torch is imported, so mistakes show at once.
+    """Load a recipe, and make the progress to report to.
+
+    It is called before torch is imported, so that mistakes are reported at once.
 
     Raises:
-        RecipeError: With one line per mistake.
+        RecipeError: The recipe is invalid; the message has one line per mistake.
     """
     refuse_special(path, "a recipe file (YAML)")
     from tpsctl import __version__, console
@@ -27,7 +29,10 @@ def load(path: Path, command: str, assignments: list[str] | None) -> tuple[Any, 
 
 
 def words_again(recipe: Path, assignments: list[str] | None, **options: Any) -> tuple[str, ...]:
-    """The words after `tpsctl COMMAND` that run a recipe again, without the options that say where."""
+    """The words after `tpsctl COMMAND` that run a recipe again.
+
+    `options` are the options to repeat, by name; an option that is None or "auto" is left out.
+    """
     words = [str(recipe), *(word for each in assignments or [] for word in ("--set", each))]
     given = {name: value for name, value in options.items() if value not in (None, "auto")}
     return tuple(words + [word for name, value in given.items() for word in (f"--{name}", str(value))])

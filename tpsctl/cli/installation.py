@@ -1,4 +1,4 @@
-"""This installation and the programs around it: `schema`, `doctor`, `completion`."""
+"""The commands about this installation and for other programs: `schema`, `doctor`, `completion`."""
 
 from enum import StrEnum
 from typing import Annotated, Any
@@ -11,7 +11,7 @@ from tpsctl.errors import ExitCode
 
 
 class RecipeKind(StrEnum):
-    """The kinds of recipe, as `schema` takes them; named here too, as `--help` has no time to import recipes."""
+    """The kinds of recipe that `schema` accepts; they are repeated here because importing recipes slows `--help`."""
 
     sample = "sample"
     simulate = "simulate"
@@ -28,7 +28,7 @@ class Shell(StrEnum):
 
 
 def schema(
-    kind: Annotated[RecipeKind, typer.Argument(help="For which command's recipe.")] = RecipeKind.sample,
+    kind: Annotated[RecipeKind, typer.Argument(help="Kind of recipe.")] = RecipeKind.sample,
 ) -> None:
     """Print the JSON schema of recipes, for editors and scripts."""
     from tpsctl.recipe import kinds

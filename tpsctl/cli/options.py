@@ -25,8 +25,9 @@ ScratchOption = Annotated[
 ]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with unfinished work; refuse to begin anew.")]
 MaxHoursOption = Annotated[
-    float | None, typer.Option("--maxh", metavar="H", min=0, help="Stop in time for H hours, resumable (exit 75).")
+    float | None, typer.Option("--maxh", metavar="H", min=0, help="Stop before H hours are over; resumable (exit 75).")
 ]
 SaveOption = Annotated[
-    float, typer.Option("--save-every", metavar="SECONDS", min=0, help="Time between snapshots: what a kill can cost.")
+    float,
+    typer.Option("--save-every", metavar="SECONDS", min=0, help="Time between snapshots; a kill can cost this much."),
 ]

@@ -1,4 +1,4 @@
-"""The main job and its neighbors: `sample`, `gather`, `check`."""
+"""The commands that find paths: `sample`, `gather`, `check`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -99,7 +99,7 @@ def check(
     threads: ThreadsOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Find everything that can be wrong, before any optimization."""
+    """Check a recipe and its inputs before any optimization."""
     require_place_for_folder(out)
     loaded, progress = load(recipe, "check", set_)
     with working(), ended_in_time():

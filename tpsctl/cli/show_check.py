@@ -1,4 +1,4 @@
-"""What `tpsctl check` found, as a table."""
+"""Prints the findings of `tpsctl check` as a table."""
 
 from tpsctl.console import print_table
 from tpsctl.workflows.sample.check import Report

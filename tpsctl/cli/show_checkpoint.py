@@ -1,4 +1,4 @@
-"""What `tpsctl inspect` found, as a table."""
+"""Prints the findings of `tpsctl inspect` as a table."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The result of a run as a person or a script wants it: a table, or a short JSON object."""
+"""Shows the result of a run: a table for people, or a short JSON object for scripts."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from tpsctl.console import print_table
 
 
 def as_json(manifest: dict[str, Any]) -> dict[str, Any]:
-    """What `tpsctl sample --json` prints: outcome, counts, place, and one entry per path; of a shard, all there is."""
+    """The answer of `tpsctl sample --json`: outcome, counts, directory and paths; for a shard, all its facts."""
     if "shard" in manifest:
         return manifest
     names = ("outcome", "directory", "requested", "produced", "valid", "converged", "paths")
@@ -14,7 +14,7 @@ def as_json(manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def show(manifest: dict[str, Any]) -> None:
-    """Print the summary table of a finished run, or what a shard did."""
+    """Print the summary table of a finished run, or the result of one shard."""
     if "shard" in manifest:
         _show_shard(manifest)
         return
@@ -74,7 +74,7 @@ def _protocol(values: dict[str, Any]) -> str:
 
 
 def _remedies(entries: list[dict[str, Any]]) -> list[str]:
-    """What to do about paths that did not converge: once for each way they ended, with the first path's numbers."""
+    """Remedies for paths that did not converge: one for each status, with the numbers of its first path."""
     remedies: dict[str, list[str]] = {}
     for entry in entries:
         if entry["remedy"]:

@@ -1,4 +1,4 @@
-"""The status of a run as a person wants it: a table, a summary, and the commands that make it go on."""
+"""Prints the status of a run: a table, a summary, and the commands that continue the run."""
 
 from tpsctl.console import print_table
 from tpsctl.errors import ExitCode
@@ -8,7 +8,7 @@ from tpsctl.jobs.slurm.script import ranges
 
 
 def show(overview: Overview) -> None:
-    """Print the table, the summary, and what to do."""
+    """Print the table, the summary, and the commands that continue the run."""
     if overview.outcome is not None:
         rows = [["outcome", overview.outcome], *(["paths", note] for note in overview.notes)]
         print_table(str(overview.directory), ["what", "found"], rows)

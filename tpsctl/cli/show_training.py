@@ -1,4 +1,4 @@
-"""Print what a training has led to."""
+"""Prints the result of a training."""
 
 from typing import Any
 

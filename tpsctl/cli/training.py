@@ -1,4 +1,4 @@
-"""Priors of one's own: `simulate` makes data, `train` makes a checkpoint of them."""
+"""The commands that make a prior: `simulate` makes data, and `train` makes a checkpoint from data."""
 
 from pathlib import Path
 from typing import Annotated
@@ -29,7 +29,7 @@ def simulate(
     set_: SetOption = None,
     maxh: MaxHoursOption = None,
     workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Processes at once.  [default: all cores]")
+        int | None, typer.Option("--workers", min=1, help="Number of processes.  [default: all cores]")
     ] = None,
     json_: JsonOption = False,
 ) -> None:

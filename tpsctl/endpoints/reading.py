@@ -67,10 +67,12 @@ class RawStructure:
 
     @property
     def atoms(self) -> tuple[FileAtom, ...]:
+        """All atoms of the file, in file order."""
         return self.contents.atoms
 
     @property
     def frames(self) -> Float[np.ndarray, "frame atom 3"]:
+        """Positions of all frames, nm."""
         return self.contents.frames
 
     @cached_property

@@ -150,4 +150,5 @@ def ordinals(values: Sequence[Hashable]) -> list[int]:
 
 
 def residue_ordinals(topology: Topology) -> list[int]:
+    """Index of the residue of every atom, counted from 0 along the topology."""
     return ordinals([(a.chain_id, a.residue_id, a.insertion_code, a.residue_name) for a in topology.atoms])

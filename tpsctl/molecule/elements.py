@@ -119,7 +119,7 @@ COVALENT_NM = 0.165
 """An atom this close to another one is no metal: C-C is 0.154 nm, and a metal's neighbors are beyond 0.18 nm."""
 
 HYDROGEN_NM = 0.125
-"""The same for hydrogen, whose bonds are 0.09 to 0.115 nm."""
+"""An atom named like hydrogen and this close to another one is no metal; bonds of hydrogen are up to 0.115 nm long."""
 
 _FAR_NM = 0.25
 """If an atom of a ligand has no neighbor within this distance, it is a coarse-grained bead or its name misleads."""

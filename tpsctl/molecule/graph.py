@@ -93,6 +93,7 @@ def _inside(neighbors: Sequence[Sequence[int]], component: Sequence[int]) -> lis
 
 
 def cells_of(colors: Sequence[int]) -> dict[int, list[int]]:
+    """For every color, its vertices in ascending order."""
     cells: dict[int, list[int]] = {}
     for i, color in enumerate(colors):
         cells.setdefault(color, []).append(i)

@@ -47,10 +47,12 @@ class Topology:
 
     @property
     def n_atoms(self) -> int:
+        """Number of atoms."""
         return len(self.atoms)
 
     @cached_property
     def masses_amu(self) -> tuple[float, ...]:
+        """Masses of all atoms, amu."""
         return tuple(atom.mass_amu for atom in self.atoms)
 
     @cached_property

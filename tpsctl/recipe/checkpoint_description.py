@@ -9,7 +9,7 @@ from tpsctl.recipe.section import Section, key
 
 
 class GraphTransformerSection(Section):
-    """What nodes and pairs of the two-for-one graph transformer see; its sizes follow from the shapes."""
+    """Inputs of the nodes and pairs of a two-for-one graph transformer; its sizes follow from the tensors' shapes."""
 
     use_intrinsic_coords: bool = key("Pairs see x_j - x_i.")
     use_abs_coords: bool = key("Nodes see their own position.")
@@ -24,20 +24,20 @@ class PerceptronSection(Section):
 
 
 class CheckpointDescription(Section):
-    """A state dict and what it is."""
+    """Describes the network in a bare state dict."""
 
     weights: Path = key("torch.save file with the state dict, or with a dictionary that holds it.")
-    state_dict: str | None = key("Where in that dictionary.", default=None)
-    prefix: str = key("What the names of the tensors start with.", default="")
-    kind: Literal["diffusion", "flow_matching"] = key("What the network was trained as.")
+    state_dict: str | None = key("Key of the state dict in that dictionary.", default=None)
+    prefix: str = key("Prefix of the names of the tensors.", default="")
+    kind: Literal["diffusion", "flow_matching"] = key("How the network was trained.")
     length_angstrom: float | tuple[float, ...] = key("One network unit; a list for one per dimension.", "Angstrom")
-    origin_angstrom: float | tuple[float, ...] = key("Where the network's origin is.", "Angstrom", default=0.0)
+    origin_angstrom: float | tuple[float, ...] = key("Position of the network's origin.", "Angstrom", default=0.0)
     temperature_k: float | None = key("Temperature of the training data.", "K", default=None, gt=0)
     diffusion_steps: int | None = key("Levels of the cosine schedule; diffusion only.", "1", default=None, ge=2)
     graph_transformer: GraphTransformerSection | None = Field(
-        default=None, description="The network, if it is this one."
+        default=None, description="The network, if it is a graph transformer."
     )
-    perceptron: PerceptronSection | None = Field(default=None, description="The network, if it is this one.")
+    perceptron: PerceptronSection | None = Field(default=None, description="The network, if it is a perceptron.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

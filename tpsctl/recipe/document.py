@@ -1,11 +1,12 @@
-"""YAML to plain Python values, remembering where every value came from.
+"""Converts YAML to plain Python values, and remembers the file and line of every value.
 
 PyYAML alone reads `1e-3` as text and `no` as false, keeps the last of two equal keys and forgets
-line numbers. Here scalars follow the YAML 1.2 core schema (numbers as everyone writes them;
-only true and false are booleans), equal keys are refused, and each key path has its origin.
+line numbers. Here scalars follow the YAML 1.2 core schema (`1e-3` is a number; only true and false
+are booleans), equal keys are refused, and each key path has its origin.
 
-Anchors, aliases and merge keys (`<<: *anchor`) work. What would never end or fit is refused with its line: an
-alias inside what it names, aliases that multiply without bound, nesting and numbers beyond any use.
+Anchors, aliases and merge keys (`<<: *anchor`) work. Content that could exhaust time or memory is refused with its
+line: an alias inside the value that it names, aliases that multiply without bound, and too deep nesting or too long
+numbers.
 """
 
 import re
@@ -29,7 +30,7 @@ _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False, ".inf
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a value was written: `where` for messages, `folder` that relative file names start from."""
+    """The place where a value was written: `where` for messages, `folder` for the relative file names in it."""
 
     where: str
     folder: Path
@@ -37,28 +38,36 @@ class Origin:
 
 @dataclass
 class Document:
-    """Values of one recipe, changed by `--set`, with the origin of each key path."""
+    """The values of one recipe, with the changes of `--set`, and the origin of each key path."""
 
     name: str
     values: dict[str, Any]
     origins: dict[KeyPath, Origin] = field(default_factory=dict)
 
     def origin(self, path: KeyPath) -> Origin:
-        """Origin of this key path or of the nearest enclosing one that was written."""
+        """Origin of this key path, or of the nearest enclosing key path that was written."""
         for end in range(len(path), -1, -1):
             if path[:end] in self.origins:
                 return self.origins[path[:end]]
         return Origin(self.name, Path())
 
     def get(self, path: KeyPath) -> Any:
-        """Value at a key path; KeyError, IndexError or TypeError if there is none."""
+        """Value at a key path.
+
+        Raises:
+            KeyError, IndexError, TypeError: There is no such value.
+        """
         value: Any = self.values
         for part in path:
             value = value[part]
         return value
 
     def assign(self, assignment: str) -> None:
-        """Apply one `--set a.b=c`; c is read as YAML, b may be new, list items are counted from 0."""
+        """Apply one `--set a.b=c`; c is read as YAML, b may be a new key, and list items are counted from 0.
+
+        Raises:
+            RecipeError: The assignment cannot be read, or it does not fit the recipe.
+        """
         where = f"--set {assignment}"
         dotted, equals, text = assignment.partition("=")
         if not equals or not all(dotted.split(".")):
@@ -91,10 +100,10 @@ class Document:
 
 
 def read_document(path: Path, assignments: Sequence[str] = ()) -> Document:
-    """The recipe file with every `--set` applied, in order.
+    """Read a recipe file, and apply every `--set` in order.
 
     Raises:
-        RecipeError: The file is missing, no YAML, no mapping, or a `--set` does not apply.
+        RecipeError: The file is missing, is no YAML or no mapping, or a `--set` does not apply.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -126,11 +135,11 @@ def _compose(text: str, where: str) -> yaml.Node | None:
 
 
 class _Builder:
-    """Turns nodes into values, and keeps file and line of every key path.
+    """Turns YAML nodes into values, and stores the file and line of every key path.
 
     Args:
         name: The file, or the `--set`, for messages.
-        folder: Where relative file names start from.
+        folder: Folder to which file names in the values are relative.
     """
 
     def __init__(self, name: str, folder: Path) -> None:
@@ -140,7 +149,11 @@ class _Builder:
         self._built = 0
 
     def build(self, node: yaml.Node | None, path: KeyPath) -> Any:
-        """Value of a node."""
+        """Convert a node at this key path to a value.
+
+        Raises:
+            RecipeError: The node, or a node inside it, is not allowed.
+        """
         if node is None:
             return None
         self.origins.setdefault(path, self._origin(node))
@@ -183,7 +196,7 @@ class _Builder:
         return values
 
     def _merged(self, node: yaml.Node, path: KeyPath, present: dict[str, Any]) -> dict[str, Any]:
-        """Keys of the mappings that `<<` names; those written out here, and earlier mappings, come first."""
+        """Keys of the mappings that `<<` names; keys written out here, and in earlier mappings, take precedence."""
         found: dict[str, Any] = {}
         for source in node.value if isinstance(node, yaml.SequenceNode) else [node]:
             if not isinstance(source, yaml.MappingNode):
@@ -201,7 +214,7 @@ class _Builder:
 
     def _scalar(self, node: yaml.ScalarNode, path: KeyPath) -> Any:
         text: str = node.value
-        if node.style is not None:  # quoted or a block: text whatever it looks like
+        if node.style is not None:  # a quoted scalar or a block is text, whatever it looks like
             return text
         if text.lower() in _WORDS:
             return _WORDS[text.lower()]

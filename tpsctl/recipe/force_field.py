@@ -1,4 +1,4 @@
-"""The key `force_field`: where the System of a force field comes from; shared by prior, validation and simulate."""
+"""The key `force_field`, which names the source of an OpenMM System; prior, validation and simulate share it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Discriminator, Field, PlainSerializer, Tag,
 from tpsctl.recipe.section import Section, key
 
 FORCE_FIELD_FILE = "force-field-file"
-"""Format of a name in the schema: a file beside the recipe, or else one that OpenMM ships."""
+"""Format of a name in the schema: the name of a file beside the recipe, or else of a file that OpenMM ships."""
 
 if TYPE_CHECKING:
     ForceFieldFile = str | Path
@@ -34,7 +34,7 @@ class AmberTopologySection(Section):
     kind: Literal["amber"] = key("An Amber topology.")
     prmtop: Path = key("Topology file (prmtop, parm7), its atoms in the order of the structures.")
     implicit_solvent: Literal["HCT", "OBC1", "OBC2", "GBn", "GBn2"] | None = key(
-        "Generalized Born model, with the radii of the file; left out: vacuum.", default=None
+        "Generalized Born model, with the radii of the file; without this key, vacuum.", default=None
     )
 
 
@@ -52,7 +52,7 @@ SystemSection = Annotated[
 
 
 def _form(value: Any) -> str:
-    """Which of the two forms a value has: a list of files or a section."""
+    """Tag of the form of a value: a list of files or a section."""
     return "section" if isinstance(value, dict | Section) else "files"
 
 

@@ -1,4 +1,4 @@
-"""Which recipe model belongs to which command."""
+"""The recipe model of every command."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ MODELS: dict[str, type[BaseModel]] = {
 
 
 def of_command(command: str, path: Path) -> type[BaseModel]:
-    """The model a command's recipe must fit; `train` also takes a potential's."""
+    """The model for a command's recipe; for `train` the recipe decides between a molecule and a model potential."""
     if command == "train" and "potential" in read_document(path, []).values:
         return MODELS["train_potential"]
     return MODELS["sample" if command in ("check", "gather", "submit") else command]

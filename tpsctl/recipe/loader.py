@@ -1,6 +1,6 @@
-"""From a recipe file to a validated recipe, or to one message per mistake.
+"""Loads and validates a recipe file; an invalid recipe gives one message per mistake.
 
-file:line: key: what was found, what is allowed, what was probably meant.
+A message has the form "file:line: key: what was found, what is allowed, what was probably meant."
 """
 
 import hashlib
@@ -23,16 +23,16 @@ from tpsctl.recipe.schema import Walk, recipe_schema
 Model = TypeVar("Model", bound=BaseModel)
 
 SMALLEST, LARGEST = 1e-30, 1e30
-"""Sizes of numbers that a quantity of a recipe can have, in whatever unit; sums and squares stay finite."""
+"""Limits for the magnitude of a number in a recipe, in any unit; within them sums and squares stay finite."""
 
 
 def load_recipe(path: Path, model: type[Model], assignments: Sequence[str] = ()) -> Model:
-    """Read, change by `--set`, validate; relative file names become absolute.
+    """Read a recipe, apply the changes of `--set`, validate it, and make file names absolute.
 
-    A file name in the recipe is relative to the recipe file, one in `--set` to the current directory.
+    A file name in the recipe is relative to the recipe file, and a file name in `--set` to the current directory.
 
     Raises:
-        RecipeError: With one line per mistake.
+        RecipeError: The recipe is invalid; the message has one line per mistake.
     """
     document = read_document(path, assignments)
     document = replace(document, values=expand_plugin_kind(document.values))
@@ -61,20 +61,20 @@ def _refuse_absurd_numbers(document: Document, values: Any, path: KeyPath) -> No
 
 
 def _has_usual_size(value: float) -> bool:
-    """Whether a number is 0, of a usual size, or not finite (which the section itself refuses)."""
+    """Whether a number is 0, within the limits, or not finite (the section itself refuses the latter)."""
     return value == 0 or not math.isfinite(value) or SMALLEST <= abs(value) <= LARGEST
 
 
 def input_files(recipe: BaseModel) -> dict[str, Path]:
-    """Every input file a recipe names, by dotted key (output excluded)."""
+    """Every input file that a recipe names, by dotted key; output files are not included."""
     return dict(_files(recipe.model_dump(exclude={"output"}), ()))
 
 
 def require_files(recipe: BaseModel) -> dict[str, Path]:
-    """`input_files`, all of which exist.
+    """Check that all `input_files` exist, and return them.
 
     Raises:
-        RecipeError: With one line per file that does not.
+        RecipeError: A file does not exist; the message has one line per missing file.
     """
     files = input_files(recipe)
     missing = [
@@ -88,14 +88,14 @@ def require_files(recipe: BaseModel) -> dict[str, Path]:
 
 
 def recipe_digest(recipe: BaseModel, hashes: dict[str, str], beside: Sequence[str] = ()) -> str:
-    """SHA-256 of everything that decides the result: the recipe, with files by content, not by name.
+    """SHA-256 of everything that decides the result: the recipe, in which contents replace the names of files.
 
-    Where the output goes is left out, so that a moved result is still recognized.
+    The output directory is left out, so that a moved result is still recognized.
 
     Args:
         recipe: The recipe.
         hashes: SHA-256 of every file it names, by dotted key.
-        beside: SHA-256 of further files that are read with those.
+        beside: SHA-256 of further files that are read together with them.
     """
     values = recipe.model_dump(mode="json")
     for place in ("directory", "checkpoint"):

@@ -1,6 +1,6 @@
-"""What pydantic found wrong, in the words of the recipe's author.
+"""Translates pydantic's errors into messages that the author of a recipe understands.
 
-file:line: key: what was found, what is allowed, what was probably meant.
+A message has the form "file:line: key: what was found, what is allowed, what was probably meant."
 """
 
 import difflib
@@ -26,14 +26,14 @@ def explain(document: Document, schema: dict[str, Any], errors: Sequence[Any]) -
             suggested.add((*path[:-1], _close(str(path[-1]), _siblings(path, schema, document.values))))
     for error, walk, path in placed:
         if error["type"] == "missing" and path in suggested:
-            continue  # the misspelt key is reported
+            continue  # the misspelt key is reported instead of the missing one
         key = ".".join(map(str, path)) or "recipe"
         lines.append(f"{document.origin(path).where}: {key}: {_explain(error, walk, path, schema, document.values)}")
     return list(dict.fromkeys(lines))
 
 
 def _innermost(errors: Sequence[Any]) -> Iterator[Any]:
-    """Errors that are no mere consequence of one further inside."""
+    """Errors that are not merely the consequence of an error further inside."""
     for error in errors:
         location = error["loc"]
         if not any(len(e["loc"]) > len(location) and e["loc"][: len(location)] == location for e in errors):
@@ -41,7 +41,7 @@ def _innermost(errors: Sequence[Any]) -> Iterator[Any]:
 
 
 def _place(schema: dict[str, Any], values: Any, error: Any) -> tuple[Walk, KeyPath]:
-    """The schema there and the key path as written, i.e. the location without union tags."""
+    """The place of an error in the schema, and its key path as written, i.e. the location without union tags."""
     walk = Walk.start(schema, values)
     path: KeyPath = ()
     parts = list(error["loc"])
@@ -49,7 +49,7 @@ def _place(schema: dict[str, Any], values: Any, error: Any) -> tuple[Walk, KeyPa
         part = parts.pop(0)
         walk, path = walk.into(part), (*path, part)
         while parts and walk.is_union:
-            parts.pop(0)  # the tag of the branch, which is nothing the author wrote
+            parts.pop(0)  # the tag of the branch, which the author did not write
             walk = walk.branch()
     return walk, path
 
@@ -98,7 +98,7 @@ def _unknown_key(path: KeyPath, schema: dict[str, Any], values: Any) -> str:
 
 
 def _siblings(path: KeyPath, schema: dict[str, Any], values: Any) -> list[str]:
-    """Keys allowed in the section of this key; those not yet written come first."""
+    """Keys that are allowed in the section of this key; keys that are not written yet come first."""
     parent = Walk.start(schema, values)
     for part in path[:-1]:
         parent = parent.into(part)
@@ -106,7 +106,7 @@ def _siblings(path: KeyPath, schema: dict[str, Any], values: Any) -> list[str]:
 
 
 def _all_keys(schema: dict[str, Any]) -> dict[str, None]:
-    """Dotted keys of the sections of a recipe in their order, over all branches of its unions."""
+    """All dotted keys of a recipe in the order of its sections, from all branches of its unions."""
     found: dict[str, None] = {}
 
     def visit(node: dict[str, Any], prefix: str) -> None:

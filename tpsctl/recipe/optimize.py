@@ -8,9 +8,9 @@ from tpsctl.recipe.section import Section, key
 
 
 class StageSection(Section):
-    """What all methods share. Several stages run one after another, each from the last one's paths."""
+    """Keys that all methods share. Several stages run one after another, each from the paths of the one before."""
 
-    max_steps: int = key("Most iterations; reaching it in the last stage counts as not converged.", "1", ge=1)
+    max_steps: int = key("Largest number of iterations; a last stage that reaches it is not converged.", "1", ge=1)
     action_tolerance: float = key(
         "Converged if the action fell by less than this fraction over the last five steps, and",
         "1",

@@ -7,7 +7,7 @@ from tpsctl.recipe.section import Section, key
 
 
 class OutputSection(Section):
-    """What is written, and where."""
+    """The files to write, and their directory."""
 
     directory: Path = key("Run directory; made new, never overwritten without --overwrite.")
     trajectories: tuple[Literal["dcd", "pdb"], ...] = key("Formats of the paths.", default=("dcd",))

@@ -47,7 +47,7 @@ class TorsionGuessSection(Section):
     long_way: float = key(
         "Probability that a torsion which changes a lot goes the long way round.", "1", default=0.0, ge=0, le=1
     )
-    waypoints: tuple[WaypointSection, ...] = key("Points that the path is sent through.", default=())
+    waypoints: tuple[WaypointSection, ...] = key("Points through which the guess passes.", default=())
 
 
 class TrajectoryGuessSection(Section):
@@ -68,11 +68,11 @@ GuessSection = Annotated[
 
 
 class ScreenSection(Section):
-    """Guesses of a molecule that fail the geometry gate, or are too high, are drawn again, and counted."""
+    """Guesses of a molecule that fail the geometry gate, or whose energy is too high, are drawn again and counted."""
 
-    max_draws: int = key("Most draws per path; the last stays, marked, if none passes.", "1", default=5, ge=1)
+    max_draws: int = key("Most draws per path; if none passes, the last is used and marked.", "1", default=5, ge=1)
     max_energy_kj_per_mol: float | None = key(
-        "Highest allowed energy above the start, with validation.energy's force field; default: any.",
+        "Highest allowed energy above the start, with the force field of validation.energy; default: no limit.",
         "kJ/mol",
         default=None,
         gt=0,
@@ -85,11 +85,11 @@ class PathSection(Section):
     paths: int = key("Number of paths.", "1", ge=1)
     images: int = key("Images per path, both ends included.", "1", ge=3)
     batch_paths: int | None = key(
-        "Paths that are optimized together: the unit of shards. Default: 2 on a CPU; on GPUs an equal share for each, "
-        "as far as it fits.",
+        "Number of paths that are optimized together; a shard has whole batches. Default: 2 on a CPU; on GPUs, each "
+        "GPU gets an equal share, as far as its memory allows.",
         "1",
         default=None,
         ge=1,
     )
     guess: GuessSection = key("The initial path.")
-    screen: ScreenSection = key("What is done with bad guesses.", default=ScreenSection())
+    screen: ScreenSection = key("How bad guesses are replaced.", default=ScreenSection())

@@ -1,4 +1,4 @@
-"""Priors that installed packages bring, by the names their entry points have."""
+"""Priors that installed packages provide, by the names of their entry points."""
 
 from importlib.metadata import entry_points
 from typing import Any
@@ -8,14 +8,14 @@ _BUILT_IN = ("checkpoint", "openmm", "mueller_brown", "double_well", "gaussian",
 
 
 def installed_plugins() -> list[str]:
-    """Names in the entry-point group."""
+    """Names of the installed plug-in priors."""
     return sorted({entry.name for entry in entry_points(group=GROUP)})
 
 
 def expand_plugin_kind(values: dict[str, Any]) -> dict[str, Any]:
-    """A recipe in which `prior: {kind: NAME}` of an installed plug-in is written out: `{kind: plugin, name: NAME}`.
+    """Write `prior: {kind: NAME}` of an installed plug-in out as `{kind: plugin, name: NAME}`.
 
-    A built-in kind of the same name comes first, and is what the entry points are not even looked up for.
+    Built-in kinds take precedence over plug-ins of the same name; for a built-in kind, no plug-ins are searched.
     """
     prior = values.get("prior")
     if not isinstance(prior, dict) or "name" in prior or prior.get("kind") in _BUILT_IN:

@@ -60,7 +60,7 @@ class GaussianPriorSection(Section):
 
 
 class PluginPriorSection(Section):
-    """A prior that another installed package brings (entry-point group tpsctl.priors)."""
+    """A prior that another installed package provides (entry-point group tpsctl.priors)."""
 
     kind: Literal["plugin"] = key("A plug-in.")
     name: str = key("Name of the prior, as its package gives it.", min_length=1)

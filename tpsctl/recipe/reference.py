@@ -1,4 +1,4 @@
-"""The recipe reference of the documentation, written from the schema so that it is never out of date."""
+"""Writes the recipe reference of the documentation from the schema, so that it is never out of date."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from tpsctl.recipe.schema import recipe_schema
 
 
 def reference(model: type[BaseModel]) -> str:
-    """Markdown: one table per section, in the order in which a recipe is written."""
+    """Reference of a recipe model as Markdown: one table per section, in the order in which a recipe is written."""
     schema = recipe_schema(model)
     blocks: list[str] = []
     seen: set[str] = set()
@@ -29,7 +29,7 @@ def reference(model: type[BaseModel]) -> str:
 
 
 def _sections(node: dict[str, Any]) -> list[str]:
-    """Names of the definitions a key may hold."""
+    """Names of the definitions that the value of a key may have."""
     if "$ref" in node:
         return [node["$ref"].rpartition("/")[2]]
     found: list[str] = []

@@ -1,8 +1,8 @@
-"""The JSON schema of a recipe, and the walk through it that error messages and file names need.
+"""The JSON schema of a recipe, and a way through it for error messages and file names.
 
-Pydantic reports an error by a location that contains the tags of unions; the user knows only the
-keys that are written. `Walk` follows keys through the schema, choosing the branch of every union
-by the values that are there.
+Pydantic reports the location of an error with the tags of unions, but the user knows only the keys
+that are written. `Walk` follows keys through the schema and chooses the branch of every union by
+the values of the recipe.
 """
 
 import json
@@ -39,7 +39,7 @@ def _without_titles(node: Any, *, keys: bool = False) -> Any:
 
 @dataclass(frozen=True)
 class Walk:
-    """A place in the schema together with the value that stands there."""
+    """A place in the schema, together with the value that the recipe has there."""
 
     schema: dict[str, Any]
     node: dict[str, Any]
@@ -47,15 +47,17 @@ class Walk:
 
     @classmethod
     def start(cls, schema: dict[str, Any], value: Any) -> "Walk":
+        """The place of the whole recipe."""
         return cls(schema, schema, value).chosen()
 
     @property
     def is_union(self) -> bool:
-        """Whether pydantic puts a tag into locations here."""
+        """Whether pydantic adds the tag of a union to locations at this place."""
         return "oneOf" in self._target(self.node)
 
     @property
     def properties(self) -> dict[str, Any]:
+        """Schemas of the keys of the section at this place; empty for any other value."""
         return self.chosen().node.get("properties", {})
 
     @property
@@ -64,7 +66,7 @@ class Walk:
         return self.node.get("unit", self.chosen().node.get("unit", ""))
 
     def into(self, key: str | int) -> "Walk":
-        """The place below a key or list index; an empty schema if the key is unknown."""
+        """The place below a key or list index; it has an empty schema if the key is unknown."""
         here = self.chosen()
         try:
             value = here.value[key]
@@ -99,7 +101,7 @@ class Walk:
         return node
 
     def _best(self, options: list[dict[str, Any]]) -> dict[str, Any]:
-        """The option that fits the value best: right type, then right constants, then most known keys."""
+        """The option that fits the value best: by type, then by constants, then by the number of known keys."""
 
         def fit(option: dict[str, Any]) -> tuple[int, int, int]:
             leaves = [self._target(o) for o in option["oneOf"]] if "oneOf" in option else [option]
@@ -120,7 +122,7 @@ class Walk:
         return (int(leaf.get("type") == "object"), constants, inner)
 
     def _inner_fit(self, node: dict[str, Any], value: Any) -> int:
-        """1 for a known key, more if what stands below it is known too."""
+        """Score of a known key: 1, and more if keys below it are known too."""
         if not isinstance(value, dict):
             return 1
         return 1 + len(set(value) & set(Walk(self.schema, node, value).properties))

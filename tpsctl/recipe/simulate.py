@@ -67,9 +67,9 @@ class ProductionSection(Section):
 
     trajectories: int = key("Independent trajectories; training and test data are split by them.", "1", ge=1)
     duration_ps: float = key("Length of each trajectory.", "ps", gt=0)
-    equilibration_ps: float = key("Discarded at the start of each trajectory.", "ps", default=20.0, ge=0)
+    equilibration_ps: float = key("Time discarded at the start of a trajectory.", "ps", default=20.0, ge=0)
     frame_interval_ps: float = key("Time between two stored frames.", "ps", default=0.2, gt=0)
-    chunk_ps: float = key("Production per file: what a kill can cost.", "ps", default=200.0, gt=0)
+    chunk_ps: float = key("Simulated time per file; a kill can cost this much.", "ps", default=200.0, gt=0)
 
 
 class DataOutputSection(Section):
@@ -91,5 +91,5 @@ class SimulateRecipe(Section):
     sampling: Annotated[PlainSamplingSection | MetadynamicsSamplingSection, Field(discriminator="kind")] = key(
         "How rare states are reached."
     )
-    production: ProductionSection = key("How much data.")
+    production: ProductionSection = key("Number and length of the trajectories.")
     output: DataOutputSection = key("The file to write.")

@@ -8,11 +8,13 @@ class EnergySection(Section):
     """OpenMM energies of every image."""
 
     force_field: ForceFieldSection = key(FORCE_FIELD)
-    minimize: bool = key("Also after a short restrained minimization, with its displacement.", default=True)
+    minimize: bool = key(
+        "Compute energies also after a short restrained minimization, with its displacement.", default=True
+    )
     platform: str = key(PLATFORM, default="auto")
 
 
 class ValidationSection(Section):
     """How finished paths are judged. The geometry gate always runs for molecules."""
 
-    energy: EnergySection | None = key("Energies with a force field; left out: none.", default=None)
+    energy: EnergySection | None = key("Energies with a force field; without this key, none.", default=None)

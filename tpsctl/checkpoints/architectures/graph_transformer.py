@@ -42,9 +42,7 @@ def _beads(sizes: GraphTransformerSizes, topology: Topology | None) -> Beads:
     if not sizes.types:
         return Beads(torch.arange(sizes.slots))
     if sizes.slots != SLOTS:
-        raise PriorError(
-            f"the network has bead types and {sizes.slots} slots, expected {SLOTS} (tetrapeptides)."
-        )
+        raise PriorError(f"the network has bead types and {sizes.slots} slots, expected {SLOTS} (tetrapeptides).")
     beads = tetrapeptide_beads(topology)
     if beads.types is None or int(beads.types.max()) >= sizes.types:
         raise PriorError(

@@ -43,14 +43,17 @@ class Task:
 
     @property
     def name(self) -> str:
+        """Slurm's name of the job or array task, e.g. "1234_5"."""
         return str(self.job) if self.index is None else f"{self.job}_{self.index}"
 
     @property
     def active(self) -> bool:
+        """Whether the task waits, runs or is still ending."""
         return self.state in ACTIVE
 
 
 def installed() -> bool:
+    """Whether the commands of Slurm are installed here."""
     return shutil.which("sbatch") is not None
 
 

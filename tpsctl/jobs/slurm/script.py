@@ -93,14 +93,17 @@ class Submission:
 
     @property
     def folder(self) -> Path:
+        """Folder of the scripts and logs."""
         return self.directory / FOLDER
 
     @property
     def array_file(self) -> Path:
+        """File of the script of the job array."""
         return self.folder / "array.sbatch"
 
     @property
     def gather_file(self) -> Path:
+        """File of the script of the gather job."""
         return self.folder / "gather.sbatch"
 
 

@@ -29,6 +29,7 @@ class Places:
 
     @classmethod
     def of(cls, x: Float[Tensor, "batch bead 3"], blocked: Bool[Tensor, "bead bead"] | None) -> "Places":
+        """Make the places of beads at centered positions x."""
         return cls(x, torch.cat([x, x.square().sum(-1, keepdim=True)], dim=-1), blocked)
 
 

@@ -193,6 +193,7 @@ class _SoftmaxSlope(Function):
 
 
 def softmax_slope(g: Tensor, p: Tensor) -> Tensor:
+    """The slope p (g - p . g) of a softmax p over the last dimension, for the incoming gradient g."""
     return torch.ops.aten._softmax_backward_data(g, p, -1, p.dtype)
 
 

@@ -38,6 +38,7 @@ class InternalEnergySizes:
     embedding: int = 24
 
     def to_dict(self) -> dict[str, Any]:
+        """The sizes as plain values, for a checkpoint's metadata."""
         return asdict(self)
 
 
