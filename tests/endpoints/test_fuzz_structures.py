@@ -198,8 +198,8 @@ def check_against(rows, bonds, raw, theirs):
     assert "\n" not in refusal
     if chosen is not None:
         assert chosen == list(range(len(rows)))
-        places = [(row[5], row[3], row[4], row[1]) for row in rows if row[6]]
-        assert len(set(places)) == len(places), "two alternate locations are never both taken"
+        locations = {((row[5], row[3], row[4], row[1]), row[6]) for row in rows if row[6]}
+        assert len({place for place, _ in locations}) == len(locations), "two alternate locations are never both taken"
 
 
 def pdb_case(folder, case):

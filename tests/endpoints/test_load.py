@@ -159,6 +159,12 @@ def test_unknown_format(written):
         load_structure(written(["hello"], "notes.txt"))
 
 
+@pytest.mark.parametrize("name", ["a.xyz", "a.sdf", "a.mol2.gz", "a.dcd", "bare"])
+def test_a_format_without_names_is_told_what_to_write_instead(written, name):
+    with pytest.raises(EndpointError, match=r"is the extension of no format that names atoms .*Write the structure as"):
+        load_structure(written(["hello"], name))
+
+
 def test_file_without_atoms(written):
     with pytest.raises(EndpointError, match=r"empty.pdb: (cannot be read|holds no atoms)"):
         load_structure(written(["REMARK nothing here", "END"], "empty.pdb"))
@@ -296,3 +302,55 @@ def test_residues_joined_by_a_stated_bond_are_not_joined_by_number(written):
     assert (2, 4) not in bonds
     with pytest.raises(EndpointError, match=r"bond A:DGL1:C - A:LYS2:N is 0.420 nm long"):
         load_structure(written(atoms))
+
+
+@pytest.mark.parametrize("change", [str.lower, lambda line: f" {line}"])
+def test_an_atom_in_small_letters_or_indented_is_not_left_out(lines, written, change):
+    with pytest.raises(EndpointError, match=r"changed.pdb:\d+: .*an atom has ATOM or HETATM in capitals from column 1"):
+        load_structure(written(edited(lines, "CB", change)))
+
+
+def test_a_coordinate_that_is_cut_off_is_refused(c7eq, lines, written, tmp_path):
+    for end in (50, 52, 53):
+        atoms = edited(lines, "CB", lambda line, end=end: line[:end])
+        with pytest.raises(EndpointError, match=r"the line ends before column 54|three coordinates"):
+            load_structure(written(atoms))
+    path = tmp_path / "cut.gro"
+    mdtraj.load(str(c7eq)).save(str(path))
+    atoms = path.read_text().splitlines()[:-1]
+    with pytest.raises(EndpointError, match=r"cut.gro:24: .*holds no three coordinates"):
+        load_structure(written([*atoms[:-1], atoms[-1][:-1]], "cut.gro"))
+
+
+def test_a_ter_inside_a_residue_is_refused_and_one_between_equal_residues_is_not(lines, written):
+    at = next(i for i, line in enumerate(lines) if line[12:16] == " CB ")
+    with pytest.raises(EndpointError, match=r"a TER before this line cuts its residue in two; move or delete it"):
+        load_structure(written([*lines[:at], "TER", *lines[at:]]))
+    water = [
+        f"HETATM    {k + 1}  {name:<3s} HOH A   1    {x:8.3f}{y:8.3f}   0.000  1.00  0.00           {name[0]}"
+        for k, (name, x, y) in enumerate([("O", 0.0, 0.0), ("H1", 0.96, 0.0), ("H2", -0.24, 0.93)])
+    ]
+    other = [f"{line[:46]}   9.000{line[54:]}" for line in water]
+    assert load_structure(written([*water, "TER", *other])).topology.bonds == ((0, 1), (0, 2), (3, 4), (3, 5))
+
+
+def test_atoms_at_one_place_are_refused_without_a_bond_too(lines, written):
+    atoms = [line for line in lines if line.startswith(("ATOM", "HETATM"))]
+    with pytest.raises(EndpointError, match=r"are at the same place, and 22 places hold 44 atoms"):
+        load_structure(written([*atoms, "TER", *atoms]))
+
+
+def test_models_of_mmcif_with_other_residues_are_refused(written):
+    columns = "group_PDB id type_symbol label_atom_id label_comp_id label_asym_id auth_seq_id Cartn_x Cartn_y Cartn_z"
+    head = ["data_x", "loop_", *(f"_atom_site.{name}" for name in f"{columns} pdbx_PDB_model_num".split())]
+    row = "HETATM {} O O HOH A {} {} 0 0 {}"
+    waters = [(1, 1, 0, 1), (2, 2, 3, 1), (3, 2, 3, 2), (4, 1, 0, 2)]
+    path = written([*head, *(row.format(*water) for water in waters)], "two.cif")
+    with pytest.raises(EndpointError, match=r"different atoms \(2 and 2; first: A:HOH1:O and A:HOH2:O\)"):
+        load_structure(path, frame=1)
+
+
+def test_a_cif_of_a_crystal_is_told_from_mmcif(written):
+    names = [f"_atom_site_{name}" for name in ("label", "fract_x", "fract_y", "fract_z")]
+    with pytest.raises(EndpointError, match=r"is a CIF file of a crystal, with fractional coordinates"):
+        load_structure(written(["data_x", "loop_", *names, "C1 0.1 0.2 0.3"], "crystal.cif"))

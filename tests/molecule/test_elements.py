@@ -46,10 +46,18 @@ def test_names_of_a_ligand_need_a_neighbor_where_they_may_be_a_metal(name, neare
 @pytest.mark.parametrize(
     ("residue", "name", "expected"),
     [("CA", "CA", "Ca"), ("XYZ", "CA", ""), ("ION", "CL", "Cl"), ("NA", "CL", ""), ("SO4", "S", "S"), ("W", "W", ""),
-     ("Na+", "Na+", "Na"), ("CLA", "CLA", "Cl"), ("DA", "CA", ""), ("TIP4", "MW", "")],
+     ("Na+", "Na+", "Na"), ("CLA", "CLA", "Cl"), ("DA", "CA", ""), ("TIP4", "MW", ""), ("HOH", "OM", ""),
+     ("HOH", "DOH2", "")],
 )  # fmt: skip
 def test_an_atom_alone_is_an_ion_only_if_its_residue_says_so(residue, name, expected):
     assert find_element(Site(residue, name, alone=True))[0] == expected
+
+
+@pytest.mark.parametrize("declared", ["EP", "LP"])
+def test_a_site_that_the_file_declares_no_atom_has_no_element(declared):
+    found, doubt = find_element(Site("HOH", "O2", declared))
+    assert found == ""
+    assert doubt == f'is "{declared}" by its element column, a site that is no atom'
 
 
 def test_the_element_column_is_believed_unless_the_residue_contradicts_it():

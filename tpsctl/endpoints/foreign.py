@@ -7,16 +7,19 @@ from typing import Any
 import numpy as np
 
 from tpsctl.endpoints.contents import Contents, FileAtom
+from tpsctl.errors import EndpointError
 
 
 def read_with_mdtraj(path: Path) -> Contents:
     """Read atoms, bonds and frames of a file; formats without positions (PSF, prmtop) have no frames.
 
     Raises:
+        EndpointError: The extension is that of no format that names atoms.
         Exception: MDTraj cannot read the file; the exception is MDTraj's own.
     """
     import mdtraj
 
+    _require_known_format(path)
     with tempfile.TemporaryDirectory() as folder:
         readable = path
         if path.suffix != path.suffix.lower():  # MDTraj recognizes extensions in lower case only
@@ -29,6 +32,18 @@ def read_with_mdtraj(path: Path) -> Contents:
             return _contents(topology, np.empty((0, topology.n_atoms, 3)), None)
     box = trajectory.unitcell_vectors
     return _contents(trajectory.topology, trajectory.xyz.astype(np.float64), None if box is None else box[0])
+
+
+def _require_known_format(path: Path) -> None:
+    from mdtraj.core.trajectory import _TOPOLOGY_EXTS
+
+    extension = "".join(path.suffixes[-2:] if path.suffix.lower() == ".gz" else path.suffixes[-1:])
+    if extension.lower() not in _TOPOLOGY_EXTS:
+        raise EndpointError(
+            f'{path}: cannot be read: "{extension}" is the extension of no format that names atoms and residues '
+            "(PDB, mmCIF, GRO, PSF, prmtop, MOL2, HDF5, ...). Write the structure as PDB or mmCIF; for a trajectory, "
+            "name a structure file of the same atoms as topology."
+        )
 
 
 def _contents(topology: Any, frames: np.ndarray, box: np.ndarray | None) -> Contents:

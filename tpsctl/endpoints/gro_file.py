@@ -64,7 +64,7 @@ def _position(path: Path, number: int, line: str) -> list[float]:
     first = line.find(".", 20)
     width = line.find(".", first + 1) - first
     try:
-        if first < 0 or width < 2:
+        if first < 0 or width < 2 or len(line) < 20 + 3 * width or "_" in line[20 : 20 + 3 * width]:
             raise ValueError
         return [float(line[20 + k * width : 20 + (k + 1) * width]) for k in range(3)]
     except ValueError:

@@ -52,21 +52,35 @@ def read_mmcif_file(path: Path, text: str) -> Contents:
         raise EndpointError(f"{path}: is no valid CIF file ({reason}). Get or write it anew.") from None
     block = next((block for block in document if block.get_mmcif_category("_atom_site.")), None)
     if block is None:
+        if any(block.find_values("_atom_site_fract_x") for block in document):
+            raise EndpointError(
+                f"{path}: is a CIF file of a crystal, with fractional coordinates and no residues, expected mmCIF. "
+                "Write the molecule as PDB or mmCIF."
+            )
         return Contents((), np.empty((0, 0, 3)))
     sites = _Table(block, "atom_site")
     models = _models(path, sites)
     rows = models[0]
-    atoms, names = _atoms(path, sites, rows), sites.column("auth_atom_id", "label_atom_id")
+    atoms = _atoms(path, sites, rows)
     for model in models[1:]:
-        if [names[i] for i in model] != [names[i] for i in rows]:
+        others = _atoms(path, sites, model)
+        pairs = zip(atoms, others, strict=False)
+        differing = next((pair for pair in pairs if _identity(pair[0]) != _identity(pair[1])), None)
+        if differing or len(others) != len(atoms):
+            first = f"; first: {differing[0].label} and {differing[1].label}" if differing else ""
             raise EndpointError(
-                f"{path}: the models have different atoms ({len(rows)} and {len(model)}). "
+                f"{path}: the models have different atoms ({len(rows)} and {len(model)}{first}). "
                 "Give models of one molecule, or a file with the one model."
             )
     columns = [_numbers(path, f"Cartn_{axis}", sites.column(f"Cartn_{axis}")) for axis in "xyz"]
     x = np.stack(columns, axis=1) * NM_PER_ANGSTROM
     bonds = {*_connections(block, sites, rows), *_bonds_of_components(block, atoms)}
     return Contents(atoms, np.stack([x[model] for model in models]), tuple(sorted(bonds)), _box(block))
+
+
+def _identity(atom: FileAtom) -> tuple[object, ...]:
+    """What an atom shares with its copies in other models."""
+    return (*atom[:5], atom.alternate)
 
 
 def _models(path: Path, sites: _Table) -> list[list[int]]:
@@ -81,15 +95,21 @@ def _models(path: Path, sites: _Table) -> list[list[int]]:
 def _numbers(path: Path, name: str, column: Sequence[str]) -> np.ndarray:
     """A column of numbers; the uncertainty in brackets that CIF allows is ignored."""
     try:
-        return np.array([float(text.partition("(")[0]) for text in column])
+        return np.array([_number(text) for text in column])
     except ValueError:
         wrong = next(text for text in column if not _is_number(text))
         raise EndpointError(f'{path}: atom_site.{name}: found "{wrong}", expected a number (angstrom).') from None
 
 
+def _number(text: str) -> float:
+    if "_" in text:
+        raise ValueError("only Python takes an underscore inside a number")
+    return float(text.partition("(")[0])
+
+
 def _is_number(text: str) -> bool:
     try:
-        float(text.partition("(")[0])
+        _number(text)
     except ValueError:
         return False
     return True

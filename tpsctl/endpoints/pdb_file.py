@@ -9,6 +9,7 @@ columns keeps the order of the file and every name, and a line that does not fit
 """
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,10 @@ from tpsctl.errors import EndpointError
 from tpsctl.units import NM_PER_ANGSTROM
 
 _ATOM_RECORD = re.compile(r"ATOM  |HETATM|ATOM [ \d]|ATOM\d\d")
-_POSITION = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+|nan|inf)([eE][-+]?\d+)?\s*", re.IGNORECASE)
+_MISWRITTEN = re.compile(r"\s*(ATOM|HETATM)[\s\d]", re.IGNORECASE)
+_POSITION = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+|nan|inf)([eE][-+]?\d+)?\s*", re.IGNORECASE | re.ASCII)
+_LAST_OF_POSITION = 54
+"""The column with the last digit of z: a line that ends before it was cut off."""
 _MOST_RESIDUES = 9999
 """The largest decimal number that fits into four columns."""
 
@@ -40,6 +44,8 @@ def read_pdb_file(path: Path, text: str) -> Contents:
             ended = False
             models[-1].append((number, line))
             parts.append(part)
+        elif _MISWRITTEN.match(line):
+            raise _wrong(path, number, line, "an atom has ATOM or HETATM in capitals from column 1")
         elif line.startswith(("MODEL", "END")):
             ended = True
         elif line.startswith("TER"):
@@ -51,6 +57,7 @@ def read_pdb_file(path: Path, text: str) -> Contents:
     first = models[0]
     if not first:
         return Contents((), np.empty((0, 0, 3)))
+    _refuse_cut_residues(path, first, parts)
     atoms = _atoms(path, first, parts[: len(first)])
     frames = np.array([_positions(path, model, first) for model in models if model]).reshape(-1, len(first), 3)
     bonds, notes = _connections(path, connected, [line for _, line in first])
@@ -83,6 +90,21 @@ def _atoms(path: Path, lines: list[tuple[int, str]], parts: list[int]) -> tuple[
             )
         )
     return tuple(atoms)
+
+
+def _refuse_cut_residues(path: Path, lines: list[tuple[int, str]], parts: list[int]) -> None:
+    """Raise if a TER lies inside a residue, which would lose its bonds.
+
+    A residue behind a TER that has number, name and chain of the one before is another one if an atom comes again.
+    """
+    begun = 0
+    for k, ((_, before), (number, line)) in enumerate(pairwise(lines), start=1):
+        if before[17:27] != line[17:27] or before[72:76] != line[72:76]:
+            begun = k
+        elif parts[k] != parts[k - 1]:
+            if line[12:16] not in {earlier[12:16] for _, earlier in lines[begun:k]}:
+                raise _wrong(path, number, line, "a TER before this line cuts its residue in two; move or delete it")
+            begun = k
 
 
 def _residue_number(path: Path, number: int, line: str, before: int) -> int:
@@ -128,6 +150,8 @@ def _positions(path: Path, model: list[tuple[int, str]], first: list[tuple[int, 
         fields = (line[30:38], line[38:46], line[46:54])
         if line[27:30].strip() or not all(_POSITION.fullmatch(field) for field in fields):
             raise _wrong(path, number, line, "columns 31 to 54 do not hold three coordinates of eight columns each")
+        if len(line) < _LAST_OF_POSITION:
+            raise _wrong(path, number, line, f"the line ends before column {_LAST_OF_POSITION}, the last digit of z")
         if line[11:12].isdigit() and not all(field[4] == "." for field in fields):
             raise _wrong(path, number, line, "a long serial number has shifted the columns behind it")
         x.append([float(field) for field in fields])

@@ -77,6 +77,7 @@ def require_sound(structure: Structure) -> Structure:
                 f"{source}: bond {atoms[i].label} - {atoms[j].label} is {length:.4f} nm long, expected at least "
                 f"{SHORTEST_BOND_NM} nm. Mend the file, e.g. by rebuilding one of the two atoms."
             )
+    _require_apart(structure)
     return structure
 
 
@@ -88,6 +89,19 @@ def _require_finite(structure: Structure) -> None:
         raise EndpointError(
             f"{structure.source}: {len(bad)} of {len(atoms)} atoms have no finite position (first: "
             f"{atoms[bad[0]].label} at {place} nm). Mend or re-export the file."
+        )
+
+
+def _require_apart(structure: Structure) -> None:
+    """Raise if two atoms, bonded or not, have exactly the same position."""
+    places, place = torch.unique(structure.x, dim=0, return_inverse=True)
+    if len(places) < len(structure.x):
+        first: dict[int, int] = {}
+        found = ((first.setdefault(number, i), i) for i, number in enumerate(place.tolist()))
+        one, other = (structure.topology.atoms[i].label for i in next(pair for pair in found if pair[0] != pair[1]))
+        raise EndpointError(
+            f"{structure.source}: atoms {one} and {other} are at the same place, and {len(places)} places hold "
+            f"{len(structure.x)} atoms. Mend the file, e.g. by deleting what it holds twice."
         )
 
 

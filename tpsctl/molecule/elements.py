@@ -107,6 +107,12 @@ _NUCLEOTIDE_NAMES = (
     ("N", re.compile(r"N\d")),
     ("O", re.compile(r"O\d['*]?|O[123][PABG]|OP\d|O5T|O3T")),
 )
+_WATER_SITES = re.compile(r"DO.*|OM")
+"""Sites of polarizable water that are no deuterium and no oxygen: the Drude particle and the charge of SWM4."""
+
+_EXTRA_PARTICLES = frozenset({"EP", "LP"})
+"""What programs write into the element column of a site without mass: an extra point, a lone pair."""
+
 _SELENIUM = re.compile(r"SE.?")
 
 _CLEAR = {"CL": "Cl", "BR": "Br", "FE": "Fe", "SE": "Se", "SI": "Si"}
@@ -163,6 +169,8 @@ def find_element(site: Site) -> tuple[str, str]:
     """
     expected = _by_residue(site)
     declared = symbol_of(site.declared)
+    if site.declared.upper() in _EXTRA_PARTICLES:
+        return "", f'is "{site.declared}" by its element column, a site that is no atom'
     if declared:
         if expected and expected != declared and {expected, declared} != {"H", "D"}:
             return "", f"is {declared} by its element column but {expected} by its residue and name"
@@ -189,7 +197,7 @@ def _by_residue(site: Site) -> str:
     """The element that the names of residue and atom give beyond doubt, "" if they do not."""
     name = site.name.upper()
     if site.residue_name in WATERS:
-        first = name.lstrip("0123456789")[:1]
+        first = "" if _WATER_SITES.fullmatch(name) else name.lstrip("0123456789")[:1]
         return first if first in {"O", "H", "D"} else ""
     if is_amino_acid(site.residue_name):
         if site.residue_name in ("MSE", "SEC") and _SELENIUM.fullmatch(name):
