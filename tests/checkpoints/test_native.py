@@ -152,14 +152,14 @@ def test_missing_file(tmp_path):
 def test_files_of_another_kind(tmp_path, content):
     path = tmp_path / "x.safetensors"
     path.write_bytes(content)
-    with pytest.raises(PriorError, match="not a readable safetensors file"):
+    with pytest.raises(PriorError, match="not a readable safetensors file .*Fetch or write the file again"):
         load_prior(path)
 
 
 def test_a_header_that_claims_more_than_the_file_holds(tmp_path):
     path = tmp_path / "x.safetensors"
     path.write_bytes(struct.pack("<Q", 2**62) + b"{}")
-    with pytest.raises(PriorError, match="not a readable safetensors file"):
+    with pytest.raises(PriorError, match="not a readable safetensors file .*Fetch or write the file again"):
         load_prior(path)
 
 

@@ -100,7 +100,7 @@ def test_file_names_are_relative_to_the_recipe_and_in_set_to_the_current_directo
         (
             "{kind: latent, level: 0.1}",
             "{level: 0.1}",
-            'r.yaml:8: path.guess: the key "kind" is missing, which says what kind this is.',
+            'r.yaml:8: path.guess: the key "kind" is missing, which says what kind this is. Expected one of linear, ',
         ),
         (
             ", level: 0.1",

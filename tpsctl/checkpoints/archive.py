@@ -62,8 +62,8 @@ def scan(path: Path) -> Scan:
         raise PriorError(f"{path}: cannot be read ({error.strerror or error}).") from None
     except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
         raise PriorError(
-            f"{path}: not a sound torch.save archive ({error}). Fetch the file again; files from before PyTorch 1.6 "
-            "must be loaded and saved again by their owner."
+            f"{path}: not a sound torch.save archive ({error}). Fetch the file again; a native checkpoint needs the "
+            "extension .safetensors, and files from before PyTorch 1.6 must be loaded and saved again by their owner."
         ) from None
     return Scan(names, tuple(name for name in names if name not in TENSOR_NAMES))
 

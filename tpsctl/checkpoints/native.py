@@ -74,9 +74,12 @@ def read_card(path: Path) -> dict[str, Any]:
         with safe_open(str(path), framework="pt") as file:
             text = (file.metadata() or {}).get(_METADATA_KEY)
     except (SafetensorError, OSError) as error:
-        raise PriorError(f"{path}: not a readable safetensors file ({error}).") from error
+        raise _unreadable(path, error) from error
     if text is None:
-        raise PriorError(f'{path}: a safetensors file without the "{_METADATA_KEY}" metadata of a native checkpoint.')
+        raise PriorError(
+            f'{path}: a safetensors file without the "{_METADATA_KEY}" metadata of a native checkpoint. '
+            "Give one that `tpsctl train` or `tpsctl convert` wrote."
+        )
     try:
         card = json.loads(text)
     except ValueError as error:
@@ -114,7 +117,7 @@ def _read_tensors(path: Path, card: dict[str, Any]) -> dict[str, Tensor]:
     try:
         tensors = load_file(str(path))
     except (SafetensorError, OSError) as error:
-        raise PriorError(f"{path}: not a readable safetensors file ({error}).") from error
+        raise _unreadable(path, error) from error
     if "sha256" in card and card["sha256"] != _digest(card, tensors):
         raise PriorError(f"{path}: its content does not match its own SHA-256. The file is damaged: fetch it again.")
     bad = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
@@ -128,6 +131,13 @@ def _architecture(card: dict[str, Any]) -> Architecture:
     if kind not in KINDS or name not in ARCHITECTURES:
         raise PriorError(f"kind {kind!r} with network {name!r}; this tpsctl knows {KINDS} with {tuple(ARCHITECTURES)}.")
     return ARCHITECTURES[name]
+
+
+def _unreadable(path: Path, error: Exception) -> PriorError:
+    return PriorError(
+        f"{path}: not a readable safetensors file ({str(error).rstrip('.')}). Fetch or write the file again; a "
+        "checkpoint of PyTorch needs the extension .pt."
+    )
 
 
 def _digest(card: dict[str, Any], tensors: dict[str, Tensor]) -> str:

@@ -63,7 +63,7 @@ def _explain(error: Any, walk: Walk, path: KeyPath, schema: dict[str, Any], valu
         about = walk.node.get("description") or walk.chosen().node.get("description", "")
         return f"missing. {about}{unit}".rstrip()
     if kind in ("union_tag_invalid", "union_tag_not_found"):
-        return _wrong_tag(error)
+        return _wrong_tag(error, schema, walk.node)
     if kind == "literal_error":
         return f"got {found}, expected {context['expected']}.{_meant(error['input'], _choices(context['expected']))}"
     if kind in _BOUNDS:
@@ -81,6 +81,8 @@ def _explain(error: Any, walk: Walk, path: KeyPath, schema: dict[str, Any], valu
         return f"got {found}, expected text."
     if kind in ("tuple_type", "list_type"):
         return f"got {found}, expected a list: [a, b]."
+    if kind == "too_short":
+        return f"got {found}, expected a list of at least {context['min_length']}."
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         return f"got {found}, expected a section with keys: {', '.join(walk.properties)}."
     if kind == "value_error":
@@ -122,11 +124,23 @@ def _all_keys(schema: dict[str, Any]) -> dict[str, None]:
     return found
 
 
-def _wrong_tag(error: Any) -> str:
+def _kinds(schema: dict[str, Any], node: dict[str, Any], name: str) -> list[str]:
+    """The values of the key that tells the branches of a union apart."""
+    if "$ref" in node:
+        node = schema["$defs"][node["$ref"].rpartition("/")[2]]
+    tag = node.get("properties", {}).get(name, {})
+    own = [tag["const"]] if "const" in tag else list(tag.get("enum", ()))
+    branches = (*node.get("oneOf", ()), *node.get("anyOf", ()))
+    return list(dict.fromkeys([*own, *(kind for branch in branches for kind in _kinds(schema, branch, name))]))
+
+
+def _wrong_tag(error: Any, schema: dict[str, Any], node: dict[str, Any]) -> str:
     context, value = error["ctx"], error["input"]
     name = context["discriminator"].strip("'")
     if error["type"] == "union_tag_not_found":
-        return f'the key "{name}" is missing, which says what kind this is.'
+        kinds = _kinds(schema, node, name) + (installed_plugins() if error["loc"] == ("prior",) else [])
+        listed = f" Expected one of {', '.join(kinds)}." if kinds else ""
+        return f'the key "{name}" is missing, which says what kind this is.{listed}'
     choices = _choices(context["expected_tags"]) + (installed_plugins() if error["loc"] == ("prior",) else [])
     return (
         f"{name}: got {_shown(value.get(name))}, expected one of {', '.join(choices)}.{_meant(context['tag'], choices)}"

@@ -231,6 +231,7 @@ class TestRefusals:
         (tmp_path / "system.xml").write_text("<System openmmVersion='8'><Particles")
         found = self.message(SerializedSystem(tmp_path / "system.xml"), structure.topology)
         assert found.startswith(f"{tmp_path}/system.xml: OpenMM cannot read this System: ")
+        assert found.endswith("Write it anew with XmlSerializer.")
         (tmp_path / "x.prmtop").write_text("%FLAG POINTERS\n%FORMAT(10I8)\n 1 2\n")
         found = self.message(AmberTopology(tmp_path / "x.prmtop"), structure.topology)
         assert "OpenMM cannot make a System from this Amber topology (" in found

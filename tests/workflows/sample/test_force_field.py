@@ -169,7 +169,12 @@ def test_missing_topologies_fail_before_anything_is_read(write):
     ("force_field", "text"),
     [
         ("{kind: ambr, prmtop: x}", 'prior.force_field: kind: got "ambr", expected one of system, amber, gromacs. Did'),
-        ("[]", "prior.force_field: got []: tuple should have at least 1 item"),
+        ("[]", "prior.force_field: got [], expected a list of at least 1."),
+        (
+            "{prmtop: x}",
+            'prior.force_field: the key "kind" is missing, which says what kind this is. '
+            "Expected one of system, amber, gromacs.",
+        ),
         ("[3]", "prior.force_field.0: got 3, expected text."),
         ("own.xml", 'prior.force_field: got "own.xml", expected a list: [a, b].'),
         ("{kind: amber}", "prior.force_field.prmtop: missing. Topology file (prmtop, parm7)"),

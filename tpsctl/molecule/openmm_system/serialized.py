@@ -57,7 +57,9 @@ class SerializedSystem(SystemSource):
         try:
             return openmm.XmlSerializer.deserialize(text)
         except openmm.OpenMMException as error:
-            raise ValidationError(f"{self.file}: OpenMM cannot read this System: {_one_line(error)}.") from None
+            raise ValidationError(
+                f"{self.file}: OpenMM cannot read this System: {_one_line(error)}. Write it anew with XmlSerializer."
+            ) from None
 
 
 def _solvent(system: Any) -> ImplicitSolvent | None:

@@ -218,7 +218,10 @@ def _prior(subject: _Subject) -> Iterator[Finding]:
         yield Finding("prior", "warn", text)
     score = subject.score_at_ends
     if not bool(score.isfinite().all()):
-        raise TpsctlError("the prior's score at the ends is not finite. Check the structures and the checkpoint.")
+        raise TpsctlError(
+            "the prior's score at the ends is not finite. Look for clashes in the structures, and check the "
+            "checkpoint, force field or plug-in of the prior."
+        )
     largest = score.flatten(1).abs().amax(1).tolist()
     yield Finding("score", "ok", f"largest component {largest[0]:.3g} at A, {largest[1]:.3g} at B (1/nm)")
     if prior.generative:
