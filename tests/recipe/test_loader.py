@@ -142,6 +142,11 @@ def test_keys_of_another_method_are_refused(write):
     [
         ("action.dt_ps=0", "--set action.dt_ps=0: action.dt_ps: got 0, expected a value > 0 (ps)."),
         ("action.dt=1", '--set action.dt=1: action.dt: unknown key. Did you mean "dt_ps"?'),
+        (
+            "optimize.max_steps=600",
+            "optimize.max_steps is no item of a list of 2 (counted from 0). "
+            "Write optimize.1.max_steps for the last item.",
+        ),
         ("optimize.5.max_steps=1", '"5" is no item of a list of 2 (counted from 0).'),
         ("seed", "expected KEY=VALUE"),
         ("seed.x=1", '"seed" is 7, which has no keys.'),

@@ -95,7 +95,8 @@ class Outcome:
 def _remedy(status: Status, slope: float, limit: float) -> str:
     return {
         Status.MAX_STEPS: f"not converged: max_steps reached with max |dS/dx| {slope:.3g} per nm "
-        f"(tolerance {limit:g} per nm). Raise optimize.max_steps, or loosen the tolerances.",
+        f"(tolerance {limit:g} per nm). Raise optimize.max_steps (that of the last stage, if there are several), "
+        "or loosen the tolerances.",
         Status.STALLED: f"stalled: no shorter step lowers the action, max |dS/dx| {slope:.3g} per nm "
         f"(tolerance {limit:g} per nm). Evaluate the score in float64, or start from smaller action.dt_ps.",
         Status.NON_FINITE: "non-finite action or score: the last finite path was kept. Use smaller steps "

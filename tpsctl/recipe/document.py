@@ -82,7 +82,11 @@ class Document:
             path = (*path, step)
             self.origins.setdefault(path, origin)
         if isinstance(target, list) and not (isinstance(path[-1], int) and path[-1] < len(target)):
-            raise RecipeError(f"{where}: {dotted} is no item of a list of {len(target)} (counted from 0).")
+            above, _, last = dotted.rpartition(".")
+            meant = (
+                f" Write {above}.{len(target) - 1}.{last} for the last item." if target and not last.isdecimal() else ""
+            )
+            raise RecipeError(f"{where}: {dotted} is no item of a list of {len(target)} (counted from 0).{meant}")
         self.origins = {old: o for old, o in self.origins.items() if old[: len(path)] != path}
         target[path[-1]] = _Builder(where, Path.cwd()).build(_compose(text, where), path)
         self.origins[path] = origin
