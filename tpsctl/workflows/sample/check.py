@@ -31,7 +31,7 @@ from tpsctl.workflows.sample.devices import require_usable
 from tpsctl.workflows.sample.guesses import draw_guesses
 from tpsctl.workflows.sample.hardware import use_hardware
 from tpsctl.workflows.sample.identity import identify
-from tpsctl.workflows.sample.plausible import Severity, energy_verdict, require_sensible_action
+from tpsctl.workflows.sample.plausible import Severity, energy_verdict, require_sensible_action, score_verdict
 from tpsctl.workflows.sample.settings import RunSettings
 from tpsctl.workflows.sample.tools import Tools
 
@@ -223,7 +223,7 @@ def _prior(subject: _Subject) -> Iterator[Finding]:
             "checkpoint, force field or plug-in of the prior."
         )
     largest = score.flatten(1).abs().amax(1).tolist()
-    yield Finding("score", "ok", f"largest component {largest[0]:.3g} at A, {largest[1]:.3g} at B (1/nm)")
+    yield Finding("score", *score_verdict(*largest))
     if prior.generative:
         yield _fit(score, prior.sigma_nm(assemble.diffusion_time(recipe)))
 

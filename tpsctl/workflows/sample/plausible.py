@@ -11,6 +11,9 @@ Severity = Literal["ok", "note", "warn", "FAIL"]
 _STRAINED, _ABSURD = 100.0, 1000.0
 """Energies per atom, kJ/mol, above which a structure is strained and should be minimized, or no molecule at all."""
 
+_LARGEST_SCORE = 1e8
+"""A score above this, 1/nm, is a clash: bonds that are stretched by half their length have 1e4."""
+
 _LARGEST_ACTION = 1e12
 """An action above this comes from a wrong unit or a wrong step: exp(-S) distinguishes nothing there."""
 
@@ -29,6 +32,16 @@ def energy_verdict(a: float, b: float, n_atoms: int, text: str) -> tuple[Severit
         return "FAIL", f"{text}; {advice}."
     if max(a, b) > _STRAINED * n_atoms:
         return "warn", f"{text}; an end is strained: minimize it, or look for clashes"
+    return "ok", text
+
+
+def score_verdict(a: float, b: float) -> tuple[Severity, str]:
+    """What the largest components of the score at both ends, 1/nm, say of the prior and the structures."""
+    text = f"largest component {a:.3g} at A, {b:.3g} at B (1/nm)"
+    if max(a, b) > _LARGEST_SCORE:
+        return "FAIL", f"{text}; no molecule has such a force. Look for clashes, and check the unit of the coordinates."
+    if max(a, b) == 0:
+        return "warn", f"{text}; this prior has no forces, so that nothing but the ends decides where a path runs"
     return "ok", text
 
 
