@@ -38,7 +38,7 @@ sample: .venv/installed
 	.venv/bin/tpsctl sample recipes/alanine_dipeptide.yaml
 
 test: .venv/installed-dev
-	.venv/bin/python -m pytest -n $(TEST_WORKERS) --dist loadfile
+	.venv/bin/python -m pytest -n $(TEST_WORKERS) --dist loadfile --durations=10
 
 faults: .venv/installed-dev
 	.venv/bin/python -m pytest -m "campaign or slow" tests/faults tests/jobs
