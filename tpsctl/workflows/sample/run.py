@@ -1,4 +1,9 @@
-"""The main job: a recipe in; paths guessed, optimized, judged and written."""
+"""The main job: a recipe in; paths guessed, optimized, judged and written.
+
+`PathSearch.compute` says what happens to the paths of one batch, and `PathSearch.write` what is written of all of them.
+`survive` wraps them from outside: it makes the plan, shares the batches among processes, calls `compute` for each batch
+that is missing, and `write` at the end. Nothing of it changes a path, so that it can be left for later reading.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""From the sections of a recipe to the objects that do the work; shared by `run` and `check`."""
+"""Makes of each section of a recipe the object that does the work; `tpsctl sample` and `tpsctl check` share this."""
 
 from tpsctl.workflows.sample.assemble.guess import make_faults, make_guess, make_repair, path_seed
 from tpsctl.workflows.sample.assemble.optimization import make_action, make_dynamics, make_optimizer, make_stages
