@@ -50,7 +50,7 @@ def unbroken(tmp_path_factory) -> Dataset:
 
 
 def kill_at(stage: str, count: int):
-    """A progress callback that stops the run at the count-th report of a stage."""
+    """A progress callback that stops the run at the count-th report of a stage; the first says that it begins."""
     left = {stage: count}
 
     def on_progress(progress):
@@ -90,7 +90,7 @@ def test_stored_bias_energies_are_those_of_the_stored_grid(unbroken):
     np.testing.assert_allclose(again.numpy(), unbroken.bias_energies.numpy(), atol=1e-4)  # float32 positions
 
 
-@pytest.mark.parametrize(("stage", "count"), [("metadynamics", 1), ("production", 2)])
+@pytest.mark.parametrize(("stage", "count"), [("metadynamics", 2), ("production", 2)])
 def test_resumed_run_equals_the_unbroken_one(unbroken, tmp_path, stage, count):
     out = tmp_path / "data.npz"
     with pytest.raises(Killed):
