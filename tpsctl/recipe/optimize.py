@@ -1,4 +1,4 @@
-"""The section `optimize`: a minimizer, or stages of them."""
+"""The section `optimize`: the search for routes, a minimizer of the action, or stages of minimizers."""
 
 from typing import Annotated, Any, Literal
 
@@ -60,11 +60,47 @@ MethodSection = Annotated[
 ]
 
 
+class AutoMethodSection(Section):
+    """The method is chosen by the molecule and its prior."""
+
+    method: Literal["auto"] = key(
+        "route for molecules of up to 70 atoms whose prior is an energy landscape, else levenberg_marquardt.",
+        default="auto",
+    )
+
+
+class RouteSection(Section):
+    """A search for the lowest routes over verified saddles, in rounds of `path.paths` attempts.
+
+    For molecules of up to 70 atoms with a force field or a prior that knows its log density. It ends when the best
+    routes no longer change and few saddles below the highest one can still be unknown, or after `max_rounds`.
+    """
+
+    method: Literal["route"] = key("Search for routes over saddles.", default="route")
+    max_rounds: int = key("Most rounds; a search that reaches it is not complete.", "1", default=60, ge=1)
+    stable_rounds: int = key("Rounds without a lower route before the search may end.", "1", default=4, ge=1)
+    missing: float = key(
+        "Largest probability that the next saddle below the highest one is a new one (Good and Turing) at which the "
+        "search may end.",
+        "1",
+        default=0.1,
+        gt=0,
+        le=1,
+    )
+    max_routes: int = key("Most routes that are written, lowest first.", "1", default=8, ge=1)
+
+
+SingleSection = Annotated[
+    AutoMethodSection | RouteSection | LevenbergMarquardtSection | LbfgsSection | AdamSection | SgdSection,
+    Field(discriminator="method"),
+]
+
+
 def _optimize_kind(value: Any) -> str:
     return "stages" if isinstance(value, list | tuple) else "single"
 
 
 OptimizeSection = Annotated[
-    Annotated[MethodSection, Tag("single")] | Annotated[tuple[MethodSection, ...], Field(min_length=1), Tag("stages")],
+    Annotated[SingleSection, Tag("single")] | Annotated[tuple[MethodSection, ...], Field(min_length=1), Tag("stages")],
     Discriminator(_optimize_kind),
 ]

@@ -6,7 +6,7 @@ from pydantic import model_validator
 
 from tpsctl.recipe.action import ActionSection
 from tpsctl.recipe.endpoints import EndpointsSection
-from tpsctl.recipe.optimize import MethodSection, OptimizeSection
+from tpsctl.recipe.optimize import AutoMethodSection, MethodSection, OptimizeSection, RouteSection
 from tpsctl.recipe.output import OutputSection
 from tpsctl.recipe.path import PathSection
 from tpsctl.recipe.prior import PriorSection
@@ -24,13 +24,15 @@ class SampleRecipe(Section):
     prior: PriorSection = key("Where the score comes from.")
     path: PathSection = key("Number and size of the paths, and the initial guess.")
     action: ActionSection = key("The functional that is minimized.")
-    optimize: OptimizeSection = key("The minimizer, or a list of stages.")
+    optimize: OptimizeSection = key(
+        "The search for routes, a minimizer, or a list of stages.", default=AutoMethodSection()
+    )
     validation: ValidationSection = key("Checks of the finished paths.", default=ValidationSection())
     output: OutputSection = key("Files to write.")
 
     @model_validator(mode="after")
     def _last_stage_has_all_images(self) -> Self:
-        if self.stages[-1].images not in (None, self.path.images):
+        if self.stages and self.stages[-1].images not in (None, self.path.images):
             raise ValueError(
                 f"optimize: the last stage has {self.stages[-1].images} images, path.images is {self.path.images}; "
                 "leave images out of the last stage"
@@ -38,6 +40,13 @@ class SampleRecipe(Section):
         return self
 
     @property
+    def route(self) -> RouteSection | None:
+        """The search for routes, if that is the method."""
+        return self.optimize if isinstance(self.optimize, RouteSection) else None
+
+    @property
     def stages(self) -> tuple[MethodSection, ...]:
-        """The stages of the optimization, one if only one method is given."""
+        """The stages of minimization: one if only one minimizer is given, none for a search for routes."""
+        if isinstance(self.optimize, AutoMethodSection | RouteSection):
+            return ()
         return self.optimize if isinstance(self.optimize, tuple) else (self.optimize,)
