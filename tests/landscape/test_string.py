@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.landscape.conftest import SCALE, route_search
-from tpsctl.landscape.pinned_path import pinned_path
+from tpsctl.landscape.pinned_path import least_images, pinned_path, shared_out
 from tpsctl.landscape.search import SearchSettings
 from tpsctl.landscape.string import StringSettings, evenly_spaced, peaks, relax_strings
 
@@ -47,6 +47,7 @@ def test_path_of_a_route_has_the_least_action_it_can_have(butane):
     path = pinned_path(molecule, network, route, kt=2.494, images=60)
     assert path.bound == pytest.approx(2 * (10.47 + 13.755) / (2 * 2.494), abs=0.01)
     assert path.action == pytest.approx(path.bound, rel=5e-3)
+    assert len(path.x) == 60
     assert path.largest_jump < 1.02
     expected = [network.minima[i].energy for i in route.minima]
     assert path.energy[list(path.pinned[::2])].tolist() == pytest.approx(expected, abs=1e-6)
@@ -54,3 +55,21 @@ def test_path_of_a_route_has_the_least_action_it_can_have(butane):
     assert path.energy[list(path.pinned[1::2])].tolist() == pytest.approx(tops, abs=1e-6)
     assert float(path.energy.max()) <= max(tops) + 1e-6
     assert molecule.equivalence.same(path.x[-1], network.minima[result.end].x, (0.0, 0.0)) is not None
+
+
+def test_path_has_as_many_images_as_asked_for_but_never_fewer_than_its_halves_need(butane):
+    ends = torch.stack((butane.x["gauche"], butane.x["gauche_minus"]))
+    result = route_search(butane.molecule, ends, 1, SearchSettings(attempts=8, most_rounds=1))
+    route = result.routes[0]
+    assert least_images(route) == 9
+    for wanted, got in ((5, 9), (9, 9), (14, 14)):
+        path = pinned_path(butane.molecule, result.network, route, kt=2.494, images=wanted)
+        assert len(path.x) == got
+        assert len(path.pinned) == 2 * len(route.saddles) + 1
+        assert path.pinned[-1] == got - 1
+
+
+def test_gaps_are_shared_out_by_length():
+    assert shared_out(12, [1.0, 3.0, 2.0], least=1) == [2, 6, 4]
+    assert shared_out(7, [1e-3, 1.0], least=2) == [2, 5]
+    assert sum(shared_out(99, [0.3, 1.7, 0.9, 2.2], least=2)) == 99

@@ -14,6 +14,7 @@ the steepest descent path from the saddle and is relaxed as a mass-weighted stri
 the path are therefore exact.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,6 +32,9 @@ from tpsctl.molecule.geometry import superpose
 
 STRING = StringSettings(iterations=40, mass_weighted=True)
 """Settings for the relaxation of the halves."""
+
+LEAST_IMAGES = 3
+"""Fewest images of a half, the minimum and the saddle at its ends included."""
 
 
 @dataclass(frozen=True)
@@ -59,26 +63,47 @@ class PinnedPath:
 def pinned_path(
     molecule: SearchedMolecule, network: Network, route: Route, *, kt: float, images: int = 100
 ) -> PinnedPath:
-    """Compute the path of a route with about `images` images, which are shared out by the length of the halves.
+    """Compute the path of a route with exactly `images` images, shared out among the halves by length.
 
     Args:
         molecule: The molecule or model system.
         network: Holds the route's minima and saddles.
         route: The route, as from `ranked_routes`.
         kt: Thermal energy kT, kJ/mol.
-        images: Number of images wanted; every half has at least four.
+        images: Number of images wanted; raised to `least_images(route)` if it is smaller.
 
     Raises:
         PathError: The descents from a saddle of the route end in other minima than the network holds.
     """
     halves = _halves(molecule, network, route)
-    lengths = [float((h[1:] - h[:-1]).flatten(1).norm(dim=1).sum()) for h in halves]
-    counts = [max(4, round(images * length / sum(lengths)) + 1) for length in lengths]
+    root = molecule.surface.masses_amu.to(halves[0]).sqrt()[:, None]
+    lengths = [float((root * (h[1:] - h[:-1])).flatten(1).norm(dim=1).sum()) for h in halves]
+    gaps = shared_out(max(images, least_images(route)) - 1, lengths, least=LEAST_IMAGES - 1)
     relaxed = [
-        relax_strings(molecule.surface, _resampled(half, count)[None], STRING).x[0]
-        for half, count in zip(halves, counts, strict=True)
+        relax_strings(molecule.surface, _resampled(half, count + 1)[None], STRING).x[0]
+        for half, count in zip(halves, gaps, strict=True)
     ]
     return _joined(molecule, relaxed, kt)
+
+
+def least_images(route: Route) -> int:
+    """The smallest number of images of a route's path, at which each half has `LEAST_IMAGES` with both its ends."""
+    return 2 * len(route.saddles) * (LEAST_IMAGES - 1) + 1
+
+
+def shared_out(total: int, lengths: Sequence[float], *, least: int) -> list[int]:
+    """Share out `total` gaps among curves, at least `least` each, so that the widest gap becomes as narrow as can be.
+
+    Args:
+        total: Number of gaps, at least `least` times the number of curves.
+        lengths: Lengths of the curves, in any unit.
+        least: Fewest gaps of a curve.
+    """
+    gaps = [least] * len(lengths)
+    for _ in range(total - sum(gaps)):
+        widest = max(range(len(gaps)), key=lambda k: lengths[k] / gaps[k])
+        gaps[widest] += 1
+    return gaps
 
 
 def _halves(molecule: SearchedMolecule, network: Network, route: Route) -> list[Float[Tensor, "image atom dim"]]:
