@@ -58,11 +58,12 @@ def compute_batches(job: BatchedJob, plan: Plan, keeper: ShardKeeper, progress: 
         for number in plan.batches_of(keeper.shard):
             stored = read_batch(plan, number)
             if stored is None:
-                progress.say(f"batch {number + 1} of {plan.batches}: {_words(plan.numbers(number))}")
+                progress.say(_announced(plan, number))
                 keeper.begin(number)
                 stored = job.compute(plan.numbers(number), keeper)
                 tensors, facts = stored
-                write_state(plan.batch_file(number), tensors, facts | {"digest": plan.digest})
+                if not plan.together or read_batch(plan, number) is None:  # another shard may have written the same
+                    write_state(plan.batch_file(number), tensors, facts | {"digest": plan.digest})
             keeper.finish(number)
             good = good and job.is_good(stored)
         keeper.complete(good=good)
@@ -120,7 +121,8 @@ def read_batches(plan: Plan, progress: Progress) -> list[StoredBatch]:
     missing = [batch for batch, content in found.items() if content is None]
     if missing:
         raise OutputError("\n".join(_what_is_missing(plan, missing)))
-    progress.say(f"{plan.batches} batches, {plan.paths} paths")
+    if not plan.together:
+        progress.say(f"{plan.batches} batches, {plan.paths} paths")
     return [content for content in found.values() if content is not None]
 
 
@@ -179,6 +181,12 @@ def _shards(plan: Plan) -> int:
     """Into how many shards the run was divided: the number that most of their folders bear."""
     counts = Counter(int(folder.name.rpartition("_")[2]) for folder in (plan.folder / "shards").glob("*_of_*"))
     return counts.most_common(1)[0][0] if counts else 1
+
+
+def _announced(plan: Plan, batch: int) -> str:
+    if plan.together:
+        return f"rounds of {plan.paths} attempts each"
+    return f"batch {batch + 1} of {plan.batches}: {_words(plan.numbers(batch))}"
 
 
 def _words(numbers: range) -> str:

@@ -101,9 +101,9 @@ class ShardKeeper:
         """
         self.snapshots.save(tensors, facts)
 
-    def enter(self, *, stage: str) -> None:
+    def enter(self, *, stage: str, step: int = 0) -> None:
         """Note which part of the work begins now."""
-        self.status.stage, self.status.step = stage, 0
+        self.status.stage, self.status.step = stage, step
         self.file.write()
 
     def on_step(self, report: StepReport) -> None:
@@ -133,6 +133,19 @@ class ShardKeeper:
             yield hook
             if latest and self.snapshots.age_s > _WORTH_SAVING_S:
                 save(latest[0]())
+
+    @contextmanager
+    def stoppable(self) -> Iterator[Callable[[], None]]:
+        """Give a function to call between two pieces of work, each of which is kept; it stops the job if told to."""
+        with noted_interruptions(self._settings.max_hours) as asked:
+
+            def stop_if_asked() -> None:
+                if self.lost():
+                    raise StateError(f"{self.folder}: another process took this shard over; this one stops.")
+                if code := asked():
+                    raise Interrupted("stopped between two pieces of work, state saved.", code)
+
+            yield stop_if_asked
 
     def _snapshots(self, name: str) -> Snapshots:
         settings = self._settings

@@ -30,6 +30,8 @@ class Plan:
         batch_paths: Paths per batch; the last batch may have fewer.
         replaces: Whether an earlier result lies in the directory until this one is complete.
         origin: Words of a command line that runs this recipe again, without the command itself.
+        together: Whether there is one batch, on which all shards work together (`jobs.rounds`); `paths` is then the
+            number of attempts in a round, and `batch_paths` the number of attempts in a block.
     """
 
     directory: Path
@@ -38,6 +40,7 @@ class Plan:
     batch_paths: int
     replaces: bool
     origin: tuple[str, ...]
+    together: bool = False
 
     @property
     def digest(self) -> str:
@@ -54,23 +57,34 @@ class Plan:
 
     @property
     def batches(self) -> int:
+        return 1 if self.together else self.shares
+
+    @property
+    def shares(self) -> int:
+        """Most processes that can share the work."""
         return -(-self.paths // self.batch_paths)
 
     def numbers(self, batch: int) -> range:
         """The paths of a batch."""
+        if self.together:
+            return range(self.paths)
         return range(batch * self.batch_paths, min((batch + 1) * self.batch_paths, self.paths))
 
     def batches_of(self, shard: Shard) -> list[int]:
         """The batches of a shard.
 
         Raises:
-            RecipeError: There are more shards than batches.
+            RecipeError: There are more shards than can share the work.
         """
-        if shard.of > self.batches:
+        if shard.of > self.shares:
+            what = "attempts in blocks" if self.together else "paths in batches"
+            each = "blocks" if self.together else "batches"
             raise RecipeError(
-                f"--shard {shard}: {self.paths} paths in batches of {self.batch_paths} make {self.batches} batches, "
-                f"so at most {self.batches} shards. Use fewer, or a smaller path.batch_paths."
+                f"--shard {shard}: {self.paths} {what} of {self.batch_paths} make {self.shares} {each}, "
+                f"so at most {self.shares} shards. Use fewer, or a smaller path.batch_paths."
             )
+        if self.together:
+            return list(range(self.batches))
         return [batch for batch in range(self.batches) if shard.owns(batch)]
 
     def batch_file(self, batch: int) -> Path:

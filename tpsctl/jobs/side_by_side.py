@@ -51,29 +51,31 @@ class Worker:
     log: Path
 
 
-def run_side_by_side(plan: Plan, processes: Sequence[Process], progress: Progress) -> None:
+def run_side_by_side(plan: Plan, processes: Sequence[Process], progress: Progress, *, rounds: int = 0) -> None:
     """Compute all batches of a plan.
 
     Args:
         plan: What is to be done.
         processes: What each process gets beside its shard.
         progress: Told how far all of them together are.
+        rounds: Most rounds of a plan on whose batch all processes work together.
 
     Raises:
         Interrupted: Told to stop, and so were the processes.
         OutputError: One of them failed; its last words are told, the others were stopped.
     """
-    progress.say(f"{len(processes)} processes side by side, {plan.batches} batches")
+    what = "which share every round" if plan.together else f"{plan.batches} batches"
+    progress.say(f"{len(processes)} processes side by side, {what}")
     workers: list[Worker] = []
     with noted_interruptions() as asked:
         try:
             for number, process in enumerate(processes, start=1):
                 workers.append(_started(plan, Shard(number, len(processes)), process))
-            with progress.task("paths", plan.paths) as update:
+            with progress.task("rounds" if plan.together else "paths", rounds or plan.paths) as update:
                 while not _failed(workers) and any(worker.process.poll() is None for worker in workers):
                     time.sleep(_LOOK_EVERY_S)
                     statuses = [_status(plan, worker.shard) for worker in workers]
-                    update(sum(status.get("paths_done", 0) for status in statuses), _words(statuses))
+                    update(_done(plan, statuses), _words(plan, statuses))
                     if code := asked():
                         _stop(workers, next(number for number, meant in EXIT_CODES.items() if meant == code))
                         raise Interrupted(
@@ -138,7 +140,16 @@ def _status(plan: Plan, shard: Shard) -> dict[str, Any]:
         return {}
 
 
-def _words(statuses: Sequence[dict[str, Any]]) -> str:
+def _done(plan: Plan, statuses: Sequence[dict[str, Any]]) -> int:
+    """Rounds or paths that are done; in a search in rounds all processes are in the same round, or one apart."""
+    if plan.together:
+        return max(status.get("step", 0) for status in statuses)
+    return sum(status.get("paths_done", 0) for status in statuses)
+
+
+def _words(plan: Plan, statuses: Sequence[dict[str, Any]]) -> str:
+    if plan.together:
+        return str(max(statuses, key=lambda status: status.get("step", 0)).get("stage", ""))
     return "; ".join(f"{s['stage']} step {s['step']}" for s in statuses if s.get("stage"))
 
 

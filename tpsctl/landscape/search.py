@@ -156,13 +156,29 @@ def search(
         on_round: Called after every round, e.g. to store the state or to tell the user.
     """
     settings = settings or SearchSettings()
-    while not (done := is_complete(state, settings)) and not _is_spent(state, settings):
+    while not is_over(state, settings):
         blocks = plan_round(state, seed, settings)
-        spent = _merge(state.network, blocks, run_blocks(blocks))
-        state.rounds.append(_record(state, spent))
+        merge_round(state, blocks, run_blocks(blocks))
         if on_round is not None:
             on_round(state)
-    network = state.network
+    return result_of(state, settings)
+
+
+def is_over(state: SearchState, settings: SearchSettings) -> bool:
+    """Whether no further round is due: the search is complete, or its budget is spent."""
+    spent = len(state.rounds) >= settings.most_rounds or state.evaluations >= settings.most_evaluations
+    return spent or is_complete(state, settings)
+
+
+def merge_round(state: SearchState, blocks: Sequence[AttemptBlock], results: Iterable[BlockResult]) -> None:
+    """Merge the results of the blocks that `plan_round` planned, in their order, and record the round."""
+    spent = _merge(state.network, blocks, results)
+    state.rounds.append(_record(state, spent))
+
+
+def result_of(state: SearchState, settings: SearchSettings) -> SearchResult:
+    """The routes that a search has found, and whether it is complete."""
+    network, done = state.network, is_complete(state, settings)
     routes = tuple(ranked_routes(network, state.start, state.end, most=settings.most_routes))
     missing = missing_fraction(network, routes[0].top) if routes else 1.0
     return SearchResult(network, state.start, state.end, routes, tuple(state.rounds), done, missing)
@@ -318,7 +334,3 @@ def _record(state: SearchState, spent: int) -> RoundRecord:
         missing=missing_fraction(state.network, top),
         evaluations=state.evaluations + spent,
     )
-
-
-def _is_spent(state: SearchState, settings: SearchSettings) -> bool:
-    return len(state.rounds) >= settings.most_rounds or state.evaluations >= settings.most_evaluations

@@ -50,3 +50,8 @@ def put_back(part: Any, state: State, name: str) -> None:
 def within(state: State, prefix: str) -> State:
     """The entries whose names begin with `prefix`, under their names without it."""
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+
+def named(prefix: str, state: State) -> State:
+    """The entries with `prefix` and a dot before their names, so that `within(state, prefix + ".")` gives them back."""
+    return {f"{prefix}.{name}": value for name, value in state.items()}

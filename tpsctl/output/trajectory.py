@@ -54,7 +54,7 @@ def write_path(
     path: Float[Tensor, "image bead dim"],
     topology: Topology,
     *,
-    dt_ps: float,
+    dt_ps: float | None,
     formats: Sequence[Format],
 ) -> list[Path]:
     """Write one path in each format, and return the files, e.g. [paths/path_0000.dcd, paths/path_0000.pdb].
@@ -64,20 +64,31 @@ def write_path(
         index: Number of the path.
         path: All images, nm.
         topology: Atoms or beads of the path.
-        dt_ps: Step of the action, ps, which is written as the time between frames.
+        dt_ps: Step of the action, ps, which is written as the time between frames; None for a path without a time
+            step, whose images are written 1 ps apart.
         formats: "dcd" and/or "pdb".
 
     Raises:
         OutputError: A coordinate is not finite, or a file cannot be written or does not read back as it should.
     """
     x = _angstrom(path, f"path {index}")
-    title = f"path {index}, {len(x)} images; time = image x {dt_ps:g} ps (step of the action, no reaction time)"
+    step = "1 ps (path without a time step)" if dt_ps is None else f"{dt_ps:g} ps (step of the action, no reaction time)"
+    title = f"path {index}, {len(x)} images; time = image x {step}"
     stem = directory / "paths" / f"path_{index:04d}"
     writers = {
-        "dcd": lambda: _write_dcd(stem.with_suffix(".dcd"), x, dt_ps, title),
+        "dcd": lambda: _write_dcd(stem.with_suffix(".dcd"), x, 1.0 if dt_ps is None else dt_ps, title),
         "pdb": lambda: _write_structures(stem.with_suffix(".pdb"), topology, x, title=title),
     }
     return [writers[name]() for name in formats]
+
+
+def write_frames(file: Path, x: Float[Tensor, "frame bead dim"], *, title: str) -> Path:
+    """Write structures that are no path, nm, as frames of a DCD file, 1 ps apart, and return the file.
+
+    Raises:
+        OutputError: A coordinate is not finite, or the file cannot be written or does not read back as it should.
+    """
+    return _write_dcd(file, _angstrom(x, title), 1.0, title)
 
 
 def _angstrom(path: Tensor, what: str) -> Float[np.ndarray, "frame atom 3"]:

@@ -83,7 +83,7 @@ class PathSection(Section):
     """How many paths, how fine, and where they start."""
 
     paths: int = key("Number of paths.", "1", ge=1)
-    images: int = key("Images per path, both ends included.", "1", ge=3)
+    images: int | Literal["auto"] = key("Images per path, both ends included.", "1", default="auto")
     batch_paths: int | None = key(
         "Number of paths that are optimized together; a shard has whole batches. Default: 2 on a CPU; on GPUs, each "
         "GPU gets an equal share, as far as its memory allows.",

@@ -11,7 +11,7 @@ from torch import Tensor
 from tpsctl.guess.screen import Screening
 from tpsctl.jobs.batches import StoredBatch
 from tpsctl.optimize.outcome import Outcome
-from tpsctl.optimize.state import State, within
+from tpsctl.optimize.state import State, named, within
 from tpsctl.workflows.sample.clock import Clock
 from tpsctl.workflows.sample.judge import PathVerdicts
 from tpsctl.workflows.sample.trace import Trace
@@ -46,7 +46,7 @@ class Attempt:
             "facts": self.facts,
             "seconds": self.clock.seconds,
         }
-        return _named("state", state) | _named("trace", self.trace.tensors()), facts
+        return named("state", state) | named("trace", self.trace.tensors()), facts
 
     @classmethod
     def from_snapshot(cls, tensors: State, facts: dict[str, Any], device: torch.device) -> "Attempt":
@@ -101,9 +101,9 @@ class PathBatch:
 
     def store(self) -> tuple[State, dict[str, Any]]:
         """The batch as plain tensors and JSON facts."""
-        tensors = {"paths": self.paths} | _named("trace", self.trace.tensors())
+        tensors = {"paths": self.paths} | named("trace", self.trace.tensors())
         for number, outcome in enumerate(self.stages):
-            tensors |= _named(f"stage_{number}", outcome.tensors())
+            tensors |= named(f"stage_{number}", outcome.tensors())
         verdict, about = self.verdict.store()
         facts = {
             "screening": asdict(self.screening),
@@ -111,7 +111,7 @@ class PathBatch:
             "verdict": about,
             "facts": self.facts,
         }
-        return tensors | _named("verdict", verdict), facts
+        return tensors | named("verdict", verdict), facts
 
     @classmethod
     def from_stored(cls, tensors: State, facts: dict[str, Any]) -> "PathBatch":
@@ -134,7 +134,3 @@ def now() -> str:
 
 def _screening(values: dict[str, Any]) -> Screening:
     return Screening(**(values | {"faults": tuple(values["faults"])}))
-
-
-def _named(prefix: str, tensors: State) -> State:
-    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}

@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 
-from tpsctl.jobs.batches import gather_batches
+from tpsctl.jobs.batches import BatchedJob, gather_batches
 from tpsctl.jobs.plan import Plan
 from tpsctl.progress import Progress
 from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.workflows.sample.planning import require_unchanged
-from tpsctl.workflows.sample.run import PathSearch
+from tpsctl.workflows.sample.run import job_of
 from tpsctl.workflows.sample.tools import Tools
 
 
@@ -25,8 +25,8 @@ def gather(directory: Path, progress: Progress, *, scratch: Path | None = None) 
     return gather_batches(directory, lambda plan: _search(plan, progress), progress, scratch=scratch)
 
 
-def _search(plan: Plan, progress: Progress) -> PathSearch:
+def _search(plan: Plan, progress: Progress) -> BatchedJob:
     """The job of a plan, made anew from what the plan says."""
     recipe = SampleRecipe.model_validate_json(json.dumps(plan.identity["recipe"]))
     require_unchanged(recipe, plan)
-    return PathSearch(Tools(recipe, torch.device("cpu"), threads=1), progress)
+    return job_of(Tools(recipe, torch.device("cpu"), threads=1), progress)

@@ -37,9 +37,12 @@ def processes(plan: Plan, tools: Tools, settings: RunSettings) -> list[Process]:
     One process, this one, for a shard, for a model potential, and for networks that use all threads at once.
     """
     missing = sum(not plan.batch_file(batch).exists() for batch in range(plan.batches))
+    missing = plan.shares if plan.together and missing else missing
     saving = ("--save-every", str(settings.save_every_s))
     if settings.shard or not settings.origin:
         return [Process()]
+    if plan.together:
+        return [Process(("--device", "cpu", "--threads", "1", *saving)) for _ in range(min(tools.threads, missing))]
     if tools.device.type == "cuda":
         gpus = devices.gpus_for(settings.device)[:missing]
         threads = str(devices.share_of_threads(tools.threads, max(1, len(gpus))))

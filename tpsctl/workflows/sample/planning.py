@@ -12,14 +12,22 @@ from tpsctl.workflows.sample.identity import identify
 from tpsctl.workflows.sample.settings import RunSettings
 
 
+ATTEMPTS_TOGETHER = 4
+
+
 def make_plan(recipe: SampleRecipe, settings: RunSettings, device: torch.device) -> Plan:
     """The plan of a new run of this recipe."""
     directory = run_directory(recipe, settings)
     sharing = settings.shard.of if settings.shard else max(1, len(gpus_for(settings.device)))
-    size = batch_paths(recipe, device, sharing)
+    size = attempts_together(recipe) if recipe.route else batch_paths(recipe, device, sharing)
     origin = (*settings.origin, "--out", str(directory))
     replaces = settings.overwrite and (directory / "manifest.json").exists()
-    return Plan(directory, identify(recipe), recipe.path.paths, size, replaces, origin)
+    return Plan(directory, identify(recipe), recipe.path.paths, size, replaces, origin, recipe.route is not None)
+
+
+def attempts_together(recipe: SampleRecipe) -> int:
+    """Attempts of a search for routes that one process does together: few, so that several processes share a round."""
+    return recipe.path.batch_paths or ATTEMPTS_TOGETHER
 
 
 def run_directory(recipe: SampleRecipe, settings: RunSettings) -> Path:

@@ -1,6 +1,5 @@
 """Writes everything a run leaves: files, the manifest, one status per path."""
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -15,11 +14,11 @@ from tpsctl.output import figures, tables
 from tpsctl.output.trajectory import write_path, write_topology
 from tpsctl.prior.potentials import NamedPotential
 from tpsctl.recipe.sample import SampleRecipe
-from tpsctl.validation.energy import PathEnergies
 from tpsctl.workflows.sample.assemble import System, path_seed
 from tpsctl.workflows.sample.batch import PathBatch
 from tpsctl.workflows.sample.tools import Tools
 from tpsctl.workflows.sample.trace import TERMS
+from tpsctl.workflows.sample.verdict_files import draw_verdict, image_columns, profile_entry, protocol_entry
 
 
 @dataclass(frozen=True)
@@ -74,39 +73,17 @@ def write_files(folder: Path, run: FinishedRun) -> None:
         seconds=trace.seconds,
     ) | ({"channel": list(map(str, verdict.channels))} if verdict.channels else {})
     tables.write_table(folder / "paths.csv", columns)
-    tables.write_table(
-        folder / "images.csv",
-        tables.image_columns(
-            profiles=verdict.profiles,
-            displacement_nm=None if verdict.energies is None else verdict.energies.displacement_nm,
-            gap_nm=verdict.gap_nm,
-            dihedrals=verdict.dihedrals,
-            gate=verdict.gate.columns,
-        ),
-    )
+    tables.write_table(folder / "images.csv", image_columns(verdict))
     if recipe.output.figures:
         _draw(folder / "figures", run)
 
 
 def _draw(folder: Path, run: FinishedRun) -> None:
-    verdict, trace, name = run.batch.verdict, run.batch.trace, run.recipe.name
-    above = {kind: profile.above_start for kind, profile in verdict.profiles.items()}
-    if above:
-        figures.energy_profile(folder / "energy", above, title=name)
+    trace, name = run.batch.trace, run.recipe.name
+    draw_verdict(folder, run.batch.verdict, title=name)
     terms = {key: torch.stack([entry[key] for entry in trace.terms]) for key in trace.terms[0]}
     shown = {key: value for key, value in terms.items() if key == "total" or bool((value != 0).any())}
     figures.action_history(folder / "action", range(trace.steps), shown, title=name, stages=trace.stages)
-    for label, phi in verdict.dihedrals.items():
-        residue = label.removeprefix("phi ")
-        psi = verdict.dihedrals.get(f"psi {residue}")
-        if label.startswith("phi ") and psi is not None:
-            figures.ramachandran(
-                folder / f"ramachandran_{residue.lower()}",
-                phi,
-                psi,
-                title=f"{name}, {residue}",
-                above_start=above.get("raw"),
-            )
     if run.potential is not None and run.batch.paths.shape[2:] == (1, 2):
         figures.contour(folder / "contour", run.batch.paths, run.potential.energy, title=name)
 
@@ -130,7 +107,7 @@ def describe(run: FinishedRun, batches: Sequence[PathBatch]) -> dict[str, Any]:
         "stages": [
             _stage_entry(stage, outcome) for (_, stage), outcome in zip(batch.trace.stages, batch.stages, strict=True)
         ],
-        "energies": _protocol(batch.verdict.energies),
+        "energies": protocol_entry(batch.verdict.energies),
         "prior_force_fields": [force_field for force_field in force_fields if force_field is not None],
         "notes": run.system.notes,
         "batches": len(batches),
@@ -155,14 +132,6 @@ def _stage_entry(name: str, outcome: Outcome) -> dict[str, Any]:
     return {"stage": name, "steps": max(outcome.steps), "status": dict(Counter(s.value for s in outcome.status))}
 
 
-def _protocol(energies: PathEnergies | None) -> dict[str, Any] | None:
-    """How energies were computed."""
-    if energies is None:
-        return None
-    restraint = None if energies.restraint is None else asdict(energies.restraint)
-    return asdict(energies.protocol) | {"restraint": restraint}
-
-
 def outcome(paths: list[dict[str, Any]]) -> str:
     """ "complete", "not_converged" or "not_valid": the worst of the paths'."""
     if any(entry["gate"] != "valid" for entry in paths):
@@ -184,13 +153,6 @@ def _path_entry(run: FinishedRun, i: int) -> dict[str, Any]:
         "gradient_max_per_nm": outcome.gradient_max[i].item(),
         "largest_over_mean_gap": (verdict.gap_nm[i].max() / verdict.gap_nm[i].mean()).item(),
     }
-    for kind, profile in verdict.profiles.items():
-        top = int(profile.highest_image[i])
-        entry[kind] = {
-            "highest_image": top,
-            "highest_energy_kj_per_mol": profile.energy[i, top].item(),
-            "barrier_forward_kj_per_mol": profile.barrier_forward[i].item(),
-            "barrier_backward_kj_per_mol": profile.barrier_backward[i].item(),
-            "dihedrals_deg": {name: math.degrees(angle[i, top]) for name, angle in verdict.dihedrals.items()},
-        }
-    return entry
+    return entry | {
+        kind: profile_entry(profile, verdict.dihedrals, i) for kind, profile in verdict.profiles.items()
+    }

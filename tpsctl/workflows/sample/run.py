@@ -31,7 +31,16 @@ def run_recipe(recipe: SampleRecipe, settings: RunSettings, progress: Progress) 
     tools = Tools(recipe, *use_hardware(settings, recipe))
     if tools.device_note:
         progress.say(tools.device_note)
-    return survive(PathSearch(tools, progress), tools, settings, progress)
+    return survive(job_of(tools, progress), tools, settings, progress)
+
+
+def job_of(tools: Tools, progress: Progress) -> BatchedJob:
+    """The job of a recipe: a search for routes over saddles, or paths that are minimized from guesses."""
+    if tools.recipe.route is not None:
+        from tpsctl.workflows.sample.routes.job import RouteSearch
+
+        return RouteSearch(tools, progress)
+    return PathSearch(tools, progress)
 
 
 class PathSearch(BatchedJob):

@@ -23,17 +23,22 @@ class Tools:
     """The ends, the prior and the judges of a recipe, each made when it is first needed."""
 
     def __init__(self, recipe: SampleRecipe, device: torch.device, threads: int, device_note: str = "") -> None:
-        self.recipe, self.device, self.threads, self.device_note = recipe, device, threads, device_note
+        self._given, self.device, self.threads, self.device_note = recipe, device, threads, device_note
+
+    @cached_property
+    def recipe(self) -> SampleRecipe:
+        """The recipe, with the method chosen if it left the choice open."""
+        return assemble.with_method(self._given, self.system, lambda: self.prior)
 
     @cached_property
     def system(self) -> assemble.System:
         """The two ends and what they are made of."""
-        return assemble.make_system(self.recipe.endpoints)
+        return assemble.make_system(self._given.endpoints)
 
     @cached_property
     def prior(self) -> Prior:
         """The prior on its device."""
-        return assemble.make_prior(self.recipe.prior, self.system, self.device)
+        return assemble.make_prior(self._given.prior, self.system, self.device)
 
     @cached_property
     def gate(self) -> GeometryGate:

@@ -1,6 +1,7 @@
 """Makes of each section of a recipe the object that does the work; `tpsctl sample` and `tpsctl check` share this."""
 
 from tpsctl.workflows.sample.assemble.guess import make_faults, make_guess, make_repair, path_seed
+from tpsctl.workflows.sample.assemble.method import why_no_routes, with_method
 from tpsctl.workflows.sample.assemble.optimization import make_action, make_dynamics, make_optimizer, make_stages
 from tpsctl.workflows.sample.assemble.prior import diffusion_time, make_prior
 from tpsctl.workflows.sample.assemble.system import System, make_system
@@ -21,4 +22,6 @@ __all__ = [
     "make_stages",
     "make_system",
     "path_seed",
+    "why_no_routes",
+    "with_method",
 ]

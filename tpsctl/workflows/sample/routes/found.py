@@ -1,0 +1,82 @@
+"""What is kept of a finished search: its network and, for every route, the path, its verdict and its saddles' checks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tpsctl.jobs.batches import StoredBatch
+from tpsctl.landscape.equivalence import Equivalence
+from tpsctl.landscape.pinned_path import PinnedPath
+from tpsctl.landscape.search import SearchResult
+from tpsctl.optimize.state import named, within
+from tpsctl.workflows.sample.judge import PathVerdicts
+from tpsctl.workflows.sample.routes.stored import load_search, store_search
+
+_NUMBERS = ("pinned", "action", "bound", "largest_jump")
+"""Attributes of a `PinnedPath` that are kept as JSON facts."""
+
+
+@dataclass(frozen=True)
+class FoundRoutes:
+    """A finished search with its routes.
+
+    Attributes:
+        search: Network, routes and the record of every round.
+        paths: The path of every route.
+        verdict: What validation says of the paths; None if there are no routes.
+        seconds: Wall time spent on the path of each route, s.
+        facts: Wall time of the parts, and the machine; no part of the result.
+    """
+
+    search: SearchResult
+    paths: tuple[PinnedPath, ...]
+    verdict: PathVerdicts | None
+    seconds: tuple[float, ...]
+    facts: dict[str, Any]
+
+    @property
+    def zero(self) -> float:
+        """Energy of A's minimum on the landscape that was searched, kJ/mol."""
+        return self.search.network.minima[self.search.start].energy
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the search is complete, and the path of its lowest route passes the gate."""
+        return self.search.complete and self.verdict is not None and bool(self.verdict.gate.path_passes[0])
+
+    @classmethod
+    def from_stored(cls, stored: StoredBatch, equivalence: Equivalence) -> "FoundRoutes":
+        """The routes that `store_found` stored."""
+        tensors, facts = stored
+        paths = tuple(
+            PinnedPath(
+                **within(tensors, f"path_{k}."), **(about | {"pinned": tuple(about["pinned"])})
+            )
+            for k, about in enumerate(facts["paths"])
+        )
+        verdict = PathVerdicts.from_stored(within(tensors, "verdict."), facts["verdict"]) if paths else None
+        search = load_search((within(tensors, "search."), facts["search"]), equivalence)
+        return cls(search, paths, verdict, tuple(facts["seconds"]), facts["facts"])
+
+
+def store_path(path: PinnedPath, verdict: PathVerdicts, seconds: float) -> StoredBatch:
+    """The path of one route with its verdict."""
+    tensors, about = verdict.store()
+    facts = {"path": {name: getattr(path, name) for name in _NUMBERS}, "verdict": about, "seconds": seconds}
+    curves = {"x": path.x, "energy": path.energy, "arc_length": path.arc_length}
+    return named("path", curves) | named("verdict", tensors), facts
+
+
+def store_found(search: SearchResult, paths: Sequence[StoredBatch], facts: dict[str, Any]) -> StoredBatch:
+    """A search and the paths of its routes, each as `store_path` stored it, as one."""
+    tensors, about = store_search(search)
+    whole = named("search", tensors)
+    for k, (of_path, _) in enumerate(paths):
+        whole |= named(f"path_{k}", within(of_path, "path."))
+    kept: dict[str, Any] = {"search": about, "paths": [f["path"] for _, f in paths], "verdict": None, "facts": facts}
+    if paths:
+        parts = [PathVerdicts.from_stored(within(t, "verdict."), f["verdict"]) for t, f in paths]
+        judged, said = PathVerdicts.joined(parts).store()
+        whole |= named("verdict", judged)
+        kept["verdict"] = said
+    return whole, kept | {"seconds": [f["seconds"] for _, f in paths]}

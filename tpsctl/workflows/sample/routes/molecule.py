@@ -1,0 +1,108 @@
+"""What a search for routes needs of a recipe: the landscape of its prior, in double precision, and how paths begin."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tpsctl.errors import RecipeError
+from tpsctl.guess.untangle import untangled
+from tpsctl.landscape.attempts import SearchedMolecule
+from tpsctl.landscape.coordinates import BondedCoordinates
+from tpsctl.landscape.equivalence import equivalence_of
+from tpsctl.landscape.guesses import TurningGuesses
+from tpsctl.landscape.moves import Bonds
+from tpsctl.landscape.surface import ForceFieldSurface, ScoreSurface, Surface
+from tpsctl.molecule.openmm_contexts import ContextPool
+from tpsctl.molecule.topology import Topology
+from tpsctl.prior.base import Prior
+from tpsctl.prior.openmm import OpenMMPrior
+from tpsctl.recipe.endpoints import MoleculeEndpointsSection
+from tpsctl.recipe.prior import CheckpointPriorSection
+from tpsctl.recipe.sample import SampleRecipe
+from tpsctl.units import thermal_energy
+from tpsctl.workflows.sample import assemble
+from tpsctl.workflows.sample.assemble.system import System
+
+IN_TURN_ATOMS = 60
+"""From here on torsions of first paths turn residue by residue, because they clash when all turn together."""
+
+DEFAULT_TEMPERATURE_K = 300.0
+"""Temperature where neither the recipe nor the prior has one."""
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """The landscape that is searched.
+
+    Attributes:
+        molecule: The molecule on its energy surface.
+        temperature_k: Temperature at which energies are energies over kT, K.
+    """
+
+    molecule: SearchedMolecule
+    temperature_k: float
+
+    @property
+    def kt(self) -> float:
+        """Thermal energy, kJ/mol."""
+        return thermal_energy(self.temperature_k)
+
+
+def make_landscape(recipe: SampleRecipe, system: System, prior: Prior) -> Landscape:
+    """The landscape of the recipe's prior.
+
+    Raises:
+        RecipeError: The prior or the ends have none.
+    """
+    time = assemble.diffusion_time(recipe)
+    if fault := assemble.why_no_routes(system, prior, time):
+        raise RecipeError(f"optimize.method: route is not possible: {fault}. Another method is levenberg_marquardt.")
+    temperature = recipe.action.temperature_k or prior.temperature_k or DEFAULT_TEMPERATURE_K
+    surface = _surface(recipe, system, prior, time, thermal_energy(temperature))
+    assert isinstance(recipe.endpoints, MoleculeEndpointsSection)
+    keep = recipe.endpoints.equivalent_atoms == "keep"
+    return Landscape(searched_molecule(surface, system.topology, system.ends[0], keep_labels=keep), temperature)
+
+
+def searched_molecule(
+    surface: Surface, topology: Topology, x: Float[Tensor, "atom 3"], *, keep_labels: bool
+) -> SearchedMolecule:
+    """A molecule on an energy surface, with first paths that turn about bonds.
+
+    Args:
+        surface: The energy surface.
+        topology: Atoms and bonds.
+        x: A structure of the molecule, nm.
+        keep_labels: Whether structures that differ only in the labels of equivalent atoms are different states.
+    """
+    guesses = TurningGuesses(topology, lambda path: untangled(path, topology))
+    in_turn = topology.n_atoms >= IN_TURN_ATOMS
+    return SearchedMolecule(
+        surface=surface,
+        coordinates=BondedCoordinates(topology),
+        equivalence=equivalence_of(topology, x, keep_labels=keep_labels),
+        bonds=Bonds(topology),
+        guess=lambda ends, images, generator, style: guesses.draw(
+            ends, images, generator, plain=style == 0, in_turn=in_turn
+        ),
+    )
+
+
+def _surface(recipe: SampleRecipe, system: System, prior: Prior, time: float, kt: float) -> Surface:
+    if isinstance(prior, OpenMMPrior):
+        # Second derivatives are differences of forces, so the forces are needed in double precision.
+        pool = ContextPool(prior.made.system, platform="Reference", threads=torch.get_num_threads())
+        return ForceFieldSurface(pool.energies_and_forces, prior.made.masses_amu)
+    if isinstance(recipe.prior, CheckpointPriorSection):
+        section = recipe.prior.model_copy(update={"precision": "float64"})
+        prior = assemble.make_prior(section, system, torch.device("cpu"))
+
+    def energy_over_kt(x: Tensor) -> Tensor:
+        density = prior.log_density(x, time)
+        assert density is not None
+        return -density
+
+    masses = prior.masses_amu or system.topology.masses_amu
+    return ScoreSurface(prior.at(time), energy_over_kt, kt=kt, masses_amu=masses)

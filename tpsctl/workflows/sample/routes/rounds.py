@@ -1,0 +1,114 @@
+"""The rounds of a search for routes: first those of the search itself, then one that computes the paths of the routes."""
+
+import math
+import time
+from collections.abc import Sequence
+
+from tpsctl.errors import PathError
+from tpsctl.jobs.batches import StoredBatch
+from tpsctl.jobs.rounds import Rounds
+from tpsctl.landscape.attempts import AttemptBlock, run_block
+from tpsctl.landscape.pinned_path import pinned_path
+from tpsctl.landscape.routes import Route
+from tpsctl.landscape.search import (
+    SearchResult,
+    SearchSettings,
+    SearchState,
+    begin,
+    is_over,
+    merge_round,
+    plan_round,
+    result_of,
+)
+from tpsctl.workflows.sample.judge import judge
+from tpsctl.workflows.sample.planning import attempts_together
+from tpsctl.workflows.sample.routes.found import store_path
+from tpsctl.workflows.sample.routes.molecule import Landscape
+from tpsctl.workflows.sample.routes.stored import load_block, store_block
+from tpsctl.workflows.sample.tools import Tools
+
+IMAGES_PER_SADDLE = 40
+LEAST_IMAGES = 80
+"""Images of the paths, where the recipe does not say: as many for every saddle of the longest route, but not fewer."""
+
+
+class RouteRounds(Rounds):
+    """The search for the routes of a recipe, and then their paths.
+
+    Args:
+        tools: The recipe with its ends, prior and judges.
+        landscape: The landscape of the prior.
+
+    Attributes:
+        search: The outcome of the search, once it is over.
+        paths: The path of every route as `store_path` stores it, once they are computed.
+    """
+
+    def __init__(self, tools: Tools, landscape: Landscape) -> None:
+        self._tools, self._landscape = tools, landscape
+        recipe, route = tools.recipe, tools.recipe.route
+        assert route is not None
+        self._settings = SearchSettings(
+            attempts=recipe.path.paths,
+            block=attempts_together(recipe),
+            most_rounds=route.max_rounds,
+            stable_rounds=route.stable_rounds,
+            missing=route.missing,
+            most_routes=route.max_routes,
+        )
+        self.most = route.max_rounds + 1
+        self._state: SearchState = begin(landscape.molecule, tools.system.ends)
+        self._planned: list[AttemptBlock] = []
+        self.search: SearchResult | None = None
+        self.paths: list[StoredBatch] = []
+        if self._state.start == self._state.end:
+            raise PathError(_the_same(tools))
+
+    def plan(self) -> int:
+        if not is_over(self._state, self._settings):
+            self._planned = plan_round(self._state, self._tools.recipe.seed, self._settings)
+            return len(self._planned)
+        if self.search is None:
+            self.search = result_of(self._state, self._settings)
+            return len(self.search.routes)
+        return 0
+
+    def run(self, block: int) -> StoredBatch:
+        if self.search is None:
+            return store_block(run_block(self._landscape.molecule, self._planned[block]))
+        started = time.monotonic()
+        path = pinned_path(
+            self._landscape.molecule,
+            self.search.network,
+            self.search.routes[block],
+            kt=self._landscape.kt,
+            images=self._images(self.search.routes),
+        )
+        verdict = judge(self._tools, path.x[None])
+        return store_path(path, verdict, time.monotonic() - started)
+
+    def merge(self, results: Sequence[StoredBatch]) -> str:
+        if self.search is not None:
+            self.paths = list(results)
+            return f"paths of {len(results)} routes"
+        merge_round(self._state, self._planned, [load_block(stored) for stored in results])
+        return self._words()
+
+    def _images(self, routes: Sequence[Route]) -> int:
+        wanted = self._tools.recipe.path.images
+        return wanted if wanted != "auto" else max(LEAST_IMAGES, *(IMAGES_PER_SADDLE * len(r.saddles) for r in routes))
+
+    def _words(self) -> str:
+        last, zero = self._state.rounds[-1], self._state.network.minima[self._state.start].energy
+        top = f"lowest top {last.top - zero:.2f} kJ/mol" if math.isfinite(last.top) else "A and B not connected yet"
+        return f"{top}, {last.minima} minima, {last.saddles} saddles"
+
+
+def _the_same(tools: Tools) -> str:
+    keep = "" if getattr(tools.recipe.endpoints, "equivalent_atoms", "") == "keep" else (
+        " If they differ only in the labels of equivalent atoms, set endpoints.equivalent_atoms: keep."
+    )
+    return (
+        "endpoints: both ends fall into the same minimum of this landscape, so there is no transition between them. "
+        f"Choose two states that are minima of the prior's energy.{keep}"
+    )

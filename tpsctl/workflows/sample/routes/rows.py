@@ -1,0 +1,89 @@
+"""The rows of the tables of routes, saddles and minima, numbered by energy."""
+
+from tpsctl.landscape.routes import highest_saddle
+from tpsctl.output.route_tables import MinimumRow, RouteRow, SaddleRow
+from tpsctl.workflows.sample.routes.found import FoundRoutes
+
+
+class Numbering:
+    """Numbers of saddles and minima in tables, by energy, lowest first.
+
+    Args:
+        found: The search, whose own numbers are those of discovery.
+
+    Attributes:
+        saddles: The search's numbers of the saddles in the order of the table.
+        minima: The search's numbers of the minima in the order of the table.
+    """
+
+    def __init__(self, found: FoundRoutes) -> None:
+        network = found.search.network
+        self.saddles = sorted(range(len(network.saddles)), key=lambda k: (network.saddles[k].energy, k))
+        self.minima = sorted(range(len(network.minima)), key=lambda i: (network.minima[i].energy, i))
+        self._saddle = {k: number for number, k in enumerate(self.saddles)}
+        self._minimum = {i: number for number, i in enumerate(self.minima)}
+
+    def saddle(self, k: int) -> int:
+        """The table's number of the search's saddle k."""
+        return self._saddle[k]
+
+    def minimum(self, i: int) -> int:
+        """The table's number of the search's minimum i."""
+        return self._minimum[i]
+
+
+def route_rows(found: FoundRoutes, numbers: Numbering) -> list[RouteRow]:
+    """One row per route, the lowest first."""
+    network = found.search.network
+    rows = []
+    for number, (route, path) in enumerate(zip(found.search.routes, found.paths, strict=True)):
+        assert found.verdict is not None
+        forward, backward = route.barriers(network)
+        highest = highest_saddle(network, route)
+        rows.append(
+            RouteRow(
+                number=number,
+                forward=forward,
+                backward=backward,
+                minima=tuple(map(numbers.minimum, route.minima)),
+                saddles=tuple(map(numbers.saddle, route.saddles)),
+                highest=numbers.saddle(highest),
+                times_found=network.saddles[highest].times_found,
+                valid=found.verdict.gate.verdicts[number],
+                action=path.action,
+                bound=path.bound,
+                length=float(path.arc_length[-1]),
+                largest_jump=path.largest_jump,
+            )
+        )
+    return rows
+
+
+def saddle_rows(found: FoundRoutes, numbers: Numbering) -> list[SaddleRow]:
+    """One row per saddle, the lowest first."""
+    rows = []
+    for k in numbers.saddles:
+        saddle = found.search.network.saddles[k]
+        rows.append(
+            SaddleRow(
+                energy=saddle.energy - found.zero,
+                index=saddle.index,
+                gradient=saddle.gradient_norm,
+                wavenumbers=saddle.wavenumbers,
+                minima=(numbers.minimum(saddle.ends[0]), numbers.minimum(saddle.ends[1])),
+                times_found=saddle.times_found,
+                routes=tuple(r for r, route in enumerate(found.search.routes) if k in route.saddles),
+            )
+        )
+    return rows
+
+
+def minimum_rows(found: FoundRoutes, numbers: Numbering) -> list[MinimumRow]:
+    """One row per minimum, the lowest first."""
+    search = found.search
+    ends = {search.start: "A", search.end: "B"}
+    return [
+        MinimumRow(m.energy - found.zero, m.times_found, m.searched, ends.get(i, ""))
+        for i in numbers.minima
+        for m in [search.network.minima[i]]
+    ]
