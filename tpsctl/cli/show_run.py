@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tpsctl.cli.show_routes import search_notes, show_routes
 from tpsctl.console import print_table
 
 
@@ -10,13 +11,17 @@ def as_json(manifest: dict[str, Any]) -> dict[str, Any]:
     if "shard" in manifest:
         return manifest
     names = ("outcome", "directory", "requested", "produced", "valid", "converged", "paths")
-    return {name: manifest.get(name) for name in names}
+    routes = ("routes", "saddles", "search") if "routes" in manifest else ()
+    return {name: manifest.get(name) for name in (*names, *routes)}
 
 
 def show(manifest: dict[str, Any]) -> None:
     """Print the summary table of a finished run, or the result of one shard."""
     if "shard" in manifest:
         _show_shard(manifest)
+        return
+    if "routes" in manifest:
+        show_routes(manifest, _notes(manifest))
         return
     kinds = [kind for kind in ("raw", "minimized") if kind in manifest["paths"][0]]
     columns = ["path", "status", "gate", "steps", "action"]
@@ -54,14 +59,15 @@ def _notes(manifest: dict[str, Any]) -> list[str]:
     counts = ", ".join(f"{manifest[name]} {name}" for name in ("requested", "produced", "converged", "valid"))
     words = {
         "complete": "complete",
-        "not_converged": "NOT CONVERGED: the files are there, the paths are no minima",
+        "not_converged": "NOT CONVERGED: the files are there, "
+        + ("the search is not complete" if "routes" in manifest else "the paths are no minima"),
         "not_valid": "NOT VALID: the files are there, see the gate column and images.csv",
     }
-    lines = [f"paths: {counts}"]
+    lines = search_notes(manifest) if "routes" in manifest else [f"paths: {counts}"]
     if (protocol := manifest["energies"]) is not None:
         lines.append(f"energies: {_protocol(protocol)}")
     lines += [f"prior: {_protocol(forces)}" for forces in manifest["prior_force_fields"]]
-    lines += _remedies(manifest["paths"])
+    lines += [] if "routes" in manifest else _remedies(manifest["paths"])
     seconds = manifest["seconds"]["total"]
     outcome = f"outcome: {words[manifest['outcome']]} ({seconds:.1f} s of work)"
     return [*lines, outcome, f"files: {manifest['directory']}"]

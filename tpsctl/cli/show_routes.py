@@ -1,0 +1,70 @@
+"""Shows the result of a search for routes: one line per route, the lowest first, and what to know about the search."""
+
+from typing import Any
+
+from tpsctl.console import print_table
+
+_MOST_SADDLES = 6
+"""Saddles of a route that are listed; of longer routes the highest ones."""
+
+
+def show_routes(manifest: dict[str, Any], notes: list[str]) -> None:
+    """Print the routes and their saddles.
+
+    Args:
+        manifest: The manifest of a search for routes.
+        notes: What to say below the tables.
+    """
+    if not manifest["routes"]:
+        print_table(f"{manifest['name']}: no route found", ["outcome"], [[manifest["outcome"]]], notes=notes)
+        return
+    saddles = {saddle["saddle"]: saddle for saddle in manifest["saddles"]}
+    columns = ["route", "A->B", "B->A", "saddles (kJ/mol above A)", "found", "action\n(bound)", "path"]
+    rows = [_row(route, saddles) for route in manifest["routes"]]
+    print_table(f"{manifest['name']}: barriers in kJ/mol", columns, rows)
+    columns = ["saddle", "above A", "index", "|grad U|", "lowest modes (1/cm)", "joins minima", "found", "on routes"]
+    rows = [_saddle_row(saddle) for saddle in manifest["saddles"]]
+    print_table("saddles of these routes", columns, rows, notes=notes)
+
+
+def search_notes(manifest: dict[str, Any]) -> list[str]:
+    """What to know about the search, in sentences."""
+    search = manifest["search"]
+    head = (
+        f"search: {search['attempts']} attempts in {search['rounds']} rounds found {search['minima']} minima and "
+        f"{search['saddles']} saddles ({search['force_evaluations']:,} force evaluations)"
+    )
+    unseen = f"{100 * search['missing']:.0f} % of finds below the highest saddle would be new (Good-Turing estimate)"
+    if search["complete"]:
+        return [head, f"complete: the routes did not change any more, and about {unseen}"]
+    left = "A and B are not connected" if not manifest["routes"] else f"a lower route may exist: about {unseen}"
+    return [head, f"NOT COMPLETE: {left}. Raise optimize.max_rounds."]
+
+
+def _row(route: dict[str, Any], saddles: dict[int, dict[str, Any]]) -> list[str]:
+    energies = [saddles[k]["energy"] for k in route["saddles"]]
+    listed = sorted(range(len(energies)), key=lambda k: -energies[k])[:_MOST_SADDLES]
+    shown = ", ".join(f"{energies[k]:.2f}" for k in sorted(listed))
+    more = f" and {len(energies) - len(listed)} lower" if len(energies) > len(listed) else ""
+    return [
+        str(route["number"]),
+        f"{route['forward']:.2f}",
+        f"{route['backward']:.2f}",
+        shown + more,
+        f"{route['times_found']}x",
+        f"{route['action']:.1f}\n({route['bound']:.1f})",
+        route["valid"].partition(" ")[0].rstrip(":"),
+    ]
+
+
+def _saddle_row(saddle: dict[str, Any]) -> list[str]:
+    return [
+        str(saddle["saddle"]),
+        f"{saddle['energy']:.2f}",
+        str(saddle["index"]),
+        f"{saddle['gradient']:.1g}",
+        ", ".join(f"{w:.0f}" for w in saddle["wavenumbers"]),
+        " - ".join(map(str, saddle["minima"])),
+        f"{saddle['times_found']}x",
+        " ".join(map(str, saddle["routes"])),
+    ]
