@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from tpsctl.recipe.auto import AUTO, ImagesOrAuto
 from tpsctl.recipe.section import Section, key
 
 
@@ -83,7 +84,9 @@ class PathSection(Section):
     """How many paths, how fine, and where they start."""
 
     paths: int = key("Number of paths.", "1", ge=1)
-    images: int = key("Images per path, both ends included.", "1", ge=3)
+    images: ImagesOrAuto = key(
+        "Images per path, both ends included; auto: from the distance between the ends.", "1", default=AUTO
+    )
     batch_paths: int | None = key(
         "Number of paths that are optimized together; a shard has whole batches. Default: 2 on a CPU; on GPUs, each "
         "GPU gets an equal share, as far as its memory allows.",

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from tpsctl.recipe.action import ActionSection
+from tpsctl.recipe.action import ActionSection, TruncatedActionSection
 from tpsctl.recipe.endpoints import EndpointsSection
 from tpsctl.recipe.optimize import MethodSection, OptimizeSection
 from tpsctl.recipe.output import OutputSection
@@ -23,7 +23,9 @@ class SampleRecipe(Section):
     endpoints: EndpointsSection = key("The two fixed ends.")
     prior: PriorSection = key("Where the score comes from.")
     path: PathSection = key("Number and size of the paths, and the initial guess.")
-    action: ActionSection = key("The functional that is minimized.")
+    action: ActionSection = key(
+        "The functional that is minimized.", default=TruncatedActionSection(functional="truncated")
+    )
     optimize: OptimizeSection = key("The minimizer, or a list of stages.")
     validation: ValidationSection = key("Checks of the finished paths.", default=ValidationSection())
     output: OutputSection = key("Files to write.")
