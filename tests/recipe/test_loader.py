@@ -76,7 +76,7 @@ def test_file_names_are_relative_to_the_recipe_and_in_set_to_the_current_directo
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("dt_ps: 0.001", "dt_ps: -0.002", "r.yaml:9: action.dt_ps: got -0.002, expected a value > 0 (ps)."),
+        ("dt_ps: 0.001", "dt_ps: -0.002", "r.yaml:9: action.dt_ps: got -0.002, expected a value > 0 (ps), or auto."),
         (
             "max_steps: 50",
             "max_stpes: 50",
@@ -86,10 +86,10 @@ def test_file_names_are_relative_to_the_recipe_and_in_set_to_the_current_directo
         (
             "dt_ps: 0.001",
             "dt_ps: 1 fs",
-            'r.yaml:9: action.dt_ps: got "1 fs", expected a number (ps). '
+            'r.yaml:9: action.dt_ps: got "1 fs", expected a number (ps), or auto. '
             "Write the number alone: the unit is in the key.",
         ),
-        ("images: 20", "images: 20.5", "r.yaml:8: path.images: got 20.5, expected a whole number."),
+        ("images: 20", "images: 20.5", "r.yaml:8: path.images: got 20.5, expected a whole number, or auto."),
         ("seed: 7", "seed: no", 'r.yaml:3: seed: got "no", expected a whole number.'),
         (
             "method: lbfgs",
@@ -109,13 +109,16 @@ def test_file_names_are_relative_to_the_recipe_and_in_set_to_the_current_directo
         ),
         (
             "friction_per_ps: 1,",
-            "",
-            "r.yaml:9: action: give exactly one of friction_per_ps (1/ps) and diffusion_nm2_per_ps (nm^2/ps).",
+            "friction_per_ps: 1, diffusion_nm2_per_ps: 1,",
+            "r.yaml:9: action: give at most one of friction_per_ps (1/ps) and diffusion_nm2_per_ps (nm^2/ps).",
         ),
         ("version: 1", "version: 2", "r.yaml:1: version: got 2, expected 1."),
         ("seed: 7", "seed: 7\nseed: 8", "r.yaml:4: seed: given twice. Remove one."),
         ("frame: 3}", "frame: 3", "not valid YAML"),
         ("path: {paths: 2", "path: 3\npaht: {paths: 2", "r.yaml:8: path: got 3, expected a section with keys"),
+        ("dt_ps: 0.001", "dt_ps: atuo", 'got "atuo", expected a number (ps), or auto. Did you mean "auto"?'),
+        ("images: 20", "images: 2", "r.yaml:8: path.images: got 2, expected a value >= 3, or auto."),
+        ("diffusion_time: 1e-2", "diffusion_time: 2", "got 2, expected a value <= 1, or auto."),
         ("dt_ps: 0.001", "dt_ps: .nan", "r.yaml:9: action.dt_ps: got NaN, expected a"),
     ],
 )
@@ -140,7 +143,7 @@ def test_keys_of_another_method_are_refused(write):
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
-        ("action.dt_ps=0", "--set action.dt_ps=0: action.dt_ps: got 0, expected a value > 0 (ps)."),
+        ("action.dt_ps=0", "--set action.dt_ps=0: action.dt_ps: got 0, expected a value > 0 (ps), or auto."),
         ("action.dt=1", '--set action.dt=1: action.dt: unknown key. Did you mean "dt_ps"?'),
         (
             "optimize.max_steps=600",

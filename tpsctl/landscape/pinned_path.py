@@ -30,8 +30,11 @@ from tpsctl.landscape.stationary import Points
 from tpsctl.landscape.string import StringSettings, relax_strings
 from tpsctl.molecule.geometry import superpose
 
-STRING = StringSettings(iterations=40, mass_weighted=True)
-"""Settings for the relaxation of the halves."""
+STRING = StringSettings(iterations=12, renew_every=12, mass_weighted=True)
+"""Settings for the relaxation of the halves, which start as steepest descent paths and need one Hessian per image."""
+
+DESCENT = DownhillSettings(max_move_nm=0.01, quadratic_below=2.0)
+"""Settings of the descents: short steps, followed until a minimum is so close that Newton steps do not leave the curve."""
 
 LEAST_IMAGES = 3
 """Fewest images of a half, the minimum and the saddle at its ends included."""
@@ -128,17 +131,32 @@ def _halves(molecule: SearchedMolecule, network: Network, route: Route) -> list[
 
 
 def _sides(molecule: SearchedMolecule, network: Network, number: int, ends: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Curves from a saddle down to the two minima `ends`, the first one first."""
+    """Curves from a saddle down to the two minima `ends`, the first one first.
+
+    Where a curve passes close by another minimum, short steps may end in another one than the search found with longer
+    steps; then the curve is followed with the steps of the search.
+    """
     saddle = network.saddles[number]
     x = saddle.x[None]
     energy, gradient = molecule.surface.energy_gradient(x)
     points = Points(x, energy, gradient.flatten(1), molecule.surface.hessian(x), torch.tensor([True]))
-    curves = descent_paths(molecule.surface, points, molecule.coordinates, DownhillSettings(max_move_nm=0.01))
-    first = network.minima[ends[0]]
-    level = (first.energy, first.energy)
-    if molecule.equivalence.same(curves[0][-1], first.x, level) is None:
-        curves = curves[::-1]
-    return curves[0], curves[1]
+    curves: list[Tensor] = []
+    for settings in (DESCENT, DownhillSettings()):
+        curves = descent_paths(molecule.surface, points, molecule.coordinates, settings)
+        for both in (curves, curves[::-1]):
+            if all(_ends_in(molecule, curve, network, end) for curve, end in zip(both, ends, strict=True)):
+                return both[0], both[1]
+    raise PathError(
+        f"saddle {number}: the descents from it do not end in the minima {ends[0]} and {ends[1]}, which the search "
+        "found. Please report this with the recipe."
+    )
+
+
+def _ends_in(molecule: SearchedMolecule, curve: Tensor, network: Network, minimum: int) -> bool:
+    """Whether the last point of a curve is this minimum, up to the labels of equivalent atoms."""
+    energy, _ = molecule.surface.energy_gradient(curve[-1:])
+    known = network.minima[minimum]
+    return molecule.equivalence.same(curve[-1], known.x, (float(energy[0]), known.energy)) is not None
 
 
 def _chained(x: Float[Tensor, "image atom 3"], first: Float[Tensor, "atom 3"], masses: Tensor) -> Tensor:
@@ -150,15 +168,31 @@ def _chained(x: Float[Tensor, "image atom 3"], first: Float[Tensor, "atom 3"], m
 
 
 def _resampled(curve: Float[Tensor, "image atom dim"], count: int) -> Float[Tensor, "count atom dim"]:
-    """The curve represented by `count` points at equal distances, with the same ends."""
-    length = (curve[1:] - curve[:-1]).flatten(1).norm(dim=1)
+    """The curve represented by `count` points at equal distances, with the same ends.
+
+    Between its points the curve is interpolated by cubic polynomials (Catmull-Rom), because turning groups move on arcs
+    and a chord would strain their bonds.
+    """
+    flat = curve.flatten(1)
+    length = (flat[1:] - flat[:-1]).norm(dim=1).clamp_min(1e-12)
     along = torch.cat((length.new_zeros(1), length.cumsum(0)))
+    slope = (flat[1:] - flat[:-1]) / length[:, None]
+    before, behind = length[:-1, None], length[1:, None]
+    inner = (behind * slope[:-1] + before * slope[1:]) / (before + behind)
+    ends = [1.5 * slope[k] - 0.5 * inner[k] if len(inner) else slope[k] for k in (0, -1)]
+    tangent = torch.cat((ends[0][None], inner, ends[1][None]))
     wanted = torch.linspace(0, 1, count).to(curve) * along[-1]
     upper = torch.searchsorted(along, wanted).clamp(1, len(curve) - 1)
-    weight = (wanted - along[upper - 1]) / (along[upper] - along[upper - 1]).clamp_min(1e-30)
-    points = curve[upper - 1] + weight.reshape(-1, 1, 1) * (curve[upper] - curve[upper - 1])
-    points[0], points[-1] = curve[0], curve[-1]
-    return points
+    span = (along[upper] - along[upper - 1])[:, None]
+    t = (wanted - along[upper - 1])[:, None] / span
+    points = (
+        (1 + 2 * t) * (1 - t).square() * flat[upper - 1]
+        + t * (1 - t).square() * span * tangent[upper - 1]
+        + t.square() * (3 - 2 * t) * flat[upper]
+        - t.square() * (1 - t) * span * tangent[upper]
+    )
+    points[0], points[-1] = flat[0], flat[-1]
+    return points.reshape(count, *curve.shape[1:])
 
 
 def _joined(molecule: SearchedMolecule, halves: list[Tensor], kt: float) -> PinnedPath:

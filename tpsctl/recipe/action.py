@@ -4,25 +4,33 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from tpsctl.recipe.auto import AUTO, PositiveOrAuto
 from tpsctl.recipe.section import Section, key
 
 
 class FunctionalSection(Section):
     """What all functionals share: the physical step and the diffusion coefficient of every bead."""
 
-    dt_ps: float = key("Physical time between two images.", "ps", gt=0)
+    dt_ps: PositiveOrAuto = key(
+        "Physical time between two images; auto: from the stiffness of the prior at the ends.", "ps", default=AUTO
+    )
     friction_per_ps: float | None = key(
-        "Langevin friction gamma; D = kT / (mass gamma) for every bead.", "1/ps", default=None, gt=0
+        "Langevin friction gamma; D = kT / (mass gamma) for every bead; default: 1.",
+        "1/ps",
+        default=None,
+        gt=0,
     )
     diffusion_nm2_per_ps: float | None = key(
         "Diffusion coefficient set by hand for all beads, instead of friction_per_ps.", "nm^2/ps", default=None, gt=0
     )
-    temperature_k: float | None = key("Temperature of the dynamics; default: the prior's.", "K", default=None, gt=0)
+    temperature_k: float | None = key(
+        "Temperature of the dynamics; default: the prior's, and 300 where it has none.", "K", default=None, gt=0
+    )
 
     @model_validator(mode="after")
     def _one_diffusion(self) -> Self:
-        if (self.friction_per_ps is None) == (self.diffusion_nm2_per_ps is None):
-            raise ValueError("give exactly one of friction_per_ps (1/ps) and diffusion_nm2_per_ps (nm^2/ps)")
+        if self.friction_per_ps is not None and self.diffusion_nm2_per_ps is not None:
+            raise ValueError("give at most one of friction_per_ps (1/ps) and diffusion_nm2_per_ps (nm^2/ps)")
         return self
 
 

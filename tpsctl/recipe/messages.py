@@ -66,15 +66,16 @@ def _explain(error: Any, walk: Walk, path: KeyPath, schema: dict[str, Any], valu
         return _wrong_tag(error, schema, walk.node)
     if kind == "literal_error":
         return f"got {found}, expected {context['expected']}.{_meant(error['input'], _choices(context['expected']))}"
+    words = "".join(f", or {word}" for word in walk.words)
     if kind in _BOUNDS:
         name, sign = _BOUNDS[kind]
-        return f"got {found}, expected a value {sign} {context[name]:g}{unit}."
+        return f"got {found}, expected a value {sign} {context[name]:g}{unit}{words}."
     if kind in _NUMBERS:
         what = (
             "a whole number" if kind.startswith("int") else "a finite number" if kind == "finite_number" else "a number"
         )
         hint = " Write the number alone: the unit is in the key." if _number_with_unit(error["input"]) else ""
-        return f"got {found}, expected {what}{unit}.{hint}"
+        return f"got {found}, expected {what}{unit}{words}.{hint}{_meant(error['input'], walk.words)}"
     if kind == "bool_type":
         return f"got {found}, expected true or false."
     if kind in ("string_type", "path_type"):

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from tpsctl.recipe.auto import AUTO, ImagesOrAuto
 from tpsctl.recipe.section import Section, key
 
 
@@ -82,8 +83,12 @@ class ScreenSection(Section):
 class PathSection(Section):
     """How many paths, how fine, and where they start."""
 
-    paths: int = key("Number of paths.", "1", ge=1)
-    images: int | Literal["auto"] = key("Images per path, both ends included.", "1", default="auto")
+    paths: int = key(
+        "Number of paths; in a search for routes, the number of attempts in a round.", "1", default=16, ge=1
+    )
+    images: ImagesOrAuto = key(
+        "Images per path, both ends included; auto: from the distance between the ends.", "1", default=AUTO
+    )
     batch_paths: int | None = key(
         "Number of paths that are optimized together; a shard has whole batches. Default: 2 on a CPU; on GPUs, each "
         "GPU gets an equal share, as far as its memory allows.",
@@ -91,5 +96,5 @@ class PathSection(Section):
         default=None,
         ge=1,
     )
-    guess: GuessSection = key("The initial path.")
+    guess: GuessSection = key("The initial path.", default=TorsionGuessSection(kind="torsion"))
     screen: ScreenSection = key("How bad guesses are replaced.", default=ScreenSection())

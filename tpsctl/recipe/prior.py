@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from tpsctl.recipe.auto import AUTO, FractionOrAuto
 from tpsctl.recipe.force_field import FORCE_FIELD, PLATFORM, ForceFieldSection
 from tpsctl.recipe.section import Section, key
 
@@ -14,7 +15,11 @@ class CheckpointPriorSection(Section):
 
     kind: Literal["checkpoint"] = key("A trained model.")
     checkpoint: Path = key("Checkpoint file.")
-    diffusion_time: float = key("Diffusion time at which the score is used; 0 is data, 1 is noise.", "1", ge=0, le=1)
+    diffusion_time: FractionOrAuto = key(
+        "Diffusion time at which the score is used; 0 is data, 1 is noise; auto: chosen for this model.",
+        "1",
+        default=AUTO,
+    )
     precision: Literal["float32", "tf32", "float64"] = key(
         "Precision in which the network computes. tf32: float32, whose matrix products round their factors to 10 bits "
         "on GPUs that can; on a CPU the same as float32.",

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from tpsctl.recipe.action import ActionSection
+from tpsctl.recipe.action import ActionSection, TruncatedActionSection
 from tpsctl.recipe.endpoints import EndpointsSection
 from tpsctl.recipe.optimize import AutoMethodSection, MethodSection, OptimizeSection, RouteSection
 from tpsctl.recipe.output import OutputSection
@@ -22,8 +22,10 @@ class SampleRecipe(Section):
     seed: int = key("Seed of all random numbers; each path has its own stream.", "1", ge=0)
     endpoints: EndpointsSection = key("The two fixed ends.")
     prior: PriorSection = key("Where the score comes from.")
-    path: PathSection = key("Number and size of the paths, and the initial guess.")
-    action: ActionSection = key("The functional that is minimized.")
+    path: PathSection = key("Number and size of the paths, and the initial guess.", default=PathSection())
+    action: ActionSection = key(
+        "The functional that is minimized.", default=TruncatedActionSection(functional="truncated")
+    )
     optimize: OptimizeSection = key(
         "The search for routes, a minimizer, or a list of stages.", default=AutoMethodSection()
     )

@@ -61,6 +61,11 @@ class Walk:
         return self.chosen().node.get("properties", {})
 
     @property
+    def words(self) -> list[str]:
+        """Words that may stand here instead of a number, such as auto."""
+        return self.node.get("words", [])
+
+    @property
     def unit(self) -> str:
         """Unit of the value here; "" for text, choices and sections."""
         return self.node.get("unit", self.chosen().node.get("unit", ""))
@@ -91,8 +96,10 @@ class Walk:
         return Walk(self.schema, self._decided(self._target(self.node)), self.value)
 
     def _decided(self, node: dict[str, Any]) -> dict[str, Any]:
-        best = self._best([self._target(option) for option in node.get("oneOf") or node["anyOf"]])
-        return {**best, **({"unit": node["unit"]} if "unit" in node else {})}
+        options = [self._target(option) for option in node.get("oneOf") or node["anyOf"]]
+        words = [option["const"] for option in options if isinstance(option.get("const"), str)]
+        best = self._best(options)
+        return {**best, "words": words, **({"unit": node["unit"]} if "unit" in node else {})}
 
     def _target(self, node: dict[str, Any]) -> dict[str, Any]:
         while "$ref" in node:

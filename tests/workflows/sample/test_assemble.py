@@ -18,7 +18,7 @@ def scored(root):
     def score(*changes):
         recipe = load_recipe(root / ALANINE, SampleRecipe, list(changes))
         tools = Tools(recipe, torch.device("cpu"), threads=1)
-        action = make_stages(recipe, tools.prior, tools.system)[-1].action
+        action = make_stages(recipe, tools.chosen, tools.prior, tools.system)[-1].action
         return action.score(tools.system.ends).detach(), tools
 
     return score

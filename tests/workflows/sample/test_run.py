@@ -104,7 +104,7 @@ def action_of_guess(recipe, *assignments):
     loaded = load_recipe(recipe, SampleRecipe, assignments)
     tools = Tools(loaded, torch.device("cpu"), threads=1)
     line = torch.lerp(*tools.system.ends, torch.linspace(0, 1, loaded.path.images).reshape(-1, 1, 1))
-    return make_stages(loaded, tools.prior, tools.system)[-1].action.terms(line[None]).total.item()
+    return make_stages(loaded, tools.chosen, tools.prior, tools.system)[-1].action.terms(line[None]).total.item()
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ class _Subject(Tools):
 
     @cached_property
     def stages(self) -> list[Stage]:
-        return assemble.make_stages(self.recipe, self.prior, self.system)
+        return assemble.make_stages(self.recipe, self.chosen, self.prior, self.system)
 
     @cached_property
     def score_at_ends(self) -> Tensor:
@@ -225,7 +225,7 @@ def _prior(subject: _Subject) -> Iterator[Finding]:
     largest = score.flatten(1).abs().amax(1).tolist()
     yield Finding("score", *score_verdict(*largest))
     if prior.generative:
-        yield _fit(score, prior.sigma_nm(assemble.diffusion_time(recipe)))
+        yield _fit(score, prior.sigma_nm(subject.chosen.diffusion_time.value))
 
 
 def _fit(score: Tensor, sigma_nm: float) -> Finding:

@@ -23,6 +23,7 @@ from tpsctl.recipe.endpoints import MoleculeEndpointsSection
 from tpsctl.recipe.optimize import LbfgsSection, LevenbergMarquardtSection, StageSection
 from tpsctl.recipe.prior import CheckpointPriorSection, PluginPriorSection
 from tpsctl.recipe.sample import SampleRecipe
+from tpsctl.workflows.sample.assemble.chosen import choose_images
 from tpsctl.workflows.sample.assemble.system import make_system
 
 CPU_BATCH_PATHS = 2
@@ -130,8 +131,9 @@ def batch_paths(recipe: SampleRecipe, device: torch.device, processes: int) -> i
         return recipe.path.batch_paths
     if device.type == "cpu":
         return CPU_BATCH_PATHS
-    ends = make_system(recipe.endpoints).ends
-    each = max(bytes_of_path(stage, stage.images or recipe.path.images, ends) for stage in recipe.stages)
+    system = make_system(recipe.endpoints)
+    images = choose_images(recipe, system).value
+    each = max(bytes_of_path(stage, stage.images or images, system.ends) for stage in recipe.stages)
     fitting = int(_STATE_SHARE * card_bytes() // each)
     return max(1, min(math.ceil(recipe.path.paths / processes), fitting))
 

@@ -38,7 +38,7 @@ def optimize(
     Returns:
         The paths on the CPU, and the outcome of every stage.
     """
-    stages = assemble.make_stages(tools.recipe, tools.prior, tools.system)
+    stages = assemble.make_stages(tools.recipe, tools.chosen, tools.prior, tools.system)
     limits = {stage.name: stage.optimizer.max_steps for stage in stages}
     with ExitStack() as stack:
         tasks: dict[str, Update] = {}

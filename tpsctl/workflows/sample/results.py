@@ -38,6 +38,16 @@ class FinishedRun:
     potential: NamedPotential | None
 
     @property
+    def chosen(self) -> dict[str, Any]:
+        """Every number that the recipe may leave open, as it was used, with the reason for it."""
+        return self.batch.facts["chosen"]
+
+    @property
+    def dt_ps(self) -> float:
+        """Physical time between two images, ps."""
+        return self.chosen["action.dt_ps"]["value"]
+
+    @property
     def outcome(self) -> Outcome:
         """How the last stage ended, which is how the run ended."""
         return self.batch.stages[-1]
@@ -61,7 +71,7 @@ def write_files(folder: Path, run: FinishedRun) -> None:
     recipe, verdict, trace = run.recipe, run.batch.verdict, run.batch.trace
     write_topology(folder, run.system.topology, run.system.ends[0], name=recipe.name)
     for i, path in enumerate(run.batch.paths):
-        write_path(folder, i, path, run.system.topology, dt_ps=recipe.action.dt_ps, formats=recipe.output.trajectories)
+        write_path(folder, i, path, run.system.topology, dt_ps=run.dt_ps, formats=recipe.output.trajectories)
     columns = tables.path_columns(
         status=run.outcome.status,
         terms=run.outcome.terms,
@@ -98,6 +108,7 @@ def describe(run: FinishedRun, batches: Sequence[PathBatch]) -> dict[str, Any]:
     return {
         "name": run.recipe.name,
         "outcome": outcome(paths),
+        "chosen": run.chosen,
         "requested": run.recipe.path.paths,
         "produced": len(paths),
         "valid": sum(entry["gate"] == "valid" for entry in paths),

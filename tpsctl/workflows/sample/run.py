@@ -70,6 +70,7 @@ class PathSearch(BatchedJob):
         facts = attempt.facts | {
             "seconds": attempt.clock.seconds,
             "prior_force_field": self._tools.prior_force_field,
+            "chosen": self._tools.chosen.as_json(),
         }
         return PathBatch(paths, stages, attempt.trace, attempt.screening, verdict, facts).store()
 

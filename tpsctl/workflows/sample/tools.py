@@ -41,6 +41,11 @@ class Tools:
         return assemble.make_prior(self._given.prior, self.system, self.device)
 
     @cached_property
+    def chosen(self) -> assemble.Chosen:
+        """Every number that the recipe may leave open, as it is used."""
+        return assemble.choose(self.recipe, self.system, self.prior, self.device)
+
+    @cached_property
     def gate(self) -> GeometryGate:
         """The geometry gate."""
         return assemble.make_gate(self.system)

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from tpsctl.prior.base import Prior
 from tpsctl.recipe.optimize import AutoMethodSection, LevenbergMarquardtSection, RouteSection
 from tpsctl.recipe.sample import SampleRecipe
-from tpsctl.workflows.sample.assemble.prior import diffusion_time
 from tpsctl.workflows.sample.assemble.system import System
 
 MOST_ROUTE_ATOMS = 70
@@ -29,20 +28,14 @@ def with_method(recipe: SampleRecipe, system: System, prior: Callable[[], Prior]
     if not isinstance(recipe.optimize, AutoMethodSection):
         return recipe
     small = system.is_molecule and system.topology.n_atoms <= MOST_ROUTE_ATOMS
-    if small and not why_no_routes(system, prior(), diffusion_time(recipe)):
+    if small and not why_no_routes(system, prior()):
         return recipe.model_copy(update={"optimize": RouteSection()})
     minimizer = LevenbergMarquardtSection(method="levenberg_marquardt", max_steps=DEFAULT_STEPS)
     return recipe.model_copy(update={"optimize": minimizer})
 
 
-def why_no_routes(system: System, prior: Prior, time: float) -> str:
-    """Why routes cannot be searched on the landscape of this prior, in words; "" if they can.
-
-    Args:
-        system: The ends.
-        prior: The prior.
-        time: The diffusion time at which its score is used.
-    """
+def why_no_routes(system: System, prior: Prior) -> str:
+    """Why routes cannot be searched on the landscape of this prior, in words; "" if they can."""
     if not system.is_molecule:
         return "the endpoints are points of a model potential, and a search for routes needs a molecule"
     solvent = sorted({atom.residue_name for atom in system.topology.atoms} & SOLVENT)
@@ -52,6 +45,7 @@ def why_no_routes(system: System, prior: Prior, time: float) -> str:
             "countless minima, and a saddle between two of them says nothing about the molecule. Take the water out, "
             "and use an implicit solvent"
         )
-    if not prior.conservative or prior.log_density(system.ends[:1], time) is None:
+    some_time = 0.5 if prior.generative else 0.0
+    if not prior.conservative or prior.log_density(system.ends[:1], some_time) is None:
         return f'prior "{prior.kind}" gives a score without an energy, so that there are no saddles to verify'
     return ""

@@ -5,7 +5,6 @@ from tpsctl.action.divergence import Divergence, ExactDivergence, HutchinsonDive
 from tpsctl.action.euler_maruyama import EulerMaruyamaAction
 from tpsctl.action.onsager_machlup import OnsagerMachlupAction
 from tpsctl.action.truncated import TruncatedAction
-from tpsctl.errors import RecipeError
 from tpsctl.molecule.topology import Topology
 from tpsctl.optimize.base import Convergence, Optimizer
 from tpsctl.optimize.first_order import SGD, Adam
@@ -16,7 +15,6 @@ from tpsctl.prior.base import Prior
 from tpsctl.recipe.action import (
     EulerMaruyamaActionSection,
     ExactDivergenceSection,
-    FunctionalSection,
     HutchinsonDivergenceSection,
     OnsagerMachlupActionSection,
     TruncatedActionSection,
@@ -31,31 +29,20 @@ from tpsctl.recipe.optimize import (
 )
 from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.score.precision import ScoreInPrecision
-from tpsctl.workflows.sample.assemble.prior import diffusion_time, precision_of
+from tpsctl.workflows.sample.assemble.chosen import Chosen, bead_diffusion
+from tpsctl.workflows.sample.assemble.prior import precision_of
 from tpsctl.workflows.sample.assemble.system import System
 
 
-def make_dynamics(section: TruncatedActionSection | FunctionalSection, prior: Prior, topology: Topology) -> Dynamics:
+def make_dynamics(recipe: SampleRecipe, chosen: Chosen, prior: Prior, topology: Topology) -> Dynamics:
     """Step and diffusion coefficients of the beads."""
-    if section.diffusion_nm2_per_ps is not None:
-        return Dynamics.uniform(
-            dt_ps=section.dt_ps, diffusion_nm2_per_ps=section.diffusion_nm2_per_ps, n_beads=prior.n_beads
-        )
-    temperature_k = section.temperature_k or prior.temperature_k
-    if temperature_k is None:
-        raise RecipeError("action.temperature_k: missing, and this prior has no temperature of its own. Give it (K).")
-    assert section.friction_per_ps is not None  # the recipe has exactly one of the two
-    return Dynamics.langevin(
-        dt_ps=section.dt_ps,
-        masses_amu=prior.masses_amu or topology.masses_amu,
-        friction_per_ps=section.friction_per_ps,
-        temperature_k=temperature_k,
-    )
+    temperature_k, friction = chosen.temperature_k.value, chosen.friction_per_ps.value
+    return Dynamics(chosen.dt_ps.value, bead_diffusion(recipe.action, prior, topology, temperature_k, friction))
 
 
-def make_action(recipe: SampleRecipe, stage: StageSection, prior: Prior, dynamics: Dynamics) -> Action:
+def make_action(recipe: SampleRecipe, chosen: Chosen, stage: StageSection, prior: Prior, dynamics: Dynamics) -> Action:
     """The action of one stage, at its own diffusion time and physical step."""
-    time = stage.diffusion_time if stage.diffusion_time is not None else diffusion_time(recipe)
+    time = chosen.diffusion_time.value if stage.diffusion_time is None else stage.diffusion_time
     score = ScoreInPrecision(prior.at(time), precision_of(recipe.prior))
     dynamics = dynamics if stage.dt_ps is None else dynamics.with_dt(stage.dt_ps)
     match recipe.action:
@@ -67,15 +54,15 @@ def make_action(recipe: SampleRecipe, stage: StageSection, prior: Prior, dynamic
             return OnsagerMachlupAction(score, dynamics, _divergence(recipe.action.divergence, recipe.seed))
 
 
-def make_stages(recipe: SampleRecipe, prior: Prior, system: System) -> list[Stage]:
+def make_stages(recipe: SampleRecipe, chosen: Chosen, prior: Prior, system: System) -> list[Stage]:
     """The stages of the optimization."""
-    dynamics = make_dynamics(recipe.action, prior, system.topology)
+    dynamics = make_dynamics(recipe, chosen, prior, system.topology)
     return [
         Stage(
             name=f"{number}. {stage.method}",
             optimizer=make_optimizer(stage),
-            action=make_action(recipe, stage, prior, dynamics),
-            images=stage.images or recipe.path.images,
+            action=make_action(recipe, chosen, stage, prior, dynamics),
+            images=stage.images or chosen.images.value,
         )
         for number, stage in enumerate(recipe.stages, start=1)
     ]

@@ -4,6 +4,7 @@ import torch
 
 from tpsctl.errors import PriorError, RecipeError
 from tpsctl.prior.base import Prior
+from tpsctl.recipe.auto import AUTO
 from tpsctl.recipe.prior import (
     CheckpointPriorSection,
     DoubleWellPriorSection,
@@ -13,10 +14,12 @@ from tpsctl.recipe.prior import (
     PluginPriorSection,
     PriorSection,
 )
-from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.score.precision import ScoreInPrecision, choose_products
 from tpsctl.workflows.force_field import system_source
 from tpsctl.workflows.sample.assemble.system import System
+
+DIFFUSION_TIME = 0.01
+"""Diffusion time at which the atoms of the ends are compared with the order of a model, where the recipe gives none."""
 
 
 def make_prior(section: PriorSection, system: System, device: torch.device) -> Prior:
@@ -44,7 +47,8 @@ def _fitted(prior: Prior, section: PriorSection, system: System, device: torch.d
 
     assert prior.topology is not None
     order = bead_order(system.topology, prior.topology, name=f'prior "{section.kind}"')
-    score = ScoreInPrecision(prior.at(getattr(section, "diffusion_time", 0.0)), precision_of(section))
+    given = getattr(section, "diffusion_time", 0.0)
+    score = ScoreInPrecision(prior.at(DIFFUSION_TIME if given == AUTO else given), precision_of(section))
     order = winding_order(system.topology, system.ends.to(device), score, order)
     return prior if order == sorted(order) else ReorderedPrior(prior, order, system.topology)
 
@@ -101,8 +105,3 @@ def precision_of(section: PriorSection) -> torch.dtype:
 def require_molecule(kind: str, system: System) -> None:
     if not system.is_molecule:
         raise RecipeError(f'prior.kind: "{kind}" needs structures; the endpoints are points of a model potential.')
-
-
-def diffusion_time(recipe: SampleRecipe) -> float:
-    """The diffusion time of the final path; 0 for priors that are a force field."""
-    return getattr(recipe.prior, "diffusion_time", 0.0)

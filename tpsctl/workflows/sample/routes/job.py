@@ -28,7 +28,7 @@ class RouteSearch(BatchedJob):
     @property
     def _landscape(self) -> Landscape:
         if self._made is None:
-            self._made = make_landscape(self._tools.recipe, self._tools.system, self._tools.prior)
+            self._made = make_landscape(self._tools)
         return self._made
 
     def compute(self, numbers: range, keeper: ShardKeeper) -> StoredBatch:

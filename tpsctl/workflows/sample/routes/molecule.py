@@ -16,20 +16,18 @@ from tpsctl.landscape.moves import Bonds
 from tpsctl.landscape.surface import ForceFieldSurface, ScoreSurface, Surface
 from tpsctl.molecule.openmm_contexts import ContextPool
 from tpsctl.molecule.topology import Topology
-from tpsctl.prior.base import Prior
 from tpsctl.prior.openmm import OpenMMPrior
 from tpsctl.recipe.endpoints import MoleculeEndpointsSection
 from tpsctl.recipe.prior import CheckpointPriorSection
-from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.units import thermal_energy
 from tpsctl.workflows.sample import assemble
-from tpsctl.workflows.sample.assemble.system import System
+from tpsctl.workflows.sample.tools import Tools
+
+_TEMPERATURE_K = 300.0
+"""Temperature where neither the recipe nor the prior has one."""
 
 IN_TURN_ATOMS = 60
 """From here on torsions of first paths turn residue by residue, because they clash when all turn together."""
-
-DEFAULT_TEMPERATURE_K = 300.0
-"""Temperature where neither the recipe nor the prior has one."""
 
 
 @dataclass(frozen=True)
@@ -50,19 +48,19 @@ class Landscape:
         return thermal_energy(self.temperature_k)
 
 
-def make_landscape(recipe: SampleRecipe, system: System, prior: Prior) -> Landscape:
-    """The landscape of the recipe's prior.
+def make_landscape(tools: Tools) -> Landscape:
+    """The landscape of a recipe's prior.
 
     Raises:
         RecipeError: The prior or the ends have none.
     """
-    time = assemble.diffusion_time(recipe)
-    if fault := assemble.why_no_routes(system, prior, time):
+    system, chosen = tools.system, tools.chosen
+    if fault := assemble.why_no_routes(system, tools.prior):
         raise RecipeError(f"optimize.method: route is not possible: {fault}. Another method is levenberg_marquardt.")
-    temperature = recipe.action.temperature_k or prior.temperature_k or DEFAULT_TEMPERATURE_K
-    surface = _surface(recipe, system, prior, time, thermal_energy(temperature))
-    assert isinstance(recipe.endpoints, MoleculeEndpointsSection)
-    keep = recipe.endpoints.equivalent_atoms == "keep"
+    temperature = chosen.temperature_k.value or tools.prior.temperature_k or _TEMPERATURE_K
+    surface = _surface(tools, chosen.diffusion_time.value, thermal_energy(temperature))
+    assert isinstance(tools.recipe.endpoints, MoleculeEndpointsSection)
+    keep = tools.recipe.endpoints.equivalent_atoms == "keep"
     return Landscape(searched_molecule(surface, system.topology, system.ends[0], keep_labels=keep), temperature)
 
 
@@ -90,14 +88,15 @@ def searched_molecule(
     )
 
 
-def _surface(recipe: SampleRecipe, system: System, prior: Prior, time: float, kt: float) -> Surface:
+def _surface(tools: Tools, time: float, kt: float) -> Surface:
+    system, prior, section = tools.system, tools.prior, tools.recipe.prior
     if isinstance(prior, OpenMMPrior):
         # Second derivatives are differences of forces, so the forces are needed in double precision.
-        pool = ContextPool(prior.made.system, platform="Reference", threads=torch.get_num_threads())
+        pool = ContextPool(prior.made.system, platform="Reference", threads=tools.threads)
         return ForceFieldSurface(pool.energies_and_forces, prior.made.masses_amu)
-    if isinstance(recipe.prior, CheckpointPriorSection):
-        section = recipe.prior.model_copy(update={"precision": "float64"})
-        prior = assemble.make_prior(section, system, torch.device("cpu"))
+    if isinstance(section, CheckpointPriorSection):
+        exact = section.model_copy(update={"precision": "float64"})
+        prior = assemble.make_prior(exact, system, torch.device("cpu"))
 
     def energy_over_kt(x: Tensor) -> Tensor:
         density = prior.log_density(x, time)
