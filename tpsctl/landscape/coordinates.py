@@ -144,7 +144,25 @@ class BondedCoordinates(Coordinates):
         """K B and the Cholesky factor of B^T K B with stiff rigid motions, for B^+ = (B^T K B)^-1 (K B)^T."""
         weighted = rows * self._stiffness.to(x)[:, None]
         rigid = rigid_motions(x)
-        return weighted, torch.linalg.cholesky(rows.mT @ weighted + ANGLE * (rigid @ rigid.mT))
+        return weighted, _cholesky(rows.mT @ weighted + ANGLE * (rigid @ rigid.mT))
+
+
+def _cholesky(matrix: Float[Tensor, "batch n n"]) -> Float[Tensor, "batch n n"]:
+    """The Cholesky factors; where a molecule is so distorted that a matrix is singular, some identity is added first.
+
+    The factor of a matrix that is not finite is the identity: the energy there is not finite either, and ends a search.
+    """
+    identity = torch.eye(matrix.shape[-1]).to(matrix)
+    sound = torch.isfinite(matrix).all(-1).all(-1)[:, None, None]
+    matrix = torch.where(sound, matrix, identity)
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    share = 1e-6
+    while bool(failed.any()):
+        size = matrix.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None]
+        matrix = torch.where(failed[:, None, None] > 0, matrix + share * size * identity, matrix)
+        factor, failed = torch.linalg.cholesky_ex(matrix)
+        share *= 10
+    return factor
 
 
 def pair_gradients(x: Float[Tensor, "batch atom 3"], pairs: Tensor) -> Float[Tensor, "batch pair n"]:

@@ -4,7 +4,7 @@ from tpsctl.workflows.sample.assemble.chosen import Chosen, choose, choose_image
 from tpsctl.workflows.sample.assemble.guess import make_faults, make_guess, make_repair, path_seed
 from tpsctl.workflows.sample.assemble.method import why_no_routes, with_method
 from tpsctl.workflows.sample.assemble.optimization import make_action, make_dynamics, make_optimizer, make_stages
-from tpsctl.workflows.sample.assemble.prior import make_prior
+from tpsctl.workflows.sample.assemble.prior import make_prior, precision_of
 from tpsctl.workflows.sample.assemble.system import System, make_system
 from tpsctl.workflows.sample.assemble.validation import make_energy_model, make_gate
 
@@ -25,6 +25,7 @@ __all__ = [
     "make_stages",
     "make_system",
     "path_seed",
+    "precision_of",
     "why_no_routes",
     "with_method",
 ]

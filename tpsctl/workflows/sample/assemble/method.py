@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 
+import torch
+
 from tpsctl.prior.base import Prior
 from tpsctl.recipe.optimize import AutoMethodSection, LevenbergMarquardtSection, RouteSection
 from tpsctl.recipe.sample import SampleRecipe
+from tpsctl.workflows.sample.assemble.prior import precision_of
 from tpsctl.workflows.sample.assemble.system import System
 
 MOST_ROUTE_ATOMS = 70
@@ -28,14 +31,20 @@ def with_method(recipe: SampleRecipe, system: System, prior: Callable[[], Prior]
     if not isinstance(recipe.optimize, AutoMethodSection):
         return recipe
     small = system.is_molecule and system.topology.n_atoms <= MOST_ROUTE_ATOMS
-    if small and not why_no_routes(system, prior()):
+    if small and not why_no_routes(system, prior(), precision_of(recipe.prior)):
         return recipe.model_copy(update={"optimize": RouteSection()})
     minimizer = LevenbergMarquardtSection(method="levenberg_marquardt", max_steps=DEFAULT_STEPS)
     return recipe.model_copy(update={"optimize": minimizer})
 
 
-def why_no_routes(system: System, prior: Prior) -> str:
-    """Why routes cannot be searched on the landscape of this prior, in words; "" if they can."""
+def why_no_routes(system: System, prior: Prior, precision: torch.dtype) -> str:
+    """Why routes cannot be searched on the landscape of this prior, in words; "" if they can.
+
+    Args:
+        system: The ends.
+        prior: The prior.
+        precision: The precision in which it computes.
+    """
     if not system.is_molecule:
         return "the endpoints are points of a model potential, and a search for routes needs a molecule"
     solvent = sorted({atom.residue_name for atom in system.topology.atoms} & SOLVENT)
@@ -46,6 +55,6 @@ def why_no_routes(system: System, prior: Prior) -> str:
             "and use an implicit solvent"
         )
     some_time = 0.5 if prior.generative else 0.0
-    if not prior.conservative or prior.log_density(system.ends[:1], some_time) is None:
+    if not prior.conservative or prior.log_density(system.ends[:1].to(precision), some_time) is None:
         return f'prior "{prior.kind}" gives a score without an energy, so that there are no saddles to verify'
     return ""

@@ -55,7 +55,7 @@ def make_landscape(tools: Tools) -> Landscape:
         RecipeError: The prior or the ends have none.
     """
     system, chosen = tools.system, tools.chosen
-    if fault := assemble.why_no_routes(system, tools.prior):
+    if fault := assemble.why_no_routes(system, tools.prior, assemble.precision_of(tools.recipe.prior)):
         raise RecipeError(f"optimize.method: route is not possible: {fault}. Another method is levenberg_marquardt.")
     temperature = chosen.temperature_k.value or tools.prior.temperature_k or _TEMPERATURE_K
     surface = _surface(tools, chosen.diffusion_time.value, thermal_energy(temperature))
