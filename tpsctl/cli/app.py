@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from tpsctl.cli import checkpoints, cluster, installation, sample, training
+from tpsctl.cli import checkpoints, cluster, init, installation, sample, training
 from tpsctl.cli.answer import keep_stdout
 from tpsctl.errors import ExitCode, TpsctlError, exit_code_of
 
@@ -46,6 +46,7 @@ app = typer.Typer(
 _PUBLISHED = "saved_models/chignolin/model-best.pt"
 
 for _command, _example in (
+    (init.init, "init start.pdb end.pdb --force-field amber14-all.xml --out recipe.yaml"),
     (sample.sample, "sample recipes/alanine_dipeptide.yaml --set path.paths=4 --out runs/four"),
     (sample.gather, "gather runs/alanine-dipeptide"),
     (sample.check, "check recipes/alanine_dipeptide.yaml"),

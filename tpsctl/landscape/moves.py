@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tpsctl.molecule.topology import Topology
+from tpsctl.molecule.torsions import end_atom
 
 TURN_DEG = (40.0, 140.0)
 """Range of the random angles of a turn about a bond, in either direction."""
@@ -63,7 +64,7 @@ class Bonds:
         for j, k in topology.rotatable_bonds:
             ahead, behind = topology.branch(k, without=j), topology.branch(j, without=k)
             first, last = (k, j) if len(ahead) > len(behind) else (j, k)
-            i, m = (_heaviest(topology, a, b) for a, b in ((first, last), (last, first)))
+            i, m = (end_atom(topology, a, without=b) for a, b in ((first, last), (last, first)))
             self.dihedrals.append((i, first, last, m))
             self.moving.append(sorted(topology.branch(last, without=first) - {last}))
             weights.append(ROTOR_WEIGHT if _is_rotor(topology, j, k) or _is_rotor(topology, k, j) else 1.0)
@@ -118,12 +119,6 @@ def _push(x: Tensor, modes: Tensor, generator: torch.Generator) -> Move:
     size = low + (high - low) * float(torch.rand((), generator=generator, dtype=torch.float64))
     step = direction * (size / longest)
     return Move(x + step.reshape(x.shape), torch.zeros(0, 4, dtype=torch.long), x.new_zeros(0), step / step.norm())
-
-
-def _heaviest(topology: Topology, center: int, without: int) -> int:
-    """The neighbor of `center` that becomes the end of its dihedral: a heavy atom if there is one."""
-    around = [i for i in topology.neighbors[center] if i != without]
-    return min(around, key=lambda i: (topology.atoms[i].element == "H", i))
 
 
 def _is_rotor(topology: Topology, center: int, other: int) -> bool:

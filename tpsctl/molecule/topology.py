@@ -32,10 +32,15 @@ class Atom:
     insertion_code: str = ""
 
     @property
+    def residue(self) -> str:
+        """Name and number of the residue, e.g. "ALA2" or "ALA100A"."""
+        return f"{self.residue_name}{self.residue_id}{self.insertion_code}"
+
+    @property
     def label(self) -> str:
         """Short name for messages, e.g. "ALA2:CA" or "B:ALA100A:CA"."""
         chain = f"{self.chain_id}:" if self.chain_id.strip() else ""
-        return f"{chain}{self.residue_name}{self.residue_id}{self.insertion_code}:{self.name}"
+        return f"{chain}{self.residue}:{self.name}"
 
 
 @dataclass(frozen=True)
@@ -114,15 +119,15 @@ class Topology:
             ca_prev = self._neighbor(c_prev, ("CA", "CH3"))
             ca = self._neighbor(n, ("CA", "CH3", "C"), not_atom=c_prev)
             if ca_prev is not None and ca is not None:
-                found.append((f"omega {self._residue(n)}", (ca_prev, c_prev, n, ca)))
+                found.append((f"omega {self.atoms[n].residue}", (ca_prev, c_prev, n, ca)))
             if ca is None or self.atoms[ca].name != "CA":
                 continue
             c = self._neighbor(ca, ("C",))
             if c is not None:
-                found.append((f"phi {self._residue(ca)}", (c_prev, n, ca, c)))
+                found.append((f"phi {self.atoms[ca].residue}", (c_prev, n, ca, c)))
                 n_next = self._neighbor(c, ("N",))
                 if n_next is not None:
-                    found.append((f"psi {self._residue(ca)}", (n, ca, c, n_next)))
+                    found.append((f"psi {self.atoms[ca].residue}", (n, ca, c, n_next)))
         return tuple(found)
 
     def select(self, indices: Iterable[int]) -> "Topology":
@@ -131,10 +136,6 @@ class Topology:
         new = {old: i for i, old in enumerate(kept)}
         bonds = sorted(tuple(sorted((new[i], new[j]))) for i, j in self.bonds if i in new and j in new)
         return Topology(tuple(self.atoms[i] for i in kept), tuple((i, j) for i, j in bonds))
-
-    def _residue(self, index: int) -> str:
-        atom = self.atoms[index]
-        return f"{atom.residue_name}{atom.residue_id}{atom.insertion_code}"
 
     def _bonds_between(self, first: str, second: str) -> Iterable[tuple[int, int]]:
         for i, j in self.bonds:

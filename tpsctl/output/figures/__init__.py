@@ -1,8 +1,23 @@
 """Figures of a run, one file per kind."""
 
+from tpsctl.output.figures.arc_length import RouteProfile, arc_length
 from tpsctl.output.figures.contour import contour
+from tpsctl.output.figures.disconnectivity import RouteMarks, disconnectivity
 from tpsctl.output.figures.history import action_history
 from tpsctl.output.figures.profile import energy_profile
 from tpsctl.output.figures.ramachandran import Background, ramachandran
+from tpsctl.output.figures.torsions import RouteTorsions, torsions
 
-__all__ = ["Background", "action_history", "contour", "energy_profile", "ramachandran"]
+__all__ = [
+    "Background",
+    "RouteMarks",
+    "RouteProfile",
+    "RouteTorsions",
+    "action_history",
+    "arc_length",
+    "contour",
+    "disconnectivity",
+    "energy_profile",
+    "ramachandran",
+    "torsions",
+]

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREEN, RED, PURPLE, GRAY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#666666"
+SERIES = (BLUE, RED, GREEN, PURPLE, ORANGE, "#56B4E9", "#000000", GRAY)
+"""Colors of routes and torsions in their order; dashes tell apart those whose colors are similar or repeat."""
+_DASHES: tuple[Any, ...] = ("solid", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 STYLE: Any = {
     "font.size": 9,
     "axes.titlesize": 10,
@@ -53,6 +56,12 @@ def figure_files(stem: Path, width: float, height: float) -> Iterator[tuple["Fig
             with atomic(file) as temporary:
                 metadata: dict[str, Any] = {"Date": None} if file.suffix == ".svg" else {}
                 figure.savefig(temporary, dpi=DPI, metadata=metadata)
+
+
+def series_style(number: int) -> dict[str, Any]:
+    """Color and dashes of the line with this number, counted from 0."""
+    dashes = _DASHES[(number + number // len(SERIES)) % len(_DASHES)]
+    return {"color": SERIES[number % len(SERIES)], "linestyle": dashes}
 
 
 def line_style(n_paths: int) -> dict[str, Any]:
