@@ -28,6 +28,7 @@ from tpsctl.landscape.guesses import TurningGuesses
 from tpsctl.landscape.moves import Bonds
 from tpsctl.landscape.search import SearchResult, SearchSettings, begin, search
 from tpsctl.landscape.surface import ForceFieldSurface
+from tpsctl.molecule.force_field_hessian import closed_hessian
 from tpsctl.molecule.openmm_contexts import ContextPool
 from tpsctl.molecule.openmm_system import as_source
 from tpsctl.molecule.topology import Topology
@@ -80,7 +81,9 @@ def molecule_of(
     guesses = TurningGuesses(topology, lambda path: untangled(path, topology))
     in_turn = topology.n_atoms >= LARGE_ATOMS
     return SearchedMolecule(
-        surface=ForceFieldSurface(ContextPool(made.system, threads=1).energies_and_forces, made.masses_amu),
+        surface=ForceFieldSurface(
+            ContextPool(made.system, threads=1).energies_and_forces, made.masses_amu, closed_hessian(made.system)
+        ),
         coordinates=BondedCoordinates(topology),
         equivalence=equivalence_of(topology, x, keep_labels=keep_labels),
         bonds=Bonds(topology),
