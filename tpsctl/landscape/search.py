@@ -58,7 +58,7 @@ class SearchSettings:
     attempts: int = 16
     block: int = 16
     most_rounds: int = 60
-    most_evaluations: float = math.inf
+    most_evaluations: float = 3e6
     stable_rounds: int = 4
     searches_per_minimum: int = 4
     missing: float = 0.1
