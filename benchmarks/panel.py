@@ -1,18 +1,22 @@
 """The panel: lowest verified routes of small molecules, for several seeds, with what they cost.
 
-    python benchmarks/panel.py MOLECULES [--only NAME,NAME] [--seeds 1,2,3,4] [--out FILE]
-    python benchmarks/panel.py --peptides SER,VAL,GLY-GLY [--seeds 1,2,3]
+    python benchmarks/panel.py MOLECULES [--only NAME,NAME] [--seeds 1,2,3,4] [--rounds N] [--out FILE.json]
+    python benchmarks/panel.py --peptides SER,VAL,GLY-GLY [--seeds 1,2,3] [--rounds N] [--out FILE.json]
 
 MOLECULES is the folder of the structures (ace_pro_nme_trans.pdb, butane.xml, ...). Every molecule runs with one set of
 settings, the defaults. A finite-difference Hessian counts as 6N force evaluations. Seconds are those of this process
 on one core, so that other work on the machine does not count (though it slows the caches). Peptides of `--peptides` are
-made from their sequence alone (`capped_peptides.py`); for them the table shows how often seeds agree.
+made from their sequence alone (`capped_peptides.py`); for them the table shows how often seeds agree. `--rounds` ends
+a search after so many rounds, for large molecules. Rows of FILE.json for other molecules or seeds are kept, and
+FILE.md is written beside it.
 """
 
 import argparse
 import json
+import math
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +32,7 @@ from tpsctl.landscape.guesses import TurningGuesses
 from tpsctl.landscape.moves import Bonds
 from tpsctl.landscape.search import SearchResult, SearchSettings, begin, search
 from tpsctl.landscape.surface import ForceFieldSurface
+from tpsctl.molecule.force_field_hessian import closed_hessian
 from tpsctl.molecule.openmm_contexts import ContextPool
 from tpsctl.molecule.openmm_system import as_source
 from tpsctl.molecule.topology import Topology
@@ -80,7 +85,9 @@ def molecule_of(
     guesses = TurningGuesses(topology, lambda path: untangled(path, topology))
     in_turn = topology.n_atoms >= LARGE_ATOMS
     return SearchedMolecule(
-        surface=ForceFieldSurface(ContextPool(made.system, threads=1).energies_and_forces, made.masses_amu),
+        surface=ForceFieldSurface(
+            ContextPool(made.system, threads=1).energies_and_forces, made.masses_amu, closed_hessian(made.system)
+        ),
         coordinates=BondedCoordinates(topology),
         equivalence=equivalence_of(topology, x, keep_labels=keep_labels),
         bonds=Bonds(topology),
@@ -103,12 +110,13 @@ def load_case(case: Case, folder: Path) -> tuple[Topology, torch.Tensor, tuple[s
     return start.topology, torch.stack((start.x, end.x[list(order)])), files
 
 
-def searched(molecule: SearchedMolecule, ends: torch.Tensor, seed: int) -> tuple[SearchResult, float]:
-    """A search with default settings, and its seconds of processor time."""
+def searched(
+    molecule: SearchedMolecule, ends: torch.Tensor, seed: int, rounds: int | None = None
+) -> tuple[SearchResult, float]:
+    """A search with default settings, and its seconds of processor time; it ends after `rounds` rounds if given."""
+    settings = SearchSettings() if rounds is None else SearchSettings(most_rounds=rounds)
     started = time.process_time()
-    result = search(
-        begin(molecule, ends), lambda blocks: [run_block(molecule, b) for b in blocks], seed, SearchSettings()
-    )
+    result = search(begin(molecule, ends), lambda blocks: [run_block(molecule, b) for b in blocks], seed, settings)
     return result, time.process_time() - started
 
 
@@ -139,40 +147,60 @@ def row_of(name: str, seed: int, result: SearchResult, seconds: float) -> dict:
     }
 
 
-def run_panel(folder: Path, names: list[str], seeds: list[int]) -> list[dict]:
+def run_panel(folder: Path, names: list[str], seeds: list[int], rounds: int | None = None) -> Iterator[dict]:
     """Rows of the molecules of the panel."""
-    rows = []
     for name in names:
         case = CASES[name]
         for seed in seeds:
             topology, ends, files = load_case(case, folder)
             molecule = molecule_of(topology, ends[0], files, keep_labels=case.keep_labels)
-            row = row_of(name, seed, *searched(molecule, ends, seed))
+            row = row_of(name, seed, *searched(molecule, ends, seed, rounds))
             found = row["barrier"]
             row["expected"] = case.expected
             row["right"] = found is not None and (
                 found <= case.expected + 0.05 if case.at_most else abs(found - case.expected) <= 0.05
             )
-            rows.append(row)
-            print_row(row)
-    return rows
+            yield row
 
 
-def run_peptides(sequences: list[str], seeds: list[int]) -> list[dict]:
+def run_peptides(sequences: list[str], seeds: list[int], rounds: int | None = None) -> Iterator[dict]:
     """Rows of peptides made from their sequence."""
     from capped_peptides import build
 
-    rows = []
     for sequence in sequences:
         topology, ends = build(sequence.split("-"), AMBER14)
         for seed in seeds:
-            row = row_of(f"ACE-{sequence}-NME", seed, *searched(molecule_of(topology, ends[0], AMBER14), ends, seed))
-            rows.append(row)
-            print_row(row)
-        found = [row["barrier"] for row in rows[-len(seeds) :] if row["barrier"] is not None]
-        agree = sum(abs(barrier - min(found)) < 0.05 for barrier in found)
-        print(f"ACE-{sequence}-NME: {agree} of {len(seeds)} seeds found the lowest route, {min(found):.2f} kJ/mol")
-    return rows
+            molecule = molecule_of(topology, ends[0], AMBER14)
+            yield row_of(f"ACE-{sequence}-NME", seed, *searched(molecule, ends, seed, rounds))
+
+
+def write(rows: list[dict], out: Path) -> None:
+    """Add rows to the file, in place of older ones of the same molecule and seed, and write the table."""
+    kept = json.loads(out.read_text(encoding="utf-8")) if out.exists() else []
+    new = {(row["molecule"], row["seed"]) for row in rows}
+    kept = [row for row in kept if (row["molecule"], row["seed"]) not in new] + rows
+    names = [*CASES, *sorted({row["molecule"] for row in kept} - set(CASES))]
+    kept.sort(key=lambda row: (names.index(row["molecule"]), row["seed"]))
+    out.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    out.with_suffix(".md").write_text(table(kept), encoding="utf-8")
+
+
+def table(rows: list[dict]) -> str:
+    """The rows as a table in markdown."""
+    lines = [
+        "| molecule | seed | barrier, kJ/mol | expected | route, kJ/mol | second route | CPU s | forces | "
+        "forces until found | minima | saddles | missing | complete |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        bound = "" if "expected" not in row or math.isnan(row["expected"]) else f"{row['expected']:.2f}"
+        routes = [", ".join(f"{saddle:.2f}" for saddle in route) for route in (*row["routes"], [], [])[:2]]
+        lines.append(
+            f"| {row['molecule']} | {row['seed']} | {row['barrier']} | {bound} | {routes[0]} | {routes[1]} | "
+            f"{row['seconds']} | {row['evaluations']} | {row['evaluations_to_find']} | {row['minima']} | "
+            f"{row['saddles']} | {row['missing']} | {'yes' if row['complete'] else 'no'} |"
+        )
+    return "\n".join(lines) + "\n"
 
 
 def print_row(row: dict) -> None:
@@ -192,20 +220,23 @@ def main() -> None:
     parser.add_argument("--only", default="")
     parser.add_argument("--seeds", default="1,2,3,4")
     parser.add_argument("--peptides", default="")
+    parser.add_argument("--rounds", type=int)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_default_dtype(torch.float64)
     torch.set_num_threads(1)
     seeds = [int(seed) for seed in options.seeds.split(",")]
     if options.peptides:
-        rows = run_peptides(options.peptides.split(","), seeds)
+        rows = run_peptides(options.peptides.split(","), seeds, options.rounds)
     elif options.folder is None:
         sys.exit("benchmarks/panel.py: got neither a folder of molecules nor --peptides. Name one.")
     else:
         names = [name for name in CASES if not options.only or name in options.only.split(",")]
-        rows = run_panel(options.folder, names, seeds)
-    if options.out:
-        options.out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        rows = run_panel(options.folder, names, seeds, options.rounds)
+    for row in rows:
+        print_row(row)
+        if options.out:
+            write([row], options.out)
 
 
 if __name__ == "__main__":

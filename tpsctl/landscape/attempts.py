@@ -1,9 +1,10 @@
 """Attempts: independent searches of one round, done in blocks of fixed composition.
 
-An attempt is either local or a connection. A local attempt leaves one minimum by a random move and climbs to a saddle.
-A connection draws a random path between two minima, relaxes its images across the path, and climbs from each of its
-peaks to a saddle. The random numbers of an attempt depend on (seed, round, number of the attempt) only. A block batches
-the arithmetic of a few attempts, and gives the same finds wherever it is run.
+An attempt is local, a connection or a chain. A local attempt leaves one minimum by a random move and climbs to a
+saddle. A connection draws a random path between two minima, relaxes its images across the path, and climbs from each of
+its peaks to a saddle. A chain finds minima between two that differ much (`tpsctl.landscape.chains`). The random numbers
+of an attempt depend on (seed, round, number of the attempt) only. A block batches the arithmetic of a few attempts, and
+gives the same finds wherever it is run.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tpsctl.landscape.chains import TurningChains, chained_minima
 from tpsctl.landscape.coordinates import Coordinates
 from tpsctl.landscape.downhill import follow_downhill
 from tpsctl.landscape.equivalence import Equivalence
@@ -65,15 +67,17 @@ class SearchAttempt:
 
     Attributes:
         number: Number of the attempt in its round.
-        minima: Numbers of the minima: one for a local attempt, two for a connection.
+        minima: Numbers of the minima: one for a local attempt, two for a connection or a chain.
         x: Configurations of these minima (1 or 2, atom, dim), nm.
-        style: Style of the first path of a connection (see `GuessFn`).
+        style: Style of the first path of a connection (see `GuessFn`), or of a chain (see `chained_minima`).
+        chain: Whether the attempt is a chain.
     """
 
     number: int
     minima: tuple[int, ...]
     x: Float[Tensor, "end atom dim"]
     style: int = 0
+    chain: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ class AttemptBlock:
     Attributes:
         seed: Seed of the whole search.
         round: Number of the round.
-        attempts: The attempts, which are all local or all connections.
+        attempts: The attempts, which are all local, all connections or all chains.
         known_x: Saddles known when the round began, nm; an attempt that finds one of them does not go downhill from it.
         known_energies: Energies of the known saddles, kJ/mol.
     """
@@ -102,10 +106,12 @@ class BlockResult:
     Attributes:
         finds: For each attempt its new saddles, and the numbers of known saddles that it found again.
         evaluations: Number of force evaluations spent.
+        minima: For each attempt the minima of its chain (nm) with their energies (kJ/mol); empty without chains.
     """
 
     finds: tuple[tuple[Find | int, ...], ...]
     evaluations: int
+    minima: tuple[tuple[tuple[Tensor, float], ...], ...] = ()
 
 
 def generator_of(seed: int, round_number: int, attempt: int) -> torch.Generator:
@@ -118,6 +124,9 @@ def run_block(molecule: SearchedMolecule, block: AttemptBlock) -> BlockResult:
     """Do all attempts of a block."""
     before = molecule.surface.evaluations
     generators = [generator_of(block.seed, block.round, attempt.number) for attempt in block.attempts]
+    if block.attempts[0].chain:
+        minima = _chain(molecule, block.attempts, generators)
+        return BlockResult(((),) * len(block.attempts), molecule.surface.evaluations - before, minima)
     if len(block.attempts[0].minima) == 1:
         start = torch.stack([attempt.x[0] for attempt in block.attempts])
         saddles = search_from_minima(molecule.surface, start, molecule.bonds, molecule.coordinates, generators)
@@ -129,6 +138,20 @@ def run_block(molecule: SearchedMolecule, block: AttemptBlock) -> BlockResult:
         if find is not None:
             finds[attempt].append(find)
     return BlockResult(tuple(tuple(f) for f in finds), molecule.surface.evaluations - before)
+
+
+def _chain(
+    molecule: SearchedMolecule, attempts: Sequence[SearchAttempt], generators: Sequence[torch.Generator]
+) -> tuple[tuple[tuple[Tensor, float], ...], ...]:
+    """The minima of every chain that are states of this molecule."""
+    topology = molecule.equivalence.topology
+    assert topology is not None
+    ends = torch.stack([attempt.x for attempt in attempts])
+    styles = [attempt.style for attempt in attempts]
+    chains = TurningChains(topology)
+    found = chained_minima(molecule.surface, molecule.coordinates, chains, ends, generators, styles)
+    wanted, handedness = molecule.equivalence.reference_handedness, molecule.equivalence.handedness
+    return tuple(tuple((x, energy) for x, energy in chain if handedness(x) == wanted) for chain in found)
 
 
 def _connect(

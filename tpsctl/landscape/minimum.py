@@ -165,9 +165,9 @@ def _bfgs(inverse: Tensor, step: Float[Tensor, "batch n"], change: Float[Tensor,
     """The inverse Hessian after a step; unchanged where the curvature along the step is not positive."""
     sy = (step * change).sum(1)
     sound = sy > 1e-10 * step.norm(dim=1) * change.norm(dim=1)
-    rho = torch.where(sound, 1 / torch.where(sound, sy, 1.0), 0.0).reshape(-1, 1, 1)
+    rho = torch.where(sound, 1 / torch.where(sound, sy, 1.0), 0.0)
     hy = (inverse @ change.unsqueeze(2)).squeeze(2)
-    yhy = (change * hy).sum(1).reshape(-1, 1, 1)
-    cross = hy.unsqueeze(2) * step.unsqueeze(1)
-    outer = step.unsqueeze(2) * step.unsqueeze(1)
-    return inverse - rho * (cross + cross.mT) + (rho + rho.square() * yhy) * outer
+    rho, yhy = rho[:, None], (change * hy).sum(1, keepdim=True)
+    left = torch.stack((step, hy), 2)
+    right = torch.stack(((rho + rho.square() * yhy) * step - rho * hy, -rho * step), 1)
+    return torch.baddbmm(inverse, left, right)

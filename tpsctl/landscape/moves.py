@@ -67,7 +67,7 @@ class Bonds:
             i, m = (end_atom(topology, a, without=b) for a, b in ((first, last), (last, first)))
             self.dihedrals.append((i, first, last, m))
             self.moving.append(sorted(topology.branch(last, without=first) - {last}))
-            weights.append(ROTOR_WEIGHT if _is_rotor(topology, j, k) or _is_rotor(topology, k, j) else 1.0)
+            weights.append(ROTOR_WEIGHT if turns_hydrogens(topology, (j, k)) else 1.0)
         self.weights = torch.tensor(weights, dtype=torch.float64)
 
     def turned(self, x: Float[Tensor, "atom 3"], bond: int, angle_rad: float) -> Float[Tensor, "atom 3"]:
@@ -121,7 +121,10 @@ def _push(x: Tensor, modes: Tensor, generator: torch.Generator) -> Move:
     return Move(x + step.reshape(x.shape), torch.zeros(0, 4, dtype=torch.long), x.new_zeros(0), step / step.norm())
 
 
-def _is_rotor(topology: Topology, center: int, other: int) -> bool:
-    """Whether `center` carries two or more hydrogens and nothing else beside `other`."""
-    around = [i for i in topology.neighbors[center] if i != other]
-    return len(around) > 1 and all(topology.atoms[i].element == "H" for i in around)
+def turns_hydrogens(topology: Topology, bond: tuple[int, int]) -> bool:
+    """Whether one of the bond's atoms carries two or more hydrogens and nothing else, as in methyl groups."""
+    for center, other in (bond, bond[::-1]):
+        around = [i for i in topology.neighbors[center] if i != other]
+        if len(around) > 1 and all(topology.atoms[i].element == "H" for i in around):
+            return True
+    return False

@@ -122,10 +122,12 @@ class Network:
         known = self.minima[minimum]
         self.minima[minimum] = replace(known, searched=known.searched + 1)
 
-    def was_tried(self, first: int, second: int) -> None:
-        """Count one more search for a connection of two minima."""
+    def was_tried(self, first: int, second: int) -> int:
+        """Count one more search for a connection of two minima, and return the number of those before it."""
         pair = (min(first, second), max(first, second))
-        self.tries[pair] = self.tries.get(pair, 0) + 1
+        before = self.tries.get(pair, 0)
+        self.tries[pair] = before + 1
+        return before
 
     @property
     def positions(self) -> Float[Tensor, "minimum atom dim"]:

@@ -94,13 +94,19 @@ def reachable_below(network: Network, start: int, energy: float, *, without: Set
 
 
 def gaps(
-    network: Network, start: int, end: int, *, below: float = float("inf"), most: int = 8
+    network: Network,
+    start: int,
+    end: int,
+    *,
+    below: float = float("inf"),
+    without: Set[int] = frozenset(),
+    most: int = 8,
 ) -> list[tuple[int, int]]:
     """Pairs of minima, at most `most`, that follow one another on the shortest path from A to B without a known saddle.
 
-    Steps over known saddles below the given energy, kJ/mol, cost nothing. A gap costs turning^2 4^tries, where turning
-    is the squared distance of `Equivalence.turning`, so that steps which turn little and were seldom tried are
-    preferred. Minima that lie above the energy are left out.
+    Steps over known saddles below the given energy, kJ/mol, and not among `without` cost nothing. A gap costs
+    turning^2 4^tries, where turning is the squared distance of `Equivalence.turning`, so that steps which turn little
+    and were seldom tried are preferred. Minima that lie above the energy are left out.
     """
     usable = [i for i, m in enumerate(network.minima) if m.energy < below or i in (start, end)]
     place = {i: k for k, i in enumerate(usable)}
@@ -111,9 +117,9 @@ def gaps(
             cost[place[i], place[j]] *= 4.0**tries
             cost[place[j], place[i]] *= 4.0**tries
     cost += 1e-9
-    for saddle in network.saddles:
+    for k, saddle in enumerate(network.saddles):
         i, j = saddle.ends
-        if saddle.energy < below and i in place and j in place:
+        if saddle.energy < below and k not in without and i in place and j in place:
             cost[place[i], place[j]] = cost[place[j], place[i]] = 0.0
     steps = _shortest_path(cost.tolist(), place[start], place[end])
     found = [(usable[a], usable[b]) for a, b in zip(steps, steps[1:], strict=False) if cost[a, b] > 0]

@@ -5,7 +5,8 @@ and merges their finds in order. The result therefore depends on the seed only, 
 search can be stopped and continued between any two rounds. What a round plans depends on what is known:
 
     A and B not connected    Half of the attempts are connections over the gaps of the shortest path, half are local
-                             searches from the minima at these gaps.
+                             searches from the minima at these gaps. Gaps in which many torsions change are first
+                             bridged by chains of minima (`tpsctl.landscape.chains`).
     A and B connected        S_A and S_B are the minima reached from A and from B over saddles below the route's top. A
                              lower route must leave S_A, and enter S_B, over saddles that are still unknown. The round
                              makes local searches from the least searched minima of both, connections between similar
@@ -16,19 +17,24 @@ The search stops when neither route has changed for some rounds, every minimum o
 searched often enough, and few saddles below the top are still unseen (Good and Turing); or when its budget is spent.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from tpsctl.landscape.attempts import AttemptBlock, BlockResult, SearchAttempt, SearchedMolecule, generator_of
+from tpsctl.landscape.chains import LONG, TurningChains
 from tpsctl.landscape.equivalence import SAME_ENERGY
 from tpsctl.landscape.minimum import minimize
 from tpsctl.landscape.network import Network, missing_fraction
 from tpsctl.landscape.routes import Route, gaps, minimax_route, ranked_routes, reachable_below, saddles_as_high
+
+MOST_CHAINS = 16
+"""Number of chains between two minima, after which they are connected like any others."""
 
 RunBlocks = Callable[[Sequence[AttemptBlock]], Iterable[BlockResult]]
 """Does blocks, in any order and in any process, and gives their results in the order of the blocks."""
@@ -52,7 +58,7 @@ class SearchSettings:
     attempts: int = 16
     block: int = 16
     most_rounds: int = 60
-    most_evaluations: float = math.inf
+    most_evaluations: float = 3e6
     stable_rounds: int = 4
     searches_per_minimum: int = 4
     missing: float = 0.1
@@ -204,7 +210,7 @@ def plan_round(state: SearchState, seed: int, settings: SearchSettings) -> list[
     generator = generator_of(seed, number, -1 & 0xFFFFFFFF)
     route = minimax_route(state.network, state.start, state.end)
     if route is None:
-        connections, local = _plan_connecting(state, settings)
+        pairs, local = _plan_connecting(state, settings)
     else:
         closed: set[int] = set()
         if number % 2:
@@ -213,54 +219,59 @@ def plan_round(state: SearchState, seed: int, settings: SearchSettings) -> list[
             top = math.inf if alternative is None else alternative.top
         else:
             top = route.top
-        sides = _sides(state, top, closed)
-        connections, local = _plan_lowering(state, sides, settings, generator)
-    attempts = [
-        SearchAttempt(k, pair, _pair(state.network, pair), style) for k, (pair, style) in enumerate(connections)
-    ]
-    offset = len(attempts)
-    attempts += [SearchAttempt(offset + k, (i,), state.network.minima[i].x[None]) for k, i in enumerate(local)]
+        pairs, local = _plan_lowering(state, top, closed, settings, generator)
+    kinds: list[list[SearchAttempt]] = [[], [], []]
+    for pair in pairs:
+        x = _pair(state.network, pair)
+        tries = state.network.was_tried(*pair)
+        chain = tries < MOST_CHAINS and _is_long(state.network, x)
+        kinds[chain].append(SearchAttempt(0, pair, x, tries, chain))
+    kinds[2] = [SearchAttempt(0, (i,), state.network.minima[i].x[None]) for i in local]
     saddles = state.network.saddles
     known = tuple(s.x for s in saddles), tuple(s.energy for s in saddles)
-    parts = [attempts[:offset][k : k + settings.block] for k in range(0, offset, settings.block)]
-    parts += [attempts[offset:][k : k + settings.block] for k in range(0, len(local), settings.block)]
-    return [AttemptBlock(seed, number, tuple(part), *known) for part in parts]
+    parts = [kind[k : k + settings.block] for kind in kinds for k in range(0, len(kind), settings.block)]
+    numbers = itertools.count()
+    return [
+        AttemptBlock(seed, number, tuple(replace(attempt, number=next(numbers)) for attempt in part), *known)
+        for part in parts
+    ]
 
 
-Connections = list[tuple[tuple[int, int], int]]
-"""Pairs of minima to connect, each with the style of its first path."""
+Pairs = list[tuple[int, int]]
+"""Pairs of minima to connect."""
 
 
-def _plan_connecting(state: SearchState, settings: SearchSettings) -> tuple[Connections, list[int]]:
+def _is_long(network: Network, ends: Float[Tensor, "2 atom dim"]) -> bool:
+    """Whether so many torsions change between two minima that chains are to bring minima between them."""
+    topology = network.equivalence.topology
+    return topology is not None and len(TurningChains(topology).changed(ends)) > LONG
+
+
+def _plan_connecting(state: SearchState, settings: SearchSettings) -> tuple[Pairs, list[int]]:
     """Connections over the gaps of the shortest path, and local searches from the minima beside them."""
     network, half = state.network, settings.attempts // 2
     if state.start == state.end:
         return [], _least_searched(network, {state.start}, settings.attempts)
     open_gaps = gaps(network, state.start, state.end, most=half)
     pairs = [open_gaps[k % len(open_gaps)] for k in range(half)]
-    connections = []
-    for pair in pairs:
-        connections.append((pair, network.tries.get((min(pair), max(pair)), 0)))
-        network.was_tried(*pair)
     beside = list(dict.fromkeys(i for pair in open_gaps for i in pair))
-    return connections, _least_searched(network, set(beside), settings.attempts - half)
+    return pairs, _least_searched(network, set(beside), settings.attempts - half)
 
 
 def _plan_lowering(
-    state: SearchState, sides: tuple[set[int], set[int]], settings: SearchSettings, generator: torch.Generator
-) -> tuple[Connections, list[int]]:
+    state: SearchState, top: float, closed: Set[int], settings: SearchSettings, generator: torch.Generator
+) -> tuple[Pairs, list[int]]:
     """Connections, and minima for local searches, that could find a route below the present one."""
     network = state.network
+    sides = _sides(state, top, closed)
     count = settings.attempts // 4
-    connections = _closest_pairs(network, sides, count)
-    whole = (state.start, state.end)
-    connections.append((whole, 1 + network.tries.get((min(whole), max(whole)), 0)))
-    for pair, _ in connections:
-        network.was_tried(*pair)
-    left = settings.attempts - len(connections)
+    pairs = gaps(network, state.start, state.end, below=top - SAME_ENERGY, without=closed, most=count // 2)
+    pairs += _closest_pairs(network, sides, count - len(pairs))
+    pairs.append((state.start, state.end))
+    left = settings.attempts - len(pairs)
     near, far = sorted(sides, key=len)
     local = _least_searched(network, near, (left + 1) // 2, generator)
-    return connections, local + _least_searched(network, far, left // 2, generator)
+    return pairs, local + _least_searched(network, far, left // 2, generator)
 
 
 def _sides(state: SearchState, top: float, closed: Set[int] = frozenset()) -> tuple[set[int], set[int]]:
@@ -271,7 +282,7 @@ def _sides(state: SearchState, top: float, closed: Set[int] = frozenset()) -> tu
     return first, second
 
 
-def _closest_pairs(network: Network, sides: tuple[set[int], set[int]], count: int) -> Connections:
+def _closest_pairs(network: Network, sides: tuple[set[int], set[int]], count: int) -> Pairs:
     """Pairs of a minimum of S_A and one of S_B with the least cost turning^2 4^tries (see `routes.gaps`)."""
     first, second = (sorted(side) for side in sides)
     x = network.positions
@@ -279,12 +290,9 @@ def _closest_pairs(network: Network, sides: tuple[set[int], set[int]], count: in
     for k, i in enumerate(first):
         for m, j in enumerate(second):
             cost[k, m] *= 4.0 ** network.tries.get((min(i, j), max(i, j)), 0)
-    found: Connections = []
-    for flat in cost.flatten().argsort(stable=True)[:count].tolist():
-        i, j = first[flat // len(second)], second[flat % len(second)]
-        if i != j:
-            found.append(((i, j), network.tries.get((min(i, j), max(i, j)), 0)))
-    return found
+    order = cost.flatten().argsort(stable=True)[:count].tolist()
+    pairs = [(first[flat // len(second)], second[flat % len(second)]) for flat in order]
+    return [(i, j) for i, j in pairs if i != j]
 
 
 def _least_searched(
@@ -313,6 +321,8 @@ def _merge(network: Network, blocks: Sequence[AttemptBlock], results: Iterable[B
     spent = 0
     for _, result in zip(blocks, results, strict=True):
         spent += result.evaluations
+        for x, energy in itertools.chain.from_iterable(result.minima):
+            network.add_minimum(x, energy)
         for finds in result.finds:
             for find in finds:
                 if isinstance(find, int):

@@ -4,7 +4,8 @@
     hessian (batch, n, n) in kJ/mol/nm^2 with n = atom * dim
 
 Every surface counts its cost in force evaluations: an energy with its gradient is one, a Hessian by
-central differences of gradients is 2 n, a Hessian by autograd is n (one product per column).
+central differences of gradients is 2 n, a Hessian by autograd is n (one product per column). A force field's Hessian in
+closed form counts 2 n as well, so that costs of different force fields compare.
 """
 
 from abc import ABC, abstractmethod
@@ -23,6 +24,9 @@ DIFFERENCE_STEP_NM = 1e-5
 
 EnergiesAndForces = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Configurations (batch, atom, 3), nm -> energies (batch,), kJ/mol, and forces (batch, atom, 3), kJ/mol/nm."""
+
+HessianFn = Callable[[Tensor], Tensor]
+"""Configurations (batch, atom, 3), nm -> second derivatives (batch, n, n), kJ/mol/nm^2."""
 
 
 class Surface(ABC):
@@ -59,16 +63,28 @@ class ForceFieldSurface(Surface):
         energies_and_forces: (batch, atom, 3) in nm -> energies (batch,), kJ/mol, and forces (batch, atom, 3),
             kJ/mol/nm, or NaN where they are unknown. It is given large batches at once, for a pool of OpenMM contexts.
         masses_amu: Mass of every atom.
+        hessian_fn: Second derivatives in closed form, e.g. from `closed_hessian`; None to take differences of forces.
     """
 
-    def __init__(self, energies_and_forces: EnergiesAndForces, masses_amu: Sequence[float]) -> None:
-        self._energies_and_forces = energies_and_forces
+    def __init__(
+        self,
+        energies_and_forces: EnergiesAndForces,
+        masses_amu: Sequence[float],
+        hessian_fn: HessianFn | None = None,
+    ) -> None:
+        self._energies_and_forces, self._hessian_fn = energies_and_forces, hessian_fn
         self.masses_amu = torch.tensor(tuple(masses_amu), dtype=torch.float64)
 
     def energy_gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
         self.evaluations += len(x)
         energy, force = self._energies_and_forces(x)
         return energy.to(x), -force.to(x)
+
+    def hessian(self, x: Tensor) -> Tensor:
+        if self._hessian_fn is None:
+            return super().hessian(x)
+        self.evaluations += 2 * x[0].numel() * len(x)
+        return self._hessian_fn(x)
 
 
 class ScoreSurface(Surface):
