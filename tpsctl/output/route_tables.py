@@ -32,6 +32,10 @@ class RouteRow:
         bound: Least possible action, sum |dU| / 2kT over its ups and downs.
         length: Length of its path in mass-weighted coordinates, sqrt(amu) nm.
         largest_jump: Largest over mean distance of neighboring images.
+        free_energy_forward: Free energy of the saddle that limits the rate above A, kJ/mol.
+        free_energy_backward: The same above B, kJ/mol.
+        limiting: Number of that saddle.
+        flux_share: Fraction of the flux from A to B that takes this route.
     """
 
     number: int
@@ -46,6 +50,10 @@ class RouteRow:
     bound: float
     length: float
     largest_jump: float
+    free_energy_forward: float
+    free_energy_backward: float
+    limiting: int
+    flux_share: float
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,11 @@ class SaddleRow:
         minima: Numbers of the two minima that it joins.
         times_found: How often the search found it.
         routes: Numbers of the routes that it lies on.
+        free_energy: Harmonic free energy above A, kJ/mol.
+        copies: Number of equivalent copies that are counted as this one.
+        rates_per_s: Rate constants from its first minimum to its second, and back, 1/s.
+        flux: Net flux from its first minimum to its second, as a fraction of the flux from A to B.
+        rate_control: Degree of rate control.
     """
 
     energy: float
@@ -69,6 +82,11 @@ class SaddleRow:
     minima: tuple[int, int]
     times_found: int
     routes: tuple[int, ...]
+    free_energy: float
+    copies: int
+    rates_per_s: tuple[float, float]
+    flux: float
+    rate_control: float
 
 
 @dataclass(frozen=True)
@@ -80,12 +98,20 @@ class MinimumRow:
         times_found: How often the search reached it.
         searched: How many local searches began there.
         end: "A" or "B" if it is an end, "" otherwise.
+        free_energy: Harmonic free energy above A, kJ/mol.
+        copies: Number of equivalent copies that are counted as this one.
+        population: Equilibrium population.
+        committor: Probability to reach B before A.
     """
 
     energy: float
     times_found: int
     searched: int
     end: str
+    free_energy: float
+    copies: int
+    population: float
+    committor: float
 
 
 def route_columns(rows: Sequence[RouteRow]) -> dict[str, Column]:
@@ -99,6 +125,10 @@ def route_columns(rows: Sequence[RouteRow]) -> dict[str, Column]:
         "minima": [_list(row.minima) for row in rows],
         "times_found": [str(row.times_found) for row in rows],
         "valid": [row.valid for row in rows],
+        "free_energy_barrier_forward_kj_per_mol": _numbers([row.free_energy_forward for row in rows]),
+        "free_energy_barrier_backward_kj_per_mol": _numbers([row.free_energy_backward for row in rows]),
+        "rate_limiting_saddle": [str(row.limiting) for row in rows],
+        "flux_share": _numbers([row.flux_share for row in rows]),
         "action": _numbers([row.action for row in rows]),
         "action_bound": _numbers([row.bound for row in rows]),
         "length_sqrt_amu_nm": _numbers([row.length for row in rows]),
@@ -119,6 +149,12 @@ def saddle_columns(rows: Sequence[SaddleRow]) -> dict[str, Column]:
         "minimum_2": [str(row.minima[1]) for row in rows],
         "times_found": [str(row.times_found) for row in rows],
         "routes": [_list(row.routes) for row in rows],
+        "free_energy_above_start_kj_per_mol": _numbers([row.free_energy for row in rows]),
+        "copies": [str(row.copies) for row in rows],
+        "rate_1_to_2_per_s": _numbers([row.rates_per_s[0] for row in rows]),
+        "rate_2_to_1_per_s": _numbers([row.rates_per_s[1] for row in rows]),
+        "flux_1_to_2": _numbers([row.flux for row in rows]),
+        "rate_control": _numbers([row.rate_control for row in rows]),
     }
 
 
@@ -130,6 +166,10 @@ def minimum_columns(rows: Sequence[MinimumRow]) -> dict[str, Column]:
         "end": [row.end for row in rows],
         "times_found": [str(row.times_found) for row in rows],
         "searches_from_it": [str(row.searched) for row in rows],
+        "free_energy_above_start_kj_per_mol": _numbers([row.free_energy for row in rows]),
+        "copies": [str(row.copies) for row in rows],
+        "population": _numbers([row.population for row in rows]),
+        "committor": _numbers([row.committor for row in rows]),
     }
 
 

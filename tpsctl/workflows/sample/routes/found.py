@@ -4,8 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from tpsctl.jobs.batches import StoredBatch
 from tpsctl.landscape.equivalence import Equivalence
+from tpsctl.landscape.kinetics import NetworkKinetics, network_kinetics
+from tpsctl.landscape.modes import Modes
 from tpsctl.landscape.pinned_path import PinnedPath
 from tpsctl.landscape.search import SearchResult
 from tpsctl.optimize.state import named, within
@@ -24,6 +29,7 @@ class FoundRoutes:
         search: Network, routes and the record of every round.
         paths: The path of every route.
         verdict: What validation says of the paths; None if there are no routes.
+        modes: Vibrations of all minima, and of all saddles, without their directions.
         seconds: Wall time spent on the path of each route, s.
         facts: Wall time of the parts, and the machine; no part of the result.
     """
@@ -31,6 +37,7 @@ class FoundRoutes:
     search: SearchResult
     paths: tuple[PinnedPath, ...]
     verdict: PathVerdicts | None
+    modes: tuple[list[Modes], list[Modes]]
     seconds: tuple[float, ...]
     facts: dict[str, Any]
 
@@ -44,6 +51,13 @@ class FoundRoutes:
         """Whether the search is complete, and the path of its lowest route passes the gate."""
         return self.search.complete and self.verdict is not None and bool(self.verdict.gate.path_passes[0])
 
+    def kinetics(self, temperature_k: float) -> NetworkKinetics:
+        """Free energies, rates and the flux from A to B at a temperature, K."""
+        search = self.search
+        return network_kinetics(
+            search.network, search.start, search.end, search.routes, *self.modes, temperature_k=temperature_k
+        )
+
     @classmethod
     def from_stored(cls, stored: StoredBatch, equivalence: Equivalence) -> "FoundRoutes":
         """The routes that `store_found` stored."""
@@ -56,7 +70,26 @@ class FoundRoutes:
         )
         verdict = PathVerdicts.from_stored(within(tensors, "verdict."), facts["verdict"]) if paths else None
         search = load_search((within(tensors, "search."), facts["search"]), equivalence)
-        return cls(search, paths, verdict, tuple(facts["seconds"]), facts["facts"])
+        modes = _modes(within(tensors, "modes.minima.")), _modes(within(tensors, "modes.saddles."))
+        return cls(search, paths, verdict, modes, tuple(facts["seconds"]), facts["facts"])
+
+
+def store_modes(minima: Sequence[Modes], saddles: Sequence[Modes]) -> StoredBatch:
+    """The vibrations of all minima and saddles, without their directions."""
+    tensors = {}
+    for name, modes in (("minima", minima), ("saddles", saddles)):
+        if modes:
+            tensors[f"{name}.wavenumbers"] = torch.stack([each.wavenumbers for each in modes])
+            tensors[f"{name}.log_inertia"] = torch.tensor([each.log_inertia for each in modes], dtype=torch.float64)
+    return tensors, {}
+
+
+def _modes(tensors: dict[str, Tensor]) -> list[Modes]:
+    if not tensors:
+        return []
+    nothing = torch.empty(0)
+    pairs = zip(tensors["wavenumbers"], tensors["log_inertia"].tolist(), strict=True)
+    return [Modes(wavenumbers, nothing, log_inertia) for wavenumbers, log_inertia in pairs]
 
 
 def store_path(path: PinnedPath, verdict: PathVerdicts, seconds: float) -> StoredBatch:
@@ -67,10 +100,12 @@ def store_path(path: PinnedPath, verdict: PathVerdicts, seconds: float) -> Store
     return named("path", curves) | named("verdict", tensors), facts
 
 
-def store_found(search: SearchResult, paths: Sequence[StoredBatch], facts: dict[str, Any]) -> StoredBatch:
-    """A search and the paths of its routes, each as `store_path` stored it, as one."""
+def store_found(
+    search: SearchResult, paths: Sequence[StoredBatch], modes: StoredBatch, facts: dict[str, Any]
+) -> StoredBatch:
+    """A search, the paths of its routes (each as `store_path` stored it) and all vibrations as one."""
     tensors, about = store_search(search)
-    whole = named("search", tensors)
+    whole = named("search", tensors) | named("modes", modes[0])
     for k, (of_path, _) in enumerate(paths):
         whole |= named(f"path_{k}", within(of_path, "path."))
     kept: dict[str, Any] = {"search": about, "paths": [f["path"] for _, f in paths], "verdict": None, "facts": facts}

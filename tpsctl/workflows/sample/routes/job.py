@@ -49,9 +49,10 @@ class RouteSearch(BatchedJob):
                 "machine": self._tools.machine,
                 "started": started,
                 "seconds": clock.seconds,
+                "chosen": self._tools.chosen.as_json(),
                 "prior_force_field": self._tools.prior_force_field,
             }
-            return store_found(rounds.search, rounds.paths, facts)
+            return store_found(rounds.search, rounds.paths, rounds.modes, facts)
 
     def is_good(self, batch: StoredBatch) -> bool:
         """Whether the search is complete, and the path of its lowest route passes the gate."""

@@ -14,6 +14,7 @@ from tpsctl.landscape.equivalence import equivalence_of
 from tpsctl.landscape.guesses import TurningGuesses
 from tpsctl.landscape.moves import Bonds
 from tpsctl.landscape.surface import ForceFieldSurface, ScoreSurface, Surface
+from tpsctl.molecule.force_field_hessian import closed_hessian
 from tpsctl.molecule.openmm_contexts import ContextPool
 from tpsctl.molecule.topology import Topology
 from tpsctl.prior.openmm import OpenMMPrior
@@ -93,7 +94,7 @@ def _surface(tools: Tools, time: float, kt: float) -> Surface:
     if isinstance(prior, OpenMMPrior):
         # Second derivatives are differences of forces, so the forces are needed in double precision.
         pool = ContextPool(prior.made.system, platform="Reference", threads=tools.threads)
-        return ForceFieldSurface(pool.energies_and_forces, prior.made.masses_amu)
+        return ForceFieldSurface(pool.energies_and_forces, prior.made.masses_amu, closed_hessian(prior.made.system))
     if isinstance(section, CheckpointPriorSection):
         exact = section.model_copy(update={"precision": "float64"})
         prior = assemble.make_prior(exact, system, torch.device("cpu"))

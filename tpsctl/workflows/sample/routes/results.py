@@ -8,6 +8,7 @@ import torch
 
 from tpsctl.action.base import ActionTerms
 from tpsctl.environment import versions
+from tpsctl.landscape.kinetics import NetworkKinetics
 from tpsctl.optimize.outcome import Status
 from tpsctl.output import route_tables, tables
 from tpsctl.output.trajectory import write_frames, write_path, write_topology
@@ -23,25 +24,25 @@ from tpsctl.workflows.sample.verdict_files import image_columns, profile_entry, 
 def write_routes(folder: Path, tools: Tools, landscape: Landscape, found: FoundRoutes) -> dict[str, Any]:
     """Write all files of a search but its manifest into a new folder; the manifest without the run's identity."""
     recipe, topology, numbers = tools.recipe, tools.system.topology, Numbering(found)
-    network = found.search.network
+    network, kinetics = found.search.network, found.kinetics(landscape.temperature_k)
     write_topology(folder, topology, network.minima[found.search.start].x, name=recipe.name)
     for k, path in enumerate(found.paths):
         write_path(folder, k, path.x, topology, dt_ps=None, formats=recipe.output.trajectories)
-    _write_tables(folder, found, numbers)
+    _write_tables(folder, found, numbers, kinetics)
     if network.saddles:
         x = torch.stack([network.saddles[k].x for k in numbers.saddles])
         write_frames(folder / "saddles.dcd", x, title=f"{recipe.name}: saddles in the order of saddles.csv")
     x = torch.stack([network.minima[i].x for i in numbers.minima])
     write_frames(folder / "minima.dcd", x, title=f"{recipe.name}: minima in the order of minima.csv")
     if recipe.output.figures and found.paths:
-        draw_routes(folder / "figures", tools, found)
-    return _manifest(tools, landscape, found, numbers)
+        draw_routes(folder / "figures", tools, found, numbers)
+    return _manifest(tools, landscape, found, numbers, kinetics)
 
 
-def _write_tables(folder: Path, found: FoundRoutes, numbers: Numbering) -> None:
-    tables.write_table(folder / "routes.csv", route_tables.route_columns(route_rows(found, numbers)))
-    tables.write_table(folder / "saddles.csv", route_tables.saddle_columns(saddle_rows(found, numbers)))
-    tables.write_table(folder / "minima.csv", route_tables.minimum_columns(minimum_rows(found, numbers)))
+def _write_tables(folder: Path, found: FoundRoutes, numbers: Numbering, kinetics: NetworkKinetics) -> None:
+    tables.write_table(folder / "routes.csv", route_tables.route_columns(route_rows(found, numbers, kinetics)))
+    tables.write_table(folder / "saddles.csv", route_tables.saddle_columns(saddle_rows(found, numbers, kinetics)))
+    tables.write_table(folder / "minima.csv", route_tables.minimum_columns(minimum_rows(found, numbers, kinetics)))
     verdict = found.verdict
     if verdict is None:
         return
@@ -86,7 +87,9 @@ def _outcome(found: FoundRoutes) -> str:
     return "complete" if found.is_good else "not_converged"
 
 
-def _manifest(tools: Tools, landscape: Landscape, found: FoundRoutes, numbers: Numbering) -> dict[str, Any]:
+def _manifest(
+    tools: Tools, landscape: Landscape, found: FoundRoutes, numbers: Numbering, kinetics: NetworkKinetics
+) -> dict[str, Any]:
     """The manifest without the run's identity."""
     search, recipe = found.search, tools.recipe
     valid = 0 if found.verdict is None else int(found.verdict.gate.path_passes.sum())
@@ -100,8 +103,8 @@ def _manifest(tools: Tools, landscape: Landscape, found: FoundRoutes, numbers: N
         "valid": valid,
         "converged": len(found.paths) if search.complete else 0,
         "paths": [_path_entry(tools, found, k) for k in range(len(found.paths))],
-        "routes": [vars(row) for row in route_rows(found, numbers)],
-        "saddles": _saddles_on_routes(found, numbers),
+        "routes": [vars(row) for row in route_rows(found, numbers, kinetics)],
+        "saddles": _saddles_on_routes(found, numbers, kinetics),
         "search": {
             "complete": search.complete,
             "rounds": len(search.rounds),
@@ -112,6 +115,8 @@ def _manifest(tools: Tools, landscape: Landscape, found: FoundRoutes, numbers: N
             "force_evaluations": search.rounds[-1].evaluations if search.rounds else 0,
             "temperature_k": landscape.temperature_k,
         },
+        "kinetics": _kinetics_entry(numbers, kinetics),
+        "chosen": found.facts["chosen"],
         "energies": protocol_entry(None if found.verdict is None else found.verdict.energies),
         "prior_force_fields": [] if force_field is None else [force_field],
         "notes": tools.system.notes,
@@ -123,10 +128,24 @@ def _manifest(tools: Tools, landscape: Landscape, found: FoundRoutes, numbers: N
     }
 
 
-def _saddles_on_routes(found: FoundRoutes, numbers: Numbering) -> list[dict[str, Any]]:
+def _saddles_on_routes(found: FoundRoutes, numbers: Numbering, kinetics: NetworkKinetics) -> list[dict[str, Any]]:
     """The saddles of the routes as in saddles.csv, with their numbers."""
-    rows = saddle_rows(found, numbers)
+    rows = saddle_rows(found, numbers, kinetics)
     return [{"saddle": k} | vars(row) for k, row in enumerate(rows) if row.routes]
+
+
+def _kinetics_entry(numbers: Numbering, kinetics: NetworkKinetics) -> dict[str, Any]:
+    """Rates from A to B and back by the flux through the network, with the assumptions behind them."""
+    dominant = kinetics.dominant_saddle
+    return {
+        "temperature_k": kinetics.temperature_k,
+        "rate_forward_per_s": kinetics.rate_forward_per_s,
+        "rate_backward_per_s": kinetics.rate_backward_per_s,
+        "apparent_barrier_kj_per_mol": kinetics.apparent_barrier,
+        "dominant_saddle": None if dominant is None else numbers.saddle(dominant),
+        "share_of_other_routes": kinetics.other_share,
+        "assumptions": "classical harmonic vibrations, rigid rotation, no recrossing (Eyring), and no saddle missed",
+    }
 
 
 def _path_entry(tools: Tools, found: FoundRoutes, k: int) -> dict[str, Any]:

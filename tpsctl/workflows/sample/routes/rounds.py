@@ -8,6 +8,7 @@ from tpsctl.errors import PathError
 from tpsctl.jobs.batches import StoredBatch
 from tpsctl.jobs.rounds import Rounds
 from tpsctl.landscape.attempts import AttemptBlock, run_block
+from tpsctl.landscape.kinetics import network_modes
 from tpsctl.landscape.pinned_path import pinned_path
 from tpsctl.landscape.routes import Route
 from tpsctl.landscape.search import (
@@ -22,7 +23,7 @@ from tpsctl.landscape.search import (
 )
 from tpsctl.workflows.sample.judge import judge
 from tpsctl.workflows.sample.planning import attempts_together
-from tpsctl.workflows.sample.routes.found import store_path
+from tpsctl.workflows.sample.routes.found import store_modes, store_path
 from tpsctl.workflows.sample.routes.molecule import Landscape
 from tpsctl.workflows.sample.routes.stored import load_block, store_block
 from tpsctl.workflows.sample.tools import Tools
@@ -42,6 +43,7 @@ class RouteRounds(Rounds):
     Attributes:
         search: The outcome of the search, once it is over.
         paths: The path of every route as `store_path` stores it, once they are computed.
+        modes: The vibrations of all minima and saddles as `store_modes` stores them.
     """
 
     def __init__(self, tools: Tools, landscape: Landscape) -> None:
@@ -61,6 +63,7 @@ class RouteRounds(Rounds):
         self._planned: list[AttemptBlock] = []
         self.search: SearchResult | None = None
         self.paths: list[StoredBatch] = []
+        self.modes: StoredBatch = ({}, {})
         if self._state.start == self._state.end:
             raise PathError(_the_same(tools))
 
@@ -70,12 +73,14 @@ class RouteRounds(Rounds):
             return len(self._planned)
         if self.search is None:
             self.search = result_of(self._state, self._settings)
-            return len(self.search.routes)
+            return len(self.search.routes) + 1
         return 0
 
     def run(self, block: int) -> StoredBatch:
         if self.search is None:
             return store_block(run_block(self._landscape.molecule, self._planned[block]))
+        if block == len(self.search.routes):
+            return store_modes(*network_modes(self._landscape.molecule.surface, self.search.network))
         started = time.monotonic()
         path = pinned_path(
             self._landscape.molecule,
@@ -89,8 +94,8 @@ class RouteRounds(Rounds):
 
     def merge(self, results: Sequence[StoredBatch]) -> str:
         if self.search is not None:
-            self.paths = list(results)
-            return f"paths of {len(results)} routes"
+            *self.paths, self.modes = results
+            return f"paths of {len(self.paths)} routes"
         merge_round(self._state, self._planned, [load_block(stored) for stored in results])
         return self._words()
 

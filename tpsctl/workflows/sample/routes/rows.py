@@ -1,5 +1,6 @@
 """The rows of the tables of routes, saddles and minima, numbered by energy."""
 
+from tpsctl.landscape.kinetics import NetworkKinetics
 from tpsctl.landscape.routes import highest_saddle
 from tpsctl.output.route_tables import MinimumRow, RouteRow, SaddleRow
 from tpsctl.workflows.sample.routes.found import FoundRoutes
@@ -32,7 +33,7 @@ class Numbering:
         return self._minimum[i]
 
 
-def route_rows(found: FoundRoutes, numbers: Numbering) -> list[RouteRow]:
+def route_rows(found: FoundRoutes, numbers: Numbering, kinetics: NetworkKinetics) -> list[RouteRow]:
     """One row per route, the lowest first."""
     network = found.search.network
     rows = []
@@ -54,14 +55,18 @@ def route_rows(found: FoundRoutes, numbers: Numbering) -> list[RouteRow]:
                 bound=path.bound,
                 length=float(path.arc_length[-1]),
                 largest_jump=path.largest_jump,
+                free_energy_forward=kinetics.routes[number].barrier_forward,
+                free_energy_backward=kinetics.routes[number].barrier_backward,
+                limiting=numbers.saddle(kinetics.routes[number].limiting_saddle),
+                flux_share=kinetics.routes[number].share,
             )
         )
     return rows
 
 
-def saddle_rows(found: FoundRoutes, numbers: Numbering) -> list[SaddleRow]:
+def saddle_rows(found: FoundRoutes, numbers: Numbering, kinetics: NetworkKinetics) -> list[SaddleRow]:
     """One row per saddle, the lowest first."""
-    rows = []
+    rows, rates = [], kinetics.rates_per_s
     for k in numbers.saddles:
         saddle = found.search.network.saddles[k]
         rows.append(
@@ -73,17 +78,31 @@ def saddle_rows(found: FoundRoutes, numbers: Numbering) -> list[SaddleRow]:
                 minima=(numbers.minimum(saddle.ends[0]), numbers.minimum(saddle.ends[1])),
                 times_found=saddle.times_found,
                 routes=tuple(r for r, route in enumerate(found.search.routes) if k in route.saddles),
+                free_energy=float(kinetics.free_energies_of_saddles[k]),
+                copies=kinetics.copies_of_saddles[k],
+                rates_per_s=(float(rates[k, 0]), float(rates[k, 1])),
+                flux=float(kinetics.flux[k]),
+                rate_control=float(kinetics.rate_control[k]),
             )
         )
     return rows
 
 
-def minimum_rows(found: FoundRoutes, numbers: Numbering) -> list[MinimumRow]:
+def minimum_rows(found: FoundRoutes, numbers: Numbering, kinetics: NetworkKinetics) -> list[MinimumRow]:
     """One row per minimum, the lowest first."""
     search = found.search
     ends = {search.start: "A", search.end: "B"}
     return [
-        MinimumRow(m.energy - found.zero, m.times_found, m.searched, ends.get(i, ""))
+        MinimumRow(
+            energy=m.energy - found.zero,
+            times_found=m.times_found,
+            searched=m.searched,
+            end=ends.get(i, ""),
+            free_energy=float(kinetics.free_energies_of_minima[i]),
+            copies=kinetics.copies_of_minima[i],
+            population=float(kinetics.populations[i]),
+            committor=float(kinetics.committor[i]),
+        )
         for i in numbers.minima
         for m in [search.network.minima[i]]
     ]

@@ -24,8 +24,12 @@ def store_block(result: BlockResult) -> StoredBatch:
         [{"known": find} if isinstance(find, int) else {"new": next(numbers)} for find in of_attempt]
         for of_attempt in result.finds
     ]
+    chained = [x for of_attempt in result.minima for x, _ in of_attempt]
+    if chained:
+        tensors |= {"chained": torch.stack(chained)}
     facts = {
         "attempts": attempts,
+        "chained_energies": [[energy for _, energy in of_attempt] for of_attempt in result.minima],
         "saddles": [_saddle_facts(find.saddle) for find in finds],
         "side_energies": [list(find.side_energies) for find in finds],
         "evaluations": result.evaluations,
@@ -44,7 +48,9 @@ def load_block(stored: StoredBatch) -> BlockResult:
         tuple(each["known"] if "known" in each else finds[each["new"]] for each in of_attempt)
         for of_attempt in facts["attempts"]
     )
-    return BlockResult(attempts, facts["evaluations"])
+    chained = iter(tensors.get("chained", ()))
+    minima = tuple(tuple((next(chained), energy) for energy in energies) for energies in facts["chained_energies"])
+    return BlockResult(attempts, facts["evaluations"], minima)
 
 
 def store_search(result: SearchResult) -> StoredBatch:
