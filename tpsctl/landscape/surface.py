@@ -112,10 +112,13 @@ class ScoreSurface(Surface):
         self.rigid_motions = rigid_motions
 
     def energy_gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Energies and gradients, the latter by autograd where it can follow the energy: that is one pass, not two."""
         self.evaluations += len(x)
-        with torch.no_grad():
+        x = x.detach().requires_grad_(True)
+        with torch.enable_grad():
             energy = self._energy_fn(x)
-        return self._kt * energy.detach(), -self._kt * self._score(x)
+        gradient = torch.autograd.grad(energy.sum(), x)[0] if energy.requires_grad else -self._score(x.detach())
+        return self._kt * energy.detach(), self._kt * gradient
 
     def hessian(self, x: Tensor) -> Tensor:
         self.evaluations += x[0].numel() * len(x)
