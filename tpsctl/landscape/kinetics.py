@@ -196,7 +196,6 @@ def network_kinetics(
     saddles, copies_of_saddles = _free_energies(network, network.saddles, modes_of_saddles, temperature_k)
     minima, saddles = minima - minima[start], saddles - minima[start]
     log_frequency = math.log(kt / PLANCK_KJ_PS_PER_MOL)
-    ends = torch.tensor([s.ends for s in network.saddles], dtype=torch.long).reshape(-1, 2)
     log_conductances = log_frequency - saddles / kt
     found = reactive_flux(
         len(minima), [s.ends for s in network.saddles], log_conductances.tolist(), start=start, end=end
@@ -215,7 +214,7 @@ def network_kinetics(
         softest_of_minima=_softest(modes_of_minima),
         softest_of_saddles=softest,
         populations=torch.softmax(log_weights, 0),
-        log_rates=log_frequency - (saddles[:, None] - minima[ends]) / kt,
+        log_rates=log_frequency - _barriers(network, minima, saddles) / kt,
         committor=found.log_committor.exp(),
         flux=found.currents,
         rate_control=_rate_control(found, log_conductances),
@@ -248,6 +247,12 @@ def _free_energies(
         copies.append(distinct_copies(network.equivalence, state.x))
         values.append(vibrations.free_energy(state.energy, temperature_k, copies=copies[-1]))
     return torch.tensor(values, dtype=torch.float64), tuple(copies)
+
+
+def _barriers(network: Network, minima: Tensor, saddles: Tensor) -> Float[Tensor, "saddle 2"]:
+    """Free energy of every saddle above its first and its second minimum, kJ/mol."""
+    ends = torch.tensor([s.ends for s in network.saddles], dtype=torch.long).reshape(-1, 2)
+    return saddles[:, None] - minima[ends]
 
 
 def _log_time_share(log_weights: Tensor, log_probability: Tensor) -> float:
