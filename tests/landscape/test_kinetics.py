@@ -199,6 +199,8 @@ def test_vibrations_make_the_saddle_with_the_higher_energy_carry_more():
     found = network_kinetics(net, 0, 1, [], [well, well], [stiff, soft], 300.0)
     assert found.flux.tolist() == pytest.approx([1 / 3, 2 / 3], rel=ROUNDING)
     assert found.other_share == 1.0
+    assert found.softest_of_saddles.tolist() == [200.0, 100.0]
+    assert found.softest_of_minima.tolist() == [50.0, 50.0]
 
 
 def test_flux_is_divided_among_routes_by_the_highest_saddle_they_pass():

@@ -175,7 +175,7 @@ def test_a_small_network_is_drawn_whole(tmp_path):
     routes = [RouteMarks("first", (0, 1), (0,)), RouteMarks("second", (0, 2, 1), (2, 1))]
     disconnectivity(tmp_path / "tree", [0.0, 3.3, 5.1, 9.0], saddles, 0, 1, routes, title="butane")
     text = text_of(tmp_path / "tree")
-    assert "<!-- 4 minima; 2 parts without a saddle between them -->" in text
+    assert "<!-- 4 minima; 2 parts that no known saddle joins -->" in text
     assert all(f"<!-- {number} -->" in text for number in ("13.7", "18.4"))
     assert "<!-- 10.5 -->" not in text, "of an alternative only the highest saddle has a number"
 

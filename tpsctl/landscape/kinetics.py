@@ -12,8 +12,10 @@ where g counts equivalent labelings (`tpsctl.landscape.degeneracy`). With the co
 
 Assumptions: classical harmonic vibrations and rigid rotation at every point, no recrossing of saddles, equilibrium
 within each minimum before it is left, and a network that holds all saddles that matter: a saddle that the search missed
-carries no flux. A state joined to neither A nor B takes no part. If labels are kept, every labeling is a state of its
-own, and only those that were found count.
+carries no flux. The harmonic entropy of a mode below about 50 cm^-1 is too large, because the molecule does not move as
+far along it as its curvature would allow: with its mode of 7 cm^-1, the half-chair of cyclohexane comes out about 8
+kJ/mol too low. So the softest mode of every state is reported. A state joined to neither A nor B takes no part. If
+labels are kept, every labeling is a state of its own, and only those that were found count.
 
 A reactive path belongs to the first route, in the order given, whose highest saddle it passes; a saddle with the energy
 of that one counts as well. So the shares of all routes and the share of paths over none of these saddles sum to 1.
@@ -35,7 +37,7 @@ from torch import Tensor
 
 from tpsctl.errors import PathError
 from tpsctl.landscape.degeneracy import distinct_copies
-from tpsctl.landscape.modes import PLANCK_KJ_PS_PER_MOL, Modes, normal_modes
+from tpsctl.landscape.modes import NOTICEABLE_WAVENUMBER, PLANCK_KJ_PS_PER_MOL, Modes, normal_modes
 from tpsctl.landscape.network import Minimum, Network, Saddle
 from tpsctl.landscape.reactive_flux import ReactiveFlux, reactive_flux
 from tpsctl.landscape.routes import Route, saddles_as_high
@@ -57,12 +59,14 @@ class RouteKinetics:
         limiting_saddle: Number of the saddle with the highest free energy on the route, which limits its rate.
         barrier_forward: Free energy of that saddle above A, kJ/mol.
         barrier_backward: Free energy of that saddle above B, kJ/mol.
+        softest_wavenumber: Lowest stable wavenumber of that saddle, cm^-1.
     """
 
     share: float
     limiting_saddle: int
     barrier_forward: float
     barrier_backward: float
+    softest_wavenumber: float
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,8 @@ class NetworkKinetics:
         copies_of_saddles: Degeneracy g of every saddle.
         free_energies_of_minima: Harmonic free energies above that of A, kJ/mol.
         free_energies_of_saddles: The same for the saddles, their unstable modes left out.
+        softest_of_minima: Lowest wavenumber of every minimum, cm^-1; infinite for a state without vibrations.
+        softest_of_saddles: Lowest stable wavenumber of every saddle, cm^-1.
         populations: Equilibrium populations of all minima that saddles join to A or B; 0 for the others.
         log_rates: ln of the rate constants over every saddle, in 1/ps: from its first minimum to its second, and back.
             For a saddle between equivalent copies of one minimum both are equal, and their sum is the rate constant
@@ -99,6 +105,8 @@ class NetworkKinetics:
     copies_of_saddles: tuple[int, ...]
     free_energies_of_minima: Float[Tensor, " minimum"]
     free_energies_of_saddles: Float[Tensor, " saddle"]
+    softest_of_minima: Float[Tensor, " minimum"]
+    softest_of_saddles: Float[Tensor, " saddle"]
     populations: Float[Tensor, " minimum"]
     log_rates: Float[Tensor, "saddle 2"]
     committor: Float[Tensor, " minimum"]
@@ -182,22 +190,18 @@ def network_kinetics(
         PathError: A and B are the same state of the network.
         ValueError: There are not as many modes as states.
     """
-    if start == end:
-        raise PathError(
-            "kinetics: A and B are the same state up to labels of equivalent atoms, so that there is no rate between "
-            "them. Set endpoints.equivalent_atoms: keep to tell them apart."
-        )
+    _require_two_states(start, end)
     kt = thermal_energy(temperature_k)
     minima, copies_of_minima = _free_energies(network, network.minima, modes_of_minima, temperature_k)
     saddles, copies_of_saddles = _free_energies(network, network.saddles, modes_of_saddles, temperature_k)
     minima, saddles = minima - minima[start], saddles - minima[start]
     log_frequency = math.log(kt / PLANCK_KJ_PS_PER_MOL)
-    ends = torch.tensor([s.ends for s in network.saddles], dtype=torch.long).reshape(-1, 2)
     log_conductances = log_frequency - saddles / kt
     found = reactive_flux(
         len(minima), [s.ends for s in network.saddles], log_conductances.tolist(), start=start, end=end
     )
     log_weights = torch.where(found.log_committor.isnan(), -math.inf, -minima / kt)
+    softest = _softest(modes_of_saddles)
     divided, other = _divided(network, start, end, routes, found)
     return NetworkKinetics(
         temperature_k=temperature_k,
@@ -207,18 +211,29 @@ def network_kinetics(
         copies_of_saddles=copies_of_saddles,
         free_energies_of_minima=minima,
         free_energies_of_saddles=saddles,
+        softest_of_minima=_softest(modes_of_minima),
+        softest_of_saddles=softest,
         populations=torch.softmax(log_weights, 0),
-        log_rates=log_frequency - (saddles[:, None] - minima[ends]) / kt,
+        log_rates=log_frequency - _barriers(network, minima, saddles) / kt,
         committor=found.log_committor.exp(),
         flux=found.currents,
         rate_control=_rate_control(found, log_conductances),
         log_rate_forward=found.log_conductance - _log_time_share(log_weights, found.log_backward_committor),
         log_rate_backward=found.log_conductance - _log_time_share(log_weights, found.log_committor),
         routes=tuple(
-            _route_kinetics(route, share, minima, saddles) for route, share in zip(routes, divided, strict=True)
+            _route_kinetics(route, share, minima, saddles, softest)
+            for route, share in zip(routes, divided, strict=True)
         ),
         other_share=other,
     )
+
+
+def _require_two_states(start: int, end: int) -> None:
+    if start == end:
+        raise PathError(
+            "kinetics: A and B are the same state up to labels of equivalent atoms, so that there is no rate between "
+            "them. Set endpoints.equivalent_atoms: keep to tell them apart."
+        )
 
 
 def _free_energies(
@@ -234,6 +249,12 @@ def _free_energies(
     return torch.tensor(values, dtype=torch.float64), tuple(copies)
 
 
+def _barriers(network: Network, minima: Tensor, saddles: Tensor) -> Float[Tensor, "saddle 2"]:
+    """Free energy of every saddle above its first and its second minimum, kJ/mol."""
+    ends = torch.tensor([s.ends for s in network.saddles], dtype=torch.long).reshape(-1, 2)
+    return saddles[:, None] - minima[ends]
+
+
 def _log_time_share(log_weights: Tensor, log_probability: Tensor) -> float:
     """ln of sum_i w_i P_i, the weight of the time in which the last visited end was a given one."""
     taking_part = ~log_probability.isnan()
@@ -247,10 +268,16 @@ def _rate_control(found: ReactiveFlux, log_conductances: Float[Tensor, " saddle"
     return (2 * found.currents.abs().log() + found.log_conductance - log_conductances).exp()
 
 
-def _route_kinetics(route: Route, share: float, minima: Tensor, saddles: Tensor) -> RouteKinetics:
+def _softest(modes: Sequence[Modes]) -> Float[Tensor, " state"]:
+    """Lowest stable wavenumber of every state, cm^-1; infinite where there is none."""
+    stable = [each.wavenumbers[each.wavenumbers > NOTICEABLE_WAVENUMBER].tolist() for each in modes]
+    return torch.tensor([min(values, default=math.inf) for values in stable], dtype=torch.float64)
+
+
+def _route_kinetics(route: Route, share: float, minima: Tensor, saddles: Tensor, softest: Tensor) -> RouteKinetics:
     limiting = max(route.saddles, key=lambda k: (float(saddles[k]), k))
     forward, backward = (float(saddles[limiting] - minima[i]) for i in (route.minima[0], route.minima[-1]))
-    return RouteKinetics(share, limiting, forward, backward)
+    return RouteKinetics(share, limiting, forward, backward, float(softest[limiting]))
 
 
 def _divided(

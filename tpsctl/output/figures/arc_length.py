@@ -15,8 +15,8 @@ from tpsctl.output.figures.labels import Label, place_labels
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SAME_PLACE = 0.01
-"""Saddles that lie closer than this fraction of both axes get one number, because several routes share them."""
+SAME_SADDLE = 0.01
+"""Saddles of two routes whose energies differ by less than this, kJ/mol, are taken for the same one."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class RouteProfile:
 def arc_length(stem: Path, profiles: Sequence[RouteProfile], *, title: str) -> list[Path]:
     """Draw the energy of every route against arc length, one color per route, with the saddles' energies as numbers.
 
+    A saddle that several routes share has its number on the best of them.
+
     Args:
         stem: File name without suffix.
         profiles: The routes, best first.
@@ -55,11 +57,10 @@ def arc_length(stem: Path, profiles: Sequence[RouteProfile], *, title: str) -> l
             _draw(axes, number, profile)
         for marker, fill, name in (("o", "white", "minimum"), ("D", "black", "saddle")):
             axes.plot([], [], marker, markersize=5, color="black", markerfacecolor=fill, label=name)
-        labels = [label for number, profile in enumerate(profiles) for label in _saddle_labels(number, profile)]
         axes.set(xlabel="arc length (√amu nm)", ylabel="E − E(A)  (kJ/mol)", title=title)
         _set_limits(axes, profiles)
         figure.legend(loc="outside lower center", ncols=2 if len(profiles) > 2 else 1, fontsize=8)
-        place_labels(figure, axes, _without_repeats(axes, labels), lines=[_points(profile) for profile in profiles])
+        place_labels(figure, axes, _saddle_labels(profiles), lines=[_points(profile) for profile in profiles])
     return files
 
 
@@ -86,10 +87,18 @@ def _draw(axes: "Axes", number: int, profile: RouteProfile) -> None:
         )
 
 
-def _saddle_labels(number: int, profile: RouteProfile) -> list[Label]:
-    x, y = _points(profile)
-    color = series_style(number)["color"]
-    return [Label(f"{y[i]:.1f}", float(x[i]), float(y[i]), color) for i in profile.saddles if np.isfinite(y[i])]
+def _saddle_labels(profiles: Sequence[RouteProfile]) -> list[Label]:
+    """The energies of all saddles; one that several routes share is labeled on the best of them."""
+    labels: list[Label] = []
+    known: list[float] = []
+    for number, profile in enumerate(profiles):
+        x, y = _points(profile)
+        own = [i for i in profile.saddles if np.isfinite(y[i])]
+        new = [i for i in own if not any(abs(y[i] - energy) < SAME_SADDLE for energy in known)]
+        color = series_style(number)["color"]
+        labels += [Label(f"{y[i]:.1f}", float(x[i]), float(y[i]), color) for i in new]
+        known += [float(y[i]) for i in own]
+    return labels
 
 
 def _set_limits(axes: "Axes", profiles: Sequence[RouteProfile]) -> None:
@@ -100,18 +109,3 @@ def _set_limits(axes: "Axes", profiles: Sequence[RouteProfile]) -> None:
     span = max(high - low, 1e-6)
     longest = max((float(profile.arc_length[-1]) for profile in profiles), default=1.0)
     axes.set(xlim=(-0.02 * longest, 1.02 * longest), ylim=(low - 0.06 * span, high + 0.18 * span))
-
-
-def _without_repeats(axes: "Axes", labels: Sequence[Label]) -> list[Label]:
-    """Only the first of several labels that have the same text at the same place."""
-    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
-    kept: list[Label] = []
-    for label in labels:
-        if not any(
-            label.text == other.text
-            and abs(label.x - other.x) < SAME_PLACE * (right - left)
-            and abs(label.y - other.y) < SAME_PLACE * (high - low)
-            for other in kept
-        ):
-            kept.append(label)
-    return kept

@@ -106,7 +106,7 @@ def _heading(title: str, known: int, drawn: int, parts: int, most: int) -> str:
         shown = count(known, "minimum").replace("minimums", "minima")
     else:
         shown = f"{drawn} of {known} minima: the lowest {most}, A, B and those on the routes"
-    return f"{title}\n{shown}" + (f"; {parts} parts without a saddle between them" if parts > 1 else "")
+    return f"{title}\n{shown}" + (f"; {parts} parts that no known saddle joins" if parts > 1 else "")
 
 
 def _lines(branch: Branch, up_to: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:

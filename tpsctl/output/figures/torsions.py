@@ -48,9 +48,9 @@ def torsions(stem: Path, routes: Sequence[RouteTorsions], *, title: str) -> list
         The files written: PNG and SVG.
     """
     names = list(dict.fromkeys(name for route in routes for name in route.angles))
-    height = 0.9 + 1.9 * len(routes) + 0.2 * (len(names) // 3 + 1)
+    height = 0.9 + 2.0 * len(routes) + 0.2 * (len(names) // 3 + 1)
     with figure_files(stem, 7.0, max(height, 3.6)) as (figure, files):
-        rows = figure.subplots(len(routes), 1, sharex=True, squeeze=False)[:, 0]
+        rows = figure.subplots(len(routes), 1, squeeze=False)[:, 0]
         for axes, route in zip(rows, routes, strict=True):
             _draw(axes, route, names)
         rows[-1].set_xlabel("arc length (√amu nm)")
@@ -71,6 +71,7 @@ def _draw(axes: "Axes", route: RouteTorsions, names: Sequence[str]) -> None:
         for number, image in enumerate(images):
             axes.axvline(x[image], color=GRAY, linewidth=0.7, linestyle=dashes, label=None if number else label)
     axes.set(ylim=(-180, 180), yticks=np.arange(-180, 181, 90), ylabel="angle (degrees)")
+    axes.set_xlim(float(x[0]), float(x[-1]))
     axes.set_title(route.name, loc="left")
 
 
