@@ -40,6 +40,10 @@ class GaussianPrior(Prior):
         variance = self._std_nm**2 + self.sigma_nm(t) ** 2
         return AutogradScore(lambda x: -(x - self._mean.like(x)) / variance)
 
+    def log_density(self, x: Tensor, t: float) -> Tensor:
+        variance = self._std_nm**2 + self.sigma_nm(t) ** 2
+        return -(x - self._mean.like(x)).flatten(1).square().sum(1) / (2 * variance)
+
     def sigma_nm(self, t: float) -> float:
         return self._schedule.width(t)
 

@@ -82,6 +82,10 @@ class NetworkPrior(Prior):
             )
         return _NetworkScore(self.output, t)
 
+    def log_density(self, x: Tensor, t: float) -> Tensor | None:
+        _require_time(t)
+        return self.output.log_density(x, t)
+
     def sigma_nm(self, t: float) -> float:
         """Width of the noise relative to clean positions, nm (root mean square over dimensions)."""
         _require_time(t)

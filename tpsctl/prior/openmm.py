@@ -80,6 +80,10 @@ class OpenMMPrior(Prior):
         step_nm = _STEP_NM.get(self.pool.precision, _STEP_SINGLE_NM)
         return FiniteDifferenceScore(lambda x: self.forces(x) / self._kt, step_nm=step_nm)
 
+    def log_density(self, x: Tensor, t: float) -> Tensor:
+        require_no_noise(self.kind, t)
+        return -self.pool.energies(x).to(x) / self._kt
+
     def forces(self, x: Float[Tensor, "batch bead 3"]) -> Float[Tensor, "batch bead 3"]:
         """Forces at x (nm), kJ/mol/nm, in the precision and on the device of x; NaN where none is finite."""
         return self.pool.forces(x).to(x)

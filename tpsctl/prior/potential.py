@@ -37,6 +37,10 @@ class PotentialPrior(Prior):
         require_no_noise(self.kind, t)
         return AutogradScore(self._score)
 
+    def log_density(self, x: Tensor, t: float) -> Tensor:
+        require_no_noise(self.kind, t)
+        return -self.energy(x) / self._kt
+
     def _score(self, x: Tensor) -> Tensor:
         with torch.enable_grad():
             y = x if x.requires_grad else x.detach().requires_grad_(True)

@@ -39,6 +39,9 @@ class ReorderedPrior(Prior):
     def at(self, t: float) -> Score:
         return _ReorderedScore(self._prior.at(t), self._order, self._back)
 
+    def log_density(self, x: Tensor, t: float) -> Tensor | None:
+        return self._prior.log_density(_taken(x, self._order), t)
+
     def sigma_nm(self, t: float) -> float:
         return self._prior.sigma_nm(t)
 
