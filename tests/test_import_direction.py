@@ -23,7 +23,8 @@ MAY_IMPORT = {
     "guess": {"molecule"},
     "action": {"score"},
     "optimize": {"action"},
-    "validation": {"molecule"},
+    # judges the tops of paths by the stationary points next to them
+    "validation": {"landscape", "molecule"},
     "simulation": {"molecule"},
     "training": {"molecule", "networks", "score"},
     "output": {"molecule"},

@@ -66,7 +66,8 @@ def _files(root: Path, name: str, states, *, keep_labels=False):
     structures = {state: load_structure(folder / f"{name}_{state}.pdb") for state in states}
     first = structures[states[0]]
     molecule = molecule_of(first.topology, first.x, (str(folder / f"{name}.xml"),), keep_labels=keep_labels)
-    return SimpleNamespace(x={k: s.x for k, s in structures.items()}, topology=first.topology, molecule=molecule)
+    x = {state: structure.x for state, structure in structures.items()}
+    return SimpleNamespace(x=x, topology=first.topology, molecule=molecule, folder=folder)
 
 
 def route_search(molecule, ends, seed, settings=None, run=None):

@@ -30,7 +30,9 @@ def show(manifest: dict[str, Any]) -> None:
     angles = list(manifest["paths"][0]["raw"]["dihedrals_deg"]) if kinds else []
     shown = [name for name in angles if not name.startswith("omega")][:4]
     columns += [f"{name}\nat top" for name in shown] + (["channel"] if shown else [])
-    rows = [_row(entry, kinds, shown) for entry in manifest["paths"]]
+    judged = _judged(manifest["paths"][0])
+    columns += [f"top on\n{name.replace('_', ' ')}" for name in judged]
+    rows = [_row(entry, kinds, shown) + _tops(entry, judged) for entry in manifest["paths"]]
     print_table(f"{manifest['name']}: barriers in kJ/mol", columns, rows, notes=_notes(manifest))
 
 
@@ -51,6 +53,22 @@ def _row(entry: dict[str, Any], kinds: list[str], angles: list[str]) -> list[str
     return cells + ([str(entry["channel"])] if angles else [])
 
 
+def _judged(entry: dict[str, Any]) -> list[str]:
+    """The landscapes on which tops were judged; those of equal results, as of a force field that is the prior, once."""
+    tops = entry.get("tops", {})
+    return [name for k, name in enumerate(tops) if tops[name] not in list(tops.values())[:k]]
+
+
+def _tops(entry: dict[str, Any], names: list[str]) -> list[str]:
+    """For each landscape what the top is, and for a saddle its energy above the start."""
+    cells = []
+    for name in names:
+        top = entry["tops"][name]
+        energy = top["peaks"][0]["stationary_energy_kj_per_mol"] if top["peaks"] else None
+        cells.append(top["words"] if energy is None else f"{top['words']} {energy:.2f}")
+    return cells
+
+
 def _number(value: float | None, form: str) -> str:
     return "-" if value is None or value != value else format(value, form)
 
@@ -61,6 +79,7 @@ def _notes(manifest: dict[str, Any]) -> list[str]:
         "complete": "complete",
         "not_converged": "NOT CONVERGED: the files are there, "
         + ("the search is not complete" if "routes" in manifest else "the paths are no minima"),
+        "not_saddle": "NOT A SADDLE: the files are there, see the columns on tops",
         "not_valid": "NOT VALID: the files are there, see the gate column and images.csv",
     }
     lines = search_notes(manifest) if "routes" in manifest else [f"paths: {counts}"]
@@ -80,9 +99,11 @@ def _protocol(values: dict[str, Any]) -> str:
 
 
 def _remedies(entries: list[dict[str, Any]]) -> list[str]:
-    """Remedies for paths that did not converge: one for each status, with the numbers of its first path."""
-    remedies: dict[str, list[str]] = {}
+    """Remedies for paths with a fault: one for each kind of fault, with the numbers of its first path."""
+    remedies: dict[tuple[str, ...], list[str]] = {}
     for entry in entries:
         if entry["remedy"]:
-            remedies.setdefault(entry["status"], []).append(f"path {entry['path']} {entry['remedy']}")
+            tops = (top["words"] for top in entry.get("tops", {}).values())
+            kind = (entry["status"], entry["gate"].partition(" ")[0], *tops)
+            remedies.setdefault(kind, []).append(f"path {entry['path']}: {entry['remedy']}")
     return [texts[0] + (f" (and {len(texts) - 1} more)" if texts[1:] else "") for texts in remedies.values()]

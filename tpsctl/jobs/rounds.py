@@ -61,18 +61,14 @@ def do_rounds(rounds: Rounds, keeper: ShardKeeper, progress: Progress) -> None:
                 stop_if_asked()
                 if not _do_one(rounds, keeper, files, results):
                     time.sleep(_LOOK_EVERY_S)
-                    results = [
-                        found or _result(keeper, file) for found, file in zip(results, files, strict=True)
-                    ]
+                    results = [found or _result(keeper, file) for found, file in zip(results, files, strict=True)]
             number += 1
             words = rounds.merge([result for result in results if result is not None])
             keeper.enter(stage=words, step=number)
             update(number, words)
 
 
-def _do_one(
-    rounds: Rounds, keeper: ShardKeeper, files: Sequence[Path], results: list[StoredBatch | None]
-) -> bool:
+def _do_one(rounds: Rounds, keeper: ShardKeeper, files: Sequence[Path], results: list[StoredBatch | None]) -> bool:
     """Do one missing block that no other process is doing; False if there is none."""
     missing = [k for k, found in enumerate(results) if found is None]
     for block in sorted(missing, key=lambda k: (k - keeper.shard.number + 1) % len(files)):

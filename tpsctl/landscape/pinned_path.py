@@ -34,7 +34,7 @@ STRING = StringSettings(iterations=12, renew_every=12, mass_weighted=True)
 """Settings for the relaxation of the halves, which start as steepest descent paths and need one Hessian per image."""
 
 DESCENT = DownhillSettings(max_move_nm=0.01, quadratic_below=2.0)
-"""Settings of the descents: short steps, followed until a minimum is so close that Newton steps do not leave the curve."""
+"""Settings of the descents: short steps, until a minimum is so close that Newton steps do not leave the curve."""
 
 LEAST_IMAGES = 3
 """Fewest images of a half, the minimum and the saddle at its ends included."""

@@ -72,7 +72,9 @@ def write_path(
         OutputError: A coordinate is not finite, or a file cannot be written or does not read back as it should.
     """
     x = _angstrom(path, f"path {index}")
-    step = "1 ps (path without a time step)" if dt_ps is None else f"{dt_ps:g} ps (step of the action, no reaction time)"
+    step = (
+        "1 ps (path without a time step)" if dt_ps is None else f"{dt_ps:g} ps (step of the action, no reaction time)"
+    )
     title = f"path {index}, {len(x)} images; time = image x {step}"
     stem = directory / "paths" / f"path_{index:04d}"
     writers = {

@@ -58,7 +58,7 @@ class Prior(ABC):
         raise PriorError(f'prior "{self.kind}" has no diffusion time: it is a force field. Use diffusion_time: 0.')
 
     def log_density(self, x: Tensor, t: float) -> Tensor | None:
-        """log p_t (batch,) of configurations x (batch, bead, dim), nm, up to a constant; its gradient is the score at t.
+        """log p_t (batch,) of configurations x (batch, bead, dim), nm, up to a constant, whose gradient is the score.
 
         None if it is unknown, as for networks that give the score itself, or if the score is not a gradient.
         """

@@ -59,6 +59,11 @@ class MoleculeEndpointsSection(Section):
         "least; keep leaves them as given, for paths that exchange them (ring flips, methyl turns).",
         default="relabel",
     )
+    minimize: bool = key(
+        "Minimize both ends before anything else: on the prior's force field, else on that of validation.energy, else "
+        "on the prior's own energy.",
+        default=False,
+    )
 
 
 class PointEndpointsSection(Section):

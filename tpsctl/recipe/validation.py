@@ -1,5 +1,7 @@
 """The section `validation`: how finished paths are judged."""
 
+from typing import Literal
+
 from tpsctl.recipe.force_field import FORCE_FIELD, PLATFORM, ForceFieldSection
 from tpsctl.recipe.section import Section, key
 
@@ -18,3 +20,8 @@ class ValidationSection(Section):
     """How finished paths are judged. The geometry gate always runs for molecules."""
 
     energy: EnergySection | None = key("Energies with a force field; without this key, none.", default=None)
+    saddle: Literal["auto"] | bool = key(
+        "Judge whether the highest image of each path is a saddle of the prior's own energy, if it has one, and of the "
+        "force field. auto: for molecules of up to 40 atoms.",
+        default="auto",
+    )

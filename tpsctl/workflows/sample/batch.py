@@ -83,8 +83,9 @@ class PathBatch:
 
     @property
     def is_good(self) -> bool:
-        """Whether every path converged and passed the gate."""
-        return self.stages[-1].all_converged and bool(self.verdict.gate.path_passes.all())
+        """Whether every path converged and is valid, and every top that was judged is a saddle."""
+        valid = all(verdict == "valid" for verdict in self.verdict.verdicts)
+        return self.stages[-1].all_converged and valid and self.verdict.all_saddles
 
     @classmethod
     def joined(cls, batches: "Sequence[PathBatch]") -> "PathBatch":

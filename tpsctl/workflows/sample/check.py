@@ -5,8 +5,6 @@ and what depends on it is left out. Each check is announced, and its verdict tol
 written.
 """
 
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -24,14 +22,23 @@ from tpsctl.jobs.plan import read_plan
 from tpsctl.optimize.stages import Stage, interpolated
 from tpsctl.prior.openmm import OpenMMPrior
 from tpsctl.progress import Progress
+from tpsctl.recipe.prior import CheckpointPriorSection
 from tpsctl.recipe.sample import SampleRecipe
-from tpsctl.units import thermal_energy
 from tpsctl.workflows.sample import assemble
+from tpsctl.workflows.sample.check_saddles import check_ends, check_saddles
 from tpsctl.workflows.sample.devices import require_usable
+from tpsctl.workflows.sample.estimate import Estimate, duration, resident_bytes, typical_steps
 from tpsctl.workflows.sample.guesses import draw_guesses
 from tpsctl.workflows.sample.hardware import use_hardware
 from tpsctl.workflows.sample.identity import identify
-from tpsctl.workflows.sample.plausible import Severity, energy_verdict, require_sensible_action, score_verdict
+from tpsctl.workflows.sample.plausible import (
+    Finding,
+    Severity,
+    energy_verdict,
+    require_sensible_action,
+    score_verdict,
+)
+from tpsctl.workflows.sample.prior_fit import checkpoint_soundness, force_fit, noise_fit
 from tpsctl.workflows.sample.settings import RunSettings
 from tpsctl.workflows.sample.tools import Tools
 
@@ -40,43 +47,6 @@ _TRIAL_STEPS = 1
 
 _MOST_PAIRS = 24
 """Relabeled atoms that the report names one by one."""
-
-_FITTING = 0.3
-"""Score times noise width above which a structure looks strange to the prior."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the report."""
-
-    what: str
-    verdict: Severity
-    text: str
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What a run will need, by a trial of one path on this machine.
-
-    Attributes:
-        seconds_per_path: Guess and optimization of one path, if every stage takes all its steps.
-        base_bytes: Largest resident memory of the trial: program, libraries, prior, one path.
-        gradient_bytes: What the gradients of all images of one path take at once.
-        budget_bytes: What they may take; more images are worked on chunk by chunk (`action.memory`).
-    """
-
-    seconds_per_path: float
-    base_bytes: float
-    gradient_bytes: float
-    budget_bytes: float = 1e9
-
-    def seconds(self, paths: int) -> float:
-        """Upper bound for so many paths, one after the other."""
-        return self.seconds_per_path * paths
-
-    def memory_bytes(self, paths: int) -> float:
-        """Resident memory with so many paths at once."""
-        return self.base_bytes + min(self.gradient_bytes * paths, self.budget_bytes)
 
 
 @dataclass
@@ -225,21 +195,9 @@ def _prior(subject: _Subject) -> Iterator[Finding]:
     largest = score.flatten(1).abs().amax(1).tolist()
     yield Finding("score", *score_verdict(*largest))
     if prior.generative:
-        yield _fit(score, prior.sigma_nm(subject.chosen.diffusion_time.value))
-
-
-def _fit(score: Tensor, sigma_nm: float) -> Finding:
-    """Judge whether the ends fit the prior: a typical structure has a score well below 1/sigma, noise has 1/sigma."""
-    a, b = (score.flatten(1).square().mean(1).sqrt() * sigma_nm).tolist()
-    text = f"rms score x noise width ({sigma_nm:.3g} nm): {a:.2g} at A, {b:.2g} at B; below 0.3 the ends fit the prior"
-    return Finding("prior fit", "ok" if max(a, b) < _FITTING else "warn", text)
-
-
-def _agreement(physical: Tensor, score: Tensor) -> Finding:
-    error = (score - physical).flatten(1).square().mean(1).sqrt()
-    size = physical.flatten(1).square().mean(1).sqrt()
-    a, b = (f"{e:.3g} of {s:.3g}" for e, s in zip(error.tolist(), size.tolist(), strict=True))
-    return Finding("score", "note", f"rms deviation from the force field's force/kT: {a} at A, {b} at B (1/nm)")
+        yield noise_fit(score, prior.sigma_nm(subject.chosen.diffusion_time.value))
+    if isinstance(recipe.prior, CheckpointPriorSection):
+        yield from checkpoint_soundness(recipe.prior)
 
 
 def _energies(subject: _Subject) -> Iterator[Finding]:
@@ -253,9 +211,15 @@ def _energies(subject: _Subject) -> Iterator[Finding]:
     yield Finding("energies", *energy_verdict(a, b, subject.system.topology.n_atoms, text))
     for note in model.made.notes:
         yield Finding("energies", "note", note)
-    if subject.prior.temperature_k is not None:
-        kt = thermal_energy(subject.prior.temperature_k)
-        yield _agreement(model.forces(subject.system.ends) / kt, subject.score_at_ends)
+    if assemble.prior_is_force_field(subject.recipe):
+        yield Finding("prior fit", "ok", "the prior is this force field")
+    elif subject.prior.temperature_k is not None:
+        yield force_fit(model, subject.score_at_ends, subject.system.ends, subject.prior.temperature_k)
+
+
+def _saddles(subject: _Subject) -> Iterator[Finding]:
+    yield from check_saddles(subject)
+    yield from check_ends(subject)
 
 
 def _guess(subject: _Subject) -> Iterator[Finding]:
@@ -265,7 +229,12 @@ def _guess(subject: _Subject) -> Iterator[Finding]:
     seconds = subject.guess_seconds = time.monotonic() - started
     gaps = guess.diff(dim=1).square().sum((2, 3)).sqrt()
     text = f"{recipe.path.guess.kind}: one path in {seconds:.2f} s, largest/mean gap {gaps.max() / gaps.mean():.2f}"
-    yield Finding("guess", "warn" if screening.failing else "ok", f"{text}; {screening.summary()}")
+    if screening.failing:
+        faults = f"the last one has: {screening.faults[0]}" if screening.faults else "none passes the screening"
+        cure = "Use another path.guess (torsion, idpp, waypoints), or a larger path.screen.max_draws."
+        yield Finding("guess", "FAIL", f"{text}; {screening.summary()}; {faults}. {cure}")
+    else:
+        yield Finding("guess", "ok", f"{text}; {screening.summary()}")
     if recipe.path.paths > 1 and recipe.path.guess.kind == "linear":
         yield Finding("guess", "warn", f"a linear guess has no randomness: all {recipe.path.paths} paths will be equal")
 
@@ -289,28 +258,14 @@ def _cost(subject: _Subject) -> Iterator[Finding]:
     images = guess[0]
     gradients = bytes_per_image(subject.stages[-1].action.score, images) * len(images)
     chunk = default_budget(images.device)
-    subject.estimate = Estimate(subject.guess_seconds + per_path, _resident_bytes(), gradients, chunk)
+    subject.estimate = Estimate(subject.guess_seconds + per_path, resident_bytes(), gradients, chunk)
     budget = "within" if gradients * recipe.path.paths < chunk else "worked on in chunks of"
     each = ", ".join(f"{seconds:.2g}" for seconds in step_seconds)
-    text = f"optimization: {each} s a step and path, {_duration(per_path * recipe.path.paths)} if all take max_steps; "
+    typical = sum(n * typical_steps(section) for n, section in zip(step_seconds, recipe.stages, strict=True))
+    text = f"optimization: {each} s a step and path, typically {duration(typical * recipe.path.paths)} of work for all "
+    text += f"paths, at most {duration(per_path * recipe.path.paths)}; "
     text += f"gradients need {gradients * recipe.path.paths / 1e6:.0f} MB, {budget} {chunk / 1e6:.0f} MB"
     yield Finding("cost", "ok", text)
-
-
-def _resident_bytes() -> float:
-    """Largest resident memory of this process so far (Linux counts in KiB, macOS in bytes)."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return float(peak if sys.platform == "darwin" else peak * 1024)
-
-
-def _duration(seconds: float) -> str:
-    return (
-        f"{seconds:.0f} s"
-        if seconds < 120
-        else f"{seconds / 60:.0f} min"
-        if seconds < 7200
-        else f"{seconds / 3600:.1f} h"
-    )
 
 
 _CHECKS: dict[str, Callable[[_Subject], Iterator[Finding]]] = {
@@ -318,6 +273,7 @@ _CHECKS: dict[str, Callable[[_Subject], Iterator[Finding]]] = {
     "ends": _ends,
     "prior": _prior,
     "energies": _energies,
+    "saddles": _saddles,
     "guess": _guess,
     "cost": _cost,
 }
@@ -326,6 +282,7 @@ _WORDS = {
     "ends": "the two ends",
     "prior": "the prior",
     "energies": "energies of the ends",
+    "saddles": "minima and saddles",
     "guess": "the initial guess",
     "cost": "a step of every stage",
 }

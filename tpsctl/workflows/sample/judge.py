@@ -1,19 +1,23 @@
-"""The verdicts on finished paths: gate and energies of every image, dihedrals, what is highest."""
+"""The verdicts on finished paths: gate and energies of every image, dihedrals, what is highest, and what it is."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tpsctl.action.base import ActionTerms
 from tpsctl.molecule.energy_protocol import EnergyProtocol
 from tpsctl.molecule.geometry import dihedral
+from tpsctl.validation.bound import ActionBound, least_action
 from tpsctl.validation.channels import find_channels
 from tpsctl.validation.energy import PathEnergies, Profile, Restraint, path_energies
 from tpsctl.validation.geometry import GateReport
-from tpsctl.workflows.sample.assemble import System
+from tpsctl.validation.tops import PathTops
+from tpsctl.workflows.sample.assemble import System, path_seed
+from tpsctl.workflows.sample.assemble.prior import precision_of
 from tpsctl.workflows.sample.tools import Tools
 
 
@@ -26,12 +30,32 @@ class PathVerdicts:
         energies: Energies with their protocol; None if there are none.
         dihedrals: Backbone dihedrals by label, rad.
         gap_nm: Root-mean-square distance per bead from each image to the next.
+        bound: The actions with the least actions for the energies of the images; None if it was not computed.
+        tops: For every landscape ("prior", "force_field") on which tops were judged, the verdicts on each path.
     """
 
     gate: GateReport
     energies: PathEnergies | None
     dihedrals: Mapping[str, Float[Tensor, "path image"]]
     gap_nm: Float[Tensor, "path gap"]
+    bound: ActionBound | None = None
+    tops: Mapping[str, tuple[PathTops, ...]] = field(default_factory=dict)
+
+    @property
+    def verdicts(self) -> tuple[str, ...]:
+        """For each path "valid", or the faults of its images and of its action."""
+        below = [""] * len(self.gate.faults) if self.bound is None else self.bound.faults
+        both = (filter(None, pair) for pair in zip(self.gate.faults, below, strict=True))
+        return tuple("; ".join(faults) or "valid" for faults in both)
+
+    def tops_of(self, path: int) -> dict[str, PathTops]:
+        """The verdicts on the tops of one path, by landscape."""
+        return {name: of_paths[path] for name, of_paths in self.tops.items()}
+
+    @property
+    def all_saddles(self) -> bool:
+        """Whether the top of every path is a saddle on every landscape on which it was judged."""
+        return all(top.is_saddle for of_paths in self.tops.values() for top in of_paths)
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -53,6 +77,9 @@ class PathVerdicts:
         tensors |= {f"measured.{name}": value for name, value in self.gate.measured.items()}
         tensors |= {f"energies.{kind}": profile.energy for kind, profile in self.profiles.items()}
         facts: dict[str, Any] = {"faults": self.gate.faults, "energies": None}
+        facts["tops"] = {name: [asdict(top) for top in of_paths] for name, of_paths in self.tops.items()}
+        if self.bound is not None:
+            tensors |= {"bound.action": self.bound.action, "bound.bound": self.bound.bound}
         if self.energies is not None:
             if self.energies.displacement_nm is not None:
                 tensors["displacement_nm"] = self.energies.displacement_nm
@@ -77,14 +104,18 @@ class PathVerdicts:
             protocol=_protocol(about),
         )
         gate = GateReport(below("passes."), below("measured."), tuple(facts["faults"]))
-        return cls(gate, energies, below("dihedrals."), tensors["gap_nm"])
+        tops = {name: tuple(map(PathTops.from_json, of_paths)) for name, of_paths in facts["tops"].items()}
+        bound = ActionBound(**below("bound.")) if "bound.action" in tensors else None
+        return cls(gate, energies, below("dihedrals."), tensors["gap_nm"], bound, tops)
 
     @classmethod
     def joined(cls, parts: "Sequence[PathVerdicts]") -> "PathVerdicts":
         """The verdicts of several batches as one."""
         tensors, facts = zip(*(part.store() for part in parts), strict=True)
         whole = {name: torch.cat([some[name] for some in tensors]) for name in tensors[0]}
-        return cls.from_stored(whole, facts[0] | {"faults": [fault for some in facts for fault in some["faults"]]})
+        faults = [fault for some in facts for fault in some["faults"]]
+        tops = {name: [top for some in facts for top in some["tops"][name]] for name in facts[0]["tops"]}
+        return cls.from_stored(whole, facts[0] | {"faults": faults, "tops": tops})
 
 
 def judge(tools: Tools, paths: Float[Tensor, "path image bead dim"]) -> PathVerdicts:
@@ -95,6 +126,44 @@ def judge(tools: Tools, paths: Float[Tensor, "path image bead dim"]) -> PathVerd
         dihedrals=_dihedrals(tools.system, paths),
         gap_nm=paths.diff(dim=1).square().sum((2, 3)).div(paths.shape[2]).sqrt(),
     )
+
+
+def with_bound(tools: Tools, verdict: PathVerdicts, paths: Tensor, terms: ActionTerms) -> PathVerdicts:
+    """The verdict with the bound of the action, if the prior knows its energy.
+
+    Args:
+        tools: The recipe with its prior.
+        verdict: The verdict so far.
+        paths: The paths, nm.
+        terms: Their final action terms.
+    """
+    prior = tools.prior
+    if not prior.conservative:
+        return verdict
+    frames = paths.flatten(0, 1).to(tools.device, precision_of(tools.recipe.prior))
+    with torch.no_grad():
+        density = prior.log_density(frames, tools.final_time)
+    if density is None:
+        return verdict
+    energy = -density.detach().cpu().double().unflatten(0, paths.shape[:2])
+    return replace(verdict, bound=ActionBound((terms.kinetic + terms.drift).cpu().double(), least_action(energy)))
+
+
+def with_saddles(tools: Tools, verdict: PathVerdicts, paths: Tensor, numbers: Sequence[int]) -> PathVerdicts:
+    """The verdict with what the tops are on every landscape, if they are to be judged.
+
+    Args:
+        tools: The recipe with its landscapes.
+        verdict: The verdict so far.
+        paths: The paths, nm.
+        numbers: Their numbers, from which their random numbers follow.
+    """
+    if not tools.judges_saddles:
+        return verdict
+    seeds = [path_seed(tools.recipe.seed, number) for number in numbers]
+    x = paths.detach().cpu().double()
+    done = {judge: tuple(judge.judge(x, seeds)) for judge in tools.landscapes.values()}
+    return replace(verdict, tops={name: done[judge] for name, judge in tools.landscapes.items()})
 
 
 def _protocol(about: dict[str, Any]) -> EnergyProtocol:

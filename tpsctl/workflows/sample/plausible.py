@@ -1,12 +1,23 @@
 """Whether energies and actions are those of a molecule, or come from a wrong unit, a clash or an absurd step."""
 
 import math
+from dataclasses import dataclass
 from typing import Literal
 
 from tpsctl.errors import TpsctlError
 
 Severity = Literal["ok", "note", "warn", "FAIL"]
 """How bad a finding is."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report of `check`."""
+
+    what: str
+    verdict: Severity
+    text: str
+
 
 _STRAINED, _ABSURD = 100.0, 1000.0
 """Energies per atom, kJ/mol, above which a structure is strained and should be minimized, or no molecule at all."""

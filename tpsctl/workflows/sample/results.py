@@ -14,8 +14,10 @@ from tpsctl.output import figures, tables
 from tpsctl.output.trajectory import write_path, write_topology
 from tpsctl.prior.potentials import NamedPotential
 from tpsctl.recipe.sample import SampleRecipe
+from tpsctl.validation.remedies import gate_remedy, saddle_remedy
 from tpsctl.workflows.sample.assemble import System, path_seed
 from tpsctl.workflows.sample.batch import PathBatch
+from tpsctl.workflows.sample.saddle_columns import verdict_columns
 from tpsctl.workflows.sample.tools import Tools
 from tpsctl.workflows.sample.trace import TERMS
 from tpsctl.workflows.sample.verdict_files import draw_verdict, image_columns, profile_entry, protocol_entry
@@ -63,7 +65,7 @@ def write_results(folder: Path, tools: Tools, batches: Sequence[PathBatch]) -> d
     potential = None if tools.system.is_molecule else tools.prior.potential
     run = FinishedRun(tools.recipe, tools.system, PathBatch.joined(batches), potential)
     write_files(folder, run)
-    return describe(run, batches)
+    return describe(run, tools, batches)
 
 
 def write_files(folder: Path, run: FinishedRun) -> None:
@@ -79,9 +81,10 @@ def write_files(folder: Path, run: FinishedRun) -> None:
         gradient_max=run.outcome.gradient_max,
         profiles=verdict.profiles,
         dihedrals=verdict.dihedrals,
-        valid=verdict.gate.verdicts,
+        valid=verdict.verdicts,
         seconds=trace.seconds,
     ) | ({"channel": list(map(str, verdict.channels))} if verdict.channels else {})
+    columns |= verdict_columns(verdict)
     tables.write_table(folder / "paths.csv", columns)
     tables.write_table(folder / "images.csv", image_columns(verdict))
     if recipe.output.figures:
@@ -98,7 +101,7 @@ def _draw(folder: Path, run: FinishedRun) -> None:
         figures.contour(folder / "contour", run.batch.paths, run.potential.energy, title=name)
 
 
-def describe(run: FinishedRun, batches: Sequence[PathBatch]) -> dict[str, Any]:
+def describe(run: FinishedRun, tools: Tools, batches: Sequence[PathBatch]) -> dict[str, Any]:
     """The manifest without the run's identity; seconds are summed over the batches, wherever they were done."""
     paths, batch = [_path_entry(run, i) for i in range(len(run.batch.paths))], run.batch
     machines = _distinct(each.facts["machine"] for each in batches)
@@ -120,7 +123,7 @@ def describe(run: FinishedRun, batches: Sequence[PathBatch]) -> dict[str, Any]:
         ],
         "energies": protocol_entry(batch.verdict.energies),
         "prior_force_fields": [force_field for force_field in force_fields if force_field is not None],
-        "notes": run.system.notes,
+        "notes": (*run.system.notes, *(report.words for report in tools.end_reports if not report.is_minimum)),
         "batches": len(batches),
         "started": min(each.facts["started"] for each in batches),
         "seconds": seconds | {"total": round(sum(seconds.values()), 3)},
@@ -144,26 +147,31 @@ def _stage_entry(name: str, outcome: Outcome) -> dict[str, Any]:
 
 
 def outcome(paths: list[dict[str, Any]]) -> str:
-    """ "complete", "not_converged" or "not_valid": the worst of the paths'."""
+    """ "complete", "not_saddle", "not_converged" or "not_valid": the worst of the paths'."""
     if any(entry["gate"] != "valid" for entry in paths):
         return "not_valid"
-    return "complete" if all(entry["status"] == Status.CONVERGED for entry in paths) else "not_converged"
+    if any(entry["status"] != Status.CONVERGED for entry in paths):
+        return "not_converged"
+    return "complete" if all(entry["is_saddle"] is not False for entry in paths) else "not_saddle"
 
 
 def _path_entry(run: FinishedRun, i: int) -> dict[str, Any]:
     outcome, verdict = run.outcome, run.batch.verdict
+    tops = verdict.tops_of(i)
+    advice = (outcome.remedy[i], gate_remedy(verdict.verdicts[i]), saddle_remedy(tops))
     entry: dict[str, Any] = {
         "path": i,
         "channel": verdict.channels[i] if verdict.channels else None,
         "seed": path_seed(run.recipe.seed, i),
         "status": outcome.status[i].value,
-        "remedy": outcome.remedy[i],
-        "gate": verdict.gate.verdicts[i],
+        "remedy": " ".join(filter(None, advice)),
+        "gate": verdict.verdicts[i],
+        "is_saddle": all(top.is_saddle for top in tops.values()) if tops else None,
         "steps": run.steps[i],
         "action": {name: getattr(outcome.terms, name)[i].item() for name in ("total", *TERMS, "divergence_error")},
+        "action_bound": None if verdict.bound is None else verdict.bound.bound[i].item(),
         "gradient_max_per_nm": outcome.gradient_max[i].item(),
         "largest_over_mean_gap": (verdict.gap_nm[i].max() / verdict.gap_nm[i].mean()).item(),
     }
-    return entry | {
-        kind: profile_entry(profile, verdict.dihedrals, i) for kind, profile in verdict.profiles.items()
-    }
+    entry |= {kind: profile_entry(profile, verdict.dihedrals, i) for kind, profile in verdict.profiles.items()}
+    return entry | {"tops": {name: {"words": top.words} | asdict(top) for name, top in tops.items()}}

@@ -14,11 +14,12 @@ from tpsctl.jobs.batches import BatchedJob, StoredBatch
 from tpsctl.jobs.keeper import ShardKeeper
 from tpsctl.progress import Progress
 from tpsctl.recipe.sample import SampleRecipe
+from tpsctl.workflows.sample import assemble
 from tpsctl.workflows.sample.batch import Attempt, PathBatch, now
 from tpsctl.workflows.sample.clock import Clock
 from tpsctl.workflows.sample.guesses import draw_guesses
 from tpsctl.workflows.sample.hardware import use_hardware
-from tpsctl.workflows.sample.judge import judge
+from tpsctl.workflows.sample.judge import judge, with_bound, with_saddles
 from tpsctl.workflows.sample.optimization import optimize
 from tpsctl.workflows.sample.results import write_results
 from tpsctl.workflows.sample.settings import RunSettings
@@ -29,6 +30,7 @@ from tpsctl.workflows.sample.tools import Tools
 def run_recipe(recipe: SampleRecipe, settings: RunSettings, progress: Progress) -> dict[str, Any]:
     """Run a recipe or a shard of it, go on with it, or find that it was run; the manifest, or what the shard did."""
     tools = Tools(recipe, *use_hardware(settings, recipe))
+    assemble.judges_saddles(recipe, tools.system)  # raises, before any work, if the recipe wants the impossible
     if tools.device_note:
         progress.say(tools.device_note)
     return survive(job_of(tools, progress), tools, settings, progress)
@@ -65,8 +67,12 @@ class PathSearch(BatchedJob):
         attempt.clock.lap("optimize")
         keeper.enter(stage="validation")
         self._progress.say(f"validating {len(paths)} x {paths.shape[1]} images ...")
-        verdict = judge(self._tools, paths)
+        verdict = with_bound(self._tools, judge(self._tools, paths), paths, stages[-1].terms)
         attempt.clock.lap("validate")
+        if self._tools.judges_saddles:
+            self._progress.say(f"validating saddles: the tops of {len(paths)} paths ...")
+            verdict = with_saddles(self._tools, verdict, paths, numbers)
+            attempt.clock.lap("saddles")
         facts = attempt.facts | {
             "seconds": attempt.clock.seconds,
             "prior_force_field": self._tools.prior_force_field,
@@ -89,6 +95,7 @@ class PathSearch(BatchedJob):
             attempt = Attempt.from_snapshot(*saved, self._tools.device)
             self._progress.say(f"going on after step {attempt.trace.steps} of paths {numbers[0]} to {numbers[-1]}")
             return attempt
+        _ = self._tools.judges_saddles  # raises, before any work, if no landscape can judge what the recipe wants
         keeper.enter(stage="guess")
         clock, facts = Clock(), {"machine": self._tools.machine, "started": now()}
         paths, screening = draw_guesses(self._tools, numbers, self._progress)

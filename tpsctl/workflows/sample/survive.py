@@ -38,7 +38,8 @@ def survive(job: BatchedJob, tools: Tools, settings: RunSettings, progress: Prog
     shares = processes(plan, tools, settings)
     with scratch_folder(settings.scratch) as scratch:
         if len(shares) > 1:
-            run_side_by_side(plan, shares, progress, rounds=tools.recipe.route.max_rounds + 1 if tools.recipe.route else 0)
+            route = tools.recipe.route
+            run_side_by_side(plan, shares, progress, rounds=route.max_rounds + 1 if route else 0)
         else:
             require_usable(tools.device)
             keeping = KeepingSettings(settings.max_hours, settings.save_every_s, scratch)

@@ -9,13 +9,16 @@ from typing import Any
 
 import torch
 
+from tpsctl.errors import RecipeError
 from tpsctl.jobs.shard_status import slurm_ids
 from tpsctl.prior.base import Prior
 from tpsctl.prior.openmm import OpenMMPrior
 from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.score.precision import products
+from tpsctl.validation.ends import EndReport, report_ends
 from tpsctl.validation.energy import EnergyModel
 from tpsctl.validation.geometry import GeometryGate
+from tpsctl.validation.saddle import TopJudge
 from tpsctl.workflows.sample import assemble
 
 
@@ -32,13 +35,25 @@ class Tools:
 
     @cached_property
     def system(self) -> assemble.System:
-        """The two ends and what they are made of."""
+        """The two ends and what they are made of, minimized if the recipe says so."""
+        if not getattr(self._given.endpoints, "minimize", False):
+            return self._given_system
+        given = self._given_system
+        return assemble.minimize_ends(
+            self._given,
+            given,
+            lambda: self._landscapes_of(given),
+        )
+
+    @cached_property
+    def _given_system(self) -> assemble.System:
+        """The two ends as they are given."""
         return assemble.make_system(self._given.endpoints)
 
     @cached_property
     def prior(self) -> Prior:
         """The prior on its device."""
-        return assemble.make_prior(self._given.prior, self.system, self.device)
+        return assemble.make_prior(self._given.prior, self._given_system, self.device)
 
     @cached_property
     def chosen(self) -> assemble.Chosen:
@@ -53,7 +68,46 @@ class Tools:
     @cached_property
     def energy_model(self) -> EnergyModel | None:
         """The force field that judges the paths, if the recipe names one."""
-        return assemble.make_energy_model(self.recipe.validation, self.system, self.threads, self.device)
+        return assemble.make_energy_model(self.recipe.validation, self._given_system, self.threads, self.device)
+
+    @cached_property
+    def landscapes(self) -> dict[str, TopJudge]:
+        """The energy landscapes of the prior and of the force field in double precision, as far as there are any."""
+        return self._landscapes_of(self.system)
+
+    def _landscapes_of(self, system: assemble.System) -> dict[str, TopJudge]:
+        time, threads = self.final_time, self.threads
+        return assemble.make_landscapes(self._given, system, self.prior, self.energy_model, time, threads)
+
+    @cached_property
+    def final_time(self) -> float:
+        """The diffusion time of the last stage, whose paths are the result."""
+        last = self._given.stages[-1].diffusion_time if self._given.stages else None
+        return assemble.choose_diffusion_time(self._given).value if last is None else last
+
+    @cached_property
+    def judges_saddles(self) -> bool:
+        """Whether the tops of paths are judged.
+
+        Raises:
+            RecipeError: The recipe wants it, and it is impossible.
+        """
+        if not assemble.judges_saddles(self.recipe, self.system):
+            return False
+        if not self.landscapes and self.recipe.validation.saddle is True:
+            raise RecipeError(
+                "validation.saddle: true needs an energy: this prior's score is no gradient of a known one, and there "
+                "is no validation.energy. Name a force field there."
+            )
+        return bool(self.landscapes)
+
+    @cached_property
+    def end_reports(self) -> tuple[EndReport, ...]:
+        """Whether the ends are minima; empty for model potentials and large molecules, and where nothing can tell."""
+        if not self.system.is_molecule or self.system.topology.n_atoms > assemble.MOST_ATOMS:
+            return ()
+        name = assemble.end_landscape(self.recipe, self.landscapes)
+        return () if name is None else report_ends(self.landscapes[name], self.system.ends)
 
     @property
     def prior_force_field(self) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""The method where the recipe leaves it open: routes over saddles, where the prior is a landscape and the molecule small."""
+"""The method where the recipe leaves it open: routes over saddles for small molecules on an energy landscape."""
 
 from collections.abc import Callable
 
@@ -7,6 +7,7 @@ import torch
 from tpsctl.prior.base import Prior
 from tpsctl.recipe.optimize import AutoMethodSection, LevenbergMarquardtSection, RouteSection
 from tpsctl.recipe.sample import SampleRecipe
+from tpsctl.workflows.sample.assemble.landscapes import why_no_saddles
 from tpsctl.workflows.sample.assemble.prior import precision_of
 from tpsctl.workflows.sample.assemble.system import System
 
@@ -15,9 +16,6 @@ MOST_ROUTE_ATOMS = 70
 
 DEFAULT_STEPS = 400
 """Most steps of the minimizer where the recipe names no method."""
-
-SOLVENT = frozenset({"HOH", "WAT", "SOL", "TIP3", "TP3", "T3P", "SPC"})
-"""Residue names of water."""
 
 
 def with_method(recipe: SampleRecipe, system: System, prior: Callable[[], Prior]) -> SampleRecipe:
@@ -45,15 +43,8 @@ def why_no_routes(system: System, prior: Prior, precision: torch.dtype) -> str:
         prior: The prior.
         precision: The precision in which it computes.
     """
-    if not system.is_molecule:
-        return "the endpoints are points of a model potential, and a search for routes needs a molecule"
-    solvent = sorted({atom.residue_name for atom in system.topology.atoms} & SOLVENT)
-    if solvent:
-        return (
-            f"the ends hold water ({', '.join(solvent)}). With explicit solvent every state of the molecule has "
-            "countless minima, and a saddle between two of them says nothing about the molecule. Take the water out, "
-            "and use an implicit solvent"
-        )
+    if fault := why_no_saddles(system):
+        return fault
     some_time = 0.5 if prior.generative else 0.0
     if not prior.conservative or prior.log_density(system.ends[:1].to(precision), some_time) is None:
         return f'prior "{prior.kind}" gives a score without an energy, so that there are no saddles to verify'

@@ -1,4 +1,4 @@
-"""What is kept of a finished search: its network and, for every route, the path, its verdict and its saddles' checks."""
+"""What is kept of a finished search: its network with all vibrations, and the path of every route with its verdict."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,16 +62,23 @@ class FoundRoutes:
     def from_stored(cls, stored: StoredBatch, equivalence: Equivalence) -> "FoundRoutes":
         """The routes that `store_found` stored."""
         tensors, facts = stored
-        paths = tuple(
-            PinnedPath(
-                **within(tensors, f"path_{k}."), **(about | {"pinned": tuple(about["pinned"])})
-            )
-            for k, about in enumerate(facts["paths"])
-        )
+        paths = tuple(_path(within(tensors, f"path_{k}."), about) for k, about in enumerate(facts["paths"]))
         verdict = PathVerdicts.from_stored(within(tensors, "verdict."), facts["verdict"]) if paths else None
         search = load_search((within(tensors, "search."), facts["search"]), equivalence)
         modes = _modes(within(tensors, "modes.minima.")), _modes(within(tensors, "modes.saddles."))
         return cls(search, paths, verdict, modes, tuple(facts["seconds"]), facts["facts"])
+
+
+def _path(curves: dict[str, Tensor], about: dict[str, Any]) -> PinnedPath:
+    return PinnedPath(
+        x=curves["x"],
+        energy=curves["energy"],
+        arc_length=curves["arc_length"],
+        pinned=tuple(about["pinned"]),
+        action=about["action"],
+        bound=about["bound"],
+        largest_jump=about["largest_jump"],
+    )
 
 
 def store_modes(minima: Sequence[Modes], saddles: Sequence[Modes]) -> StoredBatch:

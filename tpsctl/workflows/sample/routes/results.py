@@ -1,6 +1,7 @@
 """Writes what a search for routes leaves: paths, tables, structures of saddles and minima, figures, the manifest."""
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -160,9 +161,8 @@ def _path_entry(tools: Tools, found: FoundRoutes, k: int) -> dict[str, Any]:
         "steps": len(found.search.rounds),
         "action": {"total": terms.total[k].item(), "bound": found.paths[k].bound},
         "largest_over_mean_gap": found.paths[k].largest_jump,
-    } | {
-        kind: profile_entry(profile, verdict.dihedrals, k) for kind, profile in verdict.profiles.items()
-    }
+        "tops": {name: {"words": top.words} | asdict(top) for name, top in verdict.tops_of(k).items()},
+    } | {kind: profile_entry(profile, verdict.dihedrals, k) for kind, profile in verdict.profiles.items()}
 
 
 REMEDY = (

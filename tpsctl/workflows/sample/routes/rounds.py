@@ -1,8 +1,11 @@
-"""The rounds of a search for routes: first those of the search itself, then one that computes the paths of the routes."""
+"""The rounds of a search for routes: those of the search itself, then one that computes the paths of the routes."""
 
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
+
+from torch import Tensor
 
 from tpsctl.errors import PathError
 from tpsctl.jobs.batches import StoredBatch
@@ -21,7 +24,7 @@ from tpsctl.landscape.search import (
     plan_round,
     result_of,
 )
-from tpsctl.workflows.sample.judge import judge
+from tpsctl.workflows.sample.judge import PathVerdicts, judge
 from tpsctl.workflows.sample.planning import attempts_together
 from tpsctl.workflows.sample.routes.found import store_modes, store_path
 from tpsctl.workflows.sample.routes.molecule import Landscape
@@ -59,7 +62,7 @@ class RouteRounds(Rounds):
             most_routes=route.max_routes,
         )
         self.most = route.max_rounds + 1
-        self._state: SearchState = begin(landscape.molecule, tools.system.ends)
+        self._state: SearchState = begin(landscape.molecule, landscape.ends)
         self._planned: list[AttemptBlock] = []
         self.search: SearchResult | None = None
         self.paths: list[StoredBatch] = []
@@ -89,7 +92,7 @@ class RouteRounds(Rounds):
             kt=self._landscape.kt,
             images=self._images(self.search.routes),
         )
-        verdict = judge(self._tools, path.x[None])
+        verdict = judged_route(self._tools, path.x[None], self._tools.recipe.seed + block)
         return store_path(path, verdict, time.monotonic() - started)
 
     def merge(self, results: Sequence[StoredBatch]) -> str:
@@ -109,9 +112,26 @@ class RouteRounds(Rounds):
         return f"{top}, {last.minima} minima, {last.saddles} saddles"
 
 
+def judged_route(tools: Tools, path: Tensor, seed: int) -> PathVerdicts:
+    """The verdict on the path of a route, with what its top is on the force field, if that is not the prior.
+
+    Args:
+        tools: The recipe with its judges.
+        path: The path (1, image, atom, 3), nm.
+        seed: Seed of the random pushes with which a saddle of the force field is sought.
+    """
+    verdict, landscapes = judge(tools, path), tools.landscapes
+    other = landscapes.get("force_field")
+    if not tools.judges_saddles or other is None or other is landscapes.get("prior"):
+        return verdict
+    return replace(verdict, tops={"force_field": tuple(other.judge(path, [seed]))})
+
+
 def _the_same(tools: Tools) -> str:
-    keep = "" if getattr(tools.recipe.endpoints, "equivalent_atoms", "") == "keep" else (
-        " If they differ only in the labels of equivalent atoms, set endpoints.equivalent_atoms: keep."
+    keep = (
+        ""
+        if getattr(tools.recipe.endpoints, "equivalent_atoms", "") == "keep"
+        else (" If they differ only in the labels of equivalent atoms, set endpoints.equivalent_atoms: keep.")
     )
     return (
         "endpoints: both ends fall into the same minimum of this landscape, so there is no transition between them. "

@@ -78,9 +78,7 @@ def load_search(stored: StoredBatch, equivalence: Equivalence) -> SearchResult:
     network.saddles = [_saddle(tensors, about, k) for k, about in enumerate(facts["saddles"])]
     routes = tuple(Route(tuple(r["minima"]), tuple(r["saddles"]), r["top"]) for r in facts["routes"])
     rounds = tuple(RoundRecord(**record) for record in facts["rounds"])
-    return SearchResult(
-        network, facts["start"], facts["end"], routes, rounds, facts["complete"], facts["missing"]
-    )
+    return SearchResult(network, facts["start"], facts["end"], routes, rounds, facts["complete"], facts["missing"])
 
 
 def _stack_saddles(saddles: Sequence[Saddle]) -> dict[str, Tensor]:

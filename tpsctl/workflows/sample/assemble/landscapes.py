@@ -1,0 +1,155 @@
+"""The landscapes on which tops of paths and ends are judged, from the sections `prior` and `validation`.
+
+    prior          the energy of the prior, for which the paths are made, if its score is the gradient of a known energy
+    force_field    the force field of validation.energy
+
+Both are evaluated on the CPU in double precision (OpenMM's Reference platform), because second derivatives are needed.
+"""
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from tpsctl.errors import RecipeError
+from tpsctl.landscape.coordinates import BondedCoordinates, Cartesian
+from tpsctl.landscape.equivalence import equivalence_of
+from tpsctl.landscape.surface import ForceFieldSurface, ScoreSurface, Surface
+from tpsctl.molecule.force_field_hessian import closed_hessian
+from tpsctl.molecule.openmm_contexts import ContextPool
+from tpsctl.molecule.openmm_system.base import MolecularSystem
+from tpsctl.molecule.solvent import solvent_of
+from tpsctl.prior.base import Prior
+from tpsctl.prior.openmm import OpenMMPrior
+from tpsctl.recipe.endpoints import MoleculeEndpointsSection
+from tpsctl.recipe.prior import CheckpointPriorSection, OpenMMPriorSection
+from tpsctl.recipe.sample import SampleRecipe
+from tpsctl.units import thermal_energy
+from tpsctl.validation.energy import EnergyModel
+from tpsctl.validation.saddle import TopJudge
+from tpsctl.workflows.sample.assemble.prior import make_prior
+from tpsctl.workflows.sample.assemble.system import System
+
+MOST_ATOMS = 40
+"""Largest molecule whose tops are judged by default. A Hessian of the Reference platform takes 6 forces per atom: 5 ms
+for 22 atoms, 0.1 s for 40."""
+
+LARGEST = 500
+"""Largest molecule whose tops can be judged at all: its Hessian has 18 MB, and a hundred of them are needed."""
+
+_DEFAULT_TEMPERATURE_K = 300.0
+
+_ROTATION = ((0.36, 0.48, -0.8), (-0.8, 0.6, 0.0), (0.48, 0.64, 0.6))
+"""A rotation by which it is tested whether an energy depends on the orientation."""
+
+
+def why_no_saddles(system: System) -> str:
+    """Why saddles between these ends cannot be judged, in words; "" if they can, as far as the ends tell."""
+    if not system.is_molecule:
+        return "the endpoints are points of a model potential, and saddles are judged for molecules"
+    solvent = solvent_of(system.topology)
+    if solvent:
+        return (
+            f"the ends hold solvent ({', '.join(solvent)}). With explicit solvent every state of the molecule has "
+            "countless minima, and a saddle between two of them says nothing about the molecule. Take the solvent "
+            "out, and use an implicit one"
+        )
+    if system.topology.n_atoms > LARGEST:
+        return (
+            f"the ends have {system.topology.n_atoms} atoms, and saddles are judged for up to {LARGEST}: a larger "
+            "molecule has countless saddles, and every one takes hundreds of Hessians of all its atoms"
+        )
+    return ""
+
+
+def judges_saddles(recipe: SampleRecipe, system: System) -> bool:
+    """Whether tops are judged, as far as the ends tell; if `validation.saddle` is auto, up to `MOST_ATOMS` atoms.
+
+    Raises:
+        RecipeError: The recipe wants it, and it is impossible.
+    """
+    wanted, fault = recipe.validation.saddle, why_no_saddles(system)
+    if wanted is True and fault:
+        raise RecipeError(f"validation.saddle: true is not possible: {fault}. Use validation.saddle: false.")
+    return not fault and (wanted is True or (wanted == "auto" and system.topology.n_atoms <= MOST_ATOMS))
+
+
+def make_landscapes(
+    recipe: SampleRecipe, system: System, prior: Prior, energy_model: EnergyModel | None, time: float, threads: int
+) -> dict[str, TopJudge]:
+    """The landscapes of a molecule by name, "prior" and "force_field", as far as there are any.
+
+    Args:
+        recipe: The recipe.
+        system: The ends.
+        prior: Its prior, on any device and in any precision.
+        energy_model: The force field of validation.energy; None if there is none.
+        time: Diffusion time at which the prior's score is used.
+        threads: CPU threads.
+    """
+    surfaces: dict[str, Surface] = {}
+    own = prior_surface(recipe, system, prior, time, threads)
+    if own is not None:
+        surfaces["prior"] = own
+    if energy_model is not None:
+        made = energy_model.made
+        same = prior_is_force_field(recipe)
+        surfaces["force_field"] = surfaces["prior"] if same else force_field_surface(made, threads)
+    topology = system.topology
+    assert isinstance(recipe.endpoints, MoleculeEndpointsSection)
+    keep = recipe.endpoints.equivalent_atoms == "keep"
+    equivalence = equivalence_of(topology, system.ends[0], keep_labels=keep)
+    connected = bool(topology.bonds) and len(topology.branch(0, without=-1)) == topology.n_atoms
+    judges = {
+        surface: TopJudge(
+            surface,
+            BondedCoordinates(topology) if connected and surface.rigid_motions else Cartesian(),
+            equivalence,
+            system.ends,
+        )
+        for surface in surfaces.values()
+    }
+    return {name: judges[surface] for name, surface in surfaces.items()}
+
+
+def prior_is_force_field(recipe: SampleRecipe) -> bool:
+    """Whether the prior is the very force field of validation.energy."""
+    energy = recipe.validation.energy
+    return (
+        isinstance(recipe.prior, OpenMMPriorSection)
+        and energy is not None
+        and recipe.prior.force_field == energy.force_field
+    )
+
+
+def force_field_surface(made: MolecularSystem, threads: int) -> Surface:
+    """The energy of a force field in double precision."""
+    pool = ContextPool(made.system, platform="Reference", threads=threads)
+    return ForceFieldSurface(pool.energies_and_forces, made.masses_amu, closed_hessian(made.system))
+
+
+def prior_surface(recipe: SampleRecipe, system: System, prior: Prior, time: float, threads: int) -> Surface | None:
+    """The energy of the prior in double precision; None if its score is no gradient, or it does not know the energy."""
+    if isinstance(prior, OpenMMPrior):
+        return force_field_surface(prior.made, threads)
+    if not prior.conservative:
+        return None
+    section = recipe.prior
+    if isinstance(section, CheckpointPriorSection):
+        section = section.model_copy(update={"precision": "float64"})
+    exact = make_prior(section, system, torch.device("cpu"))
+    if exact.log_density(system.ends[:1], time) is None:
+        return None
+    turned = system.ends[:1] @ torch.tensor(_ROTATION, dtype=torch.float64).T
+    energy_fn = partial(_energy_over_kt, exact, time)
+    free = bool((energy_fn(turned) - energy_fn(system.ends[:1])).abs() < 1e-6)
+    kelvin = prior.temperature_k or recipe.action.temperature_k or _DEFAULT_TEMPERATURE_K
+    masses = prior.masses_amu or system.topology.masses_amu
+    kt = thermal_energy(kelvin)
+    return ScoreSurface(exact.at(time), energy_fn, kt=kt, masses_amu=masses, rigid_motions=free)
+
+
+def _energy_over_kt(prior: Prior, time: float, x: Tensor) -> Tensor:
+    density = prior.log_density(x, time)
+    assert density is not None
+    return -density
