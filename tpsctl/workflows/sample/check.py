@@ -273,7 +273,7 @@ def _guess(subject: _Subject) -> Iterator[Finding]:
 def _cost(subject: _Subject) -> Iterator[Finding]:
     recipe, step_seconds = subject.recipe, []
     guess = subject.guess[0]
-    for section, stage in zip(recipe.stages, subject.stages, strict=True):
+    for section, stage in zip(subject.chosen.stages, subject.stages, strict=True):
         paths = interpolated(guess, stage.images or guess.shape[1])
         trial = assemble.make_optimizer(section.model_copy(update={"max_steps": _TRIAL_STEPS}))
         started = time.monotonic()
@@ -285,7 +285,7 @@ def _cost(subject: _Subject) -> Iterator[Finding]:
         text += f"kinetic {terms.kinetic[0].item():.4g} + drift {terms.drift[0].item():.4g}; "
         text += f"{outcome.terms.total[0].item():.4g} after {_TRIAL_STEPS} step"
         yield Finding("action", "ok", text)
-    per_path = sum(each * section.max_steps for each, section in zip(step_seconds, recipe.stages, strict=True))
+    per_path = sum(each * stage.optimizer.max_steps for each, stage in zip(step_seconds, subject.stages, strict=True))
     images = guess[0]
     gradients = bytes_per_image(subject.stages[-1].action.score, images) * len(images)
     chunk = default_budget(images.device)

@@ -3,11 +3,13 @@
 import os
 import platform
 import socket
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from tpsctl.jobs.shard_status import slurm_ids
 from tpsctl.prior.base import Prior
@@ -38,7 +40,7 @@ class Tools:
     @cached_property
     def chosen(self) -> assemble.Chosen:
         """Every number that the recipe may leave open, as it is used."""
-        return assemble.choose(self.recipe, self.system, self.prior, self.device)
+        return assemble.choose(self.recipe, self.system, self.prior, self.device, self._forces)
 
     @cached_property
     def gate(self) -> GeometryGate:
@@ -49,6 +51,9 @@ class Tools:
     def energy_model(self) -> EnergyModel | None:
         """The force field that judges the paths, if the recipe names one."""
         return assemble.make_energy_model(self.recipe.validation, self.system, self.threads, self.device)
+
+    def _forces(self) -> Callable[[Tensor], Tensor] | None:
+        return None if self.energy_model is None else self.energy_model.forces
 
     @property
     def prior_force_field(self) -> dict[str, Any] | None:
