@@ -30,7 +30,7 @@ def problem() -> tuple[list[Stage], Tensor]:
     recipe = load_recipe(RECIPE, SampleRecipe)
     system = assemble.make_system(recipe.endpoints)
     prior = assemble.make_prior(recipe.prior, system, torch.device("cpu"))
-    chosen = assemble.choose(recipe, system, prior, torch.device("cpu"))
+    chosen = assemble.choose(recipe, system, prior, torch.device("cpu"), lambda: None)
     guess, images = assemble.make_guess(recipe, prior, system), recipe.stages[0].images or chosen.images.value
     seeds = [torch.Generator().manual_seed(assemble.path_seed(recipe.seed, i)) for i in range(PATHS)]
     guesses = torch.cat([guess.draw(system.ends, images, [seed]) for seed in seeds])

@@ -82,7 +82,7 @@ def mueller_brown() -> Problem:
 def _problem(name: str, recipe: SampleRecipe, images: int) -> Problem:
     system = assemble.make_system(recipe.endpoints)
     prior = assemble.make_prior(recipe.prior, system, torch.device("cpu"))
-    chosen = assemble.choose(recipe, system, prior, torch.device("cpu"))
+    chosen = assemble.choose(recipe, system, prior, torch.device("cpu"), lambda: None)
     seed = torch.Generator().manual_seed(assemble.path_seed(recipe.seed, 0))
     guess = assemble.make_guess(recipe, prior, system).draw(system.ends, images, [seed])
     stages = assemble.make_stages(recipe, chosen, prior, system)

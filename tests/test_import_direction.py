@@ -21,8 +21,8 @@ MAY_IMPORT = {
     "landscape": {"molecule", "score"},
     "endpoints": {"molecule"},
     "guess": {"molecule"},
-    "action": {"score"},
-    "optimize": {"action"},
+    "action": {"molecule", "score"},
+    "optimize": {"action", "molecule"},
     # judges the tops of paths by the stationary points next to them
     "validation": {"landscape", "molecule"},
     "simulation": {"molecule"},

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tpsctl.action.base import Action, Dynamics
+from tpsctl.action.base import Dynamics, TimedAction
 from tpsctl.action.divergence import ExactDivergence
 from tpsctl.action.onsager_machlup import OnsagerMachlupAction
 from tpsctl.action.truncated import TruncatedAction
@@ -133,7 +133,7 @@ def any_order(monkeypatch):
             monkeypatch.setattr(module, name, composed[name])
 
 
-class PublishedHutchinson(Action):
+class PublishedHutchinson(TimedAction):
     """The published action with divergence, probes given: a trace over all beads, weighted and summed once more.
 
     Its third term, L dt d sum_i 1/m_i with L = -sum v . J^T v over everything, is subtracted. For this test only:

@@ -14,6 +14,7 @@ from tpsctl.action import (
     Dynamics,
     EulerMaruyamaAction,
     ExactDivergence,
+    GeometricAction,
     HutchinsonDivergence,
     OnsagerMachlupAction,
     ScoreInPrecision,
@@ -22,7 +23,7 @@ from tpsctl.action import (
 from tpsctl.networks.graph_transformer.network import Beads, GraphTransformer, GraphTransformerSizes
 from tpsctl.networks.internal_energy.network import InternalEnergy, InternalEnergySizes
 from tpsctl.networks.perceptron import Perceptron, PerceptronSizes
-from tpsctl.optimize import LBFGS, SGD, Adam, Convergence, LevenbergMarquardt
+from tpsctl.optimize import LBFGS, SGD, Adam, Convergence, LevenbergMarquardt, String
 from tpsctl.prior.double_well import DoubleWellPrior
 from tpsctl.prior.fields.graph_transformer import GraphTransformerField
 from tpsctl.prior.fields.perceptron import PerceptronField
@@ -43,11 +44,14 @@ METHODS = {
     "lm_block": LevenbergMarquardt(max_steps=5, convergence=NEVER, solver="block"),
     "lm_newton": LevenbergMarquardt(max_steps=5, convergence=NEVER, solver="newton"),
     "lm_products": LevenbergMarquardt(max_steps=3, convergence=NEVER, solver="products"),
+    "string": String(max_steps=6, convergence=NEVER),
+    "string_plain": String(max_steps=6, convergence=NEVER, preconditioned=False),
 }
 PRODUCTS = 100
 BUDGET = {"adam": 1, "sgd": 1, "lbfgs": 1, "lm_block": 2, "lm_newton": 2, "lm_products": 2 + 2 * PRODUCTS // 10}
+BUDGET |= {"string": 2, "string_plain": 1}
 """Most waits of a step; the matrix-free solver looks at its residual at every tenth of at most 100 products, and it
-solves twice a step (direction and bend)."""
+solves twice a step (direction and bend), and a string waits for its modes when they are renewed."""
 
 
 def random_network(sizes):
@@ -105,6 +109,7 @@ NETWORKS = [name for name in PRIORS if name.split()[0] not in ("gaussian", "muel
 FUNCTIONALS = {
     "truncated": TruncatedAction,
     "euler_maruyama": EulerMaruyamaAction,
+    "geometric": GeometricAction,
     "exact": lambda score, motion: OnsagerMachlupAction(score, motion, ExactDivergence()),
     "hutchinson": lambda score, motion: OnsagerMachlupAction(score, motion, HutchinsonDivergence(probes=2)),
 }
@@ -135,6 +140,7 @@ def minimize(method, action, paths, **how):
 
 
 ALL = [(name, functional) for name in PRIORS for functional in ("truncated", "hutchinson")]
+ALL += [(name, "geometric") for name in ("double_well", "trained diffusion", "graph diffusion", "reordered")]
 ALL += [("reordered", "exact"), ("reordered", "euler_maruyama"), ("graph flow", "euler_maruyama")]
 
 
@@ -174,6 +180,8 @@ def waits_of_steps(method, action, paths, gpu, **how):
 CASES = [("double_well", method) for method in METHODS]
 CASES += [(name, "lm_block") for name in NETWORKS]
 CASES += [("graph diffusion", "adam"), ("reordered", "adam")]
+CASES += [(name, "string") for name in ("mueller_brown", "trained diffusion", "graph diffusion", "reordered")]
+CASES += [("trained diffusion", "string_plain")]
 CASES += [("mueller_brown", "lm_newton"), ("point diffusion", "lm_newton")]
 CASES += [("gaussian", "lbfgs"), ("graph flow", "lbfgs"), ("trained diffusion", "lbfgs")]
 

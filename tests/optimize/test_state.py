@@ -9,7 +9,7 @@ from safetensors.torch import load, save
 from tpsctl.action import Dynamics, EulerMaruyamaAction, OnsagerMachlupAction, TruncatedAction
 from tpsctl.action.divergence import HutchinsonDivergence
 from tpsctl.errors import PathError
-from tpsctl.optimize import LBFGS, SGD, Adam, Convergence, LevenbergMarquardt, Stage, run_stages
+from tpsctl.optimize import LBFGS, SGD, Adam, Convergence, LevenbergMarquardt, Stage, String, run_stages
 from tpsctl.prior.double_well import DoubleWellPrior
 
 TIGHT = Convergence(action_tolerance=1e-6, gradient_tolerance_per_nm=0.1)
@@ -19,6 +19,8 @@ METHODS = {
     "lbfgs": LBFGS(max_steps=10, convergence=TIGHT),
     "adam": Adam(learning_rate_nm=2e-3, max_steps=10, convergence=TIGHT),
     "sgd": SGD(learning_rate_nm2=1e-6, max_steps=10, convergence=TIGHT),
+    "string": String(max_steps=10, convergence=TIGHT),
+    "string_plain": String(max_steps=10, convergence=TIGHT, preconditioned=False),
 }
 
 

@@ -94,8 +94,8 @@ def test_file_names_are_relative_to_the_recipe_and_in_set_to_the_current_directo
         (
             "method: lbfgs",
             "method: lbgfs",
-            'r.yaml:11: optimize.0: method: got "lbgfs", expected one of levenberg_marquardt, lbfgs, adam, sgd. '
-            'Did you mean "lbfgs"?',
+            'r.yaml:11: optimize.0: method: got "lbgfs", expected one of levenberg_marquardt, string, lbfgs, adam, '
+            'sgd. Did you mean "lbfgs"?',
         ),
         (
             "{kind: latent, level: 0.1}",

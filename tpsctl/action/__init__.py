@@ -3,6 +3,7 @@
 from tpsctl.action.base import Action, ActionTerms, Dynamics, LeastSquaresAction
 from tpsctl.action.divergence import Divergence, ExactDivergence, HutchinsonDivergence
 from tpsctl.action.euler_maruyama import EulerMaruyamaAction
+from tpsctl.action.geometric import GeometricAction
 from tpsctl.action.onsager_machlup import OnsagerMachlupAction
 from tpsctl.action.truncated import TruncatedAction
 from tpsctl.score.precision import ScoreInPrecision
@@ -14,6 +15,7 @@ __all__ = [
     "Dynamics",
     "EulerMaruyamaAction",
     "ExactDivergence",
+    "GeometricAction",
     "HutchinsonDivergence",
     "LeastSquaresAction",
     "OnsagerMachlupAction",

@@ -168,17 +168,6 @@ class Action(ABC):
         self.dynamics = dynamics
         self.chunks = Chunks(score, None if memory_gb is None else memory_gb * 1e9)
 
-    @abstractmethod
-    def _image_terms(self, x: Tensor, dx: Tensor, index: Tensor, *, gradient: bool) -> ImageTerms:
-        """Terms of images x (image, bead, dim) with steps dx that start there.
-
-        Args:
-            x: The images.
-            dx: The steps.
-            index: Positions of the images in their paths; on the host, whatever the device of x.
-            gradient: Whether derivatives are computed as well.
-        """
-
     def terms(self, paths: Float[Tensor, "path image bead dim"]) -> ActionTerms:
         """The terms of the action of every path, without its gradient; paths in nm.
 
@@ -197,6 +186,25 @@ class Action(ABC):
         """
         return self._evaluate(paths, gradient=True)
 
+    @abstractmethod
+    def _evaluate(self, paths: Tensor, *, gradient: bool) -> tuple[ActionTerms, Tensor]:
+        """The terms of every path and, if asked for, the gradient; an empty tensor if not."""
+
+
+class TimedAction(Action):
+    """An action with one time step between all images: the kinetic term, and terms of single images."""
+
+    @abstractmethod
+    def _image_terms(self, x: Tensor, dx: Tensor, index: Tensor, *, gradient: bool) -> ImageTerms:
+        """Terms of images x (image, bead, dim) with steps dx that start there.
+
+        Args:
+            x: The images.
+            dx: The steps.
+            index: Positions of the images in their paths; on the host, whatever the device of x.
+            gradient: Whether derivatives are computed as well.
+        """
+
     def _evaluate(self, paths: Tensor, *, gradient: bool) -> tuple[ActionTerms, Tensor]:
         check_paths(paths, self.dynamics)
         n_paths, n_steps = paths.shape[0], paths.shape[1] - 1
@@ -209,7 +217,7 @@ class Action(ABC):
         return terms, _assemble_gradient(paths, weighted, parts) if gradient else torch.empty(0)
 
 
-class LeastSquaresAction(Action):
+class LeastSquaresAction(TimedAction):
     """An action that is half a sum of squared residuals, which gives the Gauss-Newton matrix of its residuals.
 
     In scaled coordinates z = x / sqrt(D) the Gauss-Newton matrix times 2 dt is dimensionless and

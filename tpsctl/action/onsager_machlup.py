@@ -2,12 +2,12 @@
 
 from torch import Tensor
 
-from tpsctl.action.base import Action, Dynamics, ImageTerms
+from tpsctl.action.base import Dynamics, ImageTerms, TimedAction
 from tpsctl.action.divergence import Divergence
 from tpsctl.score.base import Score
 
 
-class OnsagerMachlupAction(Action):
+class OnsagerMachlupAction(TimedAction):
     """The action with kinetic, drift and divergence term, dimensionless.
 
     Source: Raja et al., arXiv:2504.18506 (their S is 2 D times ours for one D).

@@ -22,6 +22,7 @@ from tpsctl.landscape.coordinates import FLOOR
 from tpsctl.landscape.rigid import no_basis, projected, rigid_basis
 from tpsctl.landscape.stationary import evaluate, limited
 from tpsctl.landscape.surface import Surface
+from tpsctl.molecule.curves import gaps, respaced, tangents
 from tpsctl.molecule.geometry import superpose
 
 
@@ -90,7 +91,7 @@ def relax_strings(
         across = gradient - along * tangent
         if bool((across.norm(dim=1) <= settings.tolerance).all()):
             break
-        gap = _gaps(x * root[:, None])[:, :-1].flatten()
+        gap = gaps(x * root[:, None])[:, :-1].flatten()
         step = settings.relaxation * _newton(modes, across, FLOOR + 2 * along[:, 0].abs() / gap)
         step = (step - (step * tangent).sum(1, keepdim=True) * tangent) / flat_root
         step = limited(step, x.shape[-1], settings.max_move_nm)
@@ -122,17 +123,6 @@ def _newton(modes: tuple[Tensor, Tensor], gradient: Tensor, floor: Float[Tensor,
     return -(vectors @ (along / (values.abs() + floor.unsqueeze(1))).unsqueeze(2)).squeeze(2)
 
 
-def _gaps(x: Float[Tensor, "path image atom dim"]) -> Float[Tensor, "path gap"]:
-    return (x[:, 1:] - x[:, :-1]).flatten(2).norm(dim=2).clamp_min(1e-12)
-
-
-def tangents(x: Float[Tensor, "path image atom dim"]) -> Float[Tensor, "path image n"]:
-    """Unit vectors from the image before to the image after each image; one-sided at the ends."""
-    flat = x.flatten(2)
-    ahead = torch.cat((flat[:, 1:], flat[:, -1:]), 1) - torch.cat((flat[:, :1], flat[:, :-1]), 1)
-    return ahead / ahead.norm(dim=2, keepdim=True).clamp_min(1e-30)
-
-
 def evenly_spaced(
     x: Float[Tensor, "path image atom dim"], rigid_motions: bool, root: Float[Tensor, " atom"] | None = None
 ) -> Tensor:
@@ -151,19 +141,7 @@ def evenly_spaced(
         for k in range(1, x.shape[1]):
             images.append(superpose(x[:, k], images[-1], root.square()))
         x = torch.stack(images, 1)
-    flat = x.flatten(2)
-    length = _gaps(x * root[:, None])
-    along = torch.cat((torch.zeros_like(length[:, :1]), length.cumsum(1)), 1)
-    count = x.shape[1]
-    wanted = torch.linspace(0, 1, count).to(x) * along[:, -1:]
-    upper = torch.searchsorted(along.contiguous(), wanted.contiguous()).clamp(1, count - 1)
-    span = (along.gather(1, upper) - along.gather(1, upper - 1)).clamp_min(1e-30)
-    weight = ((wanted - along.gather(1, upper - 1)) / span).unsqueeze(2)
-    before = flat.gather(1, (upper - 1).unsqueeze(2).expand_as(flat))
-    behind = flat.gather(1, upper.unsqueeze(2).expand_as(flat))
-    new = before + weight * (behind - before)
-    new[:, 0], new[:, -1] = flat[:, 0], flat[:, -1]
-    return new.reshape(x.shape)
+    return respaced(x, root[:, None])
 
 
 def peaks(energy: Float[Tensor, " image"], *, prominence: float = 0.5) -> list[int]:

@@ -7,6 +7,7 @@ from tpsctl.optimize.levenberg_marquardt import LevenbergMarquardt
 from tpsctl.optimize.outcome import Outcome, Status
 from tpsctl.optimize.stages import Stage, interpolated, run_stages
 from tpsctl.optimize.state import BetweenSteps, State
+from tpsctl.optimize.string import String
 
 __all__ = [
     "LBFGS",
@@ -22,6 +23,7 @@ __all__ = [
     "Status",
     "StepCallback",
     "StepReport",
+    "String",
     "interpolated",
     "run_stages",
 ]

@@ -101,7 +101,7 @@ class LevenbergMarquardt(Optimizer):
         if not isinstance(action, LeastSquaresAction):
             raise TpsctlError(
                 f'optimize.method "levenberg_marquardt" needs a sum of squares; "{action.functional}" is none. '
-                'Use functional truncated or euler_maruyama, or method "lbfgs".'
+                'Use functional truncated or euler_maruyama, or method "string" or "lbfgs".'
             )
         return _Run(self, action, paths, monitor)
 

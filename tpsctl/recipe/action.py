@@ -1,4 +1,4 @@
-"""The section `action`: the functional that is minimized, the physical step and the diffusion coefficients."""
+"""The section `action`: the functional that is minimized, the diffusion coefficients and the physical step."""
 
 from typing import Annotated, Literal, Self
 
@@ -9,16 +9,10 @@ from tpsctl.recipe.section import Section, key
 
 
 class FunctionalSection(Section):
-    """What all functionals share: the physical step and the diffusion coefficient of every bead."""
+    """What all functionals share: the diffusion coefficient of every bead."""
 
-    dt_ps: PositiveOrAuto = key(
-        "Physical time between two images; auto: from the stiffness of the prior at the ends.", "ps", default=AUTO
-    )
     friction_per_ps: float | None = key(
-        "Langevin friction gamma; D = kT / (mass gamma) for every bead; default: 1.",
-        "1/ps",
-        default=None,
-        gt=0,
+        "Langevin friction gamma; D = kT / (mass gamma) for every bead; default: 1.", "1/ps", default=None, gt=0
     )
     diffusion_nm2_per_ps: float | None = key(
         "Diffusion coefficient set by hand for all beads, instead of friction_per_ps.", "nm^2/ps", default=None, gt=0
@@ -34,13 +28,21 @@ class FunctionalSection(Section):
         return self
 
 
-class TruncatedActionSection(FunctionalSection):
+class TimedFunctionalSection(FunctionalSection):
+    """What the functionals with a physical step share."""
+
+    dt_ps: PositiveOrAuto = key(
+        "Physical time between two images; auto: from the curvatures of the prior at the ends.", "ps", default=AUTO
+    )
+
+
+class TruncatedActionSection(TimedFunctionalSection):
     """Kinetic and drift term: the zero-temperature limit, a sum of squares."""
 
     functional: Literal["truncated"] = key("Kinetic + drift.")
 
 
-class EulerMaruyamaActionSection(FunctionalSection):
+class EulerMaruyamaActionSection(TimedFunctionalSection):
     """Exact log-likelihood of the discretized dynamics; for scores that are no gradient."""
 
     functional: Literal["euler_maruyama"] = key("Transition-kernel likelihood.")
@@ -59,7 +61,7 @@ class HutchinsonDivergenceSection(Section):
     probes: int = key("Rademacher vectors per image.", "1", default=8, ge=2)
 
 
-class OnsagerMachlupActionSection(FunctionalSection):
+class OnsagerMachlupActionSection(TimedFunctionalSection):
     """Kinetic, drift and divergence term: finite temperature."""
 
     functional: Literal["onsager_machlup"] = key("Kinetic + drift + divergence.")
@@ -68,6 +70,13 @@ class OnsagerMachlupActionSection(FunctionalSection):
     )
 
 
+class GeometricActionSection(FunctionalSection):
+    """Minimized over the time of each step, too: no time step, images at equal distances, minimum-energy paths."""
+
+    functional: Literal["geometric"] = key("Time-free: the integral of |drift| along the path.")
+
+
 ActionSection = Annotated[
-    TruncatedActionSection | OnsagerMachlupActionSection | EulerMaruyamaActionSection, Field(discriminator="functional")
+    TruncatedActionSection | OnsagerMachlupActionSection | EulerMaruyamaActionSection | GeometricActionSection,
+    Field(discriminator="functional"),
 ]

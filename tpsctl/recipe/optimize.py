@@ -7,10 +7,10 @@ from pydantic import Discriminator, Field, Tag
 from tpsctl.recipe.section import Section, key
 
 
-class StageSection(Section):
+class MinimizerSection(Section):
     """Keys that all methods share. Several stages run one after another, each from the paths of the one before."""
 
-    max_steps: int = key("Largest number of iterations; a last stage that reaches it is not converged.", "1", ge=1)
+    max_steps: int | None = key("Largest number of iterations.", "1", default=None, ge=1)
     action_tolerance: float = key(
         "Converged if the action fell by less than this fraction over the last five steps, and",
         "1",
@@ -20,34 +20,72 @@ class StageSection(Section):
     gradient_tolerance_per_nm: float = key(
         "no coordinate has a larger derivative of the action than this.", "1/nm", default=10.0, gt=0
     )
-    dt_ps: float | None = key("Physical step of this stage; default: action.dt_ps.", "ps", default=None, gt=0)
     diffusion_time: float | None = key(
         "Diffusion time of this stage; default: prior.diffusion_time.", "1", default=None, ge=0, le=1
     )
     images: int | None = key("Images in this stage; default: path.images.", "1", default=None, ge=3)
 
 
+class StageSection(MinimizerSection):
+    """Keys that all minimizers of an action share."""
+
+    dt_ps: float | None = key("Physical step of this stage; default: action.dt_ps.", "ps", default=None, gt=0)
+
+
+class LimitedStageSection(StageSection):
+    """Keys of the minimizers whose number of steps must be given."""
+
+    max_steps: int = key("Largest number of iterations; a last stage that reaches it is not converged.", "1", ge=1)
+
+
 class LevenbergMarquardtSection(StageSection):
     """Damped Gauss-Newton on the least-squares form; finds saddles where the others stall."""
 
     method: Literal["levenberg_marquardt"] = key("Levenberg-Marquardt.")
+    max_steps: int | None = key(
+        "Largest number of iterations; a last stage that reaches it is not converged. Default: 200, and where this is "
+        "the only stage for a molecule, two stages with few images come before it.",
+        "1",
+        default=None,
+        ge=1,
+    )
 
 
-class LbfgsSection(StageSection):
+class StringSection(MinimizerSection):
+    """Images move along the score across the path and are spread evenly; it reports the geometric action."""
+
+    method: Literal["string"] = key("String method.")
+    max_steps: int = key(
+        "Largest number of iterations; a last stage that reaches it is not converged.", "1", default=500, ge=1
+    )
+    gradient_tolerance_per_nm: float = key(
+        "no component of the score across the path is larger than this.", "1/nm", default=1.0, gt=0
+    )
+    preconditioned: bool = key(
+        "Whether steps use the score's Jacobian; without it, or if it takes over 1 GB a path, they are shorter.",
+        default=True,
+    )
+    renew_every: int = key("Steps between two Jacobians.", "1", default=4, ge=1)
+    max_displacement_nm: float | None = key(
+        "Longest move of any bead in one step; default: half the distance between images.", "nm", default=None, gt=0
+    )
+
+
+class LbfgsSection(LimitedStageSection):
     """L-BFGS with the path's Laplacian as the initial Hessian."""
 
     method: Literal["lbfgs"] = key("L-BFGS.")
     max_displacement_nm: float = key("Longest move of any bead in one step.", "nm", default=0.02, gt=0)
 
 
-class AdamSection(StageSection):
+class AdamSection(LimitedStageSection):
     """Adam with a fixed learning rate."""
 
     method: Literal["adam"] = key("Adam.")
     learning_rate_nm: float = key("Learning rate: the length of an early step of each coordinate.", "nm", gt=0)
 
 
-class SgdSection(StageSection):
+class SgdSection(LimitedStageSection):
     """Gradient descent with momentum."""
 
     method: Literal["sgd"] = key("Gradient descent with momentum.")
@@ -56,7 +94,7 @@ class SgdSection(StageSection):
 
 
 MethodSection = Annotated[
-    LevenbergMarquardtSection | LbfgsSection | AdamSection | SgdSection, Field(discriminator="method")
+    LevenbergMarquardtSection | StringSection | LbfgsSection | AdamSection | SgdSection, Field(discriminator="method")
 ]
 
 
@@ -91,7 +129,13 @@ class RouteSection(Section):
 
 
 SingleSection = Annotated[
-    AutoMethodSection | RouteSection | LevenbergMarquardtSection | LbfgsSection | AdamSection | SgdSection,
+    AutoMethodSection
+    | RouteSection
+    | LevenbergMarquardtSection
+    | StringSection
+    | LbfgsSection
+    | AdamSection
+    | SgdSection,
     Field(discriminator="method"),
 ]
 

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from tpsctl.recipe.action import ActionSection, TruncatedActionSection
+from tpsctl.recipe.action import ActionSection, GeometricActionSection, TruncatedActionSection
 from tpsctl.recipe.endpoints import EndpointsSection
 from tpsctl.recipe.optimize import AutoMethodSection, MethodSection, OptimizeSection, RouteSection
 from tpsctl.recipe.output import OutputSection
@@ -39,6 +39,13 @@ class SampleRecipe(Section):
                 f"optimize: the last stage has {self.stages[-1].images} images, path.images is {self.path.images}; "
                 "leave images out of the last stage"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _no_step_without_time(self) -> Self:
+        stepped = [number for number, stage in enumerate(self.stages, 1) if getattr(stage, "dt_ps", None) is not None]
+        if isinstance(self.action, GeometricActionSection) and stepped:
+            raise ValueError(f"optimize: stage {stepped[0]} has a dt_ps, but the geometric action has no time step")
         return self
 
     @property

@@ -24,7 +24,9 @@ from tpsctl.prior.openmm import OpenMMPrior
 from tpsctl.progress import Progress
 from tpsctl.recipe.prior import CheckpointPriorSection
 from tpsctl.recipe.sample import SampleRecipe
+from tpsctl.score.precision import ScoreInPrecision
 from tpsctl.workflows.sample import assemble
+from tpsctl.workflows.sample.check_routes import check_routes
 from tpsctl.workflows.sample.check_saddles import check_ends, check_saddles
 from tpsctl.workflows.sample.devices import require_usable
 from tpsctl.workflows.sample.estimate import Estimate, duration, resident_bytes, typical_steps
@@ -117,7 +119,8 @@ class _Subject(Tools):
 
     @cached_property
     def score_at_ends(self) -> Tensor:
-        return self.stages[-1].action.score(self.system.ends.to(self.device)).cpu()
+        score = ScoreInPrecision(self.prior.at(self.final_time), assemble.precision_of(self.recipe.prior))
+        return score(self.system.ends.to(self.device)).cpu()
 
     @cached_property
     def guess(self) -> tuple[Tensor, Screening]:
@@ -224,6 +227,8 @@ def _saddles(subject: _Subject) -> Iterator[Finding]:
 
 def _guess(subject: _Subject) -> Iterator[Finding]:
     recipe = subject.recipe
+    if recipe.route:
+        return
     started = time.monotonic()
     guess, screening = subject.guess
     seconds = subject.guess_seconds = time.monotonic() - started
@@ -240,9 +245,14 @@ def _guess(subject: _Subject) -> Iterator[Finding]:
 
 
 def _cost(subject: _Subject) -> Iterator[Finding]:
+    if subject.recipe.route:
+        for finding, estimate in check_routes(subject):
+            subject.estimate = estimate
+            yield finding
+        return
     recipe, step_seconds = subject.recipe, []
     guess = subject.guess[0]
-    for section, stage in zip(recipe.stages, subject.stages, strict=True):
+    for section, stage in zip(subject.chosen.stages, subject.stages, strict=True):
         paths = interpolated(guess, stage.images or guess.shape[1])
         trial = assemble.make_optimizer(section.model_copy(update={"max_steps": _TRIAL_STEPS}))
         started = time.monotonic()
@@ -254,14 +264,14 @@ def _cost(subject: _Subject) -> Iterator[Finding]:
         text += f"kinetic {terms.kinetic[0].item():.4g} + drift {terms.drift[0].item():.4g}; "
         text += f"{outcome.terms.total[0].item():.4g} after {_TRIAL_STEPS} step"
         yield Finding("action", "ok", text)
-    per_path = sum(each * section.max_steps for each, section in zip(step_seconds, recipe.stages, strict=True))
+    per_path = sum(each * stage.optimizer.max_steps for each, stage in zip(step_seconds, subject.stages, strict=True))
     images = guess[0]
     gradients = bytes_per_image(subject.stages[-1].action.score, images) * len(images)
     chunk = default_budget(images.device)
     subject.estimate = Estimate(subject.guess_seconds + per_path, resident_bytes(), gradients, chunk)
     budget = "within" if gradients * recipe.path.paths < chunk else "worked on in chunks of"
     each = ", ".join(f"{seconds:.2g}" for seconds in step_seconds)
-    typical = sum(n * typical_steps(section) for n, section in zip(step_seconds, recipe.stages, strict=True))
+    typical = sum(n * typical_steps(section) for n, section in zip(step_seconds, subject.chosen.stages, strict=True))
     text = f"optimization: {each} s a step and path, typically {duration(typical * recipe.path.paths)} of work for all "
     text += f"paths, at most {duration(per_path * recipe.path.paths)}; "
     text += f"gradients need {gradients * recipe.path.paths / 1e6:.0f} MB, {budget} {chunk / 1e6:.0f} MB"
@@ -284,7 +294,7 @@ _WORDS = {
     "energies": "energies of the ends",
     "saddles": "minima and saddles",
     "guess": "the initial guess",
-    "cost": "a step of every stage",
+    "cost": "a trial of the work",
 }
 _SEVERITY: tuple[Severity, ...] = ("ok", "note", "warn", "FAIL")
 _TRIALS = ("guess", "cost")

@@ -19,6 +19,9 @@ def check_saddles(tools: Tools) -> Iterator[Finding]:
     if not tools.system.is_molecule:
         assemble.judges_saddles(tools.recipe, tools.system)  # raises if the recipe wants them
         return
+    if tools.recipe.route:
+        yield Finding("saddles", "ok", "routes pass saddles, each verified when it is found")
+        return
     if tools.judges_saddles:
         names = ["force_field"] if assemble.prior_is_force_field(tools.recipe) else list(tools.landscapes)
         where = " and ".join(LANDSCAPES[name] for name in names)

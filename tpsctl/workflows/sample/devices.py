@@ -19,8 +19,9 @@ import torch
 from tpsctl.errors import RecipeError
 from tpsctl.optimize.gauss_newton import BlockSystem
 from tpsctl.optimize.newton import NewtonSystem
+from tpsctl.optimize.string import String
 from tpsctl.recipe.endpoints import MoleculeEndpointsSection
-from tpsctl.recipe.optimize import LbfgsSection, LevenbergMarquardtSection, StageSection
+from tpsctl.recipe.optimize import LbfgsSection, LevenbergMarquardtSection, MethodSection, StringSection
 from tpsctl.recipe.prior import CheckpointPriorSection, PluginPriorSection
 from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.workflows.sample.assemble.chosen import choose_images
@@ -138,7 +139,7 @@ def batch_paths(recipe: SampleRecipe, device: torch.device, processes: int) -> i
     return max(1, min(math.ceil(recipe.path.paths / processes), fitting))
 
 
-def bytes_of_path(stage: StageSection, images: int, ends: torch.Tensor) -> float:
+def bytes_of_path(stage: MethodSection, images: int, ends: torch.Tensor) -> float:
     """Memory that the optimizer of a stage needs for one path, besides the graphs of the score."""
     path = torch.empty(1, images, *ends.shape[1:], dtype=torch.float64, device="meta")
     size, tensors, matrices = path.numel() * path.element_size(), _PATH_TENSORS, 0
@@ -148,6 +149,9 @@ def bytes_of_path(stage: StageSection, images: int, ends: torch.Tensor) -> float
         blocks = BlockSystem.bytes_per_path(path)
         dense = 4 * path[0, 1:-1].numel() ** 2 * path.element_size()
         matrices = dense if NewtonSystem.fits(path) else 2 * blocks if blocks <= BlockSystem.MOST_BYTES_PER_PATH else 0
+    if isinstance(stage, StringSection) and stage.preconditioned:
+        modes = String.bytes_per_path(path)
+        matrices = 3 * modes if modes <= String.MOST_BYTES_PER_PATH else 0
     return tensors * size + matrices
 
 

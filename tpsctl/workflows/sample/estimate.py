@@ -37,7 +37,8 @@ class Estimate:
 
 
 def typical_steps(section: MethodSection) -> int:
-    """How many steps a stage typically takes."""
+    """How many steps a stage, whose number of steps was given or chosen, typically takes."""
+    assert section.max_steps is not None
     least_squares = isinstance(section, LevenbergMarquardtSection)
     return min(section.max_steps, TYPICAL_STEPS) if least_squares else section.max_steps
 

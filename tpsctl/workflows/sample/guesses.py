@@ -16,7 +16,7 @@ def draw_guesses(tools: Tools, numbers: Sequence[int], progress: Progress) -> tu
     recipe, system = tools.recipe, tools.system
     faults_of = assemble.make_faults(recipe, tools.gate, tools.energy_model)
     guess = assemble.make_guess(recipe, tools.prior, system)
-    images = recipe.stages[0].images or tools.chosen.images.value
+    images = tools.chosen.stages[0].images or tools.chosen.images.value
     drawn, screenings = [], []
     with progress.task(f"{recipe.path.guess.kind} guess", len(numbers)) as update:
         for number in numbers:

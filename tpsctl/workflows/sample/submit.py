@@ -29,6 +29,7 @@ from tpsctl.workflows.sample.check import Estimate, check_recipe
 from tpsctl.workflows.sample.devices import gains_on_gpu
 from tpsctl.workflows.sample.planning import make_plan
 from tpsctl.workflows.sample.settings import RunSettings
+from tpsctl.workflows.sample.tools import Tools
 
 _SHORTEST_S, _LONGEST_S = 600.0, 86400.0
 """Limits of the time that is asked for when --time is not given; a longer run goes on after a requeue."""
@@ -91,12 +92,14 @@ def prepare(
     Raises:
         TpsctlError: A check failed.
     """
+    recipe = Tools(recipe, torch.device("cpu"), threads=1).recipe
     plan = _plan(recipe, settings)
-    shards = min(settings.shards, plan.batches)
+    shards = min(settings.shards, plan.shares)
     if shards < settings.shards:
-        text = f"{plan.paths} paths in batches of {plan.batch_paths} make {plan.batches} batches"
+        parts = ("attempts", "blocks") if plan.together else ("paths", "batches")
+        text = f"{plan.paths} {parts[0]} in {parts[1]} of {plan.batch_paths} make {plan.shares} {parts[1]}"
         progress.say(f"{text}: {shards} shards instead of {settings.shards} (path.batch_paths changes the size)")
-    paths = min(plan.paths, math.ceil(plan.batches / shards) * plan.batch_paths)
+    paths = min(plan.paths, math.ceil(plan.shares / shards) * plan.batch_paths)
     options = _with_defaults(settings, _preflight(recipe, settings, progress), plan.batch_paths, paths, progress)
     job = Submission(
         name=recipe.name,

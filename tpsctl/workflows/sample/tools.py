@@ -3,11 +3,13 @@
 import os
 import platform
 import socket
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from tpsctl.errors import RecipeError
 from tpsctl.jobs.shard_status import slurm_ids
@@ -31,7 +33,7 @@ class Tools:
     @cached_property
     def recipe(self) -> SampleRecipe:
         """The recipe, with the method chosen if it left the choice open."""
-        return assemble.with_method(self._given, self.system, lambda: self.prior)
+        return assemble.with_method(self._given, self._given_system, lambda: self.prior)
 
     @cached_property
     def system(self) -> assemble.System:
@@ -57,8 +59,8 @@ class Tools:
 
     @cached_property
     def chosen(self) -> assemble.Chosen:
-        """Every number that the recipe may leave open, as it is used."""
-        return assemble.choose(self.recipe, self.system, self.prior, self.device)
+        """Every number that the recipe may leave open, as it is used; the ends as they are given decide."""
+        return assemble.choose(self.recipe, self._given_system, self.prior, self.device, self._forces)
 
     @cached_property
     def gate(self) -> GeometryGate:
@@ -82,8 +84,9 @@ class Tools:
     @cached_property
     def final_time(self) -> float:
         """The diffusion time of the last stage, whose paths are the result."""
-        last = self._given.stages[-1].diffusion_time if self._given.stages else None
-        return assemble.choose_diffusion_time(self._given).value if last is None else last
+        stages = self.chosen.stages
+        last = stages[-1].diffusion_time if stages else None
+        return self.chosen.diffusion_time.value if last is None else last
 
     @cached_property
     def judges_saddles(self) -> bool:
@@ -108,6 +111,9 @@ class Tools:
             return ()
         name = assemble.end_landscape(self.recipe, self.landscapes)
         return () if name is None else report_ends(self.landscapes[name], self.system.ends)
+
+    def _forces(self) -> Callable[[Tensor], Tensor] | None:
+        return None if self.energy_model is None else self.energy_model.forces
 
     @property
     def prior_force_field(self) -> dict[str, Any] | None:

@@ -25,6 +25,8 @@ _DENOISING_MULTIPLES = (20, 40, 100, 400)
 """Noise widths, in units of the smallest one."""
 
 _CHUNK = 500
+_LEAST_R2, _AS_GOOD = 0.5, 0.02
+"""Least mean R^2 of a model that is said to be sound anywhere, and by how much it may be below its best."""
 
 
 def held_out_quality(prior: NetworkPrior, frames: MoleculeFrames, largest_width_nm: float) -> dict[str, Any]:
@@ -48,6 +50,26 @@ def held_out_quality(prior: NetworkPrior, frames: MoleculeFrames, largest_width_
         "frames": len(clean),
         "by_width_nm": {w: {bond: round(r2, 4) for bond, r2 in by_bond.items()} for w, by_bond in found.items()},
     }
+
+
+def sound_times(prior: NetworkPrior, quality: dict[str, Any]) -> list[float] | None:
+    """The smallest and the largest diffusion time at which torques are as good as at any, for the model card.
+
+    Args:
+        prior: The trained prior.
+        quality: What `held_out_quality` found.
+
+    Returns:
+        Both times; None where torques were not compared with forces, or are poor at every width.
+    """
+    if quality["reference"] != "physical forces":
+        return None
+    mean = {float(width): sum(r2.values()) / len(r2) for width, r2 in quality["by_width_nm"].items() if r2}
+    best = max(mean.values(), default=0.0)
+    if best < _LEAST_R2:
+        return None
+    sound = [width for width, value in mean.items() if value >= best - _AS_GOOD]
+    return [prior.time_of(min(sound)), prior.time_of(max(sound))]
 
 
 def losses_at_both_ends(losses: Sequence[float]) -> dict[str, float]:

@@ -15,7 +15,7 @@ from tpsctl.training.widths import WidthLaw
 from tpsctl.workflows.train import checkpoint
 from tpsctl.workflows.train.card import molecule_card
 from tpsctl.workflows.train.frames import MoleculeFrames, about, load_frames
-from tpsctl.workflows.train.judge import held_out_quality
+from tpsctl.workflows.train.judge import held_out_quality, sound_times
 from tpsctl.workflows.train.task import TrainingTask
 
 _ADAM_BETAS = (0.9, 0.99)
@@ -77,6 +77,8 @@ class MoleculeTask(TrainingTask[MoleculeFrames, InternalEnergy, NetworkPrior]):
         identity: dict[str, Any],
     ) -> None:
         card = molecule_card(self.recipe, identity, data, quality)
+        times = sound_times(model, quality)
+        card |= {} if times is None else {"diffusion_times": times}
         checkpoint.save_prior(file, model, network_sizes(self.recipe.model), card)
 
 

@@ -1,6 +1,6 @@
 """Makes of each section of a recipe the object that does the work; `tpsctl sample` and `tpsctl check` share this."""
 
-from tpsctl.workflows.sample.assemble.chosen import Chosen, choose, choose_diffusion_time, choose_images
+from tpsctl.workflows.sample.assemble.chosen import Chosen, choose, choose_images
 from tpsctl.workflows.sample.assemble.guess import make_faults, make_guess, make_repair, path_seed
 from tpsctl.workflows.sample.assemble.landscapes import (
     MOST_ATOMS,
@@ -21,7 +21,6 @@ __all__ = [
     "Chosen",
     "System",
     "choose",
-    "choose_diffusion_time",
     "choose_images",
     "end_landscape",
     "judges_saddles",

@@ -1,9 +1,10 @@
-"""The numbers that a recipe may leave to the program: images, time step, friction, temperature and diffusion time.
+"""The numbers that a recipe may leave to the program: images, steps, friction, temperature, time, and stages.
 
 A recipe stays as its author wrote it. Whatever needs one of these numbers takes it from `Chosen`, which is made once
 for a recipe; the manifest holds every number with the reason for it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,28 +15,30 @@ from torch import Tensor
 from tpsctl.errors import PriorError
 from tpsctl.molecule.topology import Topology
 from tpsctl.prior.base import Prior
-from tpsctl.recipe.action import FunctionalSection
+from tpsctl.recipe.action import FunctionalSection, TimedFunctionalSection
 from tpsctl.recipe.auto import AUTO
+from tpsctl.recipe.optimize import LevenbergMarquardtSection, MethodSection
+from tpsctl.recipe.prior import CheckpointPriorSection
 from tpsctl.recipe.sample import SampleRecipe
-from tpsctl.score.base import Score
 from tpsctl.score.precision import ScoreInPrecision
-from tpsctl.units import diffusion_coefficient
-from tpsctl.workflows.sample.assemble.prior import DIFFUSION_TIME, precision_of
+from tpsctl.units import diffusion_coefficient, thermal_energy
+from tpsctl.workflows.sample.assemble.diffusion_time import measured
+from tpsctl.workflows.sample.assemble.prior import precision_of
 from tpsctl.workflows.sample.assemble.system import System
+from tpsctl.workflows.sample.assemble.time_step import images_by_distance, step_by_rates
 
 GIVEN = "given in the recipe"
 
-_FRICTION_PER_PS = 1.0
-_TEMPERATURE_K = 300.0
-_IMAGES = {True: 100, False: 50}
-"""Images of a path of a molecule, and of a path on a model potential."""
+_FRICTION_PER_PS, _TEMPERATURE_K, _TIME_FREE_PS = 1.0, 300.0, 1.0
+_MAX_STEPS = 200
+_FEW, _FEWEST = 0.25, 12
+"""Images of the stages before the last one, as a fraction of all, and their least number."""
 
-_STIFFNESS_IN_A_STEP = 200.0
-"""Largest eigenvalue of dt sqrt(D) J sqrt(D) at the ends that the chosen step gives: the stiffest bond relaxes this
-many times in a step. At 100 images of a small molecule the horizon is then long enough for its torsions."""
+_DIFFUSION_TIMES = "diffusion_times"
+"""Entry of a native checkpoint's card: [smallest, largest] diffusion time at which its score may be used."""
 
-
-_DT_WITHOUT_FORCES_PS = 1e-3
+Forces = Callable[[Tensor], Tensor]
+"""Structures (frame, bead, 3), nm, to forces, kJ/mol/nm."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,8 @@ class Chosen:
         temperature_k: Temperature of the dynamics, K; None if a diffusion coefficient is given.
         friction_per_ps: Friction, 1/ps; None if a diffusion coefficient is given.
         dt_ps: Physical time between two images, ps.
+        stages: Sections of the stages of the optimization, with all their numbers.
+        stages_reason: Where the stages come from, in words.
     """
 
     images: ChosenNumber
@@ -68,6 +73,8 @@ class Chosen:
     temperature_k: ChosenNumber
     friction_per_ps: ChosenNumber
     dt_ps: ChosenNumber
+    stages: tuple[MethodSection, ...]
+    stages_reason: str
 
     def as_json(self) -> dict[str, dict[str, Any]]:
         """Value and reason by the key of the recipe, for the manifest."""
@@ -77,11 +84,14 @@ class Chosen:
             "action.temperature_k": self.temperature_k,
             "action.friction_per_ps": self.friction_per_ps,
             "action.dt_ps": self.dt_ps,
+            "optimize": ChosenNumber([stage.model_dump(mode="json") for stage in self.stages], self.stages_reason),
         }
         return {key: {"value": choice.value, "reason": choice.reason} for key, choice in keys.items()}
 
 
-def choose(recipe: SampleRecipe, system: System, prior: Prior, device: torch.device) -> Chosen:
+def choose(
+    recipe: SampleRecipe, system: System, prior: Prior, device: torch.device, forces: Callable[[], Forces | None]
+) -> Chosen:
     """Every number that the recipe leaves open.
 
     Args:
@@ -89,40 +99,26 @@ def choose(recipe: SampleRecipe, system: System, prior: Prior, device: torch.dev
         system: The two ends.
         prior: The prior on its device, in the order of the ends.
         device: The device of the prior.
+        forces: Gives the forces of the force field that judges the paths, or None; asked only if they are needed.
 
     Raises:
         PriorError: The prior's score at the ends, or its derivative, is not finite.
     """
-    time = choose_diffusion_time(recipe)
+    images = choose_images(recipe, system)
     temperature, friction = _temperature(recipe.action, prior), _friction(recipe.action)
-    return Chosen(
-        images=choose_images(recipe, system),
-        diffusion_time=time,
-        temperature_k=temperature,
-        friction_per_ps=friction,
-        dt_ps=_dt_ps(
-            recipe.action,
-            score=ScoreInPrecision(prior.at(time.value), precision_of(recipe.prior)),
-            ends=system.ends.to(device),
-            diffusion=bead_diffusion(recipe.action, prior, system.topology, temperature.value, friction.value),
-        ),
-    )
+    time = _diffusion_time(recipe, system, prior, device, forces)
+    diffusion = bead_diffusion(recipe.action, prior, system.topology, temperature.value, friction.value)
+    score = ScoreInPrecision(prior.at(time.value), precision_of(recipe.prior))
+    dt_ps = _dt_ps(recipe.action, lambda: step_by_rates(score, system.ends.to(device), diffusion, images.value))
+    stages, reason = _stages(recipe, images.value, dt_ps.value, is_molecule=system.is_molecule)
+    return Chosen(images, time, temperature, friction, dt_ps, stages, reason)
 
 
 def choose_images(recipe: SampleRecipe, system: System) -> ChosenNumber:
     """Images per path; the ends alone decide, so that the size of a run is known without the prior."""
     if recipe.path.images != AUTO:
         return ChosenNumber(recipe.path.images, GIVEN)
-    what = "a molecule" if system.is_molecule else "a model potential"
-    return ChosenNumber(_IMAGES[system.is_molecule], f"the default for {what}")
-
-
-def choose_diffusion_time(recipe: SampleRecipe) -> ChosenNumber:
-    """The diffusion time at which the score is used."""
-    given = getattr(recipe.prior, "diffusion_time", None)
-    if given is None:
-        return ChosenNumber(0.0, "this prior has no noise")
-    return ChosenNumber(DIFFUSION_TIME, "the default") if given == AUTO else ChosenNumber(given, GIVEN)
+    return ChosenNumber(*images_by_distance(system.ends, is_molecule=system.is_molecule))
 
 
 def bead_diffusion(
@@ -142,6 +138,49 @@ def bead_diffusion(
     return torch.tensor(values, dtype=torch.float64)
 
 
+def _diffusion_time(
+    recipe: SampleRecipe, system: System, prior: Prior, device: torch.device, forces: Callable[[], Forces | None]
+) -> ChosenNumber:
+    section = recipe.prior
+    given = getattr(section, "diffusion_time", None)
+    if given is None:
+        return ChosenNumber(0.0, "this prior has no noise")
+    if given != AUTO:
+        return ChosenNumber(given, GIVEN)
+    assert isinstance(section, CheckpointPriorSection)  # no other section has auto here
+    stored = _stored_times(section)
+    if stored is not None:
+        text = f"the smallest time for which the checkpoint was trained and judged ({stored[0]:g} to {stored[1]:g})"
+        return ChosenNumber(stored[0], text)
+    found = forces()
+    kt = thermal_energy(prior.temperature_k or _TEMPERATURE_K)
+    reduced = None if found is None else (lambda x: found(x) / kt)
+    dtype = precision_of(section)
+    return ChosenNumber(*measured(prior, lambda t: ScoreInPrecision(prior.at(t), dtype), system, device, reduced))
+
+
+def _stored_times(section: CheckpointPriorSection) -> tuple[float, float] | None:
+    """The range of diffusion times in the card of a native checkpoint, if it has one.
+
+    Raises:
+        PriorError: It is no range.
+    """
+    if section.checkpoint.suffix != ".safetensors":
+        return None
+    from tpsctl.checkpoints.native import read_card
+
+    stored = read_card(section.checkpoint).get(_DIFFUSION_TIMES)
+    if stored is None:
+        return None
+    is_range = isinstance(stored, list) and len(stored) == 2 and all(isinstance(t, int | float) for t in stored)
+    if not (is_range and 0 <= stored[0] <= stored[1] <= 1):
+        raise PriorError(
+            f"{section.checkpoint}: {_DIFFUSION_TIMES} is {stored}, expected [smallest, largest], both in [0, 1]. "
+            "Give prior.diffusion_time, or take another checkpoint."
+        )
+    return float(stored[0]), float(stored[1])
+
+
 def _temperature(section: FunctionalSection, prior: Prior) -> ChosenNumber:
     if section.temperature_k is not None:
         return ChosenNumber(section.temperature_k, GIVEN)
@@ -157,32 +196,36 @@ def _friction(section: FunctionalSection) -> ChosenNumber:
         return ChosenNumber(section.friction_per_ps, GIVEN)
     if section.diffusion_nm2_per_ps is not None:
         return ChosenNumber(None, "not needed: the recipe gives the diffusion coefficient")
-    return ChosenNumber(_FRICTION_PER_PS, "the default; it rescales the time step and moves no path")
+    return ChosenNumber(_FRICTION_PER_PS, "the default; another one rescales the time step and moves no path")
 
 
-def _dt_ps(section: FunctionalSection, *, score: Score, ends: Tensor, diffusion: Tensor) -> ChosenNumber:
-    if section.dt_ps != AUTO:
-        return ChosenNumber(section.dt_ps, GIVEN)
-    stiffness = _stiffness_per_ps(score, ends, diffusion)
-    if stiffness == 0:
-        return ChosenNumber(_DT_WITHOUT_FORCES_PS, "the default: this prior has no forces at the ends")
-    reason = f"{_STIFFNESS_IN_A_STEP:g} over the largest relaxation rate of a mode at the ends, {stiffness:.3g} per ps"
-    return ChosenNumber(_two_digits(_STIFFNESS_IN_A_STEP / stiffness), reason)
+def _dt_ps(section: FunctionalSection, by_rates: Callable[[], tuple[float, str]]) -> ChosenNumber:
+    if not isinstance(section, TimedFunctionalSection):
+        return ChosenNumber(_TIME_FREE_PS, "without meaning: the geometric action is time-free, and files need a step")
+    return ChosenNumber(*by_rates()) if section.dt_ps == AUTO else ChosenNumber(section.dt_ps, GIVEN)
 
 
-def _stiffness_per_ps(score: Score, ends: Tensor, diffusion: Tensor) -> float:
-    """Largest size of an eigenvalue of sqrt(D) J sqrt(D), J symmetrized, at either end, 1/ps."""
-    jacobian = score.jacobian(ends)
-    root = diffusion.to(ends).sqrt().repeat_interleave(ends.shape[-1])
-    scaled = root.unsqueeze(0) * (jacobian + jacobian.mT) / 2 * root.unsqueeze(1)
-    if not bool(scaled.isfinite().all()):
-        raise PriorError(
-            "the prior's score at the ends has no finite derivative. Look for clashes in the structures, and check the "
-            "checkpoint, force field or plug-in of the prior."
-        )
-    return torch.linalg.eigvalsh(scaled).abs().max().item()
+def _stages(
+    recipe: SampleRecipe, images: int, dt_ps: float, *, is_molecule: bool
+) -> tuple[tuple[MethodSection, ...], str]:
+    """The stages with all their numbers.
 
-
-def _two_digits(value: float) -> float:
-    """A number rounded to two digits, so that all processes of a run choose the same."""
-    return float(f"{value:.1e}")
+    A lone Levenberg-Marquardt without a number of steps gets two stages before it, if it is for a molecule. With a
+    quarter of the images they leave the guess at half the step, where a path moves easily, and slide to the saddle at
+    twice the step; both end early. The last stage refines with all images at the step of the action.
+    """
+    open_ones = [isinstance(s, LevenbergMarquardtSection) and s.max_steps is None for s in recipe.stages]
+    if not any(open_ones):
+        return recipe.stages, GIVEN
+    counted = tuple(
+        stage.model_copy(update={"max_steps": _MAX_STEPS}) if is_open else stage
+        for stage, is_open in zip(recipe.stages, open_ones, strict=True)
+    )
+    last = counted[0]
+    if not is_molecule or len(counted) > 1 or not isinstance(last, LevenbergMarquardtSection):
+        return counted, f"given in the recipe, with {_MAX_STEPS} steps where it gives no number"
+    few, step = max(_FEWEST, round(_FEW * images)), last.dt_ps or dt_ps
+    early = {"images": min(few, images), "action_tolerance": 1e-2, "gradient_tolerance_per_nm": 20.0}
+    first = last.model_copy(update=early | {"max_steps": 60, "dt_ps": step / 2})
+    second = last.model_copy(update=early | {"max_steps": 80, "dt_ps": 2 * step})
+    return (first, second, last), "a few images leave the guess and slide to the saddle, then all images refine"

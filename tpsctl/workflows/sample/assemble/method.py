@@ -14,9 +14,6 @@ from tpsctl.workflows.sample.assemble.system import System
 MOST_ROUTE_ATOMS = 70
 """Largest molecule for which routes are the default; with more atoms the number of minima explodes."""
 
-DEFAULT_STEPS = 400
-"""Most steps of the minimizer where the recipe names no method."""
-
 
 def with_method(recipe: SampleRecipe, system: System, prior: Callable[[], Prior]) -> SampleRecipe:
     """The recipe with its method chosen, if it left the choice open.
@@ -31,8 +28,7 @@ def with_method(recipe: SampleRecipe, system: System, prior: Callable[[], Prior]
     small = system.is_molecule and system.topology.n_atoms <= MOST_ROUTE_ATOMS
     if small and not why_no_routes(system, prior(), precision_of(recipe.prior)):
         return recipe.model_copy(update={"optimize": RouteSection()})
-    minimizer = LevenbergMarquardtSection(method="levenberg_marquardt", max_steps=DEFAULT_STEPS)
-    return recipe.model_copy(update={"optimize": minimizer})
+    return recipe.model_copy(update={"optimize": LevenbergMarquardtSection(method="levenberg_marquardt")})
 
 
 def why_no_routes(system: System, prior: Prior, precision: torch.dtype) -> str:

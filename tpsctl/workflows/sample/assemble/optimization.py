@@ -3,6 +3,7 @@
 from tpsctl.action.base import Action, Dynamics
 from tpsctl.action.divergence import Divergence, ExactDivergence, HutchinsonDivergence
 from tpsctl.action.euler_maruyama import EulerMaruyamaAction
+from tpsctl.action.geometric import GeometricAction
 from tpsctl.action.onsager_machlup import OnsagerMachlupAction
 from tpsctl.action.truncated import TruncatedAction
 from tpsctl.molecule.topology import Topology
@@ -11,10 +12,12 @@ from tpsctl.optimize.first_order import SGD, Adam
 from tpsctl.optimize.lbfgs import LBFGS
 from tpsctl.optimize.levenberg_marquardt import LevenbergMarquardt
 from tpsctl.optimize.stages import Stage
+from tpsctl.optimize.string import String
 from tpsctl.prior.base import Prior
 from tpsctl.recipe.action import (
     EulerMaruyamaActionSection,
     ExactDivergenceSection,
+    GeometricActionSection,
     HutchinsonDivergenceSection,
     OnsagerMachlupActionSection,
     TruncatedActionSection,
@@ -25,7 +28,7 @@ from tpsctl.recipe.optimize import (
     LevenbergMarquardtSection,
     MethodSection,
     SgdSection,
-    StageSection,
+    StringSection,
 )
 from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.score.precision import ScoreInPrecision
@@ -40,12 +43,16 @@ def make_dynamics(recipe: SampleRecipe, chosen: Chosen, prior: Prior, topology: 
     return Dynamics(chosen.dt_ps.value, bead_diffusion(recipe.action, prior, topology, temperature_k, friction))
 
 
-def make_action(recipe: SampleRecipe, chosen: Chosen, stage: StageSection, prior: Prior, dynamics: Dynamics) -> Action:
-    """The action of one stage, at its own diffusion time and physical step."""
+def make_action(recipe: SampleRecipe, chosen: Chosen, stage: MethodSection, prior: Prior, dynamics: Dynamics) -> Action:
+    """The action of one stage, at its own diffusion time and physical step; a string has the geometric action."""
     time = chosen.diffusion_time.value if stage.diffusion_time is None else stage.diffusion_time
     score = ScoreInPrecision(prior.at(time), precision_of(recipe.prior))
+    if isinstance(stage, StringSection):
+        return GeometricAction(score, dynamics)
     dynamics = dynamics if stage.dt_ps is None else dynamics.with_dt(stage.dt_ps)
     match recipe.action:
+        case GeometricActionSection():
+            return GeometricAction(score, dynamics)
         case TruncatedActionSection():
             return TruncatedAction(score, dynamics)
         case EulerMaruyamaActionSection():
@@ -64,7 +71,7 @@ def make_stages(recipe: SampleRecipe, chosen: Chosen, prior: Prior, system: Syst
             action=make_action(recipe, chosen, stage, prior, dynamics),
             images=stage.images or chosen.images.value,
         )
-        for number, stage in enumerate(recipe.stages, start=1)
+        for number, stage in enumerate(chosen.stages, start=1)
     ]
 
 
@@ -81,7 +88,16 @@ def make_optimizer(stage: MethodSection) -> Optimizer:
     )
     match stage:
         case LevenbergMarquardtSection():
+            assert stage.max_steps is not None  # `Chosen.stages` has a number for every stage
             return LevenbergMarquardt(max_steps=stage.max_steps, convergence=convergence)
+        case StringSection():
+            return String(
+                max_steps=stage.max_steps,
+                convergence=convergence,
+                preconditioned=stage.preconditioned,
+                renew_every=stage.renew_every,
+                max_displacement_nm=stage.max_displacement_nm,
+            )
         case LbfgsSection():
             return LBFGS(
                 max_steps=stage.max_steps, convergence=convergence, max_displacement_nm=stage.max_displacement_nm

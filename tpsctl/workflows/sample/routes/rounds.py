@@ -68,7 +68,7 @@ class RouteRounds(Rounds):
         self.paths: list[StoredBatch] = []
         self.modes: StoredBatch = ({}, {})
         if self._state.start == self._state.end:
-            raise PathError(_the_same(tools))
+            raise PathError(same_minimum(tools))
 
     def plan(self) -> int:
         if not is_over(self._state, self._settings):
@@ -127,7 +127,8 @@ def judged_route(tools: Tools, path: Tensor, seed: int) -> PathVerdicts:
     return replace(verdict, tops={"force_field": tuple(other.judge(path, [seed]))})
 
 
-def _the_same(tools: Tools) -> str:
+def same_minimum(tools: Tools) -> str:
+    """The message that both ends fall into the same minimum."""
     keep = (
         ""
         if getattr(tools.recipe.endpoints, "equivalent_atoms", "") == "keep"
