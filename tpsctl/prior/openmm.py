@@ -1,14 +1,19 @@
 """Any force field as a prior: score = force / kT. Its most probable paths are classical Onsager-Machlup paths.
 
-Products with the Jacobian are central differences of forces. In double precision (the Reference platform) the
-displacement is 1e-5 nm. OpenMM's CPU platform, which is used if it is several times as fast (implicit solvent),
+The dense Jacobian has a closed form for the usual force fields and their implicit solvents (`molecule.curvature`), and
+central differences of forces for what else a System may contain. Products with the Jacobian are central differences of
+forces, too: two forces are cheaper than a closed form. In double precision (the Reference platform) the displacement is
+1e-5 nm. OpenMM's CPU platform, which is used if it is several times as fast (implicit solvent),
 computes nonbonded forces in single precision with errors of about 1e-4 kJ/mol/nm. There a displacement of 1e-4 nm keeps
 the error of a second derivative near 1 kJ/mol/nm^2; a bond has 3e5 kJ/mol/nm^2 and a soft torsion about 1e2.
 """
 
+from collections.abc import Callable
+
 from jaxtyping import Float
 from torch import Tensor
 
+from tpsctl.molecule.curvature import Curvature
 from tpsctl.molecule.energy_protocol import EnergyProtocol
 from tpsctl.molecule.openmm_contexts import ContextPool, available_threads
 from tpsctl.molecule.openmm_platforms import choose_platform
@@ -21,6 +26,34 @@ from tpsctl.units import thermal_energy
 
 _STEP_NM = {"double": 1e-5}
 _STEP_SINGLE_NM = 1e-4
+
+
+class ForceFieldScore(FiniteDifferenceScore):
+    """Forces over kT, with the Jacobian in closed form as far as there is one.
+
+    Args:
+        score_fn: Forces over kT of a batch (batch, atom, 3), nm -> 1/nm.
+        curvature: Second derivatives of the forces that have a closed form.
+        rest: Score of the other forces; None if there is none.
+        kt: Thermal energy kT, kJ/mol.
+        step_nm: Largest displacement of a coordinate in the difference for a product, nm.
+    """
+
+    def __init__(
+        self,
+        score_fn: Callable[[Tensor], Tensor],
+        curvature: Curvature,
+        rest: FiniteDifferenceScore | None,
+        *,
+        kt: float,
+        step_nm: float,
+    ) -> None:
+        super().__init__(score_fn, step_nm=step_nm)
+        self._curvature, self._rest, self._kt = curvature, rest, kt
+
+    def jacobian(self, x: Float[Tensor, "batch bead 3"]) -> Float[Tensor, "batch n n"]:
+        closed = self._curvature.hessian(x) / -self._kt
+        return closed if self._rest is None else closed + self._rest.jacobian(x)
 
 
 class OpenMMPrior(Prior):
@@ -73,12 +106,19 @@ class OpenMMPrior(Prior):
         else:
             self.milliseconds = {}
         self.pool = ContextPool(self.made.system, platform=platform, threads=threads, precision="double")
+        self._curvature = Curvature(self.made.system)
+        rest = self._curvature.rest
+        self._rest = rest and ContextPool(rest, platform=platform, threads=threads, precision="double")
         self.protocol = EnergyProtocol.of(self.made, self.pool)
 
     def at(self, t: float) -> Score:
         require_no_noise(self.kind, t)
         step_nm = _STEP_NM.get(self.pool.precision, _STEP_SINGLE_NM)
-        return FiniteDifferenceScore(lambda x: self.forces(x) / self._kt, step_nm=step_nm)
+        rest = None
+        if self._rest is not None:
+            pool = self._rest
+            rest = FiniteDifferenceScore(lambda x: pool.forces(x).to(x) / self._kt, step_nm=step_nm)
+        return ForceFieldScore(lambda x: self.forces(x) / self._kt, self._curvature, rest, kt=self._kt, step_nm=step_nm)
 
     def forces(self, x: Float[Tensor, "batch bead 3"]) -> Float[Tensor, "batch bead 3"]:
         """Forces at x (nm), kJ/mol/nm, in the precision and on the device of x; NaN where none is finite."""
