@@ -9,6 +9,7 @@ the error of a second derivative near 1 kJ/mol/nm^2; a bond has 3e5 kJ/mol/nm^2 
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
@@ -66,6 +67,7 @@ class OpenMMPrior(Prior):
         reference: Any sound structure of the molecule, nm. It is used only to time platforms, so "auto" needs it.
         platform: OpenMM platform; "auto" chooses Reference unless the CPU platform is much faster on this machine.
         threads: Contexts that compute at the same time; None for one per core that this process may use.
+        gpu: Number of the GPU on a GPU platform; None for OpenMM's own choice.
 
     Attributes:
         made: The System with its masses, solvent and notes.
@@ -91,6 +93,7 @@ class OpenMMPrior(Prior):
         reference: Float[Tensor, "bead 3"] | None = None,
         platform: str = "Reference",
         threads: int | None = None,
+        gpu: int | None = None,
     ) -> None:
         self.temperature_k, self.n_beads = temperature_k, topology.n_atoms
         self._kt = thermal_energy(temperature_k)
@@ -105,10 +108,14 @@ class OpenMMPrior(Prior):
             platform, self.milliseconds = choice.name, choice.milliseconds
         else:
             self.milliseconds = {}
-        self.pool = ContextPool(self.made.system, platform=platform, threads=threads, precision="double")
         self._curvature = Curvature(self.made.system)
         rest = self._curvature.rest
-        self._rest = rest and ContextPool(rest, platform=platform, threads=threads, precision="double")
+
+        def pool(system: Any) -> ContextPool:
+            return ContextPool(system, platform=platform, threads=threads, precision="double", gpu=gpu)
+
+        self.pool = pool(self.made.system)
+        self._rest = None if rest is None else pool(rest)
         self.protocol = EnergyProtocol.of(self.made, self.pool)
 
     def at(self, t: float) -> Score:
@@ -116,8 +123,8 @@ class OpenMMPrior(Prior):
         step_nm = _STEP_NM.get(self.pool.precision, _STEP_SINGLE_NM)
         rest = None
         if self._rest is not None:
-            pool = self._rest
-            rest = FiniteDifferenceScore(lambda x: pool.forces(x).to(x) / self._kt, step_nm=step_nm)
+            contexts = self._rest
+            rest = FiniteDifferenceScore(lambda x: contexts.forces(x).to(x) / self._kt, step_nm=step_nm)
         return ForceFieldScore(lambda x: self.forces(x) / self._kt, self._curvature, rest, kt=self._kt, step_nm=step_nm)
 
     def forces(self, x: Float[Tensor, "batch bead 3"]) -> Float[Tensor, "batch bead 3"]:

@@ -9,12 +9,13 @@ import torch
 from tpsctl.action import Dynamics, TruncatedAction
 from tpsctl.errors import RecipeError
 from tpsctl.jobs.shard import Shard
+from tpsctl.molecule.openmm_contexts import ContextPool
 from tpsctl.progress import Progress
 from tpsctl.recipe.loader import load_recipe
 from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.score.base import AutogradScore
 from tpsctl.workflows.sample import devices
-from tpsctl.workflows.sample.assemble import make_prior, make_stages, make_system
+from tpsctl.workflows.sample.assemble import make_energy_model, make_prior, make_stages, make_system
 from tpsctl.workflows.sample.hardware import use_hardware
 from tpsctl.workflows.sample.planning import make_plan
 from tpsctl.workflows.sample.run import run_recipe
@@ -116,6 +117,35 @@ def test_gpus_keep_the_names_that_the_environment_gives_them(four_gpus, monkeypa
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-aa,GPU-bb")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert devices.gpus_for("cuda") == ["GPU-aa", "GPU-bb"]
+
+
+def test_a_shard_that_sees_several_gpus_says_that_all_but_one_idle(four_gpus, alanine_recipe, monkeypatch):
+    def note(**how):
+        return use_hardware(RunSettings(threads=1, **how), alanine_recipe())[2]
+
+    assert "this shard computes on the first of 4 GPUs" in note(shard=Shard(1, 2))
+    assert note() == "", "without --shard all of them work"
+    assert note(shard=Shard(1, 2), device="cuda:1") == "", "it was chosen"
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert note(shard=Shard(1, 2)) == ""
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", "cpu"])
+def test_openmm_gets_the_gpu_of_the_paths_for_the_prior_and_for_energies(device, root, monkeypatch):
+    """Its contexts are not made before they are used, so no GPU is needed here."""
+    recipe = load_recipe(root / "recipes" / "alanine_dipeptide_classical.yaml", SampleRecipe)
+    system, told = make_system(recipe.endpoints), []
+    make_pool = ContextPool.__init__
+
+    def noted(self, system, *, gpu=None, **how):
+        told.append(gpu)
+        make_pool(self, system, gpu=gpu, **how)
+
+    monkeypatch.setattr(ContextPool, "__init__", noted)
+    monkeypatch.setattr("tpsctl.workflows.sample.assemble.prior._fitted", lambda prior, *_: prior)
+    make_prior(recipe.prior, system, torch.device(device))
+    make_energy_model(recipe.validation, system, 1, torch.device(device))
+    assert told == [{"cuda": 0, "cuda:1": 1, "cpu": None}[device]] * 2
 
 
 @pytest.mark.parametrize(("threads", "processes", "share"), [(16, 4, 4), (16, 3, 5), (2, 8, 1)])
