@@ -66,6 +66,10 @@ class StateError(TpsctlError):
     """The stored state of an unfinished run is damaged, or held by another process."""
 
 
+class MemoryShortageError(TpsctlError):
+    """Memory of the host or of a GPU ran out; fewer paths at once may fit."""
+
+
 class Interrupted(TpsctlError):
     """A job ended early because it was told to; what it had done is saved.
 

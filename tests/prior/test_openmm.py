@@ -1,5 +1,6 @@
 """A force field as a prior, and the saddle that Levenberg-Marquardt finds with it."""
 
+import openmm
 import pytest
 import torch
 
@@ -9,10 +10,11 @@ from tpsctl.endpoints.load import load_structure
 from tpsctl.errors import PriorError
 from tpsctl.guess.torsion import TorsionGuess
 from tpsctl.molecule.geometry import dihedral
+from tpsctl.molecule.openmm_system import SerializedSystem
 from tpsctl.optimize import Convergence, LevenbergMarquardt, Stage, run_stages
 from tpsctl.prior.openmm import OpenMMPrior
 from tpsctl.prior.reordered import ReorderedPrior
-from tpsctl.score.base import FiniteDifferenceScore
+from tpsctl.score.base import FiniteDifferenceScore, Score
 from tpsctl.units import BOLTZMANN
 from tpsctl.validation.energy import EnergyModel
 
@@ -38,6 +40,21 @@ def test_score_is_minus_the_energy_gradient_over_kt(ends, prior):
     torch.testing.assert_close((prior.at(0.0)(x) * direction).sum((1, 2)), -slope / KT, rtol=1e-4, atol=1e-2)
 
 
+def test_forces_without_a_closed_form_are_differentiated_numerically(ends, prior, tmp_path):
+    """A System from elsewhere with a force that only OpenMM knows."""
+    system = openmm.XmlSerializer.clone(prior.made.system)
+    stretch = openmm.CustomBondForce("1e6*(r-0.1)^4")
+    stretch.addBond(0, 5, [])
+    system.addForce(stretch)
+    (tmp_path / "system.xml").write_text(openmm.XmlSerializer.serialize(system))
+    source = SerializedSystem(tmp_path / "system.xml")
+    mixed = OpenMMPrior(ends.topology, source, temperature_k=300.0, threads=1).at(0.0)
+    x = ends.x[:1]
+    closed, differences = mixed.jacobian(x), Score.jacobian(mixed, x)
+    assert (closed - differences).abs().max() < 1e-5 * differences.abs().max()
+    assert (closed - prior.at(0.0).jacobian(x)).abs().max() > 100, "the further force is in it"
+
+
 def test_jacobian_is_symmetric_and_knows_translations(ends, prior):
     jacobian = prior.at(0.0).jacobian(ends.x)
     size = jacobian.abs().max()
@@ -54,7 +71,9 @@ def test_second_derivatives_in_single_precision_are_near_those_in_double(ends):
         for name in ("Reference", "CPU")
     )
     x = ends.x[:1]
-    exact, found = double.at(0.0).jacobian(x), single.at(0.0).jacobian(x)
+    exact, found = (Score.jacobian(prior.at(0.0), x) for prior in (double, single))  # from products, not closed
+    assert (double.at(0.0).jacobian(x) - exact).abs().max() < 1e-5 * exact.abs().max()
+    assert torch.equal(single.at(0.0).jacobian(x), double.at(0.0).jacobian(x)), "a closed form needs no platform"
     # 1e-4 kJ/mol/nm over a displacement of 2e-4 nm and kT = 2.5 kJ/mol: some 1/nm^2 in entries of up to 3e5.
     assert (found - exact).abs().max() < 5
     assert exact.abs().max() > 1e5

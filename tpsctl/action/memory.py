@@ -13,6 +13,7 @@ changes. This number and the batch alone decide how a batch is cut, so a resumed
 
 import ctypes
 import functools
+import gc
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ import torch
 from torch import Tensor
 
 from tpsctl.action.lanes import in_lanes, lanes_for
-from tpsctl.errors import TpsctlError
+from tpsctl.errors import MemoryShortageError
 from tpsctl.score.base import Score
 
 _TRANSIENT = 2.0
@@ -59,7 +60,7 @@ class Chunks:
         On a CPU several chunks are worked on at once (`action.lanes`).
 
         Raises:
-            TpsctlError: The memory does not suffice for one image.
+            MemoryShortageError: The memory does not suffice for one image.
         """
         lanes = lanes_for(self._score, arrays[0].device)
 
@@ -103,7 +104,7 @@ class Chunks:
     def _halved(self, size: int, x: Tensor) -> int:
         if size == 1:
             beads = x.shape[1]
-            raise TpsctlError(
+            raise MemoryShortageError(
                 f"out of memory on {x.device} with one image of {beads} beads at a time. Use fewer beads "
                 "(endpoints.select), another device (--device), or a machine with more memory."
             )
@@ -123,12 +124,23 @@ def _empty_cache(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
+def free_memory(device: torch.device) -> None:
+    """Free what only an error that was caught still held, and give it back to the GPU."""
+    gc.collect()
+    _empty_cache(device)
+
+
 def default_budget(device: torch.device) -> float:
     """Bytes for the graphs of the chunks at work: 2e8 on a CPU, which keeps it busy; half of a GPU's free memory."""
     if device.type == "cuda":
-        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # free, for this process
-        return _GPU_SHARE * (torch.cuda.mem_get_info(device)[0] + kept)
+        return _GPU_SHARE * free_bytes(device)
     return _CPU_BYTES
+
+
+def free_bytes(device: torch.device) -> float:
+    """Memory of a GPU that this process may still take: what no program uses, and what torch keeps of freed memory."""
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return float(torch.cuda.mem_get_info(device)[0] + kept)
 
 
 @functools.cache
@@ -182,7 +194,7 @@ def explained_out_of_memory(doing: str, remedy: str) -> Iterator[None]:
     """Turn running out of memory into an error that says what was being done, and the remedy.
 
     Raises:
-        TpsctlError: Memory ran out.
+        MemoryShortageError: Memory ran out.
     """
     try:
         yield
@@ -190,4 +202,4 @@ def explained_out_of_memory(doing: str, remedy: str) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         reason = (str(error).splitlines() or ["no further words"])[0]
-        raise TpsctlError(f"out of memory while {doing} ({reason}). {remedy}") from error
+        raise MemoryShortageError(f"out of memory while {doing} ({reason}). {remedy}") from error

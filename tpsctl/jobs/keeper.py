@@ -93,6 +93,16 @@ class ShardKeeper:
         """What an interrupted attempt at this batch saved last; None if it saved nothing."""
         return self.snapshots.newest()
 
+    @contextmanager
+    def part(self, letter: str) -> Iterator[None]:
+        """Keep snapshots of a half of what is worked on, apart from those of the other half and of the whole."""
+        whole = self.snapshots
+        self.snapshots = self._snapshots(whole.name + letter)
+        try:
+            yield
+        finally:
+            self.snapshots = whole
+
     def save(self, tensors: State, facts: dict[str, Any]) -> None:
         """Keep a snapshot of the batch under way.
 

@@ -19,6 +19,9 @@ from tpsctl.jobs.store import read_state, write_state
 
 KEPT = 2
 
+PARTS = "ab"
+"""What the name of a job's snapshots is followed by for its first and its second half."""
+
 Content = tuple[dict[str, Tensor], dict[str, Any]]
 """Tensors and facts."""
 
@@ -33,6 +36,9 @@ class Snapshots:
         every_s: Seconds between two of them.
         say: Told about damaged ones.
         scratch: Folder on a local disk; None to write at once to where they stay.
+
+    Attributes:
+        name: What their file names begin with.
     """
 
     def __init__(
@@ -45,7 +51,7 @@ class Snapshots:
         say: Callable[[str], None],
         scratch: Path | None = None,
     ) -> None:
-        self._folder, self._name, self._digest = folder, name, digest
+        self._folder, self.name, self._digest = folder, name, digest
         self._every_s, self._say, self._scratch = every_s, say, scratch
         self._last = time.monotonic()
 
@@ -66,7 +72,7 @@ class Snapshots:
             OutputError: It cannot be written; those before it stay.
         """
         there = self._files()
-        file = self._folder / f"{self._name}-{(_number(there[-1]) + 1 if there else 1):08d}.safetensors"
+        file = self._folder / f"{self.name}-{(_number(there[-1]) + 1 if there else 1):08d}.safetensors"
         facts = facts | {"digest": self._digest}
         if self._scratch is None:
             write_state(file, tensors, facts)
@@ -93,13 +99,13 @@ class Snapshots:
         return None
 
     def clear(self) -> None:
-        """Remove all snapshots, because the job is done."""
-        for file in self._files():
+        """Remove all snapshots, those of parts of the job as well, because the job is done."""
+        for file in self._files(f"[{PARTS}]*"):
             with suppress(OSError):
                 file.unlink()
 
-    def _files(self) -> list[Path]:
-        pattern = re.compile(rf"{re.escape(self._name)}-\d{{8,}}\.safetensors")
+    def _files(self, part: str = "") -> list[Path]:
+        pattern = re.compile(rf"{re.escape(self.name)}{part}-\d{{8,}}\.safetensors")
         there = self._folder.iterdir() if self._folder.is_dir() else ()
         return sorted((file for file in there if pattern.fullmatch(file.name)), key=_number)
 

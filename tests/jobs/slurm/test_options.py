@@ -3,7 +3,7 @@
 import pytest
 
 from tpsctl.errors import RecipeError
-from tpsctl.jobs.slurm.options import read_options
+from tpsctl.jobs.slurm.options import gpus_of_task, read_options
 from tpsctl.jobs.slurm.script import OWN
 
 
@@ -60,3 +60,21 @@ def test_what_is_no_option_is_refused_with_what_to_type(words, message):
     with pytest.raises(RecipeError) as refused:
         read_options(words)
     assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "gpus"),
+    [
+        ([], 0),
+        (["--gres=craynetwork:1"], 0),
+        (["--gres=gpu"], 1),
+        (["--gres=gpu:2"], 2),
+        (["--gres=gpu:a100:4(S:0-1)"], 4),
+        (["--gres=craynetwork:3,gpu:a100"], 1),
+        (["--gpus-per-task=a100:2"], 2),
+        (["-G", "3"], 3),
+        (["--gpus-per-node=1", "--gres=gpu:2"], 2),
+    ],
+)
+def test_the_gpus_of_a_task_are_counted(words, gpus):
+    assert gpus_of_task(read_options(words)) == gpus

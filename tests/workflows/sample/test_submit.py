@@ -134,6 +134,18 @@ def test_on_gpus_every_shard_gets_a_share_of_the_paths(root, checked, slurm, tmp
     assert (facts["shards"], facts["paths_per_shard"]) == (4, 4), "16 paths; batches of 32 had made it one shard"
 
 
+@pytest.mark.parametrize(
+    "words", [("--gres=gpu:2",), ("--gres", "gpu:a100:2"), ("--gpus-per-task=2",), ("-G", "a100:2", "--gres=gpu:1")]
+)
+def test_gpus_that_would_idle_are_refused_with_the_shards_to_give(root, checked, slurm, tmp_path, words):
+    recipe = root / "recipes" / "alanine_dipeptide.yaml"
+    result = invoke(recipe, "--shards", 4, "--out", tmp_path / "out", *words)
+    assert result.exit_code == 2
+    assert "2 GPUs for each shard" in result.stderr
+    assert "--shards 8" in result.stderr
+    assert not slurm["submitted"]
+
+
 def test_a_model_potential_has_the_batches_of_a_cpu_on_a_gpu_node_too(recipe, checked, slurm):
     result = invoke(recipe, "--shards", 3, "--json", "--gres", "gpu:1", "--set", "path.batch_paths=null")
     assert json.loads(result.stdout)["paths_per_shard"] == 4  # 4 batches of 2 in 3 shards

@@ -3,7 +3,7 @@
 sbatch itself checks most of them; this module checks only options that the scripts or the estimates depend on.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from tpsctl.errors import RecipeError
 from tpsctl.jobs.slurm.script import OWN, seconds_of
@@ -42,6 +42,29 @@ def read_options(words: Sequence[str]) -> dict[str, str]:
         raise RecipeError(f"--cpus-per-task {cpus}: expected a whole number above 0.")
     first = {name: given[name] for name in _FIRST if name in given}
     return first | given
+
+
+def gpus_of_task(options: Mapping[str, str]) -> int:
+    """The number of GPUs that each task gets: the largest that an option asks for; 0 if none is asked for.
+
+    Args:
+        options: As `read_options` returns them, e.g. {"gres": "gpu:a100:2"} or {"gpus-per-task": "2"}.
+    """
+    counts = [0]
+    for name, value in options.items():
+        for part in value.split(","):
+            resource = part.strip().removeprefix("gres/").replace("=", ":").partition("(")[0]
+            if name == "gres" and resource.split(":")[0] == "gpu":
+                counts.append(_count(resource.partition(":")[2]))
+            elif name.startswith("gpus"):
+                counts.append(_count(resource))
+    return max(counts)
+
+
+def _count(text: str) -> int:
+    """The number in "2", "a100:2" or "a100", where it is 1."""
+    number = text.rpartition(":")[2]
+    return int(number) if number.isdecimal() else 1
 
 
 def _pairs(words: Sequence[str]) -> Iterator[tuple[str, str]]:

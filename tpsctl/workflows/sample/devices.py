@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from tpsctl.action.memory import free_bytes
 from tpsctl.errors import RecipeError
 from tpsctl.optimize.gauss_newton import BlockSystem
 from tpsctl.optimize.newton import NewtonSystem
@@ -25,13 +26,13 @@ from tpsctl.recipe.optimize import LbfgsSection, LevenbergMarquardtSection, Meth
 from tpsctl.recipe.prior import CheckpointPriorSection, PluginPriorSection
 from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.workflows.sample.assemble.chosen import choose_images
-from tpsctl.workflows.sample.assemble.system import make_system
+from tpsctl.workflows.sample.assemble.system import System, make_system
 
 CPU_BATCH_PATHS = 2
 """Paths per batch on a CPU, where the recipe does not say: small batches spread over more cores."""
 
 _STATE_SHARE = 0.3
-"""Share of a GPU's memory for what an optimizer keeps of its paths; the rest is for the graphs of their images."""
+"""Share of a GPU's free memory for what an optimizer keeps of its paths; the rest is for the graphs of their images."""
 
 _UNKNOWN_CARD_BYTES = 16e9
 """Memory of a GPU that cannot be asked, e.g. from the login node of a cluster."""
@@ -132,11 +133,24 @@ def batch_paths(recipe: SampleRecipe, device: torch.device, processes: int) -> i
         return recipe.path.batch_paths
     if device.type == "cpu":
         return CPU_BATCH_PATHS
-    system = make_system(recipe.endpoints)
-    images = choose_images(recipe, system).value
-    each = max(bytes_of_path(stage, stage.images or images, system.ends) for stage in recipe.stages)
-    fitting = int(_STATE_SHARE * card_bytes() // each)
+    each = _most_bytes_of_path(recipe, make_system(recipe.endpoints))
+    fitting = int(_STATE_SHARE * free_card_bytes() // each)
     return max(1, min(math.ceil(recipe.path.paths / processes), fitting))
+
+
+def paths_fit(recipe: SampleRecipe, system: System, device: torch.device, count: int) -> bool:
+    """Whether so many paths fit into the memory that is free now, asked of the GPU that this process has opened.
+
+    A number that the recipe gives (path.batch_paths) is taken at its word, as is any number on a CPU.
+    """
+    if device.type != "cuda" or recipe.path.batch_paths:
+        return True
+    return count * _most_bytes_of_path(recipe, system) <= _STATE_SHARE * free_bytes(device)
+
+
+def _most_bytes_of_path(recipe: SampleRecipe, system: System) -> float:
+    images = choose_images(recipe, system).value
+    return max(bytes_of_path(stage, stage.images or images, system.ends) for stage in recipe.stages)
 
 
 def bytes_of_path(stage: MethodSection, images: int, ends: torch.Tensor) -> float:
@@ -155,9 +169,11 @@ def bytes_of_path(stage: MethodSection, images: int, ends: torch.Tensor) -> floa
     return tensors * size + matrices
 
 
-def card_bytes() -> float:
-    """Memory of the smallest GPU of this machine, asked of its driver without opening it."""
-    words = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+def free_card_bytes() -> float:
+    """Free memory of the GPU that has the least, asked of the driver without opening it."""
+    words = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+    if visible := os.environ.get("CUDA_VISIBLE_DEVICES"):
+        words.append(f"--id={visible}")
     try:
         said = subprocess.run(words, capture_output=True, text=True, timeout=30, check=True).stdout
         return min(float(line) for line in said.split()) * 2**20

@@ -28,7 +28,18 @@ def use_hardware(settings: RunSettings, recipe: SampleRecipe) -> tuple[torch.dev
         raise devices.not_usable(choice.name, error) from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         devices.require_usable(device)  # whose message names the reason
-    return device, threads, choice.note
+    return device, threads, choice.note or _idle_gpus(settings, device)
+
+
+def _idle_gpus(settings: RunSettings, device: torch.device) -> str:
+    """A note on the GPUs that a shard leaves idle; "" if it leaves none."""
+    seen = len(devices.gpus_for(settings.device)) if device.type == "cuda" else 0
+    if settings.shard is None or seen < 2:
+        return ""
+    return (
+        f"this shard computes on the first of {seen} GPUs. Give each shard a GPU of its own (CUDA_VISIBLE_DEVICES), or "
+        "leave --shard out: then all GPUs work side by side."
+    )
 
 
 def processes(plan: Plan, tools: Tools, settings: RunSettings) -> list[Process]:

@@ -17,7 +17,9 @@ from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.workflows.sample import assemble
 from tpsctl.workflows.sample.batch import Attempt, PathBatch, now
 from tpsctl.workflows.sample.clock import Clock
+from tpsctl.workflows.sample.devices import paths_fit
 from tpsctl.workflows.sample.guesses import draw_guesses
+from tpsctl.workflows.sample.halves import compute_in_parts
 from tpsctl.workflows.sample.hardware import use_hardware
 from tpsctl.workflows.sample.judge import judge, with_bound, with_saddles
 from tpsctl.workflows.sample.optimization import optimize
@@ -56,12 +58,23 @@ class PathSearch(BatchedJob):
 
         Raises:
             Interrupted: The job was told to stop; what it had done is saved.
-            TpsctlError: Memory ran out.
+            MemoryShortageError: Memory does not suffice for one path.
         """
-        with explained_out_of_memory(f"working on {len(numbers)} paths", "Use fewer paths at once (path.batch_paths)."):
-            return self._compute(numbers, keeper)
+        tools = self._tools
+        return compute_in_parts(
+            self._compute,
+            numbers,
+            keeper,
+            device=tools.device,
+            fits=lambda count: paths_fit(tools.recipe, tools.system, tools.device, count),
+            progress=self._progress,
+        )
 
     def _compute(self, numbers: range, keeper: ShardKeeper) -> StoredBatch:
+        with explained_out_of_memory(f"working on {len(numbers)} paths", "Use a machine with more memory."):
+            return self._computed(numbers, keeper)
+
+    def _computed(self, numbers: range, keeper: ShardKeeper) -> StoredBatch:
         attempt = self._begin(numbers, keeper)
         paths, stages = self._optimize(attempt, keeper)
         attempt.clock.lap("optimize")

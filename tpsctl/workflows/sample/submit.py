@@ -22,6 +22,7 @@ from tpsctl.jobs.directory import earlier_result
 from tpsctl.jobs.plan import Plan, read_plan
 from tpsctl.jobs.shard import Shard
 from tpsctl.jobs.slurm import client
+from tpsctl.jobs.slurm.options import gpus_of_task
 from tpsctl.jobs.slurm.script import Submission, array_script, as_time, gather_script, seconds_of
 from tpsctl.progress import Progress
 from tpsctl.recipe.sample import SampleRecipe
@@ -138,10 +139,16 @@ def _plan(recipe: SampleRecipe, settings: SubmitSettings) -> Plan:
     """The batches that the shards will be made of: those of the unfinished run there is, or of a new one.
 
     Raises:
-        RecipeError: The run is complete already.
+        RecipeError: The run is complete already, or more GPUs are asked for than a shard uses.
     """
-    asked = "gpu" in settings.options.get("gres", "") or any(name.startswith("gpus") for name in settings.options)
-    device = torch.device("cuda" if asked and gains_on_gpu(recipe) else "cpu")
+    gpus = gpus_of_task(settings.options)
+    if gpus > 1:
+        raise RecipeError(
+            f"{gpus} GPUs for each shard: a shard computes on one, and the others would idle. Ask for one "
+            f"(--gres=gpu:1) and give --shards {gpus * settings.shards}; or, where nodes are lent as a whole, run "
+            "`tpsctl sample` without --shard in one job: it uses all GPUs of its node."
+        )
+    device = torch.device("cuda" if gpus and gains_on_gpu(recipe) else "cpu")
     new = make_plan(recipe, RunSettings(out=settings.out, shard=Shard(1, settings.shards)), device)
     unfinished = read_plan(new.directory)
     if unfinished is None and earlier_result(new.directory, new.digest, new.identity, overwrite=False) is not None:

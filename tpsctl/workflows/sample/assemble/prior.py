@@ -26,7 +26,7 @@ def make_prior(section: PriorSection, system: System, device: torch.device) -> P
     """The prior on its device, in the order of the ends' beads; torch keeps the CPU threads that it can use."""
     if device.type == "cuda":
         choose_products(tf32=getattr(section, "precision", None) == "tf32")
-    prior = _prior(section, system).to(device=device, dtype=precision_of(section))
+    prior = _prior(section, system, gpu_number(device)).to(device=device, dtype=precision_of(section))
     if prior.one_thread and device.type == "cpu":
         torch.set_num_threads(1)
     if prior.topology is not None and system.is_molecule:
@@ -53,7 +53,7 @@ def _fitted(prior: Prior, section: PriorSection, system: System, device: torch.d
     return prior if order == sorted(order) else ReorderedPrior(prior, order, system.topology)
 
 
-def _prior(section: PriorSection, system: System) -> Prior:
+def _prior(section: PriorSection, system: System, gpu: int | None) -> Prior:
     match section:
         case CheckpointPriorSection():
             from tpsctl.workflows.checkpoints import open_prior
@@ -70,6 +70,7 @@ def _prior(section: PriorSection, system: System) -> Prior:
                 reference=system.ends[0],
                 platform=section.platform,
                 threads=torch.get_num_threads(),
+                gpu=gpu,
             )
         case MuellerBrownPriorSection():
             from tpsctl.prior.mueller_brown import MuellerBrownPrior
@@ -100,6 +101,11 @@ def precision_of(section: PriorSection) -> torch.dtype:
     if not isinstance(section, CheckpointPriorSection):
         return torch.float64
     return torch.float32 if section.precision == "tf32" else getattr(torch, section.precision)
+
+
+def gpu_number(device: torch.device) -> int | None:
+    """The GPU that OpenMM may take, as this process numbers them; None if the paths are on the CPU."""
+    return (device.index or 0) if device.type == "cuda" else None
 
 
 def require_molecule(kind: str, system: System) -> None:

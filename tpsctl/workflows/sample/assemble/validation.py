@@ -6,6 +6,7 @@ from tpsctl.recipe.validation import ValidationSection
 from tpsctl.validation.energy import EnergyModel
 from tpsctl.validation.geometry import GeometryGate
 from tpsctl.workflows.force_field import system_source
+from tpsctl.workflows.sample.assemble.prior import gpu_number
 from tpsctl.workflows.sample.assemble.system import System
 
 
@@ -24,7 +25,5 @@ def make_energy_model(
     if section.energy is None or not system.is_molecule:
         return None
     source = system_source(section.energy.force_field)
-    gpu = (device.index or 0) if device.type == "cuda" else None
-    return EnergyModel(
-        system.topology, source, system.ends[0], platform=section.energy.platform, threads=threads, gpu=gpu
-    )
+    platform, gpu = section.energy.platform, gpu_number(device)
+    return EnergyModel(system.topology, source, system.ends[0], platform=platform, threads=threads, gpu=gpu)
