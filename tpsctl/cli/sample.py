@@ -22,7 +22,6 @@ from tpsctl.cli.options import (
     ThreadsOption,
 )
 from tpsctl.errors import ExitCode
-from tpsctl.jobs.interruption import ended_in_time
 
 
 def sample(
@@ -44,7 +43,7 @@ def sample(
     """Find transition paths: recipe in, validated paths out; run it again to go on after a kill."""
     require_place_for_folder(out)
     loaded, progress = load(recipe, "sample", set_)
-    with working(), ended_in_time():
+    with working():
         from tpsctl.cli import show_run
         from tpsctl.jobs.shard import Shard
         from tpsctl.workflows.sample.run import run_recipe
@@ -102,7 +101,7 @@ def check(
     """Check a recipe and its inputs before any optimization."""
     require_place_for_folder(out)
     loaded, progress = load(recipe, "check", set_)
-    with working(), ended_in_time():
+    with working():
         from tpsctl.cli.show_check import show
         from tpsctl.workflows.sample import check as checks
         from tpsctl.workflows.sample.settings import RunSettings
