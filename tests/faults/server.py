@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 
 import openmm  # noqa: F401
 import torch
@@ -75,12 +76,16 @@ def stuck(place):
     def hang(*arguments, **options):
         if place in _HALF_DONE:
             before(*arguments, **options)
-        sys.stderr.write(f"stuck in {place}\n")
-        sys.stderr.flush()
         library, lock = ctypes.CDLL(None), ctypes.create_string_buffer(128)
         library.pthread_mutex_init(lock, None)
-        for _ in range(2):  # the second time waits for the first to be undone
-            library.pthread_mutex_lock(lock)
+        library.pthread_mutex_lock(lock)
+        while True:
+            try:
+                sys.stderr.write(f"stuck in {place}\n")
+                sys.stderr.flush()
+                library.pthread_mutex_lock(lock)  # waits for the first lock to be undone
+            except BaseException:  # the signal came in front of the lock
+                continue
 
     setattr(owner, name, hang)
 
@@ -119,6 +124,8 @@ def start(request):
             name, *place = request["fault"].split(":", 1)
             globals()[name](*place)
         cli.main()
+    except Exception:
+        traceback.print_exc()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
     finally:

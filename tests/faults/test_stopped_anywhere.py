@@ -2,7 +2,7 @@
 
 Each case names a function of the command that hangs in C, where no Python code runs, as a library may that computes for
 minutes. The signal is sent when the process says that it is there. Such a process is ended from outside after
-`interruption.ENDING_S` seconds, which the tests shorten to one second. Nothing here depends on the speed of the machine.
+`interruption.ENDING_S` seconds, which the tests shorten to one second. Nothing here depends on the machine's speed.
 """
 
 import os
@@ -54,7 +54,6 @@ PHASES = {
     "train": (
         "recipe.loader:load_recipe",
         "workflows.train.potential:PotentialTask.load",
-        "training.loop:Loop.prepare",
         "training.loop:Loop.steps",
         "workflows.train.potential:PotentialTask.judge",
         "workflows.train.potential:PotentialTask.save",
@@ -78,7 +77,7 @@ PHASES = {
     ),
     "schema": ("recipe.schema:schema_text",),
     "doctor": ("workflows.doctor:_torch_devices", "workflows.doctor:_openmm_platforms"),
-    "completion": ("cli.app:keep_stdout",),
+    "completion": ("cli.installation:typer.echo",),
 }
 """Functions of every command, in the order in which they are called; each stands for a phase."""
 
@@ -125,7 +124,7 @@ def slurm(tmp_path):
     for name, answer in {"sbatch": "7", "squeue": "", "scontrol": "", "scancel": ""}.items():
         (folder / name).write_text(
             f'#!/bin/sh\necho "$@" >> {folder}/calls/{name}\n[ -e {folder}/hang/{name} ] && exec sleep 600\n'
-            f"echo {answer}\n"
+            f"{f'echo {answer}' if answer else 'true'}\n"
         )
         (folder / name).chmod(0o755)
     return folder
@@ -187,7 +186,7 @@ def test_the_same_command_then_finishes(start, command_line, tmp_path, command):
 def test_a_simulation_in_several_processes_ends_at_once_and_so_do_they(start, tmp_path, number):
     """Its parts take hours; the processes are not waited for."""
     recipe = tmp_path / "long.yaml"
-    recipe.write_text(SIMULATE.replace("duration_ps: 0.2", "duration_ps: 2e5").replace("chunk_ps: 0.1", "chunk_ps: 1e5"))
+    recipe.write_text(SIMULATE.replace("ps: 0.2,", "ps: 2e5,").replace("chunk_ps: 0.1", "chunk_ps: 1e5"))
     running = start("simulate", recipe, "--out", tmp_path / "out" / "data.npz", "--workers", 2)
     running.wait_for("production ...")
     workers = until(lambda: len(found := children(running.pid)) == 3 and found)  # one more tracks shared memory
@@ -206,7 +205,8 @@ def children(pid):
 
 
 def test_simulate_says_what_it_does_before_a_minimization_ends(start, command_line):
-    running = start(*command_line("simulate"), fault="stuck:tpsctl.simulation.engine:openmm.LocalEnergyMinimizer.minimize")
+    place = "tpsctl.simulation.engine:openmm.LocalEnergyMinimizer.minimize"
+    running = start(*command_line("simulate"), fault=f"stuck:{place}")
     running.wait_for("stuck in")
     said = running.text.partition("stuck in")[0].splitlines()
     os.kill(running.pid, signal.SIGTERM)

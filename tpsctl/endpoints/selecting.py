@@ -78,6 +78,7 @@ def _refuse_alternates(raw: RawStructure, beads: Sequence[int], source: str) -> 
         key = (atom.part, atom.segment, atom.residue_id, atom.insertion_code, atom.name)
         found.setdefault(key, []).append(atom)
     several = [atoms for atoms in found.values() if len({atom.alternate for atom in atoms}) > 1]
+    several += _named_differently(raw, beads) if not several else []
     heterogeneous = [places for places in _residue_names(raw, beads).values() if len(places) > 1]
     if heterogeneous:
         names = " and ".join(f"{name} at {location}" for name, location in sorted(heterogeneous[0].items()))
@@ -106,6 +107,17 @@ def _residue_names(raw: RawStructure, beads: Sequence[int]) -> dict[tuple[object
             place = (atom.part, atom.segment, atom.residue_id, atom.insertion_code)
             names.setdefault(place, {}).setdefault(atom.residue_name, atom.alternate)
     return names
+
+
+def _named_differently(raw: RawStructure, beads: Sequence[int]) -> list[list[FileAtom]]:
+    """Chosen atoms of one residue at different alternate locations with different names, such as HA and DA."""
+    places: dict[tuple[object, ...], dict[str, FileAtom]] = {}
+    for i in beads:
+        atom = raw.atoms[i]
+        if atom.alternate:
+            place = (atom.part, atom.segment, atom.residue_id, atom.insertion_code)
+            places.setdefault(place, {}).setdefault(atom.alternate, atom)
+    return [list(found.values()) for found in places.values() if len(found) > 1]
 
 
 def _refuse_unknown_elements(raw: RawStructure, beads: Sequence[int], source: str) -> None:

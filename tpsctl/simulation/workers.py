@@ -43,9 +43,7 @@ def worker_processes(count: int) -> Iterator[Executor]:
     if count == 1:
         yield _ThisProcess()
         return
-    with ProcessPoolExecutor(
-        count, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
-    ) as pool:
+    with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker) as pool:
         try:
             _launch(pool)
             yield pool
