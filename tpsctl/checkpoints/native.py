@@ -69,7 +69,7 @@ def read_card(path: Path) -> dict[str, Any]:
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
-        raise PriorError(f"{path}: no such checkpoint.")
+        raise PriorError(f"{path}: no such checkpoint. Give one that `tpsctl train` or `tpsctl convert` wrote.")
     try:
         with safe_open(str(path), framework="pt") as file:
             text = (file.metadata() or {}).get(_METADATA_KEY)

@@ -70,7 +70,6 @@ def _divisions(text: str, known: dict[str, int], most: int) -> Iterator[list[str
         return
     for width in (_FIELD, _FIELD + 1):
         serial = text[:width].strip()
-        fits = len(text) >= width and serial in known and (width == _FIELD or len(serial) == width)
-        if fits:
+        if len(text) >= width and serial in known and text[width - 1] != " ":
             for rest in _divisions(text[width:], known, most - 1):
                 yield [serial, *rest]

@@ -97,18 +97,23 @@ def _atoms(path: Path, lines: list[tuple[int, str]], parts: list[int]) -> tuple[
 def _segments(lines: list[str], parts: list[int]) -> list[str]:
     """Segment identifier in columns 73 to 76 of every atom; all atoms of a residue have that of its first.
 
-    The columns may also hold numbers of lines or other remarks, so they separate residues with the same number, name
-    and chain only if an atom name comes again.
+    The columns may also hold numbers of lines or other remarks: they separate residues with the same number, name and
+    chain only if an atom name comes again, and where most residues have several entries they hold no segments at all.
     """
     segments: list[str] = []
-    begun, seen = "", set[str]()
+    begun, seen, mixed, several = "", set[str](), set[int](), set[int]()
+    first = 0
     for k, (line, part) in enumerate(zip(lines, parts, strict=True)):
+        entry = line[72:76].strip()
         same = k > 0 and lines[k - 1][17:27] == line[17:27] and parts[k - 1] == part
-        if not same or (line[72:76].strip() != begun and line[12:17] in seen):
-            begun, seen = line[72:76].strip(), set()
+        if not same or (entry != begun and line[12:17] in seen):
+            begun, seen, first = entry, set(), k
+        else:
+            several.add(first)
+            mixed.update([first] if entry != begun else [])
         seen.add(line[12:17])
         segments.append(begun)
-    return segments
+    return [""] * len(lines) if 2 * len(mixed) > len(several) else segments
 
 
 def _refuse_cut_residues(path: Path, lines: list[tuple[int, str]], parts: list[int]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from tpsctl.endpoints.contents import FileAtom
 from tpsctl.endpoints.reading import RawStructure
 from tpsctl.errors import EndpointError
+from tpsctl.molecule.elements import COARSE
 
 _EXAMPLES = '"all", "name CA", "protein", "protein and not element H" or "resSeq 5 to 20"'
 _SHOWN = 80
@@ -125,6 +126,11 @@ def _refuse_unknown_elements(raw: RawStructure, beads: Sequence[int], source: st
     if unknown:
         atom, doubt = raw.atoms[unknown[0]], raw.doubts[unknown[0]]
         more = f" ({len(unknown)} such atoms)" if len(unknown) > 1 else ""
+        if doubt.startswith(COARSE):
+            raise EndpointError(
+                f"{source}: {atom.label} {doubt}, so it has no element and no mass{more}. tpsctl reads atoms, or one "
+                "bead per residue that is called CA: give such a file, or leave other beads out with endpoints.select."
+            )
         raise EndpointError(
             f"{source}: atom {atom.label} {doubt}, hence no mass{more}. "
             "Fill or mend the element column (PDB: columns 77 to 78; GRO has none, so give PDB or mmCIF), or leave "

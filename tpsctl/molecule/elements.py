@@ -131,6 +131,9 @@ HYDROGEN_NM = 0.125
 _FAR_NM = 0.25
 """If an atom of a ligand has no neighbor within this distance, it is a coarse-grained bead or its name misleads."""
 
+COARSE = "is a coarse-grained bead and no atom"
+"""How the reason begins why an atom far from all others of its residue has no element."""
+
 
 @dataclass(frozen=True)
 class Site:
@@ -179,7 +182,11 @@ def find_element(site: Site) -> tuple[str, str]:
     symbol = expected
     if not expected and not is_water(site.residue_name):
         symbol = _by_ion(site) if site.alone else _by_name(site)
-    return (symbol, "") if symbol else ("", "has no element, and its residue and name do not tell which it is")
+    if symbol:
+        return symbol, ""
+    if _FAR_NM < site.nearest_nm < float("inf"):
+        return "", f"{COARSE} (its nearest neighbor in its residue is {site.nearest_nm:.2f} nm away)"
+    return "", "has no element, and its residue and name do not tell which it is"
 
 
 def is_amino_acid(residue_name: str) -> bool:
