@@ -116,8 +116,9 @@ def compare(path: Path, select: str, structure) -> list[str]:
         differences.append(f"other names: {list(ours - theirs)[:2]} vs {list(theirs - ours)[:2]}")
     for atom in chosen:
         mine = elements.get((atom["chain"], atom["number"], atom["code"], atom["name"]))
-        if atom["element"] and mine is not None and mine != atom["element"]:
-            differences.append(f"{atom['residue']}{atom['number']}:{atom['name']} is {mine}, there {atom['element']}")
+        wanted = "H" if atom["element"] == "D" else atom["element"]  # tpsctl gives deuterium as hydrogen with its mass
+        if wanted and mine is not None and mine != wanted:
+            differences.append(f"{atom['residue']}{atom['number']}:{atom['name']} is {mine}, there {wanted}")
             break
     if select == "name CA":
         bonds = {frozenset((atoms[i], atoms[j])) for i, j in structure.topology.bonds}

@@ -4,6 +4,7 @@ Data goes to a temporary file in the same directory, is forced to disk, and take
 target in one step (`os.replace`); a crash in between leaves the old file or none.
 """
 
+import errno
 import filecmp
 import os
 import shutil
@@ -12,6 +13,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tpsctl.errors import OutputError
+
+_REMEDIES = {
+    errno.ENOSPC: "Make room on the disk, or choose another place.",
+    errno.EDQUOT: "Make room within your quota, or choose another place.",
+}
+"""What to do when the operating system refuses to write; other refusals are answered by choosing another place."""
 
 
 @contextmanager
@@ -29,7 +36,8 @@ def atomic(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
         sync(path.parent)
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error}).") from error
+        remedy = _REMEDIES.get(error.errno or 0, "Choose a place where files can be written.")
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error}). {remedy}") from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -92,3 +92,100 @@ def test_a_named_pipe_is_not_waited_for(odd):
         command = [sys.executable, "-m", "tpsctl", *map(str, words)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
         assert "this is a named pipe" in done.stderr
+
+
+WELL = """\
+version: 1
+name: well
+seed: 3
+endpoints: {start: {position_nm: [-0.1, 0.0]}, end: {position_nm: [0.1, 0.02]}}
+prior: {kind: double_well, temperature_k: 300}
+path: {paths: 5, images: 8, batch_paths: 2, guess: {kind: linear}}
+action: {functional: truncated, dt_ps: 0.05, diffusion_nm2_per_ps: 0.001}
+optimize: {method: adam, max_steps: 1, learning_rate_nm: 1e-3}
+output: {directory: out}
+"""
+
+
+@pytest.mark.parametrize("text", ["x", "0/3", "4/3", "1/2/3", "", "-1/2", "1.0/2"])
+def test_a_shard_that_is_none_is_refused_before_anything_is_loaded(invoke, tmp_path, monkeypatch, text):
+    monkeypatch.setattr("tpsctl.cli.sample.load", lambda *words: pytest.fail("the recipe was loaded"))
+    one_line(invoke("sample", tmp_path / "r.yaml", f"--shard={text}"), ExitCode.USAGE, f"--shard {text}: expected i/N")
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("--shard", "1/99999999999"), "5 paths in batches of 2 make 3 batches, so at most 3 shards. Use fewer"),
+        (("--scratch", "nope"), "--scratch nope: no such folder. Make it, or name another."),
+        (("--resume",), "has no unfinished run. Leave --resume out to begin one."),
+        (("--shard", "1/2", "--overwrite"), "not with --shard. Choose another --out."),
+        (("--device", "gpu"), "device"),
+    ],
+)
+def test_a_run_that_is_refused_leaves_nothing_behind(invoke, tmp_path, words, text):
+    (tmp_path / "r.yaml").write_text(WELL)
+    result = invoke("sample", tmp_path / "r.yaml", "--threads", 1, *words)
+    assert result.exit_code == ExitCode.USAGE, result.output
+    assert text in result.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["r.yaml"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("sample", "r.yaml", "--out", ""), ("simulate", "r.yaml", "--out", ""), ("train", "r.yaml", "--out", " "),
+     ("check", ""), ("inspect", ""), ("convert", "a.pt", ""), ("status", ""), ("gather", ""),
+     ("sample", "r.yaml", "--scratch", "")],
+)  # fmt: skip
+def test_an_empty_word_is_no_path(invoke, words):
+    """It would mean the current directory."""
+    result = invoke(*words)
+    assert result.exit_code == ExitCode.USAGE
+    assert "an empty word is no path. Name a file or folder, or leave the option out." in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (("sample", "."), 2, ".: cannot read the recipe: Is a directory. Give a recipe file (YAML)."),
+        (("inspect", "nope"), 1, "nope: no such checkpoint. Give a checkpoint file, or a folder that holds one."),
+        (
+            ("inspect", "a.safetensors"),
+            1,
+            "no such checkpoint. Give one that `tpsctl train` or `tpsctl convert` wrote.",
+        ),
+    ],
+)
+def test_what_is_not_there_is_answered_with_a_remedy(invoke, words, code, text):
+    one_line(invoke(*words), code, text)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="no /proc here")
+def test_a_place_where_nothing_can_be_written_is_named(invoke, tmp_path, root):
+    (tmp_path / "r.yaml").write_text(WELL)
+    result = invoke("sample", tmp_path / "r.yaml", "--threads", 1, "--out", "/proc/x")
+    assert result.exit_code == ExitCode.FAILED
+    assert result.stderr.endswith(
+        "cannot be written (No such file or directory). Choose a place where files can be written.\n"
+    )
+    checkpoint = root / "tests/checkpoints/precisions/mb_half.pt"
+    one_line(invoke("convert", checkpoint, "/proc/x/y.safetensors"), ExitCode.FAILED, "cannot be written")
+
+
+def test_convert_makes_the_folder_of_its_file(invoke, tmp_path, root):
+    checkpoint = root / "tests/checkpoints/precisions/mb_half.pt"
+    result = invoke("convert", checkpoint, tmp_path / "new" / "x.safetensors")
+    assert result.exit_code == 0, result.output
+    assert [file.name for file in (tmp_path / "new").iterdir()] == ["x.safetensors"]
+
+
+def test_a_cif_file_that_was_cut_short_is_refused_with_its_place(tmp_path):
+    from tpsctl.endpoints import load_structure
+    from tpsctl.errors import EndpointError
+
+    whole = ["data_x", "loop_", *(f"_atom_site.{name}" for name in ("id", "Cartn_x", "Cartn_y")), "1 0.0 0.0", "2 0.1"]
+    (tmp_path / "cut.cif").write_text("\n".join(whole) + "\n")
+    with pytest.raises(
+        EndpointError, match=r"cut.cif: is no valid CIF file \(.*Wrong number of values.*\). It may be cut"
+    ):
+        load_structure(tmp_path / "cut.cif")

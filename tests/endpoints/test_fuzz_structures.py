@@ -191,7 +191,11 @@ def check_against(rows, bonds, raw, theirs):
     for symbol, row, index in zip(raw.elements, rows, itertools.count(), strict=False):
         assert symbol == row[2] or (symbol == "" and raw.doubts[index])
     assert set(bonds) <= set(raw.bonds)
-    for i, j in set(raw.bonds) - set(bonds):
+    for i, j in raw.measured:
+        apart = 10 * np.linalg.norm(raw.frames[0][i] - raw.frames[0][j])
+        assert apart < sum(gemmi.Element(rows[k][2]).covalent_r for k in (i, j)) + 0.41
+        assert len({rows[i][6], rows[j][6]} - {""}) < 2, "no bond joins two alternate locations"
+    for i, j in set(raw.bonds) - set(bonds) - raw.measured:
         disulfide = rows[i][1] == rows[j][1] == "SG"
         assert disulfide or abs(raw.home[i] - raw.home[j]) <= 1, "names bond within a residue or to the next one"
     chosen, refusal = outcome(lambda: selected(raw, "all", "file"))

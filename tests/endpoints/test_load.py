@@ -134,12 +134,13 @@ def test_disulfide_is_found_in_a_pdb_without_conect(written):
     assert (1, 2) in found.topology.bonds
 
 
-def test_residue_without_known_bonds_is_told(lines, written):
+def test_atom_without_known_bonds_is_told(lines, written):
     ligand = [line.replace("ALA", "LIG") for line in lines if line.startswith(("ATOM", "HETATM"))]
-    (note,) = load_structure(written(ligand)).notes
-    assert "no bonds are known for" in note
+    ligand[-1:] = [ligand[-1], "HETATM   23 ZN   LIG A   2      10.000  10.000  12.000  1.00  0.00          ZN"]
+    (_, note) = load_structure(written(ligand)).notes
+    assert "no bonds are known for 1 of" in note
     assert "LIG2" in note
-    assert "CONECT" in note
+    assert note.endswith("Add CONECT records.")
 
 
 def test_missing_file():

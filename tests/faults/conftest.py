@@ -78,9 +78,10 @@ def start(server, tmp_path_factory):
     """`start("sample", ..., fault="slow_dcd")` begins a command."""
     logs, running = tmp_path_factory.mktemp("logs"), []
 
-    def begin(*words, fault=""):
+    def begin(*words, fault="", environment=None):
         log = logs / f"{len(running)}.log"
-        pid = server({"start": [str(word) for word in words], "log": str(log), "fault": fault})["pid"]
+        request = {"start": [str(word) for word in words], "log": str(log), "fault": fault}
+        pid = server(request | {"environment": environment or {}})["pid"]
         running.append(Running(server, pid, log))
         return running[-1]
 

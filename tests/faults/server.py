@@ -2,21 +2,27 @@
 
 One JSON object per line comes in, one goes out:
 
-    {"start": [words], "log": file, "fault": name}    ->  {"pid": pid}
-    {"poll": pid}                                     ->  {"code": null while it runs, then as of subprocess}
+    {"start": [words], "log": file, "fault": name, "environment": {}}    ->  {"pid": pid}
+    {"poll": pid}    ->  {"code": null while it runs, then as of subprocess}
+
+A fault is the name of a function of this module; "stuck:module:function" is any function of tpsctl that hangs.
 """
 
+import ctypes
+import importlib
 import json
 import os
 import signal
 import sys
 import time
+import traceback
 
 import openmm  # noqa: F401
 import torch
 import torch.fx.experimental.symbolic_shapes  # noqa: F401 (what the first gradient imports)
 
 from tpsctl.cli import app as cli  # noqa: F401
+from tpsctl.jobs import interruption
 from tpsctl.optimize import lbfgs
 from tpsctl.output import dcd, trajectory
 from tpsctl.workflows.train import run as train  # noqa: F401
@@ -57,6 +63,37 @@ def clock_ahead():
     time.time = lambda: now() + 3e7
 
 
+def stuck(place):
+    """A function hangs in C, where Python handles no signal, and is ended a second after one."""
+    module, _, names = place.partition(":")
+    *owners, name = names.split(".")
+    owner = importlib.import_module(module)
+    for each in owners:
+        owner = getattr(owner, each)
+    interruption.ENDING_S = 1.0
+    before = getattr(owner, name)
+
+    def hang(*arguments, **options):
+        if place in _HALF_DONE:
+            before(*arguments, **options)
+        library, lock = ctypes.CDLL(None), ctypes.create_string_buffer(128)
+        library.pthread_mutex_init(lock, None)
+        library.pthread_mutex_lock(lock)
+        while True:
+            try:
+                sys.stderr.write(f"stuck in {place}\n")
+                sys.stderr.flush()
+                library.pthread_mutex_lock(lock)  # waits for the first lock to be undone
+            except BaseException:  # the signal came in front of the lock
+                continue
+
+    setattr(owner, name, hang)
+
+
+_HALF_DONE = ("tpsctl.workflows.checkpoints:save_model", "tpsctl.workflows.sample.run:write_results")
+"""What has written its file when it hangs."""
+
+
 def main():
     torch.set_num_threads(1)
     for line in sys.stdin:
@@ -82,9 +119,13 @@ def start(request):
             os.dup2(log, stream)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.argv = ["tpsctl", *request["start"]]
+        os.environ.update(request["environment"])
         if request["fault"]:
-            globals()[request["fault"]]()
+            name, *place = request["fault"].split(":", 1)
+            globals()[name](*place)
         cli.main()
+    except Exception:
+        traceback.print_exc()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
     finally:

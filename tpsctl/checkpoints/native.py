@@ -11,7 +11,6 @@ exhaust memory nor cause endless work.
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from torch import Tensor
 from tpsctl.checkpoints.architectures import ARCHITECTURES, KINDS, Architecture
 from tpsctl.checkpoints.model import Model
 from tpsctl.errors import PriorError
+from tpsctl.files import atomic
 
 FORMAT_VERSION = 1
 _METADATA_KEY = "tpsctl"
@@ -69,7 +69,7 @@ def read_card(path: Path) -> dict[str, Any]:
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
-        raise PriorError(f"{path}: no such checkpoint.")
+        raise PriorError(f"{path}: no such checkpoint. Give one that `tpsctl train` or `tpsctl convert` wrote.")
     try:
         with safe_open(str(path), framework="pt") as file:
             text = (file.metadata() or {}).get(_METADATA_KEY)
@@ -91,18 +91,18 @@ def read_card(path: Path) -> dict[str, Any]:
 
 
 def _write(path: Path, card: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-    """Write tensors under a card, with the SHA-256 of both, atomically."""
+    """Write tensors under a card, with the SHA-256 of both, atomically.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
     from safetensors.torch import save
 
     header = json.loads(json.dumps({"format_version": FORMAT_VERSION, **card}))  # the card as a reader will get it
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     header["sha256"] = _digest(header, tensors)
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "wb") as file:
-        file.write(save(tensors, metadata={_METADATA_KEY: json.dumps(header)}))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    with atomic(path) as temporary:
+        temporary.write_bytes(save(tensors, metadata={_METADATA_KEY: json.dumps(header)}))
 
 
 def _read_tensors(path: Path, card: dict[str, Any]) -> dict[str, Tensor]:

@@ -47,7 +47,7 @@ def find_checkpoint(path: Path) -> Path:
     """
     if not path.is_dir():
         if not path.is_file():
-            raise PriorError(f"{path}: no such checkpoint.")
+            raise PriorError(f"{path}: no such checkpoint. Give a checkpoint file, or a folder that holds one.")
         return path
     found = sorted(path.glob("*.pt"))
     if len(found) != 1:

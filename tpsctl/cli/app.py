@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from tpsctl.cli import checkpoints, cluster, init, installation, sample, training
 from tpsctl.cli.answer import keep_stdout
 from tpsctl.errors import ExitCode, TpsctlError, exit_code_of
+from tpsctl.jobs import interruption
 
 
 class _Commands(TyperGroup):
@@ -100,6 +101,7 @@ def main() -> None:
 
         completion_init()
     try:
-        sys.exit(app(prog_name="tpsctl"))
+        with interruption.ended_in_time(interruption.ENDING_S):
+            sys.exit(app(prog_name="tpsctl"))
     finally:
         gc.freeze()  # at the end of the process, a garbage collection of all of torch's modules would take 0.3 s

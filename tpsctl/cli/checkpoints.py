@@ -7,12 +7,14 @@ import typer
 
 from tpsctl.cli.answer import say_facts, say_json, working
 from tpsctl.cli.given_files import refuse_special, require_place_for_file
-from tpsctl.cli.options import JsonOption, OverwriteOption
+from tpsctl.cli.options import JsonOption, OverwriteOption, given_path
 from tpsctl.errors import ExitCode, PriorError
 
 
 def inspect(
-    checkpoint: Annotated[Path, typer.Argument(metavar="FILE", help="Checkpoint, or a folder with one.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(parser=given_path, metavar="FILE", help="Checkpoint, or a folder with one.")
+    ],
     json_: JsonOption = False,
 ) -> None:
     """Describe a checkpoint, and test whether it is safe and sound."""
@@ -32,8 +34,12 @@ def inspect(
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="Published checkpoint, folder, or YAML description.")],
-    target: Annotated[Path, typer.Argument(metavar="OUT.safetensors", help="Native checkpoint to write.")],
+    source: Annotated[
+        Path, typer.Argument(parser=given_path, metavar="IN", help="Published checkpoint, folder, or YAML description.")
+    ],
+    target: Annotated[
+        Path, typer.Argument(parser=given_path, metavar="OUT.safetensors", help="Native checkpoint to write.")
+    ],
     overwrite: OverwriteOption = False,
     json_: JsonOption = False,
 ) -> None:

@@ -11,7 +11,7 @@ import typer
 from tpsctl.cli.answer import say_facts, say_json, working
 from tpsctl.cli.given_files import refuse_special, require_place_for_folder
 from tpsctl.cli.given_recipe import load
-from tpsctl.cli.options import JsonOption, OutOption, RecipeArgument, SetOption
+from tpsctl.cli.options import JsonOption, OutOption, RecipeArgument, SetOption, given_path
 from tpsctl.errors import RecipeError
 
 _ALIKE = 0.85
@@ -68,7 +68,9 @@ def submit(
 
 
 def status(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Run directory.", show_default=False)],
+    directory: Annotated[
+        Path, typer.Argument(parser=given_path, metavar="DIR", help="Run directory.", show_default=False)
+    ],
     json_: JsonOption = False,
 ) -> None:
     """Show what has become of the shards of a run, and how to go on."""

@@ -5,11 +5,23 @@ from typing import Annotated
 
 import typer
 
-RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="Recipe file (YAML).", show_default=False)]
+
+def given_path(text: str) -> Path:
+    """Read a path from the command line; an empty word, which would mean the current directory, is refused."""
+    if not text.strip():
+        raise typer.BadParameter("an empty word is no path. Name a file or folder, or leave the option out.")
+    return Path(text)
+
+
+RecipeArgument = Annotated[
+    Path, typer.Argument(parser=given_path, metavar="RECIPE", help="Recipe file (YAML).", show_default=False)
+]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a recipe key, e.g. path.paths=4.")
 ]
-OutOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Run directory instead of the recipe's.")]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", parser=given_path, metavar="DIR", help="Run directory instead of the recipe's.")
+]
 DeviceOption = Annotated[
     str, typer.Option("--device", metavar="auto|cpu|cuda|cuda:N", help="Where the prior is evaluated.")
 ]
@@ -21,7 +33,12 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Answer as JSON on stdo
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in the same place.")]
 ScratchOption = Annotated[
     Path | None,
-    typer.Option("--scratch", metavar="DIR", help="Local disk for files under way.  [default: $SLURM_TMPDIR, $TMPDIR]"),
+    typer.Option(
+        "--scratch",
+        parser=given_path,
+        metavar="DIR",
+        help="Local disk for files under way.  [default: $SLURM_TMPDIR, $TMPDIR]",
+    ),
 ]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with unfinished work; refuse to begin anew.")]
 MaxHoursOption = Annotated[

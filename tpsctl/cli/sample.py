@@ -20,9 +20,10 @@ from tpsctl.cli.options import (
     ScratchOption,
     SetOption,
     ThreadsOption,
+    given_path,
 )
 from tpsctl.errors import ExitCode
-from tpsctl.jobs.interruption import ended_in_time
+from tpsctl.jobs.shard import Shard
 
 
 def sample(
@@ -43,14 +44,13 @@ def sample(
 ) -> None:
     """Find transition paths: recipe in, validated paths out; run it again to go on after a kill."""
     require_place_for_folder(out)
+    part = None if shard is None else Shard.parse(shard)
     loaded, progress = load(recipe, "sample", set_)
-    with working(), ended_in_time():
+    with working():
         from tpsctl.cli import show_run
-        from tpsctl.jobs.shard import Shard
         from tpsctl.workflows.sample.run import run_recipe
         from tpsctl.workflows.sample.settings import RunSettings
 
-        part = None if shard is None else Shard.parse(shard)
         origin = words_again(recipe, set_, device=device, threads=threads, maxh=maxh, scratch=scratch)
         settings = RunSettings(out, overwrite, resume, part, device, threads, maxh, save_every, scratch, origin)
         done = run_recipe(loaded, settings, progress)
@@ -62,7 +62,10 @@ def sample(
 
 
 def gather(
-    place: Annotated[Path, typer.Argument(metavar="DIR|RECIPE", help="Run directory, or the recipe that names it.")],
+    place: Annotated[
+        Path,
+        typer.Argument(parser=given_path, metavar="DIR|RECIPE", help="Run directory, or the recipe that names it."),
+    ],
     set_: SetOption = None,
     scratch: ScratchOption = None,
     json_: JsonOption = False,
@@ -102,7 +105,7 @@ def check(
     """Check a recipe and its inputs before any optimization."""
     require_place_for_folder(out)
     loaded, progress = load(recipe, "check", set_)
-    with working(), ended_in_time():
+    with working():
         from tpsctl.cli.show_check import show
         from tpsctl.workflows.sample import check as checks
         from tpsctl.workflows.sample.settings import RunSettings

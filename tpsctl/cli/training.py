@@ -18,13 +18,15 @@ from tpsctl.cli.options import (
     SetOption,
     ThreadsOption,
     TrainDeviceOption,
+    given_path,
 )
 
 
 def simulate(
     recipe: RecipeArgument,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Data set file instead of the recipe's.")
+        Path | None,
+        typer.Option("--out", parser=given_path, metavar="FILE", help="Data set file instead of the recipe's."),
     ] = None,
     set_: SetOption = None,
     maxh: MaxHoursOption = None,
@@ -47,7 +49,8 @@ def simulate(
 def train(
     recipe: RecipeArgument,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Checkpoint instead of the recipe's.")
+        Path | None,
+        typer.Option("--out", parser=given_path, metavar="FILE", help="Checkpoint instead of the recipe's."),
     ] = None,
     set_: SetOption = None,
     resume: ResumeOption = False,

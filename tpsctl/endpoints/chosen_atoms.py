@@ -7,6 +7,7 @@ from tpsctl.endpoints.chain_bonds import Gap, judged
 from tpsctl.endpoints.contents import Bond
 from tpsctl.endpoints.reading import RawStructure
 from tpsctl.endpoints.selecting import selected
+from tpsctl.endpoints.structure import how_to_state_bonds
 from tpsctl.molecule.elements import MASSES_AMU
 from tpsctl.molecule.topology import Atom, Topology
 
@@ -41,6 +42,7 @@ def beads_of(raw: RawStructure, select: str, source: str) -> tuple[list[int], To
         molecule = replace(molecule, bonds=tuple(sorted((place[i], place[j]) for i, j in bonds)))
         notes += [f"{source}: {gap.text}; the C-alpha beads there are not bonded." for gap in gaps]
         notes += _stray_note(raw, others, select, source)
+    notes += [*_measured_note(raw, chosen, source), *_deuterium_note(raw, chosen, source)]
     return chosen, molecule, (*notes, *_unbonded_notes(molecule, source))
 
 
@@ -48,7 +50,7 @@ def _atom(raw: RawStructure, index: int) -> Atom:
     atom, symbol = raw.atoms[index], raw.elements[index]
     return Atom(
         atom.name,
-        symbol,
+        "H" if symbol == "D" else symbol,
         atom.residue_name,
         atom.residue_id,
         atom.chain_id,
@@ -107,6 +109,30 @@ def _stray_note(raw: RawStructure, others: Sequence[int], select: str, source: s
     ]
 
 
+def _measured_note(raw: RawStructure, chosen: Sequence[int], source: str) -> list[str]:
+    """A note about bonds that were found by distance."""
+    inside = set(chosen)
+    bonds = sorted((i, j) for i, j in raw.measured if i in inside and j in inside)
+    if not bonds:
+        return []
+    first = raw.atoms[bonds[0][0]].residue_label
+    return [
+        f"{source}: {len(bonds)} bonds (first in {first}) were found by distance, because neither the file nor the "
+        f"names of its residues tell them. {how_to_state_bonds(source)}"
+    ]
+
+
+def _deuterium_note(raw: RawStructure, chosen: Sequence[int], source: str) -> list[str]:
+    """A note about deuterium, which is treated as hydrogen with a mass of its own."""
+    found = [i for i in chosen if raw.elements[i] == "D"]
+    if not found:
+        return []
+    return [
+        f"{source}: {len(found)} hydrogens are deuterium (element D, first: {raw.atoms[found[0]].label}): they are "
+        f"treated as hydrogen (element H) with a mass of {MASSES_AMU['D']:.4f} amu."
+    ]
+
+
 def _unbonded_notes(molecule: Topology, source: str) -> list[str]:
     """One note per residue of several atoms in which an atom has no bond at all."""
     members: dict[tuple[str, int, str, str], list[int]] = {}
@@ -119,7 +145,7 @@ def _unbonded_notes(molecule: Topology, source: str) -> list[str]:
             notes.append(
                 f"{source}: no bonds are known for {len(loose)} of {len(found)} atoms of residue "
                 f"{f'{chain}:' if chain else ''}{name}{number}{code}; they are matched by name only and their bonds "
-                "are not checked. Add CONECT records."
+                f"are not checked. {how_to_state_bonds(source)}"
             )
     if len(notes) > _MOST_NOTES:
         rest = len(notes) - _MOST_NOTES + 1

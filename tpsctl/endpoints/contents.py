@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from tpsctl.molecule.elements import WATERS, is_ion
+from tpsctl.molecule.elements import is_ion, is_water
 
 Bond = tuple[int, int]
 
@@ -91,7 +91,7 @@ class Contents:
 
 
 def _stands_alone(atom: FileAtom) -> bool:
-    return not atom.alternate and (atom.residue_name in WATERS or is_ion(atom.residue_name, atom.name))
+    return not atom.alternate and (is_water(atom.residue_name) or is_ion(atom.residue_name, atom.name))
 
 
 def box_from_cell(

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tpsctl.endpoints.relabel import best_relabeling, require_same_handedness
-from tpsctl.endpoints.structure import Structure, ordinals, residue_ordinals
+from tpsctl.endpoints.structure import Structure, how_to_state_bonds, ordinals, residue_ordinals
 from tpsctl.errors import EndpointError
 from tpsctl.molecule.geometry import rmsd
 from tpsctl.molecule.graph import Order, first_isomorphism
@@ -185,7 +185,8 @@ def _match_by_graph(start: Structure, end: Structure) -> tuple[Order, str]:
             raise EndpointError(
                 f"endpoints {start.source} and {end.source}: atom names differ, and the atoms cannot be matched by "
                 f"bonds because {len(loose)} atoms of {structure.source} have none (first: "
-                f"{structure.topology.atoms[loose[0]].label}). Use the same names in both files or add CONECT records."
+                f"{structure.topology.atoms[loose[0]].label}). Use the same names in both files. "
+                f"{how_to_state_bonds(structure.source)}"
             )
     for method, with_residues in (("order", True), ("graph", False)):
         labels = [

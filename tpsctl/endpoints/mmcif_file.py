@@ -49,7 +49,9 @@ def read_mmcif_file(path: Path, text: str) -> Contents:
         document = cif.read_string(text)
     except (ValueError, RuntimeError) as error:
         reason = str(error).replace("\n", " ").removeprefix("string:").strip()
-        raise EndpointError(f"{path}: is no valid CIF file ({reason}). Get or write it anew.") from None
+        raise EndpointError(
+            f"{path}: is no valid CIF file ({reason}). It may be cut short: get or write it anew."
+        ) from None
     block = next((block for block in document if block.get_mmcif_category("_atom_site.")), None)
     if block is None:
         if any(block.find_values("_atom_site_fract_x") for block in document):

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tpsctl.endpoints.contents import Bond, Contents, FileAtom, box_from_cell
+from tpsctl.endpoints.connect import bonds_of_records
+from tpsctl.endpoints.contents import Contents, FileAtom, box_from_cell
 from tpsctl.endpoints.text import lines_of
 from tpsctl.errors import EndpointError
 from tpsctl.units import NM_PER_ANGSTROM
@@ -60,15 +61,16 @@ def read_pdb_file(path: Path, text: str) -> Contents:
     _refuse_cut_residues(path, first, parts)
     atoms = _atoms(path, first, parts[: len(first)])
     frames = np.array([_positions(path, model, first) for model in models if model]).reshape(-1, len(first), 3)
-    bonds, notes = _connections(path, connected, [line for _, line in first])
+    bonds, notes = bonds_of_records(path, connected, [line for _, line in first])
     return Contents(atoms, frames * NM_PER_ANGSTROM, bonds, box, notes=notes)
 
 
 def _atoms(path: Path, lines: list[tuple[int, str]], parts: list[int]) -> tuple[FileAtom, ...]:
     atoms: list[FileAtom] = []
     part, before, residue_id = -1, ("", "", -1), 0
-    for (number, line), ter in zip(lines, parts, strict=True):
-        chain, segment = line[21:22].strip(), line[72:76].strip()
+    segments = _segments([line for _, line in lines], parts)
+    for (number, line), ter, segment in zip(lines, parts, segments, strict=True):
+        chain = line[21:22].strip()
         if (chain, "" if chain else segment, ter) != before:
             part, before = part + 1, (chain, "" if chain else segment, ter)
         residue_id = _residue_number(path, number, line, residue_id)
@@ -92,6 +94,28 @@ def _atoms(path: Path, lines: list[tuple[int, str]], parts: list[int]) -> tuple[
     return tuple(atoms)
 
 
+def _segments(lines: list[str], parts: list[int]) -> list[str]:
+    """Segment identifier in columns 73 to 76 of every atom; all atoms of a residue have that of its first.
+
+    The columns may also hold numbers of lines or other remarks: they separate residues with the same number, name and
+    chain only if an atom name comes again, and where most residues have several entries they hold no segments at all.
+    """
+    segments: list[str] = []
+    begun, seen, mixed, several = "", set[str](), set[int](), set[int]()
+    first = 0
+    for k, (line, part) in enumerate(zip(lines, parts, strict=True)):
+        entry = line[72:76].strip()
+        same = k > 0 and lines[k - 1][17:27] == line[17:27] and parts[k - 1] == part
+        if not same or (entry != begun and line[12:17] in seen):
+            begun, seen, first = entry, set(), k
+        else:
+            several.add(first)
+            mixed.update([first] if entry != begun else [])
+        seen.add(line[12:17])
+        segments.append(begun)
+    return [""] * len(lines) if 2 * len(mixed) > len(several) else segments
+
+
 def _refuse_cut_residues(path: Path, lines: list[tuple[int, str]], parts: list[int]) -> None:
     """Raise if a TER lies inside a residue, which would lose its bonds.
 
@@ -99,7 +123,7 @@ def _refuse_cut_residues(path: Path, lines: list[tuple[int, str]], parts: list[i
     """
     begun = 0
     for k, ((_, before), (number, line)) in enumerate(pairwise(lines), start=1):
-        if before[17:27] != line[17:27] or before[72:76] != line[72:76]:
+        if before[17:27] != line[17:27]:
             begun = k
         elif parts[k] != parts[k - 1]:
             if line[12:16] not in {earlier[12:16] for _, earlier in lines[begun:k]}:
@@ -172,27 +196,3 @@ def _box(line: str) -> np.ndarray | None:
     except ValueError:
         return None
     return box_from_cell((a, b, c), angles)
-
-
-def _connections(path: Path, records: list[str], atoms: list[str]) -> tuple[tuple[Bond, ...], tuple[str, ...]]:
-    """Bonds of the CONECT records, and notes; a bond is left out if its serial numbers name several atoms."""
-    if not records:
-        return (), ()
-    index: dict[str, int] = {}
-    twice: set[str] = set()
-    for i, line in enumerate(atoms):
-        serial = line[6:11].strip()
-        (twice.add(serial) if serial in index else index.setdefault(serial, i))
-    bonds, unclear = set(), 0
-    for record in records:
-        serials = [record[k : k + 5].strip() for k in range(6, min(len(record), 31), 5)]
-        for other in serials[1:]:
-            if not other or other == serials[0]:
-                continue
-            if {serials[0], other} & twice:
-                unclear += 1
-            elif serials[0] in index and other in index:
-                i, j = index[serials[0]], index[other]
-                bonds.add((min(i, j), max(i, j)))
-    note = f"{path}: {unclear} bonds of CONECT records are left out, because their serial numbers name several atoms."
-    return tuple(sorted(bonds)), (note,) if unclear else ()

@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tpsctl.endpoints.chain_bonds import Gap, judged
+from tpsctl.endpoints.close_bonds import bonds_by_distance
 from tpsctl.endpoints.contents import Bond, Contents, FileAtom
 from tpsctl.endpoints.foreign import read_with_mdtraj
 from tpsctl.endpoints.gro_file import read_gro_file
@@ -54,8 +55,9 @@ class RawStructure:
         residues: Indices of the atoms of every residue.
         elements: Element symbol of every atom, "" if it is unknown.
         doubts: For every atom with an unknown element, the reason.
-        bonds: Sorted index pairs: bonds that the file states, standard bonds, and bonds along the chains.
+        bonds: Sorted index pairs: bonds that the file states, standard bonds, bonds along the chains and by distance.
         gaps: Gaps in the chains.
+        measured: The bonds that were found by distance in residues that are not known.
     """
 
     contents: Contents
@@ -64,6 +66,7 @@ class RawStructure:
     doubts: dict[int, str]
     bonds: tuple[Bond, ...]
     gaps: tuple[Gap, ...]
+    measured: frozenset[Bond] = frozenset()
 
     @property
     def atoms(self) -> tuple[FileAtom, ...]:
@@ -186,6 +189,7 @@ def _concluded(contents: Contents) -> RawStructure:
     elements, doubts = _elements(contents, residues, x)
     bonds: set[Bond] = set(contents.bonds)
     gaps: list[Gap] = []
+    measured: set[Bond] = set()
     if not contents.complete:
         inside, between = standard_bonds(contents.atoms, residues)
         bonds |= inside
@@ -197,7 +201,9 @@ def _concluded(contents: Contents) -> RawStructure:
             )
             found, gaps = judged(between - bonds, contents.atoms, x, contents.box_nm)
             bonds |= found | _disulfides(contents.atoms, residues, x)
-    return RawStructure(contents, residues, elements, doubts, tuple(sorted(bonds)), tuple(gaps))
+            measured = bonds_by_distance(contents.atoms, elements, residues, x, bonds)
+    everything = tuple(sorted(bonds | measured))
+    return RawStructure(contents, residues, elements, doubts, everything, tuple(gaps), frozenset(measured))
 
 
 def _elements(

@@ -10,6 +10,7 @@ from typing import Any
 from tpsctl.endpoints.contents import FileAtom
 from tpsctl.endpoints.reading import RawStructure
 from tpsctl.errors import EndpointError
+from tpsctl.molecule.elements import COARSE
 
 _EXAMPLES = '"all", "name CA", "protein", "protein and not element H" or "resSeq 5 to 20"'
 _SHOWN = 80
@@ -78,6 +79,7 @@ def _refuse_alternates(raw: RawStructure, beads: Sequence[int], source: str) -> 
         key = (atom.part, atom.segment, atom.residue_id, atom.insertion_code, atom.name)
         found.setdefault(key, []).append(atom)
     several = [atoms for atoms in found.values() if len({atom.alternate for atom in atoms}) > 1]
+    several += _named_differently(raw, beads) if not several else []
     heterogeneous = [places for places in _residue_names(raw, beads).values() if len(places) > 1]
     if heterogeneous:
         names = " and ".join(f"{name} at {location}" for name, location in sorted(heterogeneous[0].items()))
@@ -108,11 +110,27 @@ def _residue_names(raw: RawStructure, beads: Sequence[int]) -> dict[tuple[object
     return names
 
 
+def _named_differently(raw: RawStructure, beads: Sequence[int]) -> list[list[FileAtom]]:
+    """Chosen atoms of one residue at different alternate locations with different names, such as HA and DA."""
+    places: dict[tuple[object, ...], dict[str, FileAtom]] = {}
+    for i in beads:
+        atom = raw.atoms[i]
+        if atom.alternate:
+            place = (atom.part, atom.segment, atom.residue_id, atom.insertion_code)
+            places.setdefault(place, {}).setdefault(atom.alternate, atom)
+    return [list(found.values()) for found in places.values() if len(found) > 1]
+
+
 def _refuse_unknown_elements(raw: RawStructure, beads: Sequence[int], source: str) -> None:
     unknown = [i for i in beads if not raw.elements[i]]
     if unknown:
         atom, doubt = raw.atoms[unknown[0]], raw.doubts[unknown[0]]
         more = f" ({len(unknown)} such atoms)" if len(unknown) > 1 else ""
+        if doubt.startswith(COARSE):
+            raise EndpointError(
+                f"{source}: {atom.label} {doubt}, so it has no element and no mass{more}. tpsctl reads atoms, or one "
+                "bead per residue that is called CA: give such a file, or leave other beads out with endpoints.select."
+            )
         raise EndpointError(
             f"{source}: atom {atom.label} {doubt}, hence no mass{more}. "
             "Fill or mend the element column (PDB: columns 77 to 78; GRO has none, so give PDB or mmCIF), or leave "

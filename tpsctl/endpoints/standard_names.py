@@ -1,12 +1,14 @@
 """Bonds that follow from the names of residues and atoms, from MDTraj's tables of standard residues.
 
 MDTraj knows the bonds of amino acids, caps, nucleotides and water by their standard names, and tables of other
-conventions (HN, 1HB, HSD, HIE ...). Names are translated only to look up bonds; the atoms keep their names.
+conventions (HN, 1HB, HSD, HIE ...). Names are translated only to look up bonds; the atoms keep their names. Deuterium
+(DB2) is bonded like hydrogen (HB2).
 """
 
 from collections.abc import Sequence
 
 from tpsctl.endpoints.contents import Bond, FileAtom
+from tpsctl.molecule.elements import hydrogen_name, is_water
 
 
 def standard_bonds(atoms: Sequence[FileAtom], residues: Sequence[range]) -> tuple[set[Bond], set[Bond]]:
@@ -27,7 +29,8 @@ def standard_bonds(atoms: Sequence[FileAtom], residues: Sequence[range]) -> tupl
         made = known.add_residue(name, chain)
         given = {atoms[i].name for i in residue}
         for i in residue:
-            standard = translation.get(atoms[i].name, atoms[i].name)
+            as_hydrogen = hydrogen_name(first.residue_name, atoms[i].name)
+            standard = translation.get(as_hydrogen, as_hydrogen)
             taken = standard != atoms[i].name and standard in given
             known.add_atom(atoms[i].name if taken else standard, mdtraj.element.virtual, made)
             home.append(ordinal)
@@ -42,5 +45,6 @@ def _translation(residue_name: str) -> tuple[str, dict[str, str]]:
     from mdtraj.formats import PDBTrajectoryFile
 
     PDBTrajectoryFile._loadNameReplacementTables()
-    name = PDBTrajectoryFile._residueNameReplacements.get(residue_name, residue_name)
+    capitals = "HOH" if is_water(residue_name) else residue_name.upper()
+    name = PDBTrajectoryFile._residueNameReplacements.get(capitals, capitals)
     return name, PDBTrajectoryFile._atomNameReplacements.get(name, {})

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tpsctl.errors import EndpointError
+from tpsctl.molecule.neighbors import close_pairs
 from tpsctl.molecule.topology import Topology
 
 LONGEST_BOND_NM = 0.35
@@ -25,6 +26,9 @@ than a factor of two."""
 
 USUAL_BEAD_BOND_NM = 0.38
 """Distance of consecutive C-alpha atoms."""
+
+CLOSEST_NM = 0.03
+"""Two atoms closer than this are at the same place: no two nuclei are (H-H is 0.074 nm)."""
 
 _WRONG_UNIT = 4.0
 """Bonds that are shorter or longer than usual by this factor are in another unit; nm and angstrom differ by 10."""
@@ -64,8 +68,8 @@ def require_sound(structure: Structure) -> Structure:
             raise EndpointError(
                 f"{source}: bond {atoms[i].label} - {atoms[j].label} is {length:.3f} nm long, expected at most "
                 f"{longest} nm. The molecule is cut by a periodic box or has a wrong bond: make it whole "
-                "(e.g. `gmx trjconv -pbc whole`), mend the CONECT records, or, where one chain ends and another "
-                "begins, separate them by TER or by chain identifiers."
+                "(e.g. `gmx trjconv -pbc whole`), mend the bonds that the file states, or, where one chain ends and "
+                "another begins, separate them by TER or by chain identifiers."
             )
         if length < 1e-3:
             raise EndpointError(
@@ -93,7 +97,7 @@ def _require_finite(structure: Structure) -> None:
 
 
 def _require_apart(structure: Structure) -> None:
-    """Raise if two atoms, bonded or not, have exactly the same position."""
+    """Raise if two atoms, bonded or not, have the same position or nearly so."""
     places, place = torch.unique(structure.x, dim=0, return_inverse=True)
     if len(places) < len(structure.x):
         first: dict[int, int] = {}
@@ -102,6 +106,16 @@ def _require_apart(structure: Structure) -> None:
         raise EndpointError(
             f"{structure.source}: atoms {one} and {other} are at the same place, and {len(places)} places hold "
             f"{len(structure.x)} atoms. Mend the file, e.g. by deleting what it holds twice."
+        )
+    close = close_pairs(structure.x.numpy(), CLOSEST_NM)
+    if len(close):
+        one, other = (structure.topology.atoms[i] for i in close[0])
+        distance = float((structure.x[close[0][0]] - structure.x[close[0][1]]).norm())
+        more = f" ({len(close)} such pairs)" if len(close) > 1 else ""
+        raise EndpointError(
+            f"{structure.source}: atoms {one.label} and {other.label} are {distance:.4f} nm apart{more}, expected at "
+            f"least {CLOSEST_NM} nm. Mend the file, e.g. by rebuilding one of the two atoms or deleting what it holds "
+            "twice."
         )
 
 
@@ -145,9 +159,23 @@ def _require_usual_unit(structure: Structure, lengths: Tensor) -> None:
         )
 
 
+def how_to_state_bonds(source: str) -> str:
+    """A sentence that says how a file of this name states bonds."""
+    extension = _extension_of(source)
+    if extension in ("cif", "mmcif", "pdbx"):
+        return "State them in the tables struct_conn or chem_comp_bond of the file."
+    if extension == "gro":
+        return "GRO holds no bonds: write the structure as PDB with CONECT records."
+    return "Add CONECT records." if extension in ("pdb", "ent") else "Write the structure as PDB with CONECT records."
+
+
+def _extension_of(source: str) -> str:
+    return source.partition(" frame ")[0].lower().removesuffix(".gz").rpartition(".")[2]
+
+
 def _likely_unit(source: str, how: str) -> str:
     """Phrase for the message that names the unit which was probably written, "" if no unit explains the lengths."""
-    extension = source.partition(" frame ")[0].lower().removesuffix(".gz").rpartition(".")[2]
+    extension = _extension_of(source)
     if how == "short" and extension in ("pdb", "ent", "cif", "mmcif", "pdbx", "dcd"):
         return "; the coordinates seem to be in nm where the format has angstrom"
     if how == "long" and extension in ("gro", "xtc", "trr"):

@@ -28,13 +28,12 @@ _STARTED = time.monotonic()
 _SAVING_S = 2.0
 """What is left of the time limit for saving and ending, on top of the longest step so far."""
 
-
-_ENDING_S = 8.0
+ENDING_S = 8.0
 """Time to end by itself after SIGTERM or SIGINT; batch systems kill after 30 s, a person waits 10."""
 
 
 @contextmanager
-def ended_in_time(limit_s: float = _ENDING_S) -> Iterator[None]:
+def ended_in_time(limit_s: float) -> Iterator[None]:
     """End the process at once if it has not ended by itself some seconds after SIGTERM or SIGINT.
 
     Python runs signal handlers between two of its own steps only: a library that computes for a minute, or that

@@ -136,16 +136,18 @@ def read_plan(directory: Path) -> Plan | None:
         raise StateError(f"{file}: cannot be read ({error}). Start anew with --overwrite.") from None
 
 
-def open_plan(wanted: Plan, *, overwrite: bool, resume: bool) -> Plan | dict[str, Any]:
+def open_plan(wanted: Plan, *, overwrite: bool, resume: bool, shard: Shard = WHOLE) -> Plan | dict[str, Any]:
     """Find the plan to continue, or write a new one; or return the manifest, if everything is done already.
 
     Args:
         wanted: The plan of a new run.
         overwrite: Begin anew, whatever is there.
         resume: Refuse to begin anew.
+        shard: The part that is wanted; a new plan is written only if it has this part.
 
     Raises:
-        RecipeError: The directory belongs to another recipe, or to no run; or there is nothing to resume.
+        RecipeError: The directory belongs to another recipe, or to no run; there is nothing to resume; or there are
+            more shards than batches.
     """
     found = None if overwrite else _found(wanted)
     if found is not None:
@@ -157,6 +159,7 @@ def open_plan(wanted: Plan, *, overwrite: bool, resume: bool) -> Plan | dict[str
         return earlier
     if resume:
         raise RecipeError(f"--resume: {wanted.directory} has no unfinished run. Leave --resume out to begin one.")
+    wanted.batches_of(shard)
     if overwrite:
         require_idle(wanted)
         wanted.remove()

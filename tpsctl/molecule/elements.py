@@ -94,7 +94,7 @@ _ION_RESIDUES = frozenset({"ION", "IONS", "ION+", "ION-"})
 
 _AMINO_ACID_NAMES = (
     ("H", re.compile(r"\d?H.*")),
-    ("D", re.compile(r"\d?D([ABGDEZH]?\d{0,2}|H\d{1,2})")),
+    ("D", re.compile(r"\d?D([ABGDEZHN]?\d{0,2}|H\d{1,2}|XT)")),
     ("C", re.compile(r"C([ABGDEZH]\d?|H\d|[1-9]|A?Y|AT|)")),
     ("N", re.compile(r"N([DEZHT]\d?|[1-9]|)")),
     ("O", re.compile(r"O([DEGHT]\d?|XT|CT?\d|[1-9]|[AT]|Y|)|O'|O''")),
@@ -102,6 +102,7 @@ _AMINO_ACID_NAMES = (
 )
 _NUCLEOTIDE_NAMES = (
     ("H", re.compile(r"\d?H.*")),
+    ("D", re.compile(r"\d?D(\d{1,2}['*]{0,2}|O[235]?['*]|[35]T)")),
     ("P", re.compile(r"P[ABG]?")),
     ("C", re.compile(r"C\d['*]?|C5M|C7")),
     ("N", re.compile(r"N\d")),
@@ -129,6 +130,9 @@ HYDROGEN_NM = 0.125
 
 _FAR_NM = 0.25
 """If an atom of a ligand has no neighbor within this distance, it is a coarse-grained bead or its name misleads."""
+
+COARSE = "is a coarse-grained bead and no atom"
+"""How the reason begins why an atom far from all others of its residue has no element."""
 
 
 @dataclass(frozen=True)
@@ -176,16 +180,31 @@ def find_element(site: Site) -> tuple[str, str]:
             return "", f"is {declared} by its element column but {expected} by its residue and name"
         return declared, ""
     symbol = expected
-    if not expected and site.residue_name not in WATERS:
+    if not expected and not is_water(site.residue_name):
         symbol = _by_ion(site) if site.alone else _by_name(site)
-    return (symbol, "") if symbol else ("", "has no element, and its residue and name do not tell which it is")
+    if symbol:
+        return symbol, ""
+    if _FAR_NM < site.nearest_nm < float("inf"):
+        return "", f"{COARSE} (its nearest neighbor in its residue is {site.nearest_nm:.2f} nm away)"
+    return "", "has no element, and its residue and name do not tell which it is"
 
 
 def is_amino_acid(residue_name: str) -> bool:
     """Whether a residue is named like an amino acid or a cap, also with Amber's N or C for the end of a chain."""
-    return residue_name in AMINO_ACIDS or (
-        len(residue_name) == 4 and residue_name[0] in "NC" and residue_name[1:] in AMINO_ACIDS
-    )
+    name = residue_name.upper()
+    return name in AMINO_ACIDS or (len(name) == 4 and name[0] in "NC" and name[1:] in AMINO_ACIDS)
+
+
+def is_water(residue_name: str) -> bool:
+    """Whether a residue is named like water, in capitals or not."""
+    return residue_name.upper() in WATERS
+
+
+def hydrogen_name(residue_name: str, name: str) -> str:
+    """The name that an atom has in a residue without deuterium: HB2 for DB2; other names are returned as they are."""
+    if _by_residue(Site(residue_name, name)) != "D":
+        return name
+    return name.upper().replace("D", "H", 1)
 
 
 def is_ion(residue_name: str, name: str) -> bool:
@@ -195,12 +214,12 @@ def is_ion(residue_name: str, name: str) -> bool:
 
 def _by_residue(site: Site) -> str:
     """The element that the names of residue and atom give beyond doubt, "" if they do not."""
-    name = site.name.upper()
-    if site.residue_name in WATERS:
+    name, residue = site.name.upper(), site.residue_name.upper()
+    if residue in WATERS:
         first = "" if _WATER_SITES.fullmatch(name) else name.lstrip("0123456789")[:1]
         return first if first in {"O", "H", "D"} else ""
     if is_amino_acid(site.residue_name):
-        if site.residue_name in ("MSE", "SEC") and _SELENIUM.fullmatch(name):
+        if residue in ("MSE", "SEC") and _SELENIUM.fullmatch(name):
             return "Se"
         return _first_match(name, _AMINO_ACID_NAMES)
     if site.residue_name in NUCLEOTIDES and not (site.alone and name == site.residue_name):

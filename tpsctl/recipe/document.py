@@ -112,7 +112,7 @@ def read_document(path: Path, assignments: Sequence[str] = ()) -> Document:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise RecipeError(f"{path}: cannot read the recipe: {error.strerror}.") from None
+        raise RecipeError(f"{path}: cannot read the recipe: {error.strerror}. Give a recipe file (YAML).") from None
     except UnicodeDecodeError:
         raise RecipeError(f"{path}: this is no text file (UTF-8), so no recipe.") from None
     node = _compose(text, str(path))

@@ -9,7 +9,6 @@ On disk it is one .npz archive of plain arrays (no pickled objects); `metadata` 
 """
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from tpsctl.errors import DataError
+from tpsctl.files import atomic
 from tpsctl.molecule.topology import Atom, Topology
 from tpsctl.simulation.bias import BiasGrid
 from tpsctl.units import thermal_energy
@@ -144,16 +144,13 @@ class Dataset:
 
 
 def write_arrays(path: Path, arrays: dict[str, Any]) -> None:
-    """Write an .npz file atomically (temporary file, fsync, rename)."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Write an .npz file atomically.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:

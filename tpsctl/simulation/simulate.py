@@ -9,17 +9,13 @@ chunk), so a resumed run gives the same frames as an unbroken one.
 """
 
 import json
-import multiprocessing
 import os
 import shutil
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -34,6 +30,7 @@ from tpsctl.simulation.metadynamics import freeze, run_walker
 from tpsctl.simulation.molecule import Molecule
 from tpsctl.simulation.production import FRAME_ARRAYS, ChunkTask, run_chunk
 from tpsctl.simulation.settings import MetadynamicsSampling, PlainSampling, SimulationSettings
+from tpsctl.simulation.workers import worker_processes
 
 __all__ = ["MetadynamicsSampling", "PlainSampling", "SimulationProgress", "SimulationSettings", "run_simulation"]
 
@@ -78,7 +75,7 @@ def run_simulation(
         return _finished(settings, out)
     folder = _claim_folder(settings, out)
     run = _Run(settings, molecule, folder, on_progress)
-    with _workers(workers or os.cpu_count() or 1) as pool:
+    with worker_processes(workers or os.cpu_count() or 1) as pool:
         bias = run.frozen_bias(pool)
         run.production(pool, bias)
     dataset = run.collect(bias)
@@ -272,42 +269,3 @@ def _claim_folder(settings: SimulationSettings, out: Path) -> Path:
             f"{folder} holds parts of a simulation with other settings. Choose another output, or remove it."
         )
     return folder
-
-
-class _ThisProcess(Executor):
-    """Runs every task where it is submitted."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        done: Future[Any] = Future()
-        done.set_result(fn(*args, **kwargs))
-        return done
-
-
-@contextmanager
-def _workers(count: int) -> Iterator[Executor]:
-    """An executor of `count` new processes, or of this process for one; after an error it starts no further task.
-
-    The processes are spawned, because forking would copy torch's threads.
-    """
-    if count == 1:
-        yield _ThisProcess()
-        return
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    torch.set_num_threads(1)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
-    """End this worker when its parent ends; otherwise it would wait for work forever after the parent was killed."""
-    parent.join()
-    os._exit(1)

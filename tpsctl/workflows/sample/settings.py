@@ -40,14 +40,24 @@ class RunSettings:
     origin: tuple[str, ...] = ()
 
 
+def scratch_place(wanted: Path | None) -> Path | None:
+    """The folder on a local disk that was named, or that the environment names; None if there is no such disk.
+
+    Raises:
+        RecipeError: There is no folder of this name.
+    """
+    place = wanted or next((Path(p) for name in ("SLURM_TMPDIR", "TMPDIR") if (p := os.environ.get(name))), None)
+    if place is not None and not place.is_dir():
+        raise RecipeError(f"--scratch {place}: no such folder. Make it, or name another.")
+    return place
+
+
 @contextmanager
 def scratch_folder(wanted: Path | None) -> Iterator[Path | None]:
     """A folder of our own on a local disk, removed at the end; None where there is no such disk."""
-    place = wanted or next((Path(p) for name in ("SLURM_TMPDIR", "TMPDIR") if (p := os.environ.get(name))), None)
+    place = scratch_place(wanted)
     if place is None:
         yield None
         return
-    if not place.is_dir():
-        raise RecipeError(f"--scratch {place}: no such folder. Make it, or name another.")
     with tempfile.TemporaryDirectory(prefix="tpsctl-", dir=place, ignore_cleanup_errors=True) as folder:
         yield Path(folder)

@@ -73,7 +73,7 @@ def submit_recipe(file: Path, recipe: SampleRecipe, settings: SubmitSettings, pr
     array = client.submit(job.array_file)
     try:
         gather = client.submit(job.gather_file, after=array)
-    except TpsctlError:
+    except BaseException:  # also a signal: an array without its gather job is not left in the queue
         client.cancel(array)
         raise
     return facts | {"array_job": array, "gather_job": gather, "scripts": [str(job.array_file), str(job.gather_file)]}

@@ -16,7 +16,7 @@ from tpsctl.progress import Progress
 from tpsctl.workflows.sample.devices import require_usable
 from tpsctl.workflows.sample.hardware import processes
 from tpsctl.workflows.sample.planning import make_plan, require_unchanged
-from tpsctl.workflows.sample.settings import RunSettings, scratch_folder
+from tpsctl.workflows.sample.settings import RunSettings, scratch_folder, scratch_place
 from tpsctl.workflows.sample.tools import Tools
 
 
@@ -29,8 +29,9 @@ def survive(job: BatchedJob, tools: Tools, settings: RunSettings, progress: Prog
     """
     if settings.shard and settings.overwrite:
         raise RecipeError("--overwrite: throws the work of all shards away; not with --shard. Choose another --out.")
+    scratch_place(settings.scratch)  # refused before anything is written
     wanted = make_plan(tools.recipe, settings, tools.device)
-    plan = open_plan(wanted, overwrite=settings.overwrite, resume=settings.resume)
+    plan = open_plan(wanted, overwrite=settings.overwrite, resume=settings.resume, shard=settings.shard or WHOLE)
     if not isinstance(plan, Plan):
         where = wanted.directory
         progress.say(f"{where}: this recipe was run here already; nothing to do (--overwrite runs it again).")
