@@ -149,6 +149,19 @@ def test_current_is_conserved_and_degrees_of_rate_control_sum_to_one(seed, tempe
     assert float(found.rate_control.sum()) == pytest.approx(1.0, abs=1e-13)
 
 
+@pytest.mark.parametrize("temperature_k", [20.0, 300.0])
+@pytest.mark.parametrize("seed", range(4))
+def test_exchange_of_the_ends_turns_the_flux_around(seed, temperature_k):
+    net = random_network(seed)
+    there, back = kinetics(net, temperature_k), kinetics(net, temperature_k, start=1, end=0)
+    assert there.log_rate_forward == pytest.approx(back.log_rate_backward, rel=ROUNDING)
+    assert there.log_rate_backward == pytest.approx(back.log_rate_forward, rel=ROUNDING)
+    assert there.flux.tolist() == pytest.approx((-back.flux).tolist(), abs=1e-14)
+    assert there.rate_control.tolist() == pytest.approx(back.rate_control.tolist(), abs=1e-13)
+    joined = ~there.committor.isnan()
+    assert (there.committor + back.committor)[joined].tolist() == pytest.approx([1.0] * int(joined.sum()), rel=ROUNDING)
+
+
 def test_rate_control_is_the_derivative_of_the_flux():
     """Central differences over 2e-4 kJ/mol leave 1e-7."""
     net = random_network(3)

@@ -180,6 +180,13 @@ def test_a_small_network_is_drawn_whole(tmp_path):
     assert "<!-- 10.5 -->" not in text, "of an alternative only the highest saddle has a number"
 
 
+def test_two_saddles_at_one_point_have_one_number(tmp_path):
+    """Gauche+ to gauche- of butane by way of anti: both saddles have the same energy."""
+    saddles, route = [(0, 2, 10.47), (2, 1, 10.47)], RouteMarks("first", (0, 2, 1), (0, 1))
+    disconnectivity(tmp_path / "tree", [0.0, 0.0, -3.3], saddles, 0, 1, [route], title="butane")
+    assert text_of(tmp_path / "tree").count("<!-- 10.5 -->") == 1
+
+
 def test_ends_without_any_saddle(tmp_path):
     assert_written(disconnectivity(tmp_path / "tree", [0.0, 1.0], [], 0, 1, title="apart"), tmp_path / "tree")
 

@@ -13,7 +13,7 @@ where g counts equivalent labelings (`tpsctl.landscape.degeneracy`). With the co
 Assumptions: classical harmonic vibrations and rigid rotation at every point, no recrossing of saddles, equilibrium
 within each minimum before it is left, and a network that holds all saddles that matter: a saddle that the search missed
 carries no flux. The harmonic entropy of a mode below about 50 cm^-1 is too large, because the molecule does not move as
-far along it as its curvature would allow: with its mode of 7 cm^-1, the half-chair of cyclohexane comes out about 8
+far along it as its curvature would allow: with its mode of 7 cm^-1, the half-chair of cyclohexane comes out several
 kJ/mol too low. So the softest mode of every state is reported. A state joined to neither A nor B takes no part. If
 labels are kept, every labeling is a state of its own, and only those that were found count.
 

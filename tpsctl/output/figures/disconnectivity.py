@@ -150,7 +150,8 @@ def _mark_routes(
         inner = [leaves[i] for i in route.minima[1:-1] if i not in minima]
         axes.plot([leaf.x for leaf in inner], [leaf.energy for leaf in inner], "o", markersize=4, **style)
         shown = own[:MOST_NUMBERS] if number == 0 else [k for k in own if k == ranked[0]]
-        labels += [Label(f"{saddles[k][2]:.1f}", x[k], saddles[k][2], color) for k in shown]
+        named = {(f"{saddles[k][2]:.1f}", x[k]): saddles[k][2] for k in shown}  # one number for saddles at one point
+        labels += [Label(text, place, energy, color) for (text, place), energy in named.items()]
         seen.update(own)
         minima.update(route.minima)
     return labels
