@@ -103,9 +103,14 @@ class _Calculator(Calculator):
 
 
 def converge_band(
-    guess: torch.Tensor, topology: Topology, force_field: tuple[str, ...], *, max_steps: int = 5000
+    guess: torch.Tensor,
+    topology: Topology,
+    force_field: tuple[str, ...],
+    *,
+    max_steps: int = 5000,
+    threshold: float = _CONVERGED_EV_PER_ANGSTROM,
 ) -> Band:
-    """A band from a guess (image, atom, 3), nm, whose ends stay."""
+    """A band from a guess (image, atom, 3), nm, whose ends stay; `threshold` is that of its forces, eV/angstrom."""
     started = time.perf_counter()
     energy_of = ForceField(topology, force_field)
     elements = [atom.element for atom in topology.atoms]
@@ -114,7 +119,7 @@ def converge_band(
     FIRE(band, logfile=None).run(fmax=_RELAXED_EV_PER_ANGSTROM, steps=max_steps)
     band.climb = True
     optimizer = LBFGS(band, logfile=None, memory=100, maxstep=0.05)
-    converged = bool(optimizer.run(fmax=_CONVERGED_EV_PER_ANGSTROM, steps=max_steps))
+    converged = bool(optimizer.run(fmax=threshold, steps=max_steps))
     x = np.array([image.positions / _PER_ANGSTROM for image in images])
     calls = energy_of.calls
     energy = np.array([energy_of(frame)[0] for frame in x])

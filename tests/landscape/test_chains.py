@@ -8,10 +8,12 @@ import torch
 from tests.landscape.conftest import molecule_of
 from tpsctl.endpoints.load import load_structure
 from tpsctl.landscape.attempts import AttemptBlock, SearchAttempt, run_block
-from tpsctl.landscape.chains import CHANGED_DEG, TOGETHER, TurningChains, chained_minima
+from tpsctl.landscape.chains import TOGETHER, TurningChains, chained_minima
 from tpsctl.landscape.equivalence import equivalence_of
+from tpsctl.landscape.guesses import CHANGED_DEG, TurningGuesses
 from tpsctl.landscape.network import Minimum, Network
 from tpsctl.landscape.search import SearchSettings, SearchState, plan_round
+from tpsctl.molecule.geometry import dihedral
 from tpsctl.molecule.z_matrix import ZMatrix, wrapped
 
 AMBER = ("amber14-all.xml",)
@@ -101,6 +103,22 @@ def test_structures_that_differ_much_are_bridged_by_chains_at_first(helix):
     network = Network(molecule.equivalence, [Minimum(ends[0], 0.0), Minimum(ends[1], 50.0)])
     blocks = plan_round(SearchState(network, 0, 1), 1, SearchSettings())
     chains = [attempt for block in blocks for attempt in block.attempts if attempt.chain]
-    assert [attempt.style for attempt in chains] == list(range(8))
+    assert [attempt.style for attempt in chains] == list(range(12))
     assert all(len({(len(a.minima), a.chain) for a in block.attempts}) == 1 for block in blocks)
     assert [a.number for block in blocks for a in block.attempts] == list(range(16))
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_residues_that_change_share_the_path_out_equally(helix, count):
+    """Nothing of the path is spent on residues that do not change, so a single one turns all along it."""
+    topology, ends = helix
+    chains = TurningChains(topology)
+    end = ends[0]
+    for step in chains.steps(ends, generator(), 0)[:count]:
+        end = chains.turned(end, ends[1], step)
+    images = 1 + 6 * count
+    path = TurningGuesses(topology).draw(torch.stack((ends[0], end)), images, generator(), plain=True, in_turn=True)
+    phi_psi = torch.tensor([q for label, q in topology.backbone_dihedrals if label[:3] in ("phi", "psi")])
+    moved = wrapped(dihedral(path[1:], phi_psi) - dihedral(path[:-1], phi_psi)).abs() > 0.02
+    assert moved.any(1).all()
+    assert (moved.any(0).sum(), moved.sum(1).max()) == (2 * count, 2)

@@ -18,14 +18,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tpsctl.landscape.coordinates import Coordinates
+from tpsctl.landscape.guesses import CHANGED_DEG
 from tpsctl.landscape.minimum import minimize
 from tpsctl.landscape.moves import turns_hydrogens
 from tpsctl.landscape.surface import Surface
 from tpsctl.molecule.topology import Topology
 from tpsctl.molecule.z_matrix import ZMatrix, ZMatrixValues, wrapped
-
-CHANGED_DEG = 30.0
-"""A torsion counts as changed if it differs by more than this between A and B."""
 
 TOGETHER = 2
 """Number of changed torsions that turn in one step. A single torsion of a chain usually turns back when the energy is

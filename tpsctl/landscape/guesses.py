@@ -24,6 +24,9 @@ from tpsctl.molecule.z_matrix import ZMatrix, ZMatrixValues, wrapped
 EITHER_WAY_DEG = 60.0
 """Torsions that change by more than this may turn either way."""
 
+CHANGED_DEG = 30.0
+"""A torsion counts as changed if it differs by more than this between both ends."""
+
 WINDOW = (0.25, 0.6)
 """Range of the length of a random time window, as a fraction of the path."""
 
@@ -49,10 +52,7 @@ class TurningGuesses:
         self._turning = [self._internal.torsions[bond] for bond in bonds]
         rotatable = set(topology.rotatable_bonds)
         self._free = [bond in rotatable for bond in bonds]
-        residues = [topology.atoms[bond[1]].residue_id for bond in bonds]
-        names = sorted(set(residues))
-        self._place = [names.index(residue) / max(1, len(names)) for residue in residues]
-        self._residues = len(names)
+        self._residue = [topology.atoms[bond[1]].residue_id for bond in bonds]
 
     def draw(
         self,
@@ -70,7 +70,7 @@ class TurningGuesses:
             images: Number of images, ends included.
             generator: Source of randomness; how many numbers are drawn does not depend on the ends.
             plain: Whether every torsion turns the short way, without window or detour.
-            in_turn: Whether torsions turn residue by residue instead of all together.
+            in_turn: Whether residues turn one after another, those that change little excepted, instead of together.
         """
         q = self._internal.to_internal(ends)
         s = torch.linspace(0, 1, images).to(ends)
@@ -80,9 +80,10 @@ class TurningGuesses:
         chance = torch.rand(count, 4, generator=generator, dtype=torch.float64)
         detour = torch.randn(count, generator=generator, dtype=torch.float64) * math.radians(DETOUR_DEG)
         backwards = float(torch.rand((), generator=generator, dtype=torch.float64)) < 0.5
+        courses = self._in_turn(s, turn, backwards=backwards) if in_turn else {}
         for k, atom in enumerate(self._turning):
             change = float(turn[atom])
-            course = self._residue_course(s, k, backwards) if in_turn else s
+            course = courses.get(self._residue[k], s)
             bend = torch.zeros_like(s)
             if not plain:
                 change = _either_way(change, float(chance[k, 0]))
@@ -103,11 +104,12 @@ class TurningGuesses:
         path = torch.stack([*images, superpose(ends[1], images[-1])])
         return path if self._repair is None else self._repair(path)
 
-    def _residue_course(self, s: Tensor, k: int, backwards: bool) -> Tensor:
-        start = self._place[k]
-        if backwards:
-            start = 1 - 1 / self._residues - start
-        return ((s - start) * self._residues).clamp(0, 1)
+    def _in_turn(self, s: Tensor, turn: Tensor, *, backwards: bool) -> dict[int, Tensor]:
+        """Progress of each residue that changes; they share the path out equally, from either end of the chain."""
+        limit = math.radians(CHANGED_DEG)
+        changed = sorted({r for r, atom in zip(self._residue, self._turning, strict=True) if abs(turn[atom]) > limit})
+        order = changed[::-1] if backwards else changed
+        return {residue: (s * len(order) - k).clamp(0, 1) for k, residue in enumerate(order)}
 
 
 def _either_way(change: float, chance: float) -> float:

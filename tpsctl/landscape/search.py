@@ -4,7 +4,7 @@ Every round plans attempts from the network as it is, does them independently of
 and merges their finds in order. The result therefore depends on the seed only, not on the number of processes, and a
 search can be stopped and continued between any two rounds. What a round plans depends on what is known:
 
-    A and B not connected    Half of the attempts are connections over the gaps of the shortest path, half are local
+    A and B not connected    Three of four attempts are connections over the gaps of the shortest path, the others local
                              searches from the minima at these gaps. Gaps in which many torsions change are first
                              bridged by chains of minima (`tpsctl.landscape.chains`).
     A and B connected        S_A and S_B are the minima reached from A and from B over saddles below the route's top. A
@@ -249,13 +249,13 @@ def _is_long(network: Network, ends: Float[Tensor, "2 atom dim"]) -> bool:
 
 def _plan_connecting(state: SearchState, settings: SearchSettings) -> tuple[Pairs, list[int]]:
     """Connections over the gaps of the shortest path, and local searches from the minima beside them."""
-    network, half = state.network, settings.attempts // 2
+    network, most = state.network, 3 * settings.attempts // 4
     if state.start == state.end:
         return [], _least_searched(network, {state.start}, settings.attempts)
-    open_gaps = gaps(network, state.start, state.end, most=half)
-    pairs = [open_gaps[k % len(open_gaps)] for k in range(half)]
+    open_gaps = gaps(network, state.start, state.end, most=most)
+    pairs = [open_gaps[k % len(open_gaps)] for k in range(most)]
     beside = list(dict.fromkeys(i for pair in open_gaps for i in pair))
-    return pairs, _least_searched(network, set(beside), settings.attempts - half)
+    return pairs, _least_searched(network, set(beside), settings.attempts - most)
 
 
 def _plan_lowering(

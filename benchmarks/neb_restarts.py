@@ -1,0 +1,107 @@
+"""ASE's climbing-image NEB, restarted from differing guesses, beside the search for routes at the same cost.
+
+    python benchmarks/neb_restarts.py MOLECULES PANEL.json [--only NAME,NAME] [--seeds 1,2]
+
+PANEL.json is what `panel.py` has written: for the molecule and seed it tells how many force-equivalents the search for
+routes spent until it was complete. NEB gets as many. Its guesses are those of the search: first all torsions turn the
+short way, then every one at random (`TurningGuesses`), with clashes removed, 24 images. Bands are relaxed with FIRE to
+0.1 eV/angstrom, then climb with L-BFGS to 0.02 eV/angstrom, each for at most 300 steps. To be fair to NEB, the highest
+image is refined to a saddle by eigenvector following, also at its cost. NEB has succeeded when the highest saddle of a
+band is that of the lowest route known (`panel.CASES`).
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import torch
+from neb import converge_band
+from panel import CASES, load_case, molecule_of
+
+from tpsctl.landscape.attempts import IMAGES
+from tpsctl.landscape.minimum import minimize
+from tpsctl.landscape.saddle import climb_to_saddles
+
+MAX_STEPS = 300
+THRESHOLD_EV_PER_ANGSTROM = 0.02
+
+
+def restarted(name: str, seed: int, folder: Path, budget: int) -> dict:
+    """The highest saddles of bands from differing guesses, kJ/mol above A, until the budget of forces is spent."""
+    case = CASES[name]
+    topology, ends, files = load_case(case, folder)
+    molecule = molecule_of(topology, ends[0], files, keep_labels=case.keep_labels)
+    started, forces = time.process_time(), 0
+    minima = minimize(molecule.surface, ends, molecule.coordinates)
+    zero = float(minima.energy[0])
+    generator = torch.Generator().manual_seed(seed)
+    tops: list[float | None] = []
+    found = None
+    while forces + molecule.surface.evaluations < budget:
+        guess = molecule.guess(minima.x, IMAGES, generator, len(tops))
+        band = converge_band(guess, topology, files, max_steps=MAX_STEPS, threshold=THRESHOLD_EV_PER_ANGSTROM)
+        forces += band.force_calls
+        top = band.x[band.top][None]
+        along = (band.x[min(band.top + 1, IMAGES - 1)] - band.x[max(band.top - 1, 0)]).reshape(1, -1)
+        saddle = climb_to_saddles(molecule.surface, top, molecule.coordinates, [generator], along)
+        tops.append(round(float(saddle.energy[0]) - zero, 2) if saddle.converged[0] else None)
+        right = tops[-1] is not None and abs(tops[-1] - case.expected) <= 0.05
+        if right and found is None:
+            found = {"forces": forces + molecule.surface.evaluations, "seconds": time.process_time() - started}
+    return {
+        "molecule": name,
+        "seed": seed,
+        "expected": case.expected,
+        "tops": tops,
+        "lowest": min((top for top in tops if top is not None), default=None),
+        "success": found is not None,
+        "forces_to_find": found and found["forces"],
+        "seconds_to_find": found and round(found["seconds"], 1),
+        "bands": len(tops),
+        "budget": budget,
+        "seconds": round(time.process_time() - started, 1),
+    }
+
+
+def table(rows: list[dict], panel: dict) -> str:
+    """Both methods side by side, in markdown."""
+    lines = [
+        "| molecule | seed | expected, kJ/mol | force-equivalents of each | tpsctl barrier | tpsctl s | "
+        "forces until found | NEB lowest verified | NEB bands | NEB s | forces until found |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        ours = panel[row["molecule"], row["seed"]]
+        lines.append(
+            f"| {row['molecule']} | {row['seed']} | {row['expected']} | {row['budget']} | {ours['barrier']} | "
+            f"{ours['seconds']} | {ours['evaluations_to_find']} | {row['lowest']} | {row['bands']} | "
+            f"{row['seconds']} | {row['forces_to_find'] or 'not found'} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("panel", type=Path)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--seeds", default="1,2,3,4")
+    options = parser.parse_args()
+    torch.set_default_dtype(torch.float64)
+    torch.set_num_threads(1)
+    panel = {(r["molecule"], r["seed"]): r for r in json.loads(options.panel.read_text(encoding="utf-8"))}
+    out = options.panel.with_name("neb_restarts.json")
+    rows = json.loads(out.read_text(encoding="utf-8")) if out.exists() else []
+    for name in [name for name in CASES if not options.only or name in options.only.split(",")]:
+        for seed in [int(seed) for seed in options.seeds.split(",")]:
+            if (name, seed) in panel:
+                rows = [row for row in rows if (row["molecule"], row["seed"]) != (name, seed)]
+                rows.append(restarted(name, seed, options.folder, panel[name, seed]["evaluations"]))
+                print(rows[-1], flush=True)
+                out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+                out.with_suffix(".md").write_text(table(rows, panel), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
