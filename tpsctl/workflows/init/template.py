@@ -13,18 +13,14 @@ TEMPERATURE_K = 300
 """Temperature of a prior that is a force field, K."""
 
 ROUTE = """\
-path: {paths: 2, images: 60, guess: {kind: torsion}}  # the molecule turns about its bonds
-action: {functional: truncated, dt_ps: 0.001, friction_per_ps: 1.0}
-optimize:
-  - {method: lbfgs, max_steps: 100, dt_ps: 1e-4}
-  - {method: levenberg_marquardt, max_steps: 300}  # minimizes the action of each path
+path: {paths: 16}  # attempts in each round of the search
+optimize: {method: route}  # searches for the lowest routes over verified saddles
 """
 """Settings for molecules whose routes are searched for."""
 
 LEVENBERG_MARQUARDT = """\
-path: {paths: 4, images: 60, guess: {kind: torsion}}  # the molecule turns about its bonds
-action: {functional: truncated, dt_ps: 0.001, friction_per_ps: 1.0}
-optimize: {method: levenberg_marquardt, max_steps: 300}  # minimizes the action of each path
+path: {paths: 4}  # each from another first path, which turns the molecule about its bonds
+optimize: {method: levenberg_marquardt}  # minimizes the action of each path
 """
 """Settings for the others."""
 
@@ -76,7 +72,8 @@ class NewRecipe:
     @property
     def text(self) -> str:
         """The recipe file, with a modeline for editors."""
-        energy = "" if self.force_field is None else f"energy: {{force_field: {flow(self.force_field)}}}"
+        as_is = ", minimize: false" if self.route and self.checkpoint is None else ""
+        energy = "" if self.force_field is None else f"energy: {{force_field: {flow(self.force_field)}{as_is}}}"
         return _TEXT.format(
             schema=SCHEMA_FILE,
             start=_in_comment(self.start),
@@ -94,7 +91,7 @@ class NewRecipe:
     def _prior(self) -> str:
         if self.checkpoint is None:
             return f"{{kind: openmm, force_field: {flow(self.force_field)}, temperature_k: {TEMPERATURE_K}}}"
-        return f"{{kind: checkpoint, checkpoint: {flow(self.checkpoint)}, diffusion_time: 0.01}}"
+        return f"{{kind: checkpoint, checkpoint: {flow(self.checkpoint)}}}"
 
 
 def flow(value: Any) -> str:

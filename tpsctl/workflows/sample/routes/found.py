@@ -94,9 +94,8 @@ def store_modes(minima: Sequence[Modes], saddles: Sequence[Modes]) -> StoredBatc
 def _modes(tensors: dict[str, Tensor]) -> list[Modes]:
     if not tensors:
         return []
-    nothing = torch.empty(0)
     pairs = zip(tensors["wavenumbers"], tensors["log_inertia"].tolist(), strict=True)
-    return [Modes(wavenumbers, nothing, log_inertia) for wavenumbers, log_inertia in pairs]
+    return [Modes(wavenumbers, torch.empty(0, len(wavenumbers)), log_inertia) for wavenumbers, log_inertia in pairs]
 
 
 def store_path(path: PinnedPath, verdict: PathVerdicts, seconds: float) -> StoredBatch:

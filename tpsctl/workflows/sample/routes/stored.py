@@ -1,7 +1,7 @@
 """Finds and networks as plain tensors and JSON facts, which is how they are kept in files."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -92,6 +92,5 @@ def _saddle_facts(saddle: Saddle) -> dict[str, Any]:
 
 
 def _saddle(tensors: dict[str, Tensor], about: dict[str, Any], k: int) -> Saddle:
-    ends = about["ends"]
-    plain = Saddle(x=tensors["saddles"][k], sides=tensors["sides"][k], **(about | {"ends": (ends[0], ends[1])}))
-    return replace(plain, wavenumbers=tuple(about["wavenumbers"]))
+    pairs = {name: tuple(about[name]) for name in ("ends", "wavenumbers")}
+    return Saddle(x=tensors["saddles"][k], sides=tensors["sides"][k], **(about | pairs))
