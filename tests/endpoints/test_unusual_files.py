@@ -93,6 +93,18 @@ def test_heavy_water_is_bonded(loaded):
     assert water.topology.bonds == ((0, 1), (0, 2))
 
 
+@pytest.mark.parametrize("names", [("O1", "H2", "H3"), ("OW1", "HW2", "HW3"), ("O5", "H51", "H52")])
+def test_waters_of_which_a_name_is_unknown_have_both_bonds(loaded, names):
+    """AMOEBA's water has O1, H2 and H3: the names tell the first bond alone."""
+    places = [(0, 0, 0), (0.96, 0, 0), (-0.24, 0.93, 0)]
+    lines = [
+        atom_line(3 * n + k + 1, name, "HOH", n + 1, (x, y, z + 3 * n), name[0])
+        for n in range(2)
+        for k, (name, (x, y, z)) in enumerate(zip(names, places, strict=True))
+    ]
+    assert loaded(lines).topology.bonds == ((0, 1), (0, 2), (3, 4), (3, 5))
+
+
 def test_hydrogen_and_deuterium_at_one_site_are_alternates(atoms, loaded):
     """As neutron diffraction finds them: other names at the two locations."""
     (k,) = [k for k, line in enumerate(atoms) if line[12:16].strip() == "HA"]

@@ -97,7 +97,9 @@ def _questions(
     loose = ~bonded & several & (unknown | ~alike)
     covalent = np.array([symbol in RADII_NM for symbol in elements])
     water = np.array([is_water(atom.residue_name) for atom in atoms])
-    return loose, unknown, covalent & several & (loose | ~water)
+    asked = np.zeros(len(residues), dtype=bool)
+    asked[home[loose]] = True
+    return loose, unknown, covalent & several & (asked[home] | ~water)
 
 
 def _are_alternates(atoms: Sequence[FileAtom], i: int, j: int) -> bool:
