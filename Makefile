@@ -78,6 +78,7 @@ bench-paths: .venv/installed-dev
 	.venv/bin/python -m benchmarks.batches
 	.venv/bin/python -m benchmarks.published_protocol
 	.venv/bin/python -m benchmarks.alanine_controls
+	.venv/bin/python -m benchmarks.force_field_steps
 
 bench-gpu: .venv/installed-dev
 	.venv/bin/python -m benchmarks.network_gpu

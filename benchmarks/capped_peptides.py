@@ -30,6 +30,21 @@ def build(sequence: list[str], force_field: tuple[str, ...], seed: int = 0) -> t
     return topology, _two_minima(topology, system, x, seed)
 
 
+def crude(sequence: list[str], force_field: tuple[str, ...], seed: int = 0) -> tuple[Topology, torch.Tensor]:
+    """Topology and a configuration (atom, 3), nm, of ACE-sequence-NME for timings: bonds and angles are sound, the fold
+    and the handedness are as it happens.
+    """
+    field = app.ForceField(*force_field)
+    topology = _topology(["ACE", *sequence, "NME"], field)
+    system = field.createSystem(_openmm(topology), nonbondedMethod=app.NoCutoff)
+    start = np.random.default_rng(seed).normal(size=(topology.n_atoms, 3)) * 0.3
+    start[:, 0] += 0.12 * np.array([atom.residue_id for atom in topology.atoms])  # a chain, not a knot
+    _, x = _minimized(_bonded(system), start)
+    vacuum = app.ForceField(*(file for file in force_field if not file.startswith("implicit")))
+    _, x = _minimized(_context(vacuum.createSystem(_openmm(topology), nonbondedMethod=app.NoCutoff)), x, 100.0)
+    return topology, torch.from_numpy(np.array(x))
+
+
 def _topology(names: list[str], field: app.ForceField) -> Topology:
     atoms: list[Atom] = []
     bonds: list[tuple[int, int]] = []
@@ -75,11 +90,7 @@ def _embedded(
     topology: Topology, system: openmm.System, context: openmm.Context, generator: np.random.Generator
 ) -> np.ndarray:
     """A structure with L residues and trans amides, from random points."""
-    bare = openmm.XmlSerializer.deserialize(openmm.XmlSerializer.serialize(system))
-    for k in reversed(range(bare.getNumForces())):
-        if type(bare.getForce(k)).__name__ not in _KEPT:
-            bare.removeForce(k)
-    bonded = _context(bare)
+    bonded = _bonded(system)
     while True:
         start = generator.normal(size=(topology.n_atoms, 3)) * 0.3
         _, x = _minimized(bonded, start)
@@ -89,6 +100,15 @@ def _embedded(
             continue
         if _is_sound(topology, torch.from_numpy(x)):
             return x
+
+
+def _bonded(system: openmm.System) -> openmm.Context:
+    """A Context with bonds and angles alone."""
+    bare = openmm.XmlSerializer.deserialize(openmm.XmlSerializer.serialize(system))
+    for k in reversed(range(bare.getNumForces())):
+        if type(bare.getForce(k)).__name__ not in _KEPT:
+            bare.removeForce(k)
+    return _context(bare)
 
 
 def _is_sound(topology: Topology, x: torch.Tensor) -> bool:

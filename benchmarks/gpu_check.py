@@ -7,13 +7,14 @@
 * one optimization step at 10 and 56 beads (`benchmarks.network_gpu`): time, memory, share of the matmul peak in float32
   and TF32, share of time in which the card idles;
 * the time of that step by the size of its chunks, beside the size that was planned;
+* the network with and without a CUDA graph (`benchmarks.cuda_graphs`), with one path at a time and with all of them;
 * the recipes of alanine dipeptide and of the Mueller-Brown surface, whole commands, on the CPU and on the GPU: time,
   and how far actions and barriers are apart.
 
 A part that fails is noted with its reason and the others go on; one for which no time is left is noted, too. The table
 is printed and stored with all numbers in benchmarks/results. `--device cpu` with small sizes tries the script where
-there is no GPU. CUDA graphs and `torch.compile` are not measured: a step copies indices to the card and differentiates
-twice, neither of which they take as it is. The idle share is what they could gain at most.
+there is no GPU. `torch.compile` is not measured, because it does not take what is differentiated twice. The idle share
+of the step is what it could gain at most.
 """
 
 import argparse
@@ -29,7 +30,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import network_gpu, report
+from benchmarks import cuda_graphs, network_gpu, report
 from benchmarks.network_step import HIDDEN, Step, matmul_gflops
 from tpsctl.workflows.doctor import examine
 
@@ -184,6 +185,10 @@ def run(sizes: Sizes, minutes: float, *, with_tests: bool = True) -> Check:
         check.part(f"step of {beads} beads", lambda _, beads=beads: step(beads, sizes, peak))
     if sizes.beads:
         check.part(f"chunks of {sizes.beads[-1]} beads", lambda _: chunks(sizes.beads[-1], sizes))
+    for beads in sizes.beads:
+        for images in sorted({sizes.images, sizes.images * sizes.paths}):
+            name = f"CUDA graph of {beads} beads, {images} images"
+            check.part(name, lambda _, b=beads, n=images: cuda_graphs.measure(b, sizes.device, n))
     for name in sizes.recipes:
         check.part(name, lambda left, name=name: recipe(name, sizes, left))
     return check

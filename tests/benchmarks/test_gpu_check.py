@@ -12,7 +12,10 @@ SMALL = Sizes(device="cpu", beads=(10,), paths=1, images=8, recipes=())
 
 def test_parts_are_done_and_told():
     check = run(SMALL, minutes=30.0, with_tests=False)
-    assert [name for name, _, _ in check.rows] == ["doctor", "peak", "step of 10 beads", "chunks of 10 beads"]
+    names = ["doctor", "peak", "step of 10 beads", "chunks of 10 beads", "CUDA graph of 10 beads, 8 images"]
+    assert [name for name, _, _ in check.rows] == names
+    assert "8 images at a time" in check.rows[-1][1]
+    assert "no CUDA graph: " in check.rows[-1][1], "there is none on a CPU, and the row says so"
     assert not [sentence for _, sentence, _ in check.rows if sentence.startswith(("FAILED", "not run"))]
     assert check.results["step of 10 beads"]["differs_from_cpu"] == 0  # it is the CPU
     assert set(check.results["chunks of 10 beads"]["seconds"]) == {7}

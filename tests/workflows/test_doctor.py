@@ -4,6 +4,7 @@ import openmm
 import pytest
 import torch
 
+from tpsctl.workflows import doctor
 from tpsctl.workflows.doctor import examine
 
 
@@ -31,3 +32,9 @@ def test_a_gpu_that_openmm_cannot_use_is_a_problem(monkeypatch, gpu):
     monkeypatch.setattr(openmm.Platform, "getNumPlatforms", staticmethod(lambda: 1))  # Reference comes first
     (problem,) = examine()["problems"]
     assert 'install "openmm[cuda12]"' in problem
+
+
+def test_a_gpu_that_pytorch_cannot_use_is_a_problem(monkeypatch):
+    monkeypatch.setattr(doctor, "cuda_fault", lambda: "PyTorch 2.13.0 was built without CUDA.")
+    (problem,) = examine()["problems"]
+    assert problem == "There is a GPU, but PyTorch cannot use it: PyTorch 2.13.0 was built without CUDA."

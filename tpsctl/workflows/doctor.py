@@ -5,6 +5,7 @@ import platform
 from typing import Any
 
 from tpsctl.environment import default_threads, versions
+from tpsctl.workflows.sample.devices import cuda_fault
 
 
 def examine() -> dict[str, Any]:
@@ -23,6 +24,8 @@ def examine() -> dict[str, Any]:
         problems.append(
             'PyTorch has a GPU, OpenMM has none: install "openmm[cuda12]" or "openmm[cuda13]" if it matters.'
         )
+    if fault := cuda_fault():
+        problems.append(f"There is a GPU, but PyTorch cannot use it: {fault}")
     return facts | {"torch_devices": torch_devices, "openmm_platforms": openmm_platforms, "problems": problems}
 
 

@@ -48,7 +48,7 @@ _FUNCTIONS: dict[str, Callable[..., Value]] = {
     "tanh": lambda a: _tensor(a).tanh(),
     "erf": lambda a: _tensor(a).erf(),
     "erfc": lambda a: _tensor(a).erfc(),
-    "abs": lambda a: _tensor(a).abs(),
+    "abs": lambda a: _select(_tensor(a) >= 0, a, -a),  # torch's own has a second derivative that first imports sympy
     "min": lambda a, b: torch.minimum(_tensor(a), _tensor(b)),
     "max": lambda a, b: torch.maximum(_tensor(a), _tensor(b)),
     "step": lambda a: (_tensor(a) >= 0).to(torch.float64),

@@ -61,7 +61,8 @@ def choose(wanted: str, recipe: SampleRecipe) -> Choice:
     if wanted != "auto":
         return Choice(wanted)
     if fault := cuda_fault():
-        return Choice("cpu", f"this machine has a GPU, but it cannot be used, so the CPU computes: {fault}")
+        what = f"this machine has a GPU, but it cannot be used, so the CPU computes: {fault}"
+        return Choice("cpu", f"{what} `tpsctl doctor` lists devices.")
     if not torch.cuda.is_available():
         return Choice("cpu")
     if not gains_on_gpu(recipe):
@@ -85,8 +86,8 @@ def cuda_fault() -> str | None:
     try:
         torch.cuda.init()
     except (RuntimeError, AssertionError) as error:
-        return f"{str(error).splitlines()[0]} `tpsctl doctor` lists devices."
-    return "CUDA finds no device. `tpsctl doctor` lists devices."
+        return str(error).splitlines()[0]
+    return "CUDA finds no device."
 
 
 def require_usable(device: torch.device) -> None:
