@@ -48,7 +48,8 @@ class SearchSettings:
         attempts: Attempts per round.
         block: Most attempts in a block.
         most_rounds: Most rounds.
-        most_evaluations: Number of force evaluations after which no new round begins.
+        most_evaluations: Number of force evaluations after which no new round begins: about five minutes of one core for
+            30 atoms, ten for 60.
         stable_rounds: Rounds without change of both routes' highest saddles before the search may stop.
         searches_per_minimum: Local searches from each minimum of the smaller of S_A and S_B before it may stop.
         missing: Largest probability that the next saddle below the top is new (Good and Turing) at which it may stop.
