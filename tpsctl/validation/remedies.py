@@ -75,5 +75,5 @@ _CURES = {
     TopVerdict.MINIMUM: f"Images are too few to resolve the barrier: raise path.images, or {_OTHER}",
     TopVerdict.NO_PEAK: "No image is higher than both ends: raise path.images, or minimize the ends "
     "(endpoints.minimize: true).",
-    TopVerdict.UNKNOWN: "Energies are not finite there: look for clashes, and use a smaller action.dt_ps.",
+    TopVerdict.UNKNOWN: "Energies are unknown or absurdly high: look for clashes, and use a smaller action.dt_ps.",
 }

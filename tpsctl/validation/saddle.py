@@ -46,6 +46,10 @@ NEAR_KJ_PER_MOL = 1.0
 RESTRAINT = 1e4
 """Spring constant k of the restraint that leaves only stiff modes free, kJ/mol/nm^2."""
 
+HIGHEST_KJ_PER_MOL = 1e6
+"""Energy above the lowest image of a path, kJ/mol, from which on atoms are inside one another, and second derivatives
+are no longer numbers; it counts as unknown."""
+
 MODES = 4
 """Number of lowest wavenumbers that are reported."""
 
@@ -76,8 +80,9 @@ class TopJudge:
         return self._equivalence.same(x[0], x[1], energies) is not None
 
     def energies(self, paths: Float[Tensor, "path image atom dim"]) -> Float[Tensor, "path image"]:
-        """Energy of every image, kJ/mol; infinite where it is unknown."""
-        return evaluate(self.surface, paths.flatten(0, 1))[0].unflatten(0, paths.shape[:2])
+        """Energy of every image, kJ/mol; infinite where it is unknown or atoms are inside one another."""
+        energy = evaluate(self.surface, paths.flatten(0, 1))[0].unflatten(0, paths.shape[:2])
+        return torch.where(energy - energy.amin(1, keepdim=True) < HIGHEST_KJ_PER_MOL, energy, torch.inf)
 
     def judge(self, paths: Float[Tensor, "path image atom dim"], seeds: Sequence[int]) -> list[PathTops]:
         """Judge the peaks of finished paths.

@@ -184,7 +184,7 @@ def _path_entry(run: FinishedRun, i: int) -> dict[str, Any]:
         "channel": verdict.channels[i] if verdict.channels else None,
         "seed": path_seed(run.recipe.seed, i),
         "status": outcome.status[i].value,
-        "remedy": " ".join(filter(None, advice)),
+        "remedy": " ".join(text[0].upper() + text[1:] for text in advice if text),
         "gate": verdict.verdicts[i],
         "is_saddle": all(top.is_saddle for top in tops.values()) if tops else None,
         "steps": run.steps[i],

@@ -32,8 +32,8 @@ class Tools:
     def system(self) -> assemble.System:
         """The two ends and what they are made of, minimized if the recipe says so."""
         if not getattr(self.recipe.endpoints, "minimize", False):
-            return self._given_system
-        given = self._given_system
+            return self.given_system
+        given = self.given_system
         return assemble.minimize_ends(
             self.recipe,
             given,
@@ -41,14 +41,14 @@ class Tools:
         )
 
     @cached_property
-    def _given_system(self) -> assemble.System:
+    def given_system(self) -> assemble.System:
         """The two ends as they are given."""
         return assemble.make_system(self.recipe.endpoints)
 
     @cached_property
     def prior(self) -> Prior:
         """The prior on its device."""
-        return assemble.make_prior(self.recipe.prior, self._given_system, self.device)
+        return assemble.make_prior(self.recipe.prior, self.given_system, self.device)
 
     @cached_property
     def gate(self) -> GeometryGate:
@@ -58,7 +58,7 @@ class Tools:
     @cached_property
     def energy_model(self) -> EnergyModel | None:
         """The force field that judges the paths, if the recipe names one."""
-        return assemble.make_energy_model(self.recipe.validation, self._given_system, self.threads, self.device)
+        return assemble.make_energy_model(self.recipe.validation, self.given_system, self.threads, self.device)
 
     @cached_property
     def landscapes(self) -> dict[str, TopJudge]:

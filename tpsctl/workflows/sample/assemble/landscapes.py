@@ -9,14 +9,16 @@ Both are evaluated on the CPU in double precision (OpenMM's Reference platform),
 from functools import partial
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from tpsctl.errors import RecipeError
-from tpsctl.landscape.coordinates import BondedCoordinates, Cartesian
+from tpsctl.landscape.coordinates import BondedCoordinates, Cartesian, Coordinates
 from tpsctl.landscape.equivalence import equivalence_of
 from tpsctl.landscape.surface import ForceFieldSurface, ScoreSurface, Surface
 from tpsctl.molecule.openmm_contexts import ContextPool
 from tpsctl.molecule.solvent import solvent_of
+from tpsctl.molecule.topology import Topology
 from tpsctl.prior.base import Prior
 from tpsctl.prior.openmm import OpenMMPrior
 from tpsctl.recipe.endpoints import MoleculeEndpointsSection
@@ -96,14 +98,9 @@ def make_landscapes(
     assert isinstance(recipe.endpoints, MoleculeEndpointsSection)
     keep = recipe.endpoints.equivalent_atoms == "keep"
     equivalence = equivalence_of(topology, system.ends[0], keep_labels=keep)
-    connected = bool(topology.bonds) and len(topology.branch(0, without=-1)) == topology.n_atoms
+    bonded = bonded_coordinates(topology, system.ends)
     judges = {
-        surface: TopJudge(
-            surface,
-            BondedCoordinates(topology) if connected and surface.rigid_motions else Cartesian(),
-            equivalence,
-            system.ends,
-        )
+        surface: TopJudge(surface, bonded if surface.rigid_motions else Cartesian(), equivalence, system.ends)
         for surface in surfaces.values()
     }
     return {name: judges[surface] for name, surface in surfaces.items()}
@@ -123,6 +120,14 @@ def final_time(recipe: SampleRecipe) -> float:
     """The diffusion time of the last stage, whose paths are the result."""
     last = recipe.stages[-1].diffusion_time if recipe.stages else None
     return diffusion_time(recipe) if last is None else last
+
+
+def bonded_coordinates(topology: Topology, ends: Float[Tensor, "2 atom 3"]) -> Coordinates:
+    """Internal coordinates; Cartesian ones where bonds do not hold all atoms, as in beads or linear molecules."""
+    bonded = BondedCoordinates(topology)
+    if int(torch.linalg.matrix_rank(bonded.rows(ends), rtol=1e-6).min()) < 3 * topology.n_atoms - 6:
+        return Cartesian()
+    return bonded
 
 
 def _force_field(system: object, masses_amu: tuple[float, ...], threads: int) -> Surface:
