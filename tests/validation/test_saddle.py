@@ -140,3 +140,10 @@ def test_energies_of_the_judge_are_those_of_its_surface(peptide):
     proline = peptide("ace_pro_nme")
     expected = evaluate(proline.judge.surface, proline.path[0])[0]
     torch.testing.assert_close(proline.judge.energies(proline.path)[0], expected, atol=0, rtol=0)
+
+
+def test_atoms_inside_one_another_have_no_known_energy(root):
+    butane = butane_path(root)
+    butane.path[0, 5, 0] = butane.path[0, 5, 1]  # two carbons at one place
+    (found,) = butane.judge.judge(butane.path, [0])
+    assert found == PathTops((), None, TopVerdict.UNKNOWN)

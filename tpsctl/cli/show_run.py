@@ -64,8 +64,8 @@ def _tops(entry: dict[str, Any], names: list[str]) -> list[str]:
     cells = []
     for name in names:
         top = entry["tops"][name]
-        energy = top["peaks"][0]["stationary_energy_kj_per_mol"] if top["peaks"] else None
-        cells.append(top["words"] if energy is None else f"{top['words']} {energy:.2f}")
+        saddle = top["saddle"] if top["words"] == "saddle" else None
+        cells.append(top["words"] if saddle is None else f"saddle {saddle['energy_kj_per_mol']:.2f}")
     return cells
 
 

@@ -46,6 +46,10 @@ NEAR_KJ_PER_MOL = 1.0
 RESTRAINT = 1e4
 """Spring constant k of the restraint that leaves only stiff modes free, kJ/mol/nm^2."""
 
+HIGHEST_KJ_PER_MOL = 1e6
+"""Energy above the lowest image of a path, kJ/mol, from which on atoms are inside one another, and second derivatives
+are no longer numbers; it counts as unknown."""
+
 MODES = 4
 """Number of lowest wavenumbers that are reported."""
 
@@ -76,8 +80,9 @@ class TopJudge:
         return self.equivalence.same(x[0], x[1], energies) is not None
 
     def energies(self, paths: Float[Tensor, "path image atom dim"]) -> Float[Tensor, "path image"]:
-        """Energy of every image, kJ/mol; infinite where it is unknown."""
-        return evaluate(self.surface, paths.flatten(0, 1))[0].unflatten(0, paths.shape[:2])
+        """Energy of every image, kJ/mol; infinite where it is unknown or atoms are inside one another."""
+        energy = evaluate(self.surface, paths.flatten(0, 1))[0].unflatten(0, paths.shape[:2])
+        return torch.where(energy - energy.amin(1, keepdim=True) < HIGHEST_KJ_PER_MOL, energy, torch.inf)
 
     def judge(self, paths: Float[Tensor, "path image atom dim"], seeds: Sequence[int]) -> list[PathTops]:
         """Judge the peaks of finished paths.
@@ -89,8 +94,9 @@ class TopJudge:
         energy = self.energies(paths)
         places = [(p, k) for p, profile in enumerate(energy) for k in peaks_of_path(profile)]
         known = torch.isfinite(energy).all(1).tolist()
+        otherwise = [TopVerdict.NO_PEAK if ok else TopVerdict.UNKNOWN for ok in known]
         if not places:
-            return [PathTops((), None, known=ok) for ok in known]
+            return [PathTops((), None, reason) for reason in otherwise]
         path, image = torch.tensor(places).T
         x, start = paths[path, image], energy[path, 0]
         near = nearest_stationary(self.surface, x)
@@ -99,10 +105,10 @@ class TopJudge:
         begin = torch.where(near.converged[tops, None, None], near.x[tops], x[tops])
         generators = [torch.Generator().manual_seed(seeds[p]) for p in path[tops].tolist()]
         saddles = dict(zip(path[tops].tolist(), self._saddles(begin, x[tops], start[tops], generators), strict=True))
-        return [
-            PathTops(tuple(peak for q, peak in zip(path.tolist(), found, strict=True) if q == p), saddles.get(p), ok)
-            for p, ok in enumerate(known)
-        ]
+        of_path: list[list[Peak]] = [[] for _ in paths]
+        for p, peak in zip(path.tolist(), found, strict=True):
+            of_path[p].append(peak)
+        return [PathTops(tuple(of_path[p]), saddles.get(p), reason) for p, reason in enumerate(otherwise)]
 
     def _peaks(self, x: Tensor, start: Tensor, near: Points, images: list[int]) -> list[Peak]:
         """The peaks (x, nm) with the stationary points next to them; `start` has the energies of the paths' starts."""

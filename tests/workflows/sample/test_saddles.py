@@ -8,12 +8,14 @@ import pytest
 import torch
 
 from tpsctl.errors import EndpointError, RecipeError
+from tpsctl.landscape.coordinates import BondedCoordinates, Cartesian
 from tpsctl.molecule.solvent import solvent_of
 from tpsctl.molecule.topology import Atom, Topology
 from tpsctl.progress import Progress
 from tpsctl.recipe.loader import load_recipe
 from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.workflows.sample.assemble import why_no_saddles
+from tpsctl.workflows.sample.assemble.landscapes import bonded_coordinates
 from tpsctl.workflows.sample.assemble.minimized import minimize_ends
 from tpsctl.workflows.sample.assemble.system import System
 from tpsctl.workflows.sample.check import check_recipe
@@ -126,7 +128,7 @@ def test_too_few_images_miss_the_saddle_and_the_run_is_not_complete(write):
     entry = manifest["paths"][0]
     assert entry["is_saddle"] is False
     assert manifest["outcome"] != "complete"
-    assert "the top is no saddle of the prior's energy" in entry["remedy"]
+    assert "The top is no saddle of the prior's energy" in entry["remedy"]
 
 
 @pytest.mark.parametrize(
@@ -185,6 +187,16 @@ def test_large_molecules_are_not_judged_unless_asked(write):
     recipe = load_recipe(write(BUTANE), SampleRecipe)
     system = System(Topology(atoms, ()), torch.zeros(2, 600, 3), is_molecule=True)
     assert why_no_saddles(recipe, system).startswith("the ends have 600 atoms, and saddles are judged for up to 500")
+
+
+def test_internal_coordinates_are_used_where_they_hold_all_atoms():
+    names, line = ("O1", "C", "O2"), torch.tensor([[0.0, 0, 0], [0.116, 0, 0], [0.232, 0, 0]])
+    atoms = tuple(Atom(n, n[0], "CO2", 1, "A", 12.0) for n in names)
+    bent = torch.tensor([[0.0, 0, 0], [0.116, 0, 0], [0.2, 0.08, 0]])
+    bonded = Topology(atoms, ((0, 1), (1, 2)))
+    assert isinstance(bonded_coordinates(bonded, torch.stack((bent, bent))), BondedCoordinates)
+    assert isinstance(bonded_coordinates(bonded, torch.stack((bent, line))), Cartesian)
+    assert isinstance(bonded_coordinates(Topology(atoms, ()), torch.stack((bent, bent))), Cartesian)
 
 
 def displaced(tmp_path, name):

@@ -32,7 +32,7 @@ from tpsctl.workflows.sample.tools import Tools
 def run_recipe(recipe: SampleRecipe, settings: RunSettings, progress: Progress) -> dict[str, Any]:
     """Run a recipe or a shard of it, go on with it, or find that it was run; the manifest, or what the shard did."""
     tools = Tools(recipe, *use_hardware(settings, recipe))
-    assemble.judges_saddles(recipe, tools.system)  # raises, before any work, if the recipe wants the impossible
+    assemble.judges_saddles(recipe, tools.given_system)  # raises, before any work, if the recipe wants the impossible
     if tools.device_note:
         progress.say(tools.device_note)
     return survive(job_of(tools, progress), tools, settings, progress)

@@ -33,14 +33,14 @@ class Tools:
     @cached_property
     def recipe(self) -> SampleRecipe:
         """The recipe, with the method chosen if it left the choice open."""
-        return assemble.with_method(self._given, self._given_system, lambda: self.prior)
+        return assemble.with_method(self._given, self.given_system, lambda: self.prior)
 
     @cached_property
     def system(self) -> assemble.System:
         """The two ends and what they are made of, minimized if the recipe says so."""
         if not getattr(self._given.endpoints, "minimize", False):
-            return self._given_system
-        given = self._given_system
+            return self.given_system
+        given = self.given_system
         return assemble.minimize_ends(
             self._given,
             given,
@@ -48,19 +48,19 @@ class Tools:
         )
 
     @cached_property
-    def _given_system(self) -> assemble.System:
+    def given_system(self) -> assemble.System:
         """The two ends as they are given."""
         return assemble.make_system(self._given.endpoints)
 
     @cached_property
     def prior(self) -> Prior:
         """The prior on its device."""
-        return assemble.make_prior(self._given.prior, self._given_system, self.device)
+        return assemble.make_prior(self._given.prior, self.given_system, self.device)
 
     @cached_property
     def chosen(self) -> assemble.Chosen:
         """Every number that the recipe may leave open, as it is used; the ends as they are given decide."""
-        return assemble.choose(self.recipe, self._given_system, self.prior, self.device, self._forces)
+        return assemble.choose(self.recipe, self.given_system, self.prior, self.device, self._forces)
 
     @cached_property
     def gate(self) -> GeometryGate:
@@ -70,7 +70,7 @@ class Tools:
     @cached_property
     def energy_model(self) -> EnergyModel | None:
         """The force field that judges the paths, if the recipe names one."""
-        return assemble.make_energy_model(self.recipe.validation, self._given_system, self.threads, self.device)
+        return assemble.make_energy_model(self.recipe.validation, self.given_system, self.threads, self.device)
 
     @cached_property
     def landscapes(self) -> dict[str, TopJudge]:
@@ -106,8 +106,9 @@ class Tools:
 
     @cached_property
     def end_reports(self) -> tuple[EndReport, ...]:
-        """Whether the ends are minima; empty for model potentials and large molecules, and where nothing can tell."""
-        if not self.system.is_molecule or self.system.topology.n_atoms > assemble.MOST_ATOMS:
+        """Whether the ends are minima of the force field; empty without one, and for more than `MOST_ATOMS` atoms."""
+        has_force_field = self.prior_force_field is not None or self.energy_model is not None
+        if not has_force_field or self.system.topology.n_atoms > assemble.MOST_ATOMS:
             return ()
         name = assemble.end_landscape(self.recipe, self.landscapes)
         return () if name is None else report_ends(self.landscapes[name], self.system.ends)

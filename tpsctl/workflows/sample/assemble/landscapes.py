@@ -9,16 +9,18 @@ Both are evaluated on the CPU in double precision (OpenMM's Reference platform),
 from functools import partial
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from tpsctl.errors import RecipeError
-from tpsctl.landscape.coordinates import BondedCoordinates, Cartesian
+from tpsctl.landscape.coordinates import BondedCoordinates, Cartesian, Coordinates
 from tpsctl.landscape.equivalence import equivalence_of
 from tpsctl.landscape.surface import ForceFieldSurface, ScoreSurface, Surface
 from tpsctl.molecule.force_field_hessian import closed_hessian
 from tpsctl.molecule.openmm_contexts import ContextPool
 from tpsctl.molecule.openmm_system.base import MolecularSystem
 from tpsctl.molecule.solvent import solvent_of
+from tpsctl.molecule.topology import Topology
 from tpsctl.prior.base import Prior
 from tpsctl.prior.openmm import OpenMMPrior
 from tpsctl.recipe.endpoints import MoleculeEndpointsSection
@@ -99,14 +101,9 @@ def make_landscapes(
     assert isinstance(recipe.endpoints, MoleculeEndpointsSection)
     keep = recipe.endpoints.equivalent_atoms == "keep"
     equivalence = equivalence_of(topology, system.ends[0], keep_labels=keep)
-    connected = bool(topology.bonds) and len(topology.branch(0, without=-1)) == topology.n_atoms
+    bonded = bonded_coordinates(topology, system.ends)
     judges = {
-        surface: TopJudge(
-            surface,
-            BondedCoordinates(topology) if connected and surface.rigid_motions else Cartesian(),
-            equivalence,
-            system.ends,
-        )
+        surface: TopJudge(surface, bonded if surface.rigid_motions else Cartesian(), equivalence, system.ends)
         for surface in surfaces.values()
     }
     return {name: judges[surface] for name, surface in surfaces.items()}
@@ -126,6 +123,14 @@ def force_field_surface(made: MolecularSystem, threads: int) -> Surface:
     """The energy of a force field in double precision."""
     pool = ContextPool(made.system, platform="Reference", threads=threads)
     return ForceFieldSurface(pool.energies_and_forces, made.masses_amu, closed_hessian(made.system))
+
+
+def bonded_coordinates(topology: Topology, ends: Float[Tensor, "2 atom 3"]) -> Coordinates:
+    """Internal coordinates; Cartesian ones where bonds do not hold all atoms, as in beads or linear molecules."""
+    bonded = BondedCoordinates(topology)
+    if int(torch.linalg.matrix_rank(bonded.rows(ends), rtol=1e-6).min()) < 3 * topology.n_atoms - 6:
+        return Cartesian()
+    return bonded
 
 
 def prior_surface(recipe: SampleRecipe, system: System, prior: Prior, time: float, threads: int) -> Surface | None:
