@@ -19,7 +19,7 @@ def show_routes(manifest: dict[str, Any], notes: list[str]) -> None:
         print_table(f"{manifest['name']}: no route found", ["outcome"], [[manifest["outcome"]]], notes=notes)
         return
     saddles = {saddle["saddle"]: saddle for saddle in manifest["saddles"]}
-    columns = ["route", "A->B", "B->A", "saddles (kJ/mol above A)", "found", "action\n(bound)", "path"]
+    columns = ["route", "A->B", "B->A", "saddles (kJ/mol above A)", "found", "dG A->B", "flux", "action\n(bound)", "path"]
     rows = [_row(route, saddles) for route in manifest["routes"]]
     print_table(f"{manifest['name']}: barriers in kJ/mol", columns, rows)
     columns = ["saddle", "above A", "index", "|grad U|", "lowest modes (1/cm)", "joins minima", "found", "on routes"]
@@ -29,16 +29,21 @@ def show_routes(manifest: dict[str, Any], notes: list[str]) -> None:
 
 def search_notes(manifest: dict[str, Any]) -> list[str]:
     """What to know about the search, in sentences."""
-    search = manifest["search"]
+    search, rates = manifest["search"], manifest["kinetics"]
     head = (
         f"search: {search['attempts']} attempts in {search['rounds']} rounds found {search['minima']} minima and "
         f"{search['saddles']} saddles ({search['force_evaluations']:,} force evaluations)"
     )
     unseen = f"{100 * search['missing']:.0f} % of finds below the highest saddle would be new (Good-Turing estimate)"
+    if not manifest["routes"]:
+        return [head, "NOT COMPLETE: A and B are not connected. Raise optimize.max_rounds."]
+    kinetics = (
+        f"rates at {rates['temperature_k']:g} K: A->B {rates['rate_forward_per_s']:.2g}, "
+        f"B->A {rates['rate_backward_per_s']:.2g} per s ({rates['assumptions']})"
+    )
     if search["complete"]:
-        return [head, f"complete: the routes did not change any more, and about {unseen}"]
-    left = "A and B are not connected" if not manifest["routes"] else f"a lower route may exist: about {unseen}"
-    return [head, f"NOT COMPLETE: {left}. Raise optimize.max_rounds."]
+        return [head, f"complete: the routes did not change any more, and about {unseen}", kinetics]
+    return [head, f"NOT COMPLETE: a lower route may exist: about {unseen}. Raise optimize.max_rounds.", kinetics]
 
 
 def _row(route: dict[str, Any], saddles: dict[int, dict[str, Any]]) -> list[str]:
@@ -52,9 +57,16 @@ def _row(route: dict[str, Any], saddles: dict[int, dict[str, Any]]) -> list[str]
         f"{route['backward']:.2f}",
         shown + more,
         f"{route['times_found']}x",
+        f"{route['free_energy_forward']:.1f}",
+        _percent(route["flux_share"]),
         f"{route['action']:.1f}\n({route['bound']:.1f})",
         route["valid"].partition(" ")[0].rstrip(":"),
     ]
+
+
+def _percent(share: float) -> str:
+    """A share of the flux in percent, with as many digits as tell it from nothing."""
+    return "<0.1 %" if 0 < share < 0.001 else f"{100 * share:.1f} %"
 
 
 def _saddle_row(saddle: dict[str, Any]) -> list[str]:

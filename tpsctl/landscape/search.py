@@ -33,6 +33,10 @@ from tpsctl.landscape.minimum import minimize
 from tpsctl.landscape.network import Network, missing_fraction
 from tpsctl.landscape.routes import Route, gaps, minimax_route, ranked_routes, reachable_below, saddles_as_high
 
+NOTICEABLE = 0.1
+"""A top that falls by less than this, kJ/mol (0.04 kT at 300 K), counts as unchanged: the landscape of a learned prior is
+rough, and has many saddles of nearly the same energy in one pass."""
+
 MOST_CHAINS = 16
 """Number of chains between two minima, after which they are connected like any others."""
 
@@ -48,8 +52,8 @@ class SearchSettings:
         attempts: Attempts per round.
         block: Most attempts in a block.
         most_rounds: Most rounds.
-        most_evaluations: Number of force evaluations after which no new round begins: about five minutes of one core for
-            30 atoms, ten for 60.
+        most_evaluations: Number of force evaluations after which no new round begins: about five minutes of one core
+            for 30 atoms, ten for 60.
         stable_rounds: Rounds without change of both routes' highest saddles before the search may stop.
         searches_per_minimum: Local searches from each minimum of the smaller of S_A and S_B before it may stop.
         missing: Largest probability that the next saddle below the top is new (Good and Turing) at which it may stop.
@@ -196,13 +200,18 @@ def is_complete(state: SearchState, settings: SearchSettings) -> bool:
     last = state.rounds[-settings.stable_rounds - 1 :]
     if len(last) <= settings.stable_rounds or not math.isfinite(last[-1].top):
         return False
-    if last[0].top != last[-1].top or last[0].second_top != last[-1].second_top:
+    if _fell(last[0].top, last[-1].top) or _fell(last[0].second_top, last[-1].second_top):
         return False
     if last[-1].missing > settings.missing:
         return False
     sides = _sides(state, last[-1].top)
     smaller = min(sides, key=len)
     return all(state.network.minima[i].searched >= settings.searches_per_minimum for i in smaller)
+
+
+def _fell(before: float, after: float) -> bool:
+    """Whether a top became lower in a way that counts; it may be infinite while there is no route."""
+    return math.isfinite(after) and not before - after <= NOTICEABLE
 
 
 def plan_round(state: SearchState, seed: int, settings: SearchSettings) -> list[AttemptBlock]:

@@ -144,7 +144,8 @@ def one_state(recipe_of, tmp_path, root):
     lines[last] = f"{lines[last][:30]}{x:8.3f}{lines[last][38:]}"
     (tmp_path / "moved.pdb").write_text("".join(lines))
     recipe = recipe_of()
-    recipe.write_text(recipe.read_text().replace(str(root / "tests/landscape/molecules/butane_gauche.pdb"), "moved.pdb"))
+    given = str(root / "tests" / "landscape" / "molecules" / "butane_gauche.pdb")
+    recipe.write_text(recipe.read_text().replace(given, "moved.pdb"))
     return recipe
 
 

@@ -117,7 +117,7 @@ def _manifest(
             "temperature_k": landscape.temperature_k,
         },
         "kinetics": _kinetics_entry(numbers, kinetics),
-        "chosen": found.facts["chosen"],
+        "chosen": _chosen(tools, found),
         "energies": protocol_entry(None if found.verdict is None else found.verdict.energies),
         "prior_force_fields": [] if force_field is None else [force_field],
         "notes": tools.system.notes,
@@ -133,6 +133,16 @@ def _saddles_on_routes(found: FoundRoutes, numbers: Numbering, kinetics: Network
     """The saddles of the routes as in saddles.csv, with their numbers."""
     rows = saddle_rows(found, numbers, kinetics)
     return [{"saddle": k} | vars(row) for k, row in enumerate(rows) if row.routes]
+
+
+def _chosen(tools: Tools, found: FoundRoutes) -> dict[str, Any]:
+    """The numbers of a search that the recipe may leave open, with the reasons."""
+    kept = {key: found.facts["chosen"][key] for key in ("prior.diffusion_time", "action.temperature_k")}
+    images = len(found.paths[0].x) if found.paths else None
+    why = "given in the recipe, or more where the halves of a route need it"
+    if tools.recipe.path.images == "auto":
+        why = "as many for every saddle of the longest route, but not fewer than for two"
+    return kept | {"path.images": {"value": images, "reason": why}}
 
 
 def _kinetics_entry(numbers: Numbering, kinetics: NetworkKinetics) -> dict[str, Any]:
