@@ -208,11 +208,11 @@ def test_large_molecules_and_models_without_an_energy_get_levenberg_marquardt(ma
 
     checkpoint = folder / "diffusion.safetensors"
     assert "energy landscape" in made("small.yaml", checkpoint=checkpoint)["reason"]
-    monkeypatch.setattr(run, "LARGEST_SEARCHED", 21)
+    monkeypatch.setattr(run, "MOST_ROUTE_ATOMS", 21)
     facts = made("large.yaml", force_fields=FORCE_FIELD)
     assert facts["method"] == "levenberg_marquardt"
     assert facts["reason"] == "22 atoms; routes are searched for up to 21"
-    monkeypatch.setattr(run, "LARGEST_SEARCHED", 70)
+    monkeypatch.setattr(run, "MOST_ROUTE_ATOMS", 70)
     original = run.open_prior
 
     def opened(*arguments) -> NetworkPrior:
@@ -223,4 +223,4 @@ def test_large_molecules_and_models_without_an_energy_get_levenberg_marquardt(ma
     monkeypatch.setattr(run, "open_prior", opened)
     facts = made("no_energy.yaml", checkpoint=checkpoint)
     assert facts["method"] == "levenberg_marquardt"
-    assert facts["reason"] == "the model has no energy: its score is no gradient"
+    assert facts["reason"].startswith('prior "diffusion" gives a score without an energy')

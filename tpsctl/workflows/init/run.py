@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from tpsctl.errors import RecipeError, TpsctlError
 from tpsctl.files import atomic, write_text
 from tpsctl.progress import Progress
@@ -19,12 +21,10 @@ from tpsctl.recipe.schema import schema_text
 from tpsctl.workflows.checkpoints import open_prior
 from tpsctl.workflows.init.force_field import force_field_value, relative
 from tpsctl.workflows.init.template import SCHEMA_FILE, NewRecipe
-from tpsctl.workflows.sample.assemble import System, make_system
+from tpsctl.workflows.sample.assemble import System, make_system, why_no_routes
+from tpsctl.workflows.sample.assemble.method import MOST_ROUTE_ATOMS
 from tpsctl.workflows.sample.check import Finding, Report, check_recipe
 from tpsctl.workflows.sample.settings import RunSettings
-
-LARGEST_SEARCHED = 70
-"""Largest number of atoms of a molecule whose routes are searched for."""
 
 
 @dataclass(frozen=True)
@@ -108,10 +108,12 @@ def _end(file: Path) -> StructureEndSection:
 def _method(options: InitOptions, system: System) -> tuple[bool, str]:
     """Whether routes are searched for, and why."""
     atoms = system.topology.n_atoms
-    if atoms > LARGEST_SEARCHED:
-        return False, f"{atoms} atoms; routes are searched for up to {LARGEST_SEARCHED}"
-    if options.checkpoint is not None and not open_prior(options.checkpoint, system.topology).conservative:
-        return False, "the model has no energy: its score is no gradient"
+    if atoms > MOST_ROUTE_ATOMS:
+        return False, f"{atoms} atoms; routes are searched for up to {MOST_ROUTE_ATOMS}"
+    if options.checkpoint is not None:
+        prior = open_prior(options.checkpoint, system.topology).to(device="cpu", dtype=torch.float64)
+        if fault := why_no_routes(system, prior, torch.float64):
+            return False, fault
     return True, f"{atoms} atoms, and the prior is an energy landscape"
 
 

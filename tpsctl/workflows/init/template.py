@@ -14,12 +14,12 @@ TEMPERATURE_K = 300
 
 ROUTE = """\
 path: {paths: 16}  # attempts in each round of the search
-optimize: {method: route}  # searches for the lowest routes over verified saddles
+optimize: {method: route}  # finds the lowest passes, and proves each of them to be a saddle
 """
 """Settings for molecules whose routes are searched for."""
 
 LEVENBERG_MARQUARDT = """\
-path: {paths: 4}  # each from another first path, which turns the molecule about its bonds
+path: {paths: 4, guess: {kind: torsion}}  # the molecule turns about its bonds
 optimize: {method: levenberg_marquardt}  # minimizes the action of each path
 """
 """Settings for the others."""
@@ -27,7 +27,7 @@ optimize: {method: levenberg_marquardt}  # minimizes the action of each path
 _TEXT = """\
 # yaml-language-server: $schema={schema}
 # Paths between {start} and {end} ({atoms} atoms), written by tpsctl init.
-# `tpsctl schema` prints every key. File names are relative to this file.
+# No number has to be changed. `tpsctl schema` prints every key; file names are relative to this file.
 version: 1
 name: {name}
 seed: 1  # another seed draws other first paths
