@@ -13,6 +13,10 @@ from dataclasses import dataclass
 from tpsctl.landscape.equivalence import SAME_ENERGY
 from tpsctl.landscape.network import Network
 
+DEARER = 2.0
+"""Factor by which each try to connect two minima makes their gap dearer. A round tries a gap up to four times, and a
+factor of 4 would leave a chain of minima, and begin another, after each round that does not close all of its gaps."""
+
 
 @dataclass(frozen=True)
 class Route:
@@ -105,7 +109,7 @@ def gaps(
     """Pairs of minima, at most `most`, that follow one another on the shortest path from A to B without a known saddle.
 
     Steps over known saddles below the given energy, kJ/mol, and not among `without` cost nothing. A gap costs
-    turning^2 4^tries, where turning is the squared distance of `Equivalence.turning`, so that steps which turn little
+    turning^2 2^tries, where turning is the squared distance of `Equivalence.turning`, so that steps which turn little
     and were seldom tried are preferred. Minima that lie above the energy are left out.
     """
     usable = [i for i, m in enumerate(network.minima) if m.energy < below or i in (start, end)]
@@ -114,8 +118,8 @@ def gaps(
     cost = network.equivalence.turnings(x, x).square()
     for (i, j), tries in network.tries.items():
         if i in place and j in place:
-            cost[place[i], place[j]] *= 4.0**tries
-            cost[place[j], place[i]] *= 4.0**tries
+            cost[place[i], place[j]] *= DEARER**tries
+            cost[place[j], place[i]] *= DEARER**tries
     cost += 1e-9
     for k, saddle in enumerate(network.saddles):
         i, j = saddle.ends

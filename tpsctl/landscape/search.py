@@ -31,7 +31,15 @@ from tpsctl.landscape.chains import LONG, TurningChains
 from tpsctl.landscape.equivalence import SAME_ENERGY
 from tpsctl.landscape.minimum import minimize
 from tpsctl.landscape.network import Network, missing_fraction
-from tpsctl.landscape.routes import Route, gaps, minimax_route, ranked_routes, reachable_below, saddles_as_high
+from tpsctl.landscape.routes import (
+    DEARER,
+    Route,
+    gaps,
+    minimax_route,
+    ranked_routes,
+    reachable_below,
+    saddles_as_high,
+)
 
 NOTICEABLE = 0.1
 """A top that falls by less than this, kJ/mol (0.04 kT at 300 K), counts as unchanged: the landscape of a learned prior is
@@ -293,13 +301,13 @@ def _sides(state: SearchState, top: float, closed: Set[int] = frozenset()) -> tu
 
 
 def _closest_pairs(network: Network, sides: tuple[set[int], set[int]], count: int) -> Pairs:
-    """Pairs of a minimum of S_A and one of S_B with the least cost turning^2 4^tries (see `routes.gaps`)."""
+    """Pairs of a minimum of S_A and one of S_B with the least cost turning^2 2^tries (see `routes.gaps`)."""
     first, second = (sorted(side) for side in sides)
     x = network.positions
     cost = network.equivalence.turnings(x[first], x[second]).square() + 1e-9
     for k, i in enumerate(first):
         for m, j in enumerate(second):
-            cost[k, m] *= 4.0 ** network.tries.get((min(i, j), max(i, j)), 0)
+            cost[k, m] *= DEARER ** network.tries.get((min(i, j), max(i, j)), 0)
     order = cost.flatten().argsort(stable=True)[:count].tolist()
     pairs = [(first[flat // len(second)], second[flat % len(second)]) for flat in order]
     return [(i, j) for i, j in pairs if i != j]
