@@ -25,9 +25,9 @@ def test_each_fault_of_a_path_is_remedied_once():
     assert gate_remedy("valid") == ""
 
 
-@pytest.mark.parametrize("verdict", [verdict for verdict in TopVerdict if verdict is not TopVerdict.SADDLE])
+@pytest.mark.parametrize("verdict", sorted(set(TopVerdict) - {TopVerdict.SADDLE, TopVerdict.NOT_JUDGED}))
 def test_every_verdict_but_saddle_has_a_remedy(verdict):
-    found = {"prior": PathTops((), None, known=verdict is not TopVerdict.UNKNOWN)}
+    found = {"prior": PathTops((), None, verdict)}
     if verdict not in (TopVerdict.NO_PEAK, TopVerdict.UNKNOWN):
         found = {"prior": tops(verdict, index=3)}
     text = saddle_remedy(found)
@@ -49,4 +49,4 @@ def test_a_saddle_of_the_prior_alone_blames_the_prior():
 
 def test_saddles_need_no_remedy():
     assert saddle_remedy({"prior": tops(TopVerdict.SADDLE, index=1)}) == ""
-    assert saddle_remedy({}) == ""
+    assert saddle_remedy({"prior": PathTops((), None, TopVerdict.NOT_JUDGED)}) == saddle_remedy({}) == ""

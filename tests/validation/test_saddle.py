@@ -146,4 +146,4 @@ def test_atoms_inside_one_another_have_no_known_energy(root):
     butane = butane_path(root)
     butane.path[0, 5, 0] = butane.path[0, 5, 1]  # two carbons at one place
     (found,) = butane.judge.judge(butane.path, [0])
-    assert found == PathTops((), None, known=False)
+    assert found == PathTops((), None, TopVerdict.UNKNOWN)

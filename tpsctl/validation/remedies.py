@@ -38,7 +38,8 @@ def saddle_remedy(tops: Mapping[str, PathTops]) -> str:
     What is wrong on the prior's energy is mended by other settings. If only the force field says so, the prior is to
     blame.
     """
-    wrong = {name: top for name, top in tops.items() if top.verdict is not TopVerdict.SADDLE}
+    fine = (TopVerdict.SADDLE, TopVerdict.NOT_JUDGED)
+    wrong = {name: top for name, top in tops.items() if top.verdict not in fine}
     if not wrong:
         return ""
     name, top = next(iter(wrong.items()))
@@ -52,7 +53,7 @@ def saddle_remedy(tops: Mapping[str, PathTops]) -> str:
 
 
 def _found(tops: PathTops) -> str:
-    if not tops.peaks or not tops.known:
+    if not tops.peaks:
         return str(tops.verdict)
     peak = tops.peaks[0]
     there = f"at {peak.energy_kj_per_mol:.2f} kJ/mol, |grad U| {peak.gradient_kj_per_mol_per_nm:.3g} kJ/mol/nm"

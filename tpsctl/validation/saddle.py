@@ -94,8 +94,9 @@ class TopJudge:
         energy = self.energies(paths)
         places = [(p, k) for p, profile in enumerate(energy) for k in peaks_of_path(profile)]
         known = torch.isfinite(energy).all(1).tolist()
+        otherwise = [TopVerdict.NO_PEAK if ok else TopVerdict.UNKNOWN for ok in known]
         if not places:
-            return [PathTops((), None, known=ok) for ok in known]
+            return [PathTops((), None, reason) for reason in otherwise]
         path, image = torch.tensor(places).T
         x, start = paths[path, image], energy[path, 0]
         near = nearest_stationary(self.surface, x)
@@ -104,10 +105,10 @@ class TopJudge:
         begin = torch.where(near.converged[tops, None, None], near.x[tops], x[tops])
         generators = [torch.Generator().manual_seed(seeds[p]) for p in path[tops].tolist()]
         saddles = dict(zip(path[tops].tolist(), self._saddles(begin, x[tops], start[tops], generators), strict=True))
-        return [
-            PathTops(tuple(peak for q, peak in zip(path.tolist(), found, strict=True) if q == p), saddles.get(p), ok)
-            for p, ok in enumerate(known)
-        ]
+        of_path: list[list[Peak]] = [[] for _ in paths]
+        for p, peak in zip(path.tolist(), found, strict=True):
+            of_path[p].append(peak)
+        return [PathTops(tuple(of_path[p]), saddles.get(p), reason) for p, reason in enumerate(otherwise)]
 
     def _peaks(self, x: Tensor, start: Tensor, near: Points, images: list[int]) -> list[Peak]:
         """The peaks (x, nm) with the stationary points next to them; `start` has the energies of the paths' starts."""

@@ -19,6 +19,7 @@ class TopVerdict(StrEnum):
         NOT_STATIONARY: No stationary point is near.
         NO_PEAK: No image between the ends is higher than the images beside it.
         UNKNOWN: The energy of an image is unknown.
+        NOT_JUDGED: The path has images that are no structures of the molecule.
     """
 
     SADDLE = "saddle"
@@ -28,6 +29,7 @@ class TopVerdict(StrEnum):
     NOT_STATIONARY = "no stationary point"
     NO_PEAK = "no peak"
     UNKNOWN = "unknown energy"
+    NOT_JUDGED = "not judged"
 
 
 @dataclass(frozen=True)
@@ -91,19 +93,17 @@ class PathTops:
     Attributes:
         peaks: At most `MOST_PEAKS` peaks, the top first.
         saddle: The saddle next to the top; None if none was found.
-        known: Whether the energies of all images are known.
+        otherwise: The verdict if there are no peaks: that there are none, or why they were not sought.
     """
 
     peaks: tuple[Peak, ...]
     saddle: NextSaddle | None
-    known: bool = True
+    otherwise: TopVerdict = TopVerdict.NO_PEAK
 
     @property
     def verdict(self) -> TopVerdict:
         """The verdict on the top."""
-        if not self.known:
-            return TopVerdict.UNKNOWN
-        return self.peaks[0].verdict if self.peaks else TopVerdict.NO_PEAK
+        return self.peaks[0].verdict if self.peaks else self.otherwise
 
     @property
     def is_saddle(self) -> bool:
@@ -113,7 +113,7 @@ class PathTops:
     @property
     def words(self) -> str:
         """The verdict on the top, for a hilltop with its index."""
-        return self.peaks[0].words if self.known and self.peaks else str(self.verdict)
+        return self.peaks[0].words if self.peaks else str(self.otherwise)
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "PathTops":
@@ -122,7 +122,7 @@ class PathTops:
         return cls(
             tuple(_peak(peak) for peak in values["peaks"]),
             None if saddle is None else NextSaddle(**(saddle | {"joins": tuple(saddle["joins"])})),
-            values["known"],
+            TopVerdict(values["otherwise"]),
         )
 
 

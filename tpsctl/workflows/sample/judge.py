@@ -15,7 +15,8 @@ from tpsctl.validation.bound import ActionBound, least_action
 from tpsctl.validation.channels import find_channels
 from tpsctl.validation.energy import PathEnergies, Profile, Restraint, path_energies
 from tpsctl.validation.geometry import GateReport
-from tpsctl.validation.tops import PathTops
+from tpsctl.validation.saddle import TopJudge
+from tpsctl.validation.tops import PathTops, TopVerdict
 from tpsctl.workflows.sample.assemble import System, path_seed
 from tpsctl.workflows.sample.assemble.landscapes import final_time
 from tpsctl.workflows.sample.assemble.prior import precision_of
@@ -151,7 +152,7 @@ def with_bound(tools: Tools, verdict: PathVerdicts, paths: Tensor, terms: Action
 
 
 def with_saddles(tools: Tools, verdict: PathVerdicts, paths: Tensor, numbers: Sequence[int]) -> PathVerdicts:
-    """The verdict with what the tops are on every landscape, if they are to be judged.
+    """The verdict with what the tops of valid paths are on every landscape, if they are to be judged.
 
     Args:
         tools: The recipe with its landscapes.
@@ -161,10 +162,15 @@ def with_saddles(tools: Tools, verdict: PathVerdicts, paths: Tensor, numbers: Se
     """
     if not tools.judges_saddles:
         return verdict
-    seeds = [path_seed(tools.recipe.seed, number) for number in numbers]
-    x = paths.detach().cpu().double()
-    done = {judge: tuple(judge.judge(x, seeds)) for judge in tools.landscapes.values()}
-    return replace(verdict, tops={name: done[judge] for name, judge in tools.landscapes.items()})
+    rows = [row for row, words in enumerate(verdict.verdicts) if words == "valid"]
+    seeds = [path_seed(tools.recipe.seed, numbers[row]) for row in rows]
+    x = paths[rows].detach().cpu().double()
+    invalid = PathTops((), None, TopVerdict.NOT_JUDGED)
+    done: dict[TopJudge, tuple[PathTops, ...]] = {}
+    for landscape in set(tools.landscapes.values()):
+        found = dict(zip(rows, landscape.judge(x, seeds) if rows else [], strict=True))
+        done[landscape] = tuple(found.get(row, invalid) for row in range(len(paths)))
+    return replace(verdict, tops={name: done[landscape] for name, landscape in tools.landscapes.items()})
 
 
 def _protocol(about: dict[str, Any]) -> EnergyProtocol:

@@ -186,7 +186,7 @@ def _path_entry(run: FinishedRun, i: int) -> dict[str, Any]:
         "status": outcome.status[i].value,
         "remedy": " ".join(text[0].upper() + text[1:] for text in advice if text),
         "gate": verdict.verdicts[i],
-        "is_saddle": all(top.is_saddle for top in tops.values()) if tops else None,
+        "is_saddle": all(top.is_saddle for top in tops.values()) if tops and verdict.verdicts[i] == "valid" else None,
         "steps": run.steps[i],
         "action": {name: getattr(outcome.terms, name)[i].item() for name in ("total", *TERMS, "divergence_error")},
         "action_bound": None if verdict.bound is None else verdict.bound.bound[i].item(),
