@@ -405,7 +405,7 @@ def test_check_tells_what_it_does_while_it_does_it(inputs, flat_prior):
     assert told.lines[1].startswith("recipe and files: ok (")
     assert [line for line in told.lines if line.endswith("...")] == [
         "checking recipe and files ...", "checking the two ends ...", "checking the prior ...",
-        "checking energies of the ends ...",
+        "checking energies of the ends ...", "checking minima and saddles ...",
     ]  # fmt: skip
 
 
