@@ -9,6 +9,7 @@ from tpsctl.recipe.loader import load_recipe
 from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.units import thermal_energy
 from tpsctl.workflows.sample.assemble.time_step import images_by_distance, rates_per_ps
+from tpsctl.workflows.sample.results import chosen_numbers
 from tpsctl.workflows.sample.run import run_recipe
 from tpsctl.workflows.sample.settings import RunSettings
 from tpsctl.workflows.sample.tools import Tools
@@ -63,6 +64,13 @@ def test_the_whole_section_may_be_left_out(tmp_path, written):
     written()
     (tmp_path / "r.yaml").write_text(SHORT.replace("action: {functional: truncated}\n", ""))
     assert load_recipe(tmp_path / "r.yaml", SampleRecipe, []).action == written().action
+
+
+def test_batches_of_a_version_without_choices_used_what_the_recipe_gives(written):
+    recipe = written("action.dt_ps=0.5")
+    tools = Tools(recipe, torch.device("cpu"), threads=1)
+    assert chosen_numbers({}, tools) == tools.chosen.as_json()
+    assert chosen_numbers({"chosen": {"action.dt_ps": 7}}, tools) == {"action.dt_ps": 7}
 
 
 def test_a_prior_without_a_temperature_gets_300_k(chosen):
@@ -155,3 +163,15 @@ def test_a_string_is_run_and_reported(written):
     path = manifest["paths"][0]
     assert path["action"]["total"] == pytest.approx(20 / thermal_energy(300), rel=5e-3)
     assert path["largest_over_mean_gap"] == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["levenberg_marquardt", "string"])
+def test_the_embedded_prior_crosses_the_known_saddle_with_every_number_left_open(root, tmp_path, method):
+    """36.37 kJ/mol is the saddle of the force field; the prior's own lies within 0.1 of it, and images straddle it."""
+    open_ones = ["prior.diffusion_time=auto", "path.images=auto", "action={functional: truncated}", "path.paths=1"]
+    recipe = load_recipe(root / ALANINE, SampleRecipe, [*open_ones, f"optimize={{method: {method}}}"])
+    manifest = run_recipe(recipe, RunSettings(out=tmp_path / "out"), Progress())
+    assert manifest["outcome"] == "complete"
+    for kind in ("raw", "minimized"):
+        assert manifest["paths"][0][kind]["barrier_forward_kj_per_mol"] == pytest.approx(36.37, abs=0.3)

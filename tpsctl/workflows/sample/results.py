@@ -31,17 +31,14 @@ class FinishedRun:
         system: The ends and what they are made of.
         batch: All paths.
         potential: The model potential they are drawn on; None for a molecule.
+        chosen: Every number that the recipe may leave open, as it was used, with the reason for it.
     """
 
     recipe: SampleRecipe
     system: System
     batch: PathBatch
     potential: NamedPotential | None
-
-    @property
-    def chosen(self) -> dict[str, Any]:
-        """Every number that the recipe may leave open, as it was used, with the reason for it."""
-        return self.batch.facts["chosen"]
+    chosen: dict[str, Any]
 
     @property
     def dt_ps(self) -> float:
@@ -62,9 +59,15 @@ class FinishedRun:
 def write_results(folder: Path, tools: Tools, batches: Sequence[PathBatch]) -> dict[str, Any]:
     """Write all files of a run but its manifest into a new folder; the manifest without the run's identity."""
     potential = None if tools.system.is_molecule else tools.prior.potential
-    run = FinishedRun(tools.recipe, tools.system, PathBatch.joined(batches), potential)
+    batch = PathBatch.joined(batches)
+    run = FinishedRun(tools.recipe, tools.system, batch, potential, chosen_numbers(batch.facts, tools))
     write_files(folder, run)
     return describe(run, batches)
+
+
+def chosen_numbers(facts: dict[str, Any], tools: Tools) -> dict[str, Any]:
+    """What the batches say they used; those begun by a version without a choice used what their recipe gives."""
+    return facts["chosen"] if "chosen" in facts else tools.chosen.as_json()
 
 
 def write_files(folder: Path, run: FinishedRun) -> None:
