@@ -168,7 +168,7 @@ def test_a_string_is_run_and_reported(written):
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["levenberg_marquardt", "string"])
 def test_the_embedded_prior_crosses_the_known_saddle_with_every_number_left_open(root, tmp_path, method):
-    """36.37 kJ/mol is the saddle of the force field; the prior's own lies within 0.1 of it, images straddle it by 0.1."""
+    """36.37 kJ/mol is the saddle of the force field; the prior's own lies within 0.1 of it, and images straddle it."""
     open_ones = ["prior.diffusion_time=auto", "path.images=auto", "action={functional: truncated}", "path.paths=1"]
     recipe = load_recipe(root / ALANINE, SampleRecipe, [*open_ones, f"optimize={{method: {method}}}"])
     manifest = run_recipe(recipe, RunSettings(out=tmp_path / "out"), Progress())

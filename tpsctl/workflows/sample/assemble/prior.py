@@ -16,10 +16,8 @@ from tpsctl.recipe.prior import (
 )
 from tpsctl.score.precision import ScoreInPrecision, choose_products
 from tpsctl.workflows.force_field import system_source
+from tpsctl.workflows.sample.assemble.diffusion_time import usable_times
 from tpsctl.workflows.sample.assemble.system import System
-
-DIFFUSION_TIME = 0.01
-"""Diffusion time at which the atoms of the ends are compared with the order of a model, where the recipe gives none."""
 
 
 def make_prior(section: PriorSection, system: System, device: torch.device) -> Prior:
@@ -48,7 +46,8 @@ def _fitted(prior: Prior, section: PriorSection, system: System, device: torch.d
     assert prior.topology is not None
     order = bead_order(system.topology, prior.topology, name=f'prior "{section.kind}"')
     given = getattr(section, "diffusion_time", 0.0)
-    score = ScoreInPrecision(prior.at(DIFFUSION_TIME if given == AUTO else given), precision_of(section))
+    time = usable_times(prior)[0] if given == AUTO else given
+    score = ScoreInPrecision(prior.at(time), precision_of(section))
     order = winding_order(system.topology, system.ends.to(device), score, order)
     return prior if order == sorted(order) else ReorderedPrior(prior, order, system.topology)
 
