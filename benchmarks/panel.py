@@ -30,7 +30,8 @@ from tpsctl.landscape.coordinates import BondedCoordinates
 from tpsctl.landscape.equivalence import equivalence_of
 from tpsctl.landscape.guesses import TurningGuesses
 from tpsctl.landscape.moves import Bonds
-from tpsctl.landscape.search import SearchResult, SearchSettings, begin, search
+from tpsctl.landscape.search import begin, search
+from tpsctl.landscape.search_state import SearchResult, SearchSettings
 from tpsctl.landscape.surface import ForceFieldSurface
 from tpsctl.molecule.force_field_hessian import closed_hessian
 from tpsctl.molecule.openmm_contexts import ContextPool

@@ -12,7 +12,8 @@ from tpsctl.landscape.chains import TOGETHER, TurningChains, chained_minima
 from tpsctl.landscape.equivalence import equivalence_of
 from tpsctl.landscape.guesses import CHANGED_DEG, TurningGuesses
 from tpsctl.landscape.network import Minimum, Network
-from tpsctl.landscape.search import SearchSettings, SearchState, plan_round
+from tpsctl.landscape.round_plan import plan_round
+from tpsctl.landscape.search_state import SearchSettings, SearchState
 from tpsctl.molecule.geometry import dihedral
 from tpsctl.molecule.z_matrix import ZMatrix, wrapped
 

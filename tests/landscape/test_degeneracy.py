@@ -10,7 +10,7 @@ from tpsctl.landscape.degeneracy import distinct_copies
 from tpsctl.landscape.equivalence import Equivalence, equivalence_of
 from tpsctl.landscape.kinetics import network_kinetics, network_modes
 from tpsctl.landscape.modes import eyring_rate
-from tpsctl.landscape.search import SearchSettings
+from tpsctl.landscape.search_state import SearchSettings
 
 
 def test_butane_has_nine_copies_of_each_form(butane):

@@ -16,7 +16,7 @@ from tpsctl.endpoints.load import load_structure
 from tpsctl.endpoints.match import match
 from tpsctl.landscape.coordinates import BondedCoordinates
 from tpsctl.landscape.saddle import climb_to_saddles
-from tpsctl.landscape.search import SearchSettings
+from tpsctl.landscape.search_state import SearchSettings
 
 KJ_PER_HARTREE = 2625.4996394799
 NM_PER_BOHR = 0.0529177210903

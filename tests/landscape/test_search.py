@@ -12,7 +12,9 @@ from tpsctl.landscape.coordinates import Cartesian
 from tpsctl.landscape.equivalence import Equivalence
 from tpsctl.landscape.modes import normal_modes
 from tpsctl.landscape.moves import Bonds
-from tpsctl.landscape.search import SearchSettings, begin, is_complete, plan_round, search
+from tpsctl.landscape.round_plan import plan_round
+from tpsctl.landscape.search import begin, is_complete, search
+from tpsctl.landscape.search_state import SearchSettings
 from tpsctl.molecule.topology import Topology
 
 QUICK = SearchSettings(attempts=8, block=4, most_rounds=3)

@@ -5,7 +5,7 @@ import torch
 
 from tests.landscape.conftest import SCALE, route_search
 from tpsctl.landscape.pinned_path import least_images, pinned_path, shared_out
-from tpsctl.landscape.search import SearchSettings
+from tpsctl.landscape.search_state import SearchSettings
 from tpsctl.landscape.string import StringSettings, evenly_spaced, peaks, relax_strings
 
 

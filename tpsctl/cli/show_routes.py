@@ -19,7 +19,17 @@ def show_routes(manifest: dict[str, Any], notes: list[str]) -> None:
         print_table(f"{manifest['name']}: no route found", ["outcome"], [[manifest["outcome"]]], notes=notes)
         return
     saddles = {saddle["saddle"]: saddle for saddle in manifest["saddles"]}
-    columns = ["route", "A->B", "B->A", "saddles (kJ/mol above A)", "found", "dG A->B", "flux", "action\n(bound)", "path"]
+    columns = [
+        "route",
+        "A->B",
+        "B->A",
+        "saddles (kJ/mol above A)",
+        "found",
+        "dG A->B",
+        "flux",
+        "action\n(bound)",
+        "path",
+    ]
     rows = [_row(route, saddles) for route in manifest["routes"]]
     print_table(f"{manifest['name']}: barriers in kJ/mol", columns, rows)
     columns = ["saddle", "above A", "index", "|grad U|", "lowest modes (1/cm)", "joins minima", "found", "on routes"]

@@ -71,11 +71,6 @@ def chosen_numbers(facts: dict[str, Any], tools: Tools) -> dict[str, Any]:
     return facts["chosen"] if "chosen" in facts else tools.chosen.as_json()
 
 
-def chosen_numbers(facts: dict[str, Any], tools: Tools) -> dict[str, Any]:
-    """What the batches say they used; those begun by a version without a choice used what their recipe gives."""
-    return facts["chosen"] if "chosen" in facts else tools.chosen.as_json()
-
-
 def write_files(folder: Path, run: FinishedRun) -> None:
     """Trajectories, tables and figures."""
     recipe, verdict, trace = run.recipe, run.batch.verdict, run.batch.trace

@@ -7,7 +7,9 @@ from tests.landscape.conftest import route_search
 from tpsctl.jobs.store import read_state, write_state
 from tpsctl.landscape.attempts import run_block
 from tpsctl.landscape.network import Find
-from tpsctl.landscape.search import SearchSettings, begin, plan_round
+from tpsctl.landscape.round_plan import plan_round
+from tpsctl.landscape.search import begin
+from tpsctl.landscape.search_state import SearchSettings
 from tpsctl.workflows.sample.routes.stored import load_block, load_search, store_block, store_search
 
 

@@ -12,7 +12,7 @@ from tpsctl.landscape.equivalence import Equivalence
 from tpsctl.landscape.kinetics import NetworkKinetics, network_kinetics
 from tpsctl.landscape.modes import Modes
 from tpsctl.landscape.pinned_path import PinnedPath
-from tpsctl.landscape.search import SearchResult
+from tpsctl.landscape.search_state import SearchResult
 from tpsctl.optimize.state import named, within
 from tpsctl.workflows.sample.judge import PathVerdicts
 from tpsctl.workflows.sample.routes.stored import load_search, store_search

@@ -13,17 +13,10 @@ from tpsctl.jobs.rounds import Rounds
 from tpsctl.landscape.attempts import AttemptBlock, run_block
 from tpsctl.landscape.kinetics import network_modes
 from tpsctl.landscape.pinned_path import pinned_path
+from tpsctl.landscape.round_plan import plan_round
 from tpsctl.landscape.routes import Route
-from tpsctl.landscape.search import (
-    SearchResult,
-    SearchSettings,
-    SearchState,
-    begin,
-    is_over,
-    merge_round,
-    plan_round,
-    result_of,
-)
+from tpsctl.landscape.search import begin, is_over, merge_round, result_of
+from tpsctl.landscape.search_state import SearchResult, SearchSettings, SearchState
 from tpsctl.workflows.sample.judge import PathVerdicts, judge
 from tpsctl.workflows.sample.planning import attempts_together
 from tpsctl.workflows.sample.routes.found import store_modes, store_path

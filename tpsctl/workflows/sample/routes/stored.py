@@ -12,7 +12,7 @@ from tpsctl.landscape.attempts import BlockResult
 from tpsctl.landscape.equivalence import Equivalence
 from tpsctl.landscape.network import Find, Minimum, Network, Saddle
 from tpsctl.landscape.routes import Route
-from tpsctl.landscape.search import RoundRecord, SearchResult
+from tpsctl.landscape.search_state import RoundRecord, SearchResult
 
 
 def store_block(result: BlockResult) -> StoredBatch:

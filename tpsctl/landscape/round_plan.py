@@ -1,0 +1,142 @@
+"""What the next round of a search does; this depends on what is known.
+
+A and B not connected    Three of four attempts are connections over the gaps of the shortest path, the others local
+                         searches from the minima at these gaps. Gaps in which many torsions change are first
+                         bridged by chains of minima (`tpsctl.landscape.chains`).
+A and B connected        S_A and S_B are the minima reached from A and from B over saddles below the route's top. A
+                         lower route must leave S_A, and enter S_B, over saddles that are still unknown. The round
+                         makes local searches from the least searched minima of both, connections between similar
+                         minima of both, and a few new paths from A to B.
+every second round       The same is done for the best alternative, without the saddles as high as the first top.
+"""
+
+import itertools
+import math
+from collections.abc import Set
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tpsctl.landscape.attempts import AttemptBlock, SearchAttempt, generator_of
+from tpsctl.landscape.chains import LONG, TurningChains
+from tpsctl.landscape.equivalence import SAME_ENERGY
+from tpsctl.landscape.network import Network
+from tpsctl.landscape.routes import DEARER, gaps, minimax_route, reachable_below, saddles_as_high
+from tpsctl.landscape.search_state import SearchSettings, SearchState
+
+MOST_CHAINS = 16
+"""Number of chains between two minima, after which they are connected like any others."""
+
+
+def plan_round(state: SearchState, seed: int, settings: SearchSettings) -> list[AttemptBlock]:
+    """The attempts of the next round, from the network as it is."""
+    number = len(state.rounds)
+    generator = generator_of(seed, number, -1 & 0xFFFFFFFF)
+    route = minimax_route(state.network, state.start, state.end)
+    if route is None:
+        pairs, local = _plan_connecting(state, settings)
+    else:
+        closed: set[int] = set()
+        if number % 2:
+            closed = saddles_as_high(state.network, route)
+            alternative = minimax_route(state.network, state.start, state.end, without=closed)
+            top = math.inf if alternative is None else alternative.top
+        else:
+            top = route.top
+        pairs, local = _plan_lowering(state, top, closed, settings, generator)
+    kinds: list[list[SearchAttempt]] = [[], [], []]
+    for pair in pairs:
+        x = _pair(state.network, pair)
+        tries = state.network.was_tried(*pair)
+        chain = tries < MOST_CHAINS and _is_long(state.network, x)
+        kinds[chain].append(SearchAttempt(0, pair, x, tries, chain))
+    kinds[2] = [SearchAttempt(0, (i,), state.network.minima[i].x[None]) for i in local]
+    saddles = state.network.saddles
+    known = tuple(s.x for s in saddles), tuple(s.energy for s in saddles)
+    parts = [kind[k : k + settings.block] for kind in kinds for k in range(0, len(kind), settings.block)]
+    numbers = itertools.count()
+    return [
+        AttemptBlock(seed, number, tuple(replace(attempt, number=next(numbers)) for attempt in part), *known)
+        for part in parts
+    ]
+
+
+Pairs = list[tuple[int, int]]
+"""Pairs of minima to connect."""
+
+
+def _is_long(network: Network, ends: Float[Tensor, "2 atom dim"]) -> bool:
+    """Whether so many torsions change between two minima that chains are to bring minima between them."""
+    topology = network.equivalence.topology
+    return topology is not None and len(TurningChains(topology).changed(ends)) > LONG
+
+
+def _plan_connecting(state: SearchState, settings: SearchSettings) -> tuple[Pairs, list[int]]:
+    """Connections over the gaps of the shortest path, and local searches from the minima beside them."""
+    network, most = state.network, 3 * settings.attempts // 4
+    if state.start == state.end:
+        return [], _least_searched(network, {state.start}, settings.attempts)
+    open_gaps = gaps(network, state.start, state.end, most=most)
+    pairs = [open_gaps[k % len(open_gaps)] for k in range(most)]
+    beside = list(dict.fromkeys(i for pair in open_gaps for i in pair))
+    return pairs, _least_searched(network, set(beside), settings.attempts - most)
+
+
+def _plan_lowering(
+    state: SearchState, top: float, closed: Set[int], settings: SearchSettings, generator: torch.Generator
+) -> tuple[Pairs, list[int]]:
+    """Connections, and minima for local searches, that could find a route below the present one."""
+    network = state.network
+    sides = sides_below(state, top, closed)
+    count = settings.attempts // 4
+    pairs = gaps(network, state.start, state.end, below=top - SAME_ENERGY, without=closed, most=count // 2)
+    pairs += _closest_pairs(network, sides, count - len(pairs))
+    pairs.append((state.start, state.end))
+    left = settings.attempts - len(pairs)
+    near, far = sorted(sides, key=len)
+    local = _least_searched(network, near, (left + 1) // 2, generator)
+    return pairs, local + _least_searched(network, far, left // 2, generator)
+
+
+def sides_below(state: SearchState, top: float, closed: Set[int] = frozenset()) -> tuple[set[int], set[int]]:
+    """S_A and S_B: minima reached from A, and from B, over saddles that are below the top and not closed."""
+    first, second = (
+        reachable_below(state.network, i, top - SAME_ENERGY, without=closed) for i in (state.start, state.end)
+    )
+    return first, second
+
+
+def _closest_pairs(network: Network, sides: tuple[set[int], set[int]], count: int) -> Pairs:
+    """Pairs of a minimum of S_A and one of S_B with the least cost turning^2 2^tries (see `routes.gaps`)."""
+    first, second = (sorted(side) for side in sides)
+    x = network.positions
+    cost = network.equivalence.turnings(x[first], x[second]).square() + 1e-9
+    for k, i in enumerate(first):
+        for m, j in enumerate(second):
+            cost[k, m] *= DEARER ** network.tries.get((min(i, j), max(i, j)), 0)
+    order = cost.flatten().argsort(stable=True)[:count].tolist()
+    pairs = [(first[flat // len(second)], second[flat % len(second)]) for flat in order]
+    return [(i, j) for i, j in pairs if i != j]
+
+
+def _least_searched(
+    network: Network, among: set[int], count: int, generator: torch.Generator | None = None
+) -> list[int]:
+    """Minima for `count` local searches, the least searched first, all counted; a minimum may occur more than once."""
+    chosen = []
+    order = sorted(among)
+    if generator is not None:
+        order = [order[k] for k in torch.randperm(len(order), generator=generator).tolist()]
+    for _ in range(count):
+        best = min(order, key=lambda i: network.minima[i].searched)
+        network.was_searched(best)
+        chosen.append(best)
+    return chosen
+
+
+def _pair(network: Network, pair: tuple[int, int]) -> Float[Tensor, "2 atom dim"]:
+    """The configurations of both minima, nm; equivalent atoms of the second are relabeled so that least turns."""
+    x, y = (network.minima[i].x for i in pair)
+    return torch.stack((x, y[list(network.equivalence.relabeled_towards(y, x))]))
