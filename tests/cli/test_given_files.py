@@ -189,3 +189,29 @@ def test_a_cif_file_that_was_cut_short_is_refused_with_its_place(tmp_path):
         EndpointError, match=r"cut.cif: is no valid CIF file \(.*Wrong number of values.*\). It may be cut"
     ):
         load_structure(tmp_path / "cut.cif")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("pipe.pdb", "endpoints.start.structure: this is a pipe, a socket or a device: "),
+        ("device.pdb", "endpoints.start.structure: this is a pipe, a socket or a device: "),
+        ("loop.pdb", "endpoints.start.structure: no such file: "),
+    ],
+)
+@pytest.mark.parametrize("command", ["check", "sample"])
+def test_a_structure_that_is_no_file_is_neither_opened_nor_waited_for(tmp_path, root, command, name, text):
+    """As a program of its own, since reading a pipe would wait for ever."""
+    os.mkfifo(tmp_path / "pipe.pdb")
+    (tmp_path / "device.pdb").symlink_to("/dev/zero")
+    (tmp_path / "loop.pdb").symlink_to("loop.pdb")
+    recipe = (root / "recipes/alanine_dipeptide_classical.yaml").read_text()
+    recipe = recipe.replace("alanine_dipeptide/c7eq.pdb", f"{tmp_path}/{name}")
+    (tmp_path / "r.yaml").write_text(recipe.replace("alanine_dipeptide/", f"{root}/recipes/alanine_dipeptide/"))
+    words = [sys.executable, "-m", "tpsctl", command, str(tmp_path / "r.yaml"), "--out", str(tmp_path / "out")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
+    said = done.stdout + done.stderr
+    assert done.returncode in (ExitCode.FAILED, ExitCode.USAGE), said
+    assert text in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "out").exists()

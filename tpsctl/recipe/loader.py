@@ -6,6 +6,7 @@ A message has the form "file:line: key: what was found, what is allowed, what wa
 import hashlib
 import json
 import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -71,16 +72,17 @@ def input_files(recipe: BaseModel) -> dict[str, Path]:
 
 
 def require_files(recipe: BaseModel) -> dict[str, Path]:
-    """Check that all `input_files` exist, and return them.
+    """Check that all `input_files` are files or folders, and return them.
 
     Raises:
-        RecipeError: A file does not exist; the message has one line per missing file.
+        RecipeError: One does not exist, or is a pipe or a device; the message has one line for each.
     """
     files = input_files(recipe)
     missing = [
-        f"{key}: no such file: {file}. Put it there, or name another with --set {key}=FILE."
+        f"{key}: {'this is a pipe, a socket or a device' if file.exists() else 'no such file'}: {file}. "
+        f"Put {'a file' if file.exists() else 'it'} there, or name another with --set {key}=FILE."
         for key, file in files.items()
-        if not file.exists()
+        if not (file.is_file() or file.is_dir())
     ]
     if missing:
         raise RecipeError("\n".join(missing))
@@ -131,5 +133,5 @@ def _with_absolute_paths(document: Document, walk: Walk, path: KeyPath) -> Any:
     if isinstance(value, str) and value:
         kind, file = walk.chosen().node.get("format"), Path(document.origin(path).folder, value)
         if kind == "path" or (kind == FORCE_FIELD_FILE and file.is_file()):
-            return str(file.resolve())
+            return os.path.realpath(file)  # a link to itself stays as it is, and is refused as no file later
     return value
