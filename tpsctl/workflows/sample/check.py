@@ -206,7 +206,8 @@ def _prior(subject: _Subject) -> Iterator[Finding]:
 def _energies(subject: _Subject) -> Iterator[Finding]:
     model = subject.energy_model
     if model is None:
-        if subject.system.is_molecule:
+        own = subject.recipe.route and isinstance(subject.prior, OpenMMPrior)
+        if subject.system.is_molecule and not own:
             yield Finding("energies", "warn", "no validation.energy in the recipe: paths will have no energies")
         return
     a, b = model.energies(subject.system.ends).tolist()

@@ -190,3 +190,14 @@ def test_routes_are_the_default_for_small_molecules_on_an_energy_landscape(recip
     tools = Tools(load_recipe(path, SampleRecipe), torch.device("cpu"), threads=1)
     assert tools.recipe.route is not None
     assert json.loads(tools.recipe.model_dump_json())["optimize"]["method"] == "route"
+
+
+def test_a_force_field_that_is_the_prior_gives_the_energies_without_being_named_again(recipe_of, tmp_path):
+    path = recipe_of(rounds=1)
+    kept = [line for line in path.read_text().splitlines() if not line.startswith("validation")]
+    path.write_text("\n".join(kept) + "\n")
+    manifest = run(path, out=tmp_path / "bare")
+    assert manifest["paths"][0]["raw"]["barrier_forward_kj_per_mol"] == pytest.approx(13.755, abs=0.02)
+    assert manifest["energies"]["platform"] == "Reference"
+    report = check_recipe(load_recipe(path, SampleRecipe), RunSettings(threads=1, out=tmp_path / "other"))
+    assert not any("no validation.energy" in finding.text for finding in report.findings)

@@ -5,18 +5,18 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from torch import Tensor
-
 from tpsctl.errors import PathError
 from tpsctl.jobs.batches import StoredBatch
 from tpsctl.jobs.rounds import Rounds
 from tpsctl.landscape.attempts import AttemptBlock, run_block
 from tpsctl.landscape.kinetics import network_modes
-from tpsctl.landscape.pinned_path import pinned_path
+from tpsctl.landscape.pinned_path import PinnedPath, pinned_path
 from tpsctl.landscape.round_plan import plan_round
 from tpsctl.landscape.routes import Route
 from tpsctl.landscape.search import begin, is_over, merge_round, result_of
 from tpsctl.landscape.search_state import SearchResult, SearchSettings, SearchState
+from tpsctl.prior.openmm import OpenMMPrior
+from tpsctl.validation.energy import PathEnergies, Profile
 from tpsctl.workflows.sample.judge import PathVerdicts, judge
 from tpsctl.workflows.sample.planning import attempts_together
 from tpsctl.workflows.sample.routes.found import store_modes, store_path
@@ -85,7 +85,7 @@ class RouteRounds(Rounds):
             kt=self._landscape.kt,
             images=self._images(self.search.routes),
         )
-        verdict = judged_route(self._tools, path.x[None], self._tools.recipe.seed + block)
+        verdict = judged_route(self._tools, path, self._tools.recipe.seed + block)
         return store_path(path, verdict, time.monotonic() - started)
 
     def merge(self, results: Sequence[StoredBatch]) -> str:
@@ -105,19 +105,23 @@ class RouteRounds(Rounds):
         return f"{top}, {last.minima} minima, {last.saddles} saddles"
 
 
-def judged_route(tools: Tools, path: Tensor, seed: int) -> PathVerdicts:
+def judged_route(tools: Tools, path: PinnedPath, seed: int) -> PathVerdicts:
     """The verdict on the path of a route, with what its top is on the force field, if that is not the prior.
 
     Args:
         tools: The recipe with its judges.
-        path: The path (1, image, atom, 3), nm.
+        path: The path.
         seed: Seed of the random pushes with which a saddle of the force field is sought.
     """
-    verdict, landscapes = judge(tools, path), tools.landscapes
+    x = path.x[None]
+    verdict, landscapes = judge(tools, x), tools.landscapes
+    if verdict.energies is None and isinstance(tools.prior, OpenMMPrior):
+        energies = PathEnergies(Profile(path.energy[None]), None, None, None, tools.prior.protocol)
+        verdict = replace(verdict, energies=energies)
     other = landscapes.get("force_field")
     if not tools.judges_saddles or other is None or other is landscapes.get("prior"):
         return verdict
-    return replace(verdict, tops={"force_field": tuple(other.judge(path, [seed]))})
+    return replace(verdict, tops={"force_field": tuple(other.judge(x, [seed]))})
 
 
 def same_minimum(tools: Tools) -> str:
