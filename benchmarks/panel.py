@@ -33,7 +33,7 @@ from tpsctl.landscape.moves import Bonds
 from tpsctl.landscape.search import begin, search
 from tpsctl.landscape.search_state import SearchResult, SearchSettings
 from tpsctl.landscape.surface import ForceFieldSurface
-from tpsctl.molecule.force_field_hessian import closed_hessian
+from tpsctl.molecule.curvature import Curvature
 from tpsctl.molecule.openmm_contexts import ContextPool
 from tpsctl.molecule.openmm_system import as_source
 from tpsctl.molecule.topology import Topology
@@ -87,7 +87,9 @@ def molecule_of(
     in_turn = topology.n_atoms >= LARGE_ATOMS
     return SearchedMolecule(
         surface=ForceFieldSurface(
-            ContextPool(made.system, threads=1).energies_and_forces, made.masses_amu, closed_hessian(made.system)
+            ContextPool(made.system, threads=1).energies_and_forces,
+            made.masses_amu,
+            Curvature(made.system, threads=1).hessian,
         ),
         coordinates=BondedCoordinates(topology),
         equivalence=equivalence_of(topology, x, keep_labels=keep_labels),

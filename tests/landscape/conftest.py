@@ -12,7 +12,7 @@ from tpsctl.landscape.guesses import TurningGuesses
 from tpsctl.landscape.moves import Bonds
 from tpsctl.landscape.search import begin, search
 from tpsctl.landscape.surface import ForceFieldSurface, FunctionSurface
-from tpsctl.molecule.force_field_hessian import closed_hessian
+from tpsctl.molecule.curvature import Curvature
 from tpsctl.molecule.openmm_contexts import ContextPool
 from tpsctl.molecule.openmm_system import as_source
 from tpsctl.prior.potentials import mueller_brown
@@ -27,7 +27,9 @@ def molecule_of(topology, x, force_field, *, keep_labels=False):
     guesses = TurningGuesses(topology)
     return SearchedMolecule(
         surface=ForceFieldSurface(
-            ContextPool(made.system, threads=1).energies_and_forces, made.masses_amu, closed_hessian(made.system)
+            ContextPool(made.system, threads=1).energies_and_forces,
+            made.masses_amu,
+            Curvature(made.system, threads=1).hessian,
         ),
         coordinates=BondedCoordinates(topology),
         equivalence=equivalence_of(topology, x, keep_labels=keep_labels),

@@ -63,7 +63,7 @@ class ForceFieldSurface(Surface):
         energies_and_forces: (batch, atom, 3) in nm -> energies (batch,), kJ/mol, and forces (batch, atom, 3),
             kJ/mol/nm, or NaN where they are unknown. It is given large batches at once, for a pool of OpenMM contexts.
         masses_amu: Mass of every atom.
-        hessian_fn: Second derivatives in closed form, e.g. from `closed_hessian`; None to take differences of forces.
+        hessian_fn: Second derivatives, e.g. `Curvature(system).hessian`; None to take differences of the forces.
     """
 
     def __init__(

@@ -2,19 +2,16 @@
 
 The dense Jacobian has a closed form for the usual force fields and their implicit solvents (`molecule.curvature`), and
 central differences of forces for what else a System may contain. Products with the Jacobian are central differences of
-forces, too: two forces are cheaper than a closed form. In double precision (the Reference platform) the displacement is
-1e-5 nm. OpenMM's CPU platform, which is used if it is several times as fast (implicit solvent),
-computes nonbonded forces in single precision with errors of about 1e-4 kJ/mol/nm. There a displacement of 1e-4 nm keeps
-the error of a second derivative near 1 kJ/mol/nm^2; a bond has 3e5 kJ/mol/nm^2 and a soft torsion about 1e2.
+forces, too: two forces are cheaper than a closed form. Displacements suit the precision of the platform: OpenMM's CPU
+platform, which is used if it is several times as fast (implicit solvent), has nonbonded forces in single precision.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
-from tpsctl.molecule.curvature import Curvature
+from tpsctl.molecule.curvature import Curvature, difference_step_nm
 from tpsctl.molecule.energy_protocol import EnergyProtocol
 from tpsctl.molecule.openmm_contexts import ContextPool, available_threads
 from tpsctl.molecule.openmm_platforms import choose_platform
@@ -25,17 +22,13 @@ from tpsctl.prior.potential import require_no_noise
 from tpsctl.score.base import FiniteDifferenceScore, Score
 from tpsctl.units import thermal_energy
 
-_STEP_NM = {"double": 1e-5}
-_STEP_SINGLE_NM = 1e-4
-
 
 class ForceFieldScore(FiniteDifferenceScore):
-    """Forces over kT, with the Jacobian in closed form as far as there is one.
+    """Forces over kT, with the Jacobian from the second derivatives of the energy.
 
     Args:
         score_fn: Forces over kT of a batch (batch, atom, 3), nm -> 1/nm.
-        curvature: Second derivatives of the forces that have a closed form.
-        rest: Score of the other forces; None if there is none.
+        curvature: Second derivatives of the energy.
         kt: Thermal energy kT, kJ/mol.
         step_nm: Largest displacement of a coordinate in the difference for a product, nm.
     """
@@ -44,17 +37,15 @@ class ForceFieldScore(FiniteDifferenceScore):
         self,
         score_fn: Callable[[Tensor], Tensor],
         curvature: Curvature,
-        rest: FiniteDifferenceScore | None,
         *,
         kt: float,
         step_nm: float,
     ) -> None:
         super().__init__(score_fn, step_nm=step_nm)
-        self._curvature, self._rest, self._kt = curvature, rest, kt
+        self._curvature, self._kt = curvature, kt
 
     def jacobian(self, x: Float[Tensor, "batch bead 3"]) -> Float[Tensor, "batch n n"]:
-        closed = self._curvature.hessian(x) / -self._kt
-        return closed if self._rest is None else closed + self._rest.jacobian(x)
+        return self._curvature.hessian(x) / -self._kt
 
 
 class OpenMMPrior(Prior):
@@ -108,24 +99,14 @@ class OpenMMPrior(Prior):
             platform, self.milliseconds = choice.name, choice.milliseconds
         else:
             self.milliseconds = {}
-        self._curvature = Curvature(self.made.system)
-        rest = self._curvature.rest
-
-        def pool(system: Any) -> ContextPool:
-            return ContextPool(system, platform=platform, threads=threads, precision="double", gpu=gpu)
-
-        self.pool = pool(self.made.system)
-        self._rest = None if rest is None else pool(rest)
+        self.pool = ContextPool(self.made.system, platform=platform, threads=threads, precision="double", gpu=gpu)
+        self._curvature = Curvature(self.made.system, platform=platform, threads=threads, gpu=gpu)
         self.protocol = EnergyProtocol.of(self.made, self.pool)
 
     def at(self, t: float) -> Score:
         require_no_noise(self.kind, t)
-        step_nm = _STEP_NM.get(self.pool.precision, _STEP_SINGLE_NM)
-        rest = None
-        if self._rest is not None:
-            contexts = self._rest
-            rest = FiniteDifferenceScore(lambda x: contexts.forces(x).to(x) / self._kt, step_nm=step_nm)
-        return ForceFieldScore(lambda x: self.forces(x) / self._kt, self._curvature, rest, kt=self._kt, step_nm=step_nm)
+        step_nm = difference_step_nm(self.pool.precision)
+        return ForceFieldScore(lambda x: self.forces(x) / self._kt, self._curvature, kt=self._kt, step_nm=step_nm)
 
     def log_density(self, x: Tensor, t: float) -> Tensor:
         require_no_noise(self.kind, t)

@@ -1,87 +1,115 @@
 """Second derivatives of bonds, angles and torsions.
 
-A bond's follow from the derivatives of its energy by the distance. Angles and torsions are functions of three or four
-atoms, so autograd gives the matrix of 9 or 12 rows of each, all of them at once.
+A term U(q) of one internal coordinate q contributes U'' grad q grad q^T + U' grad grad q.
+
+Source: Eastman et al., PLoS Comput. Biol. 13 (2017) e1005659 (the terms of OpenMM).
 """
 
-from abc import abstractmethod
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
-from tpsctl.molecule.curvature.base import CurvatureTerm, Pairs, Squares, add_matrices
-from tpsctl.molecule.geometry import dihedral
+from tpsctl.molecule.curvature.angles import cosine_derivatives, dihedral_derivatives, in_positions
+from tpsctl.molecule.curvature.base import CurvatureTerm, HessianSum, numbers, require_no_box
+
+_STRAIGHT = 1e-7
+"""Least sine of an angle in a quotient. The energy of an angle whose minimum is straight is smooth there, and both
+(theta - pi) / sin theta and what follows from it are right to 1e-8 down to this sine."""
 
 
 class BondCurvature(CurvatureTerm):
-    """Bonds with the energy k (r - r0)^2 / 2, of an `openmm.HarmonicBondForce`."""
+    """Bonds with the energy k (r - r0)^2 / 2, of an `openmm.HarmonicBondForce`.
 
-    def __init__(self, force: Any) -> None:
-        rows = [force.getBondParameters(k) for k in range(force.getNumBonds())]
-        self._pairs = Pairs(*(torch.tensor([row[k] for row in rows], dtype=torch.long) for k in (0, 1)))
-        self._length, self._stiffness = (_numbers(rows, k) for k in (2, 3))
-
-    def add_to(self, squares: Squares, x: Tensor) -> None:
-        r, unit = self._pairs.distances(x)
-        slope = self._stiffness * (r - self._length)
-        self._pairs.add_to(squares, r, unit, slope, self._stiffness.expand_as(r))
-
-
-class GroupCurvature(CurvatureTerm):
-    """Energies of groups of a few atoms each, as a function that autograd differentiates twice.
-
-    Args:
-        groups: Atoms of every group.
+    Raises:
+        UnknownForm: The force uses a periodic box.
     """
 
-    def __init__(self, groups: Int[Tensor, "group size"]) -> None:
-        self._groups = groups
+    def __init__(self, force: Any) -> None:
+        require_no_box(force)
+        rows = [force.getBondParameters(k) for k in range(force.getNumBonds())]
+        self._pairs = _atoms(rows, 2).T
+        self._length, self._stiffness = numbers([row[2:] for row in rows], 2)
 
-    @abstractmethod
-    def energies(self, x: Float[Tensor, "image group size 3"]) -> Float[Tensor, "image group"]:
-        """Energies of groups at positions x, nm, in kJ/mol."""
-
-    def add_to(self, squares: Squares, x: Tensor) -> None:
-        own = x[:, self._groups].detach().requires_grad_(True)
-        with torch.enable_grad():
-            (gradient,) = torch.autograd.grad(self.energies(own).sum(), own, create_graph=True)
-            parts = gradient.flatten(2).unbind(-1)
-            rows = [torch.autograd.grad(part.sum(), own, retain_graph=True)[0] for part in parts]
-        size = self._groups.shape[1]
-        add_matrices(squares, self._groups, torch.stack(rows, dim=2).unflatten(2, (size, 3)))
+    def add_to(self, hessian: HessianSum) -> None:
+        r = hessian.r[:, self._pairs[0], self._pairs[1]]
+        hessian.add_pairs(self._pairs, self._stiffness * (r - self._length), self._stiffness.expand_as(r))
 
 
-class AngleCurvature(GroupCurvature):
-    """Angles with the energy k (theta - theta0)^2 / 2, of an `openmm.HarmonicAngleForce`."""
+class AngleCurvature(CurvatureTerm):
+    """Angles with the energy k (theta - theta0)^2 / 2, of an `openmm.HarmonicAngleForce`.
+
+    The energy is taken as a function of c = cos theta, whose derivatives are finite for a straight angle, too:
+    with s = sin theta,
+
+        dU/dc = -k (theta - theta0) / s ,     d2U/dc2 = (k + c dU/dc) / s^2 .
+
+    Raises:
+        UnknownForm: The force uses a periodic box.
+    """
 
     def __init__(self, force: Any) -> None:
+        require_no_box(force)
         rows = [force.getAngleParameters(k) for k in range(force.getNumAngles())]
-        super().__init__(torch.tensor([row[:3] for row in rows], dtype=torch.long))
-        self._angle, self._stiffness = (_numbers(rows, k) for k in (3, 4))
+        self._groups = _atoms(rows, 3)
+        self._angle, self._stiffness = numbers([row[3:] for row in rows], 2)
 
-    def energies(self, x: Tensor) -> Tensor:
-        a, b = x[..., 0, :] - x[..., 1, :], x[..., 2, :] - x[..., 1, :]
-        theta = torch.atan2(torch.linalg.cross(a, b).norm(dim=-1), (a * b).sum(-1))
-        return self._stiffness / 2 * (theta - self._angle).square()
+    def add_to(self, hessian: HessianSum) -> None:
+        i, j, m = (hessian.x[:, atoms] for atoms in self._groups.T)
+        gradient, second, cosine, sine = cosine_derivatives(i - j, m - j)
+        sine = sine.clamp_min(_STRAIGHT)
+        slope = -self._stiffness * (torch.atan2(sine, cosine) - self._angle) / sine
+        curvature = (self._stiffness + cosine * slope) / sine.square()
+        squares = in_positions(gradient, second, slope, curvature, ((1, -1, 0), (0, -1, 1)))
+        hessian.add_groups(self._groups, squares)
 
 
-class TorsionCurvature(GroupCurvature):
-    """Torsions with the energy k (1 + cos(n phi - phi0)), of an `openmm.PeriodicTorsionForce`."""
+class TorsionCurvature(CurvatureTerm):
+    """Torsions with the energy k (1 + cos(n phi - phi0)), of an `openmm.PeriodicTorsionForce`.
+
+    Raises:
+        UnknownForm: The force uses a periodic box.
+    """
 
     def __init__(self, force: Any) -> None:
-        rows = [force.getTorsionParameters(k) for k in range(force.getNumTorsions())]
-        super().__init__(torch.tensor([row[:4] for row in rows], dtype=torch.long))
-        self._fold = torch.tensor([float(row[4]) for row in rows], dtype=torch.float64)
-        self._phase, self._stiffness = (_numbers(rows, k) for k in (5, 6))
+        require_no_box(force)
+        rows = self._rows(force)
+        self._groups, self._of = torch.unique(_atoms(rows, 4), dim=0, return_inverse=True)
+        self._fold, self._phase, self._stiffness = numbers([row[4:] for row in rows], 3)
 
-    def energies(self, x: Tensor) -> Tensor:
-        phi = dihedral(x, torch.tensor([[0, 1, 2, 3]])).squeeze(-1)
-        angle = self._fold * phi - self._phase
-        return self._stiffness * (1 + angle.cos())
+    def _rows(self, force: Any) -> list[Any]:
+        """Four atoms, n, phi0 and k of every torsion."""
+        return [force.getTorsionParameters(k) for k in range(force.getNumTorsions())]
+
+    def add_to(self, hessian: HessianSum) -> None:
+        i, j, m, o = (hessian.x[:, atoms] for atoms in self._groups.T)
+        gradient, second, phi = dihedral_derivatives(i - j, j - m, o - m)
+        angle = self._fold * phi[:, self._of] - self._phase
+        none = torch.zeros_like(phi)
+        slope = none.index_add(1, self._of, -self._stiffness * self._fold * angle.sin())
+        curvature = none.index_add(1, self._of, -self._stiffness * self._fold.square() * angle.cos())
+        vectors = ((1, -1, 0, 0), (0, 1, -1, 0), (0, 0, -1, 1))
+        hessian.add_groups(self._groups, in_positions(gradient, second, slope, curvature, vectors))
 
 
-def _numbers(rows: list[Any], column: int) -> Float[Tensor, " row"]:
-    """A column of parameters in OpenMM's units (nm, radians, kJ/mol)."""
-    return torch.tensor([row[column]._value for row in rows], dtype=torch.float64)
+class RyckaertBellemansCurvature(TorsionCurvature):
+    """Torsions with the energy sum_n C_n cos^n(phi - pi), of an `openmm.RBTorsionForce`, as periodic torsions.
+
+    Raises:
+        UnknownForm: The force uses a periodic box.
+    """
+
+    def _rows(self, force: Any) -> list[Any]:
+        rows = []
+        for k in range(force.getNumTorsions()):
+            *atoms, _, c1, c2, c3, c4, c5 = (getattr(v, "_value", v) for v in force.getTorsionParameters(k))
+            factors = (c1 + 3 * c3 / 4 + 5 * c5 / 8, (c2 + c4) / 2, c3 / 4 + 5 * c5 / 16, c4 / 8, c5 / 16)
+            rows += [(*atoms, n, n * math.pi, factor) for n, factor in enumerate(factors, 1) if factor]
+        return rows
+
+
+def _atoms(rows: Sequence[Any], size: int) -> Tensor:
+    """The atoms of every term (term, size)."""
+    return torch.tensor([row[:size] for row in rows], dtype=torch.long).reshape(-1, size)

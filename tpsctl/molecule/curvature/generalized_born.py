@@ -25,7 +25,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tpsctl.molecule.curvature.base import CurvatureTerm, Pairs, Squares, UnknownForm, add_matrix
+from tpsctl.molecule.curvature.base import CurvatureTerm, HessianSum, UnknownForm
 from tpsctl.molecule.curvature.expressions import Formula, Value, formula_of
 
 _Values = dict[str, Value]
@@ -65,42 +65,39 @@ class GeneralizedBornCurvature(CurvatureTerm):
             for k in range(force.getNumGlobalParameters())
         }
         self._of_atom: _Values = {**self._globals, **dict(zip(names, columns, strict=True))}
-        self._pairs = Pairs(*torch.triu_indices(len(rows), len(rows), 1))
+        self._pairs = torch.triu_indices(len(rows), len(rows), 1)
         self._of_first, self._of_second = (
             self._globals | {name: column[atoms] for name, column in zip(names, columns, strict=True)}
-            for atoms in (self._pairs.first, self._pairs.second)
+            for atoms in self._pairs
         )
 
-    def add_to(self, squares: Squares, x: Tensor) -> None:
-        first, second = self._pairs.first, self._pairs.second
-        r, unit = self._pairs.distances(x)
+    def add_to(self, hessian: HessianSum) -> None:
+        first, second = self._pairs
+        r = hessian.r[:, first, second]
         both = (self._of_first, self._of_second)
         here, there = (self._radial(_numbered(*of), r) for of in (both, both[::-1]))
-        integral = torch.zeros_like(x[..., 0]).index_add_(1, first, here[0]).index_add_(1, second, there[0])
+        integral = torch.zeros_like(hessian.x[..., 0]).index_add_(1, first, here[0]).index_add_(1, second, there[0])
         atoms, pairs = self._atoms(integral), self._energies_between(r, integral)
         by_integral = atoms[0].index_add_(1, first, pairs["i"]).index_add_(1, second, pairs["j"])
         slope = pairs["r"] + by_integral[:, first] * here[1] + by_integral[:, second] * there[1]
         curvature = pairs["rr"] + by_integral[:, first] * here[2] + by_integral[:, second] * there[2]
-        self._pairs.add_to(squares, r, unit, slope, curvature)
+        hessian.add_pairs(self._pairs, slope, curvature)
         coupling = torch.diag_embed(atoms[1].index_add_(1, first, pairs["ii"]).index_add_(1, second, pairs["jj"]))
         coupling[:, first, second] += pairs["ij"]
         coupling[:, second, first] += pairs["ij"]
-        gradient = self._sums(unit, here[1], there[1])
-        mixed = self._sums(unit, pairs["ri"], pairs["rj"])
+        gradient = self._sums(hessian, here[1], there[1])
+        mixed = self._sums(hessian, pairs["ri"], pairs["rj"])
         half = gradient.mT @ (coupling @ gradient / 2 + mixed)
-        add_matrix(squares, half + half.mT)
+        hessian.add(half + half.mT)
 
-    def _sums(self, unit: Tensor, of_first: Tensor, of_second: Tensor) -> Float[Tensor, "image atom n"]:
+    def _sums(self, hessian: HessianSum, of_first: Tensor, of_second: Tensor) -> Float[Tensor, "image atom n"]:
         """sum_j w_ij grad r_ij of every atom i, for the weights of pairs seen from their first and second atom."""
-        first, second = self._pairs.first, self._pairs.second
-        atoms = int(second.max()) + 1
-        rows = unit.new_zeros(len(unit), atoms * atoms, 3)
-        to_first, to_second = of_first.unsqueeze(-1) * unit, of_second.unsqueeze(-1) * unit
-        rows[:, first * atoms + second] = -to_first
-        rows[:, second * atoms + first] = to_second
-        rows = rows.view(len(unit), atoms, atoms, 3)
-        rows.diagonal(dim1=1, dim2=2).copy_(-rows.sum(2).mT)
-        return rows.flatten(2)
+        first, second = self._pairs
+        weights = torch.zeros_like(hessian.r)
+        weights[:, first, second], weights[:, second, first] = of_first, of_second
+        rows = -(weights * hessian.inverse).unsqueeze(1) * hessian.between
+        rows.diagonal(dim1=2, dim2=3).copy_(-rows.sum(3))
+        return rows.permute(0, 2, 3, 1).flatten(2)
 
     def _radial(self, of: _Values, r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The integrand f(r) of every pair with its first two derivatives."""
@@ -124,7 +121,7 @@ class GeneralizedBornCurvature(CurvatureTerm):
 
     def _energies_between(self, r: Tensor, integral: Tensor) -> dict[str, Tensor]:
         """First and second derivatives of the pairs' energies by r and by the integrals i and j of their atoms."""
-        given = (r, integral[:, self._pairs.first], integral[:, self._pairs.second])
+        given = (r, integral[:, self._pairs[0]], integral[:, self._pairs[1]])
         variables = dict(zip("rij", (value.detach().requires_grad_(True) for value in given), strict=True))
         with torch.enable_grad():
             of_first = self._of_first | self._computed(self._of_first, variables["i"])

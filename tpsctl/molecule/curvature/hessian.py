@@ -8,23 +8,28 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tpsctl.molecule.curvature.base import CurvatureTerm, UnknownForm, as_matrix
-from tpsctl.molecule.curvature.bonded import AngleCurvature, BondCurvature, TorsionCurvature
+from tpsctl.molecule.curvature.base import CurvatureTerm, HessianSum, UnknownForm
+from tpsctl.molecule.curvature.bonded import (
+    AngleCurvature,
+    BondCurvature,
+    RyckaertBellemansCurvature,
+    TorsionCurvature,
+)
+from tpsctl.molecule.curvature.differences import DifferenceCurvature
 from tpsctl.molecule.curvature.generalized_born import GeneralizedBornCurvature
 from tpsctl.molecule.curvature.nonbonded import NonbondedCurvature
+from tpsctl.molecule.openmm_contexts import ContextPool
 
 _CLOSED: dict[str, Callable[[Any], CurvatureTerm]] = {
     "HarmonicBondForce": BondCurvature,
     "HarmonicAngleForce": AngleCurvature,
     "PeriodicTorsionForce": TorsionCurvature,
+    "RBTorsionForce": RyckaertBellemansCurvature,
     "NonbondedForce": NonbondedCurvature,
     "CustomGBForce": GeneralizedBornCurvature,
 }
 _PAIRS_AT_ONCE = 200_000
 """Pairs of atoms, of all images at work, whose intermediate results stay within the caches and some 100 MB."""
-
-Forces = Callable[[Tensor], Tensor]
-"""Configurations (batch, atom, 3), nm -> forces (batch, atom, 3), kJ/mol/nm."""
 
 
 class Curvature:
@@ -32,12 +37,17 @@ class Curvature:
 
     Args:
         system: An `openmm.System` without a periodic box, constraints and virtual sites; it is only read.
+        platform: OpenMM platform of the forces that have no closed form.
+        threads: Contexts that compute these forces at the same time; None for one per core.
+        gpu: Number of the GPU on a GPU platform; None for OpenMM's own choice.
 
     Attributes:
-        rest: The System with the forces alone for which there is no closed form; None if there is none of them.
+        by_differences: Types of the forces that have no closed form, e.g. "CMAPTorsionForce".
     """
 
-    def __init__(self, system: Any) -> None:
+    def __init__(
+        self, system: Any, *, platform: str = "Reference", threads: int | None = None, gpu: int | None = None
+    ) -> None:
         self._atoms: int = system.getNumParticles()
         self._terms: list[CurvatureTerm] = []
         rest = copy.deepcopy(system)
@@ -49,17 +59,20 @@ class Curvature:
                     rest.removeForce(k)
             except UnknownForm:
                 continue
-        self.rest = rest if rest.getNumForces() else None
+        self.by_differences = tuple(type(force).__name__ for force in rest.getForces())
+        if self.by_differences:
+            pool = ContextPool(rest, platform=platform, threads=threads, precision="double", gpu=gpu)
+            self._terms.append(DifferenceCurvature(pool))
 
     def hessian(self, x: Float[Tensor, "image atom 3"]) -> Float[Tensor, "image n n"]:
-        """The closed forms' Hessians at configurations x, nm, in kJ/mol/nm^2, with n = 3 atoms; those of `rest` are
-        not in it. Entries are NaN where a coordinate is not finite.
+        """The Hessians at configurations x, nm, in kJ/mol/nm^2, with n = 3 atoms, computed in double precision.
+        Entries are NaN where a coordinate is not finite.
         """
         each = max(1, _PAIRS_AT_ONCE // self._atoms**2)
         return torch.cat([self._chunk(part) for part in x.detach().cpu().double().split(each)]).to(x)
 
     def _chunk(self, x: Tensor) -> Tensor:
-        squares = x.new_zeros(len(x), self._atoms**2, 9)
+        hessian = HessianSum(x)
         for term in self._terms:
-            term.add_to(squares, x)
-        return as_matrix(squares)
+            term.add_to(hessian)
+        return hessian.total()

@@ -16,7 +16,7 @@ from tpsctl.errors import RecipeError
 from tpsctl.landscape.coordinates import BondedCoordinates, Cartesian, Coordinates
 from tpsctl.landscape.equivalence import equivalence_of
 from tpsctl.landscape.surface import ForceFieldSurface, ScoreSurface, Surface
-from tpsctl.molecule.force_field_hessian import closed_hessian
+from tpsctl.molecule.curvature import Curvature
 from tpsctl.molecule.openmm_contexts import ContextPool
 from tpsctl.molecule.openmm_system.base import MolecularSystem
 from tpsctl.molecule.solvent import solvent_of
@@ -122,7 +122,7 @@ def prior_is_force_field(recipe: SampleRecipe) -> bool:
 def force_field_surface(made: MolecularSystem, threads: int) -> Surface:
     """The energy of a force field in double precision."""
     pool = ContextPool(made.system, platform="Reference", threads=threads)
-    return ForceFieldSurface(pool.energies_and_forces, made.masses_amu, closed_hessian(made.system))
+    return ForceFieldSurface(pool.energies_and_forces, made.masses_amu, Curvature(made.system, threads=threads).hessian)
 
 
 def bonded_coordinates(topology: Topology, ends: Float[Tensor, "2 atom 3"]) -> Coordinates:
