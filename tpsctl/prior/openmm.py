@@ -34,12 +34,7 @@ class ForceFieldScore(FiniteDifferenceScore):
     """
 
     def __init__(
-        self,
-        score_fn: Callable[[Tensor], Tensor],
-        curvature: Curvature,
-        *,
-        kt: float,
-        step_nm: float,
+        self, score_fn: Callable[[Tensor], Tensor], curvature: Curvature, *, kt: float, step_nm: float
     ) -> None:
         super().__init__(score_fn, step_nm=step_nm)
         self._curvature, self._kt = curvature, kt
