@@ -50,4 +50,4 @@ def test_a_displaced_end_is_no_minimum_and_the_one_below_it_is_named(butane):
 
 def load(butane):
     judge, ends = butane
-    return judge(ends)._equivalence.topology
+    return judge(ends).equivalence.topology

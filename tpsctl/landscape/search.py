@@ -9,6 +9,7 @@ The search stops when neither route has changed for some rounds, every minimum o
 searched often enough, and few saddles below the top are still unseen (Good and Turing); or when its budget is spent.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 
