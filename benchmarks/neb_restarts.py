@@ -16,9 +16,9 @@ import time
 from pathlib import Path
 
 import torch
-from neb import converge_band
-from panel import CASES, load_case, molecule_of
 
+from benchmarks.neb import converge_band
+from benchmarks.panel import CASES, load_case, molecule_of
 from tpsctl.landscape.attempts import IMAGES
 from tpsctl.landscape.minimum import minimize
 from tpsctl.landscape.saddle import climb_to_saddles

@@ -43,6 +43,7 @@ PHASES = {
         "workflows.sample.check:energy_verdict",
         "workflows.sample.check:draw_guesses",
     ),
+    "init": ("workflows.init.run:make_system", "workflows.init.run:check_recipe"),
     "simulate": (
         "recipe.loader:load_recipe",
         "workflows.simulate:load_molecule",
@@ -95,6 +96,9 @@ def command_line(root, recipe, peptide, tmp_path, start):
             return (command, recipe, "--out", out, "--threads", 1)
         if command == "check":
             return (command, peptide, "--threads", 1)
+        if command == "init":
+            ends = (root / "recipes/alanine_dipeptide" / name for name in ("c7eq.pdb", "c7ax.pdb"))
+            return (command, *ends, "--force-field", "amber99sbildn.xml", "--out", out / "new.yaml")
         if command == "submit":
             return (command, recipe, "--out", out, "--time=10", "--mem=1G")
         if command == "simulate":

@@ -20,6 +20,7 @@ from tpsctl.workflows.sample.hardware import use_hardware
 from tpsctl.workflows.sample.planning import make_plan
 from tpsctl.workflows.sample.run import run_recipe
 from tpsctl.workflows.sample.settings import RunSettings
+from tpsctl.workflows.sample.tools import Tools
 
 CUDA = torch.device("cuda")
 
@@ -181,7 +182,8 @@ def test_the_planned_memory_of_a_path_holds_what_its_optimizer_keeps(method, ala
     recipe = alanine_recipe(f"optimize={{method: {method}, max_steps: {steps}{extra}}}", "path.images=6")
     system = make_system(recipe.endpoints)
     action = TruncatedAction(AutogradScore(lambda x: -x - x**3), Dynamics(0.1, torch.ones(22)))
-    (stage,) = make_stages(recipe, make_prior(recipe.prior, system, torch.device("cpu")), system)
+    tools = Tools(recipe, torch.device("cpu"), threads=1)
+    (stage,) = make_stages(recipe, tools.chosen, tools.prior, system)
     path = system.ends[0] + 0.01 * torch.randn(1, 6, 22, 3)
     kept = []
 

@@ -171,7 +171,7 @@ def test_explicit_solvent_is_refused_with_the_reason(write):
     atoms = tuple(Atom(n, n[0], "HOH", 1, "A", 1.0) for n in ("O", "H1", "H2"))
     topology = Topology((*atoms, Atom("NA", "Na", "NA", 2, "B", 23.0)), ((0, 1), (0, 2)))
     recipe = load_recipe(write(BUTANE), SampleRecipe)
-    text = why_no_saddles(recipe, System(topology, torch.zeros(2, 4, 3), is_molecule=True))
+    text = why_no_saddles(System(topology, torch.zeros(2, 4, 3), is_molecule=True))
     assert text.startswith("the ends hold solvent (HOH, NA). With explicit solvent every state")
     assert "implicit" in text
 
@@ -186,7 +186,7 @@ def test_large_molecules_are_not_judged_unless_asked(write):
     atoms = tuple(Atom("C", "C", "X", 1, "A", 12.0) for _ in range(600))
     recipe = load_recipe(write(BUTANE), SampleRecipe)
     system = System(Topology(atoms, ()), torch.zeros(2, 600, 3), is_molecule=True)
-    assert why_no_saddles(recipe, system).startswith("the ends have 600 atoms, and saddles are judged for up to 500")
+    assert why_no_saddles(system).startswith("the ends have 600 atoms, and saddles are judged for up to 500")
 
 
 def test_internal_coordinates_are_used_where_they_hold_all_atoms():

@@ -71,7 +71,8 @@ def test_mistakes_have_their_message(own, run, tmp_path, monkeypatch, assignment
 
 
 def test_a_topology_without_bonds_is_explained(own, run, tmp_path):
-    (tmp_path / "top.pdb").write_text(TOPOLOGY_PDB.format(connections=""))
+    apart = TOPOLOGY_PDB.format(connections="").replace("0.925", "9.250").replace("1.500", "15.00")
+    (tmp_path / "top.pdb").write_text(apart)  # so far apart that no bonds are found by distance either
     with pytest.raises(DataError, match="0 known bonds and none of them rotatable.*CONECT"):
         run(own)
 

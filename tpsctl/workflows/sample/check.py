@@ -22,6 +22,7 @@ from tpsctl.jobs.plan import read_plan
 from tpsctl.optimize.stages import Stage, interpolated
 from tpsctl.prior.openmm import OpenMMPrior
 from tpsctl.progress import Progress
+from tpsctl.recipe.loader import require_files
 from tpsctl.recipe.prior import CheckpointPriorSection
 from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.score.precision import ScoreInPrecision
@@ -129,6 +130,7 @@ class _Subject(Tools):
 
 
 def _files(subject: _Subject) -> Iterator[Finding]:
+    require_files(subject.given)
     identity = identify(subject.recipe)
     yield Finding("recipe", "ok", f"digest {identity['digest'][:12]}, {len(identity['inputs'])} input files")
     directory = (subject.settings.out or subject.recipe.output.directory).resolve()

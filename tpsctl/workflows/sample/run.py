@@ -13,6 +13,7 @@ from tpsctl.action.memory import explained_out_of_memory
 from tpsctl.jobs.batches import BatchedJob, StoredBatch
 from tpsctl.jobs.keeper import ShardKeeper
 from tpsctl.progress import Progress
+from tpsctl.recipe.loader import require_files
 from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.workflows.sample import assemble
 from tpsctl.workflows.sample.batch import Attempt, PathBatch, now
@@ -31,6 +32,7 @@ from tpsctl.workflows.sample.tools import Tools
 
 def run_recipe(recipe: SampleRecipe, settings: RunSettings, progress: Progress) -> dict[str, Any]:
     """Run a recipe or a shard of it, go on with it, or find that it was run; the manifest, or what the shard did."""
+    require_files(recipe)
     tools = Tools(recipe, *use_hardware(settings, recipe))
     assemble.judges_saddles(recipe, tools.given_system)  # raises, before any work, if the recipe wants the impossible
     if tools.device_note:

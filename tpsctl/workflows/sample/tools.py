@@ -25,24 +25,28 @@ from tpsctl.workflows.sample import assemble
 
 
 class Tools:
-    """The ends, the prior and the judges of a recipe, each made when it is first needed."""
+    """The ends, the prior and the judges of a recipe, each made when it is first needed.
+
+    Attributes:
+        given: The recipe as it is written.
+    """
 
     def __init__(self, recipe: SampleRecipe, device: torch.device, threads: int, device_note: str = "") -> None:
-        self._given, self.device, self.threads, self.device_note = recipe, device, threads, device_note
+        self.given, self.device, self.threads, self.device_note = recipe, device, threads, device_note
 
     @cached_property
     def recipe(self) -> SampleRecipe:
         """The recipe, with the method chosen if it left the choice open."""
-        return assemble.with_method(self._given, self.given_system, lambda: self.prior)
+        return assemble.with_method(self.given, lambda: self.given_system, lambda: self.prior)
 
     @cached_property
     def system(self) -> assemble.System:
         """The two ends and what they are made of, minimized if the recipe says so."""
-        if not getattr(self._given.endpoints, "minimize", False):
+        if not getattr(self.given.endpoints, "minimize", False):
             return self.given_system
         given = self.given_system
         return assemble.minimize_ends(
-            self._given,
+            self.given,
             given,
             lambda: self._landscapes_of(given),
         )
@@ -50,12 +54,12 @@ class Tools:
     @cached_property
     def given_system(self) -> assemble.System:
         """The two ends as they are given."""
-        return assemble.make_system(self._given.endpoints)
+        return assemble.make_system(self.given.endpoints)
 
     @cached_property
     def prior(self) -> Prior:
         """The prior on its device."""
-        return assemble.make_prior(self._given.prior, self.given_system, self.device)
+        return assemble.make_prior(self.given.prior, self.given_system, self.device)
 
     @cached_property
     def chosen(self) -> assemble.Chosen:
@@ -79,7 +83,7 @@ class Tools:
 
     def _landscapes_of(self, system: assemble.System) -> dict[str, TopJudge]:
         time, threads = self.final_time, self.threads
-        return assemble.make_landscapes(self._given, system, self.prior, self.energy_model, time, threads)
+        return assemble.make_landscapes(self.given, system, self.prior, self.energy_model, time, threads)
 
     @cached_property
     def final_time(self) -> float:

@@ -15,18 +15,19 @@ MOST_ROUTE_ATOMS = 70
 """Largest molecule for which routes are the default; with more atoms the number of minima explodes."""
 
 
-def with_method(recipe: SampleRecipe, system: System, prior: Callable[[], Prior]) -> SampleRecipe:
+def with_method(recipe: SampleRecipe, system: Callable[[], System], prior: Callable[[], Prior]) -> SampleRecipe:
     """The recipe with its method chosen, if it left the choice open.
 
     Args:
         recipe: The recipe.
-        system: Its ends.
-        prior: Gives its prior, which is only asked for if the method is open.
+        system: Gives its ends, which are only asked for if the method is open.
+        prior: Gives its prior, asked for as seldom.
     """
     if not isinstance(recipe.optimize, AutoMethodSection):
         return recipe
-    small = system.is_molecule and system.topology.n_atoms <= MOST_ROUTE_ATOMS
-    if small and not why_no_routes(system, prior(), precision_of(recipe.prior)):
+    ends = system()
+    small = ends.is_molecule and ends.topology.n_atoms <= MOST_ROUTE_ATOMS
+    if small and not why_no_routes(ends, prior(), precision_of(recipe.prior)):
         return recipe.model_copy(update={"optimize": RouteSection()})
     return recipe.model_copy(update={"optimize": LevenbergMarquardtSection(method="levenberg_marquardt")})
 
