@@ -167,10 +167,9 @@ def test_saddles_of_a_model_potential_are_refused_before_any_work(write):
         run(write(WELL), "validation.saddle=true")
 
 
-def test_explicit_solvent_is_refused_with_the_reason(write):
+def test_explicit_solvent_is_refused_with_the_reason():
     atoms = tuple(Atom(n, n[0], "HOH", 1, "A", 1.0) for n in ("O", "H1", "H2"))
     topology = Topology((*atoms, Atom("NA", "Na", "NA", 2, "B", 23.0)), ((0, 1), (0, 2)))
-    recipe = load_recipe(write(BUTANE), SampleRecipe)
     text = why_no_saddles(System(topology, torch.zeros(2, 4, 3), is_molecule=True))
     assert text.startswith("the ends hold solvent (HOH, NA). With explicit solvent every state")
     assert "implicit" in text
@@ -182,9 +181,8 @@ def test_a_residue_with_bonds_is_no_ion():
     assert solvent_of(Topology((calcium, calcium), ())) == ("CA",)
 
 
-def test_large_molecules_are_not_judged_unless_asked(write):
+def test_large_molecules_are_not_judged_unless_asked():
     atoms = tuple(Atom("C", "C", "X", 1, "A", 12.0) for _ in range(600))
-    recipe = load_recipe(write(BUTANE), SampleRecipe)
     system = System(Topology(atoms, ()), torch.zeros(2, 600, 3), is_molecule=True)
     assert why_no_saddles(system).startswith("the ends have 600 atoms, and saddles are judged for up to 500")
 
