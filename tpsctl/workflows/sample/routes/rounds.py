@@ -116,7 +116,7 @@ def judged_route(tools: Tools, path: PinnedPath, seed: int) -> PathVerdicts:
     x = path.x[None]
     verdict, landscapes = judge(tools, x), tools.landscapes
     if verdict.energies is None and isinstance(tools.prior, OpenMMPrior):
-        energies = PathEnergies(Profile(path.energy[None]), None, None, None, tools.prior.protocol)
+        energies = PathEnergies(Profile(path.energy[None].clone()), None, None, None, tools.prior.protocol)
         verdict = replace(verdict, energies=energies)
     other = landscapes.get("force_field")
     if not tools.judges_saddles or other is None or other is landscapes.get("prior"):
