@@ -201,8 +201,8 @@ def test_a_cif_file_that_was_cut_short_is_refused_with_its_place(tmp_path):
 )
 @pytest.mark.parametrize("command", ["check", "sample"])
 def test_a_structure_that_is_no_file_is_neither_opened_nor_waited_for(tmp_path, root, command, name, text):
-    pytest.importorskip("torch")
     """As a program of its own, since reading a pipe would wait for ever."""
+    pytest.importorskip("torch")
     os.mkfifo(tmp_path / "pipe.pdb")
     (tmp_path / "device.pdb").symlink_to("/dev/zero")
     (tmp_path / "loop.pdb").symlink_to("loop.pdb")
