@@ -25,6 +25,7 @@ from tpsctl.guess.base import Guess, fix_gauge, fractions, normal
 from tpsctl.guess.untangle import untangled
 from tpsctl.molecule.geometry import dihedral
 from tpsctl.molecule.topology import Topology
+from tpsctl.molecule.torsions import lone_hydrogens
 from tpsctl.molecule.z_matrix import ZMatrix, ZMatrixValues, wrapped
 
 PLANAR_DEG = 25.0
@@ -106,7 +107,7 @@ class TorsionGuess(Guess):
         for (j, k), atom in self._coordinates.torsions.items():
             if (j, k) not in self._topology.rotatable_bonds or (j, k) in self._named_bonds:
                 continue
-            if any(self._is_rotor(end, other) for end, other in ((j, k), (k, j))):
+            if any(lone_hydrogens(self._topology, end, without=other) for end, other in ((j, k), (k, j))):
                 continue
             tetrahedral = any(len(self._topology.neighbors[i]) >= 4 for i in (j, k))
             away = wrapped(2 * q.dihedrals[:, atom]).abs() / 2  # distance to the nearest of 0 and 180 degrees
@@ -117,10 +118,6 @@ class TorsionGuess(Guess):
     @property
     def _named_bonds(self) -> set[tuple[int, int]]:
         return {(min(j, k), max(j, k)) for _, j, k, _ in self._named.values()}
-
-    def _is_rotor(self, center: int, other: int) -> bool:
-        """Whether `center` carries nothing but hydrogens beside `other`, as a methyl group."""
-        return all(self._topology.atoms[i].element == "H" for i in self._topology.neighbors[center] if i != other)
 
     def _send_through(self, dihedrals: Tensor, name: str, quadruple: tuple[int, int, int, int], ends: Tensor) -> None:
         """Replace one torsion along the path by straight pieces between its way-points, each the shorter way round."""

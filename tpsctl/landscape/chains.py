@@ -53,8 +53,9 @@ class TurningChains:
 
     def changed(self, ends: Float[Tensor, "2 atom 3"]) -> list[int]:
         """Numbers of the torsions that differ between two structures; turns of methyl groups do not count."""
-        turn = self._values(ends[1]) - self._values(ends[0])
-        return (self._counts & (wrapped(turn).abs() > math.radians(CHANGED_DEG))).nonzero()[:, 0].tolist()
+        dihedrals = self._internal.to_internal(ends).dihedrals[:, self._atoms]
+        turn = wrapped(dihedrals[1] - dihedrals[0]).abs()
+        return (self._counts & (turn > math.radians(CHANGED_DEG))).nonzero()[:, 0].tolist()
 
     def steps(self, ends: Float[Tensor, "2 atom 3"], generator: torch.Generator, style: int) -> list[Step]:
         """The torsions that turn in each step of a chain from the first to the second structure.
@@ -83,9 +84,6 @@ class TurningChains:
         dihedrals = q.dihedrals.clone()
         dihedrals[atoms] = self._internal.to_internal(end).dihedrals[atoms]
         return self._internal.to_positions(ZMatrixValues(q.lengths, q.angles, dihedrals))
-
-    def _values(self, x: Tensor) -> Tensor:
-        return self._internal.to_internal(x).dihedrals[self._atoms]
 
 
 def chained_minima(

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tpsctl.molecule.topology import Topology
-from tpsctl.molecule.torsions import end_atom
+from tpsctl.molecule.torsions import end_atom, lone_hydrogens
 
 TURN_DEG = (40.0, 140.0)
 """Range of the random angles of a turn about a bond, in either direction."""
@@ -123,8 +123,4 @@ def _push(x: Tensor, modes: Tensor, generator: torch.Generator) -> Move:
 
 def turns_hydrogens(topology: Topology, bond: tuple[int, int]) -> bool:
     """Whether one of the bond's atoms carries two or more hydrogens and nothing else, as in methyl groups."""
-    for center, other in (bond, bond[::-1]):
-        around = [i for i in topology.neighbors[center] if i != other]
-        if len(around) > 1 and all(topology.atoms[i].element == "H" for i in around):
-            return True
-    return False
+    return any(lone_hydrogens(topology, center, without=other) > 1 for center, other in (bond, bond[::-1]))

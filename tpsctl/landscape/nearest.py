@@ -14,10 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tpsctl.landscape.stationary import Points, curvatures, evaluate, is_rigid, limited, model_error
+from tpsctl.landscape.stationary import Points, curvatures, evaluate, limited, model_error, step_along_modes
 from tpsctl.landscape.surface import Surface
-
-STEP_PER_MODE_NM = 0.1
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,9 @@ def nearest_stationary(
         if len(lanes) == 0:
             break
         values, vectors = curvatures(surface, x[lanes], hessian[lanes])
-        step = limited(_newton_step(gradient[lanes], values, vectors), x.shape[-1], limit[lanes])
+        toward_zero = torch.where(values < 0, 1.0, -1.0).to(values)
+        step = step_along_modes(gradient[lanes], values, vectors, toward_zero)
+        step = limited(step, x.shape[-1], limit[lanes])
         moved = x[lanes] + step.reshape(-1, *x.shape[1:])
         new_energy, new_gradient = evaluate(surface, moved)
         expected = gradient[lanes] + (hessian[lanes] @ step.unsqueeze(2)).squeeze(2)
@@ -79,11 +79,3 @@ def nearest_stationary(
         near = (x[lanes] - start[lanes]).square().sum(-1).mean(-1).sqrt() <= settings.max_distance_nm
         lanes = lanes[near & (limit[lanes] > 1e-7)]
     return Points(x, energy, gradient, hessian, converged)
-
-
-def _newton_step(gradient: Tensor, values: Tensor, vectors: Tensor) -> Float[Tensor, "batch n"]:
-    """Newton's step, at most `STEP_PER_MODE_NM` along each mode and without rigid motions."""
-    along = (vectors.mT @ gradient.unsqueeze(2)).squeeze(2)
-    size = values.abs() + (values.square() + 4 * along.square() / STEP_PER_MODE_NM**2).sqrt()
-    move = -2 * along / size.clamp_min(torch.finfo(size.dtype).tiny) * torch.where(values < 0, -1.0, 1.0)
-    return (vectors @ move.masked_fill(is_rigid(values), 0.0).unsqueeze(2)).squeeze(2)

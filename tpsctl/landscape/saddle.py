@@ -29,14 +29,12 @@ from tpsctl.landscape.stationary import (
     curvatures,
     evaluate,
     index_of,
-    is_rigid,
     limited,
     longest_move,
     model_error,
+    step_along_modes,
 )
 from tpsctl.landscape.surface import Surface
-
-STEP_PER_MODE_NM = 0.1
 
 FOLLOWED_MODES = 6
 """Number of softest modes of which one is followed uphill."""
@@ -154,12 +152,9 @@ def _mode_to_follow(
 
 def _step(gradient: Tensor, values: Tensor, vectors: Tensor, mode: Tensor) -> Float[Tensor, "batch n"]:
     """The step uphill along one mode and downhill along the others, without rigid motions."""
-    along = (vectors.mT @ gradient.unsqueeze(2)).squeeze(2)
-    size = values.abs() + (values.square() + 4 * along.square() / STEP_PER_MODE_NM**2).sqrt()
-    move = -2 * along / size.clamp_min(torch.finfo(size.dtype).tiny)
-    rows = torch.arange(len(move))
-    move[rows, mode] = -move[rows, mode]
-    return (vectors @ move.masked_fill(is_rigid(values), 0.0).unsqueeze(2)).squeeze(2)
+    signs = torch.full_like(values, -1.0)
+    signs[torch.arange(len(mode)), mode] = 1.0
+    return step_along_modes(gradient, values, vectors, signs)
 
 
 def _push(values: Tensor, vectors: Tensor, generator: torch.Generator, length: float) -> Float[Tensor, " n"]:

@@ -12,6 +12,9 @@ from tpsctl.landscape.surface import Surface
 NOTICEABLE_CURVATURE = 1.0
 """Curvatures within this of zero count as flat, kJ/mol/nm^2; differences of forces give them to about 1e-2."""
 
+STEP_PER_MODE_NM = 0.1
+"""Longest step along a mode, nm, far from a stationary point."""
+
 
 @dataclass(frozen=True)
 class Points:
@@ -75,6 +78,23 @@ def limited(step: Float[Tensor, "batch n"], dim: int, limit_nm: Float[Tensor, " 
     """The steps, nm, shortened where an atom would move farther than the limit."""
     longest = longest_move(step, dim).clamp_min(torch.finfo(step.dtype).tiny)
     return step * (limit_nm / longest).clamp_max(1.0).unsqueeze(1)
+
+
+def step_along_modes(
+    gradient: Float[Tensor, "batch n"], values: Tensor, vectors: Tensor, signs: Float[Tensor, "batch n"]
+) -> Float[Tensor, "batch n"]:
+    """Newton's step in size along every mode, at most `STEP_PER_MODE_NM`, and without rigid motions.
+
+    Args:
+        gradient: Gradients, kJ/mol/nm.
+        values: Curvatures, kJ/mol/nm^2.
+        vectors: Their modes.
+        signs: 1 for modes along which the step goes uphill, -1 for those along which it goes downhill.
+    """
+    along = (vectors.mT @ gradient.unsqueeze(2)).squeeze(2)
+    size = values.abs() + (values.square() + 4 * along.square() / STEP_PER_MODE_NM**2).sqrt()
+    move = signs * 2 * along / size.clamp_min(torch.finfo(size.dtype).tiny)
+    return (vectors @ move.masked_fill(is_rigid(values), 0.0).unsqueeze(2)).squeeze(2)
 
 
 def model_error(

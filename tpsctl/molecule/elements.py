@@ -28,7 +28,7 @@ _MASSES = """
 MASSES_AMU = {symbol: float(mass) for symbol, mass in (pair.split() for pair in _MASSES.split(","))}
 """Standard atomic masses, amu, by symbol, with the digits that OpenMM and MDTraj use; D is deuterium."""
 
-WATERS = frozenset("HOH WAT SOL H2O DOD TIP TIP3 TIP4 TIP5 TP3 TP3M T3P T4P SPC SPCE OPC OH2 W3 HHO OHH".split())
+WATERS = frozenset("HOH WAT SOL H2O DOD TIP TIP3 TIP4 TIP5 TP3 TP3M TP4 T3P T4P SPC SPCE OPC OH2 W3 HHO OHH".split())
 """Names of water molecules."""
 
 AMINO_ACIDS = frozenset(

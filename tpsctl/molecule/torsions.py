@@ -165,13 +165,14 @@ def _other_torsions(topology: Topology) -> Iterator[Torsion]:
     for j, k in topology.rotatable_bonds:
         i, m = end_atom(topology, j, without=k), end_atom(topology, k, without=j)
         name = "-".join(topology.atoms[atom].name for atom in (i, j, k, m))
-        rotor = _is_rotor(topology, j, without=k) or _is_rotor(topology, k, without=j)
+        rotor = 3 in (lone_hydrogens(topology, j, without=k), lone_hydrogens(topology, k, without=j))
         yield Torsion(f"{name} {topology.atoms[j].residue}" if several else name, (i, j, k, m), rotor)
 
 
-def _is_rotor(topology: Topology, center: int, *, without: int) -> bool:
+def lone_hydrogens(topology: Topology, center: int, *, without: int) -> int:
+    """Number of hydrogens on `center` if it carries nothing else beside `without`, as in methyl groups; else 0."""
     around = [topology.atoms[i].element for i in topology.neighbors[center] if i != without]
-    return around == ["H", "H", "H"]
+    return len(around) if all(element == "H" for element in around) else 0
 
 
 def _with_chain(topology: Topology, torsion: Torsion) -> Torsion:
