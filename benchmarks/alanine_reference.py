@@ -4,8 +4,8 @@ Finds the minima C7eq and C7ax, the saddles between them by eigenvector followin
 energy path through the lowest saddle by integrating steepest descent on both sides. Nothing here uses
 a learned model, a path optimizer or any file: these are the numbers that paths are judged by.
 
-    python benchmarks/alanine_reference.py --out runs/alanine-reference
-    python benchmarks/alanine_reference.py --endpoints recipes/alanine_dipeptide     # rewrite c7eq.pdb, c7ax.pdb
+    python -m benchmarks.alanine_reference --out runs/alanine-reference
+    python -m benchmarks.alanine_reference --endpoints recipes/alanine_dipeptide     # rewrite c7eq.pdb, c7ax.pdb
 
 Steepest descent is integrated in Cartesian coordinates (no mass weighting) by the local quadratic
 approximation: within a step, dx/ds = -g along the exact Hessian's modes, x(s) solved in closed form.

@@ -1,6 +1,6 @@
 """ASE's climbing-image NEB, restarted from differing guesses, beside the search for routes at the same cost.
 
-    python benchmarks/neb_restarts.py MOLECULES PANEL.json [--only NAME,NAME] [--seeds 1,2]
+    python -m benchmarks.neb_restarts MOLECULES PANEL.json [--only NAME,NAME] [--seeds 1,2]
 
 PANEL.json is what `panel.py` has written: for the molecule and seed it tells how many force-equivalents the search for
 routes spent until it was complete. NEB gets as many. Its guesses are those of the search: first all torsions turn the

@@ -1,7 +1,7 @@
 """The panel: lowest verified routes of small molecules, for several seeds, with what they cost.
 
-    python benchmarks/panel.py MOLECULES [--only NAME,NAME] [--seeds 1,2,3,4] [--rounds N] [--out FILE.json]
-    python benchmarks/panel.py --peptides SER,VAL,GLY-GLY [--seeds 1,2,3] [--rounds N] [--out FILE.json]
+    python -m benchmarks.panel MOLECULES [--only NAME,NAME] [--seeds 1,2,3,4] [--rounds N] [--out FILE.json]
+    python -m benchmarks.panel --peptides SER,VAL,GLY-GLY [--seeds 1,2,3] [--rounds N] [--out FILE.json]
 
 MOLECULES is the folder of the structures (ace_pro_nme_trans.pdb, butane.xml, ...). Every molecule runs with one set of
 settings, the defaults. A finite-difference Hessian counts as 6N force evaluations. Seconds are those of this process
@@ -39,8 +39,6 @@ from tpsctl.molecule.openmm_system import as_source
 from tpsctl.molecule.topology import Topology
 
 AMBER14 = ("amber14-all.xml",)
-LARGE_ATOMS = 60
-"""From here on torsions of first paths turn residue by residue."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,6 @@ def molecule_of(
     """All that the search needs, from a topology and a force field."""
     made = as_source(force_field).create(topology)
     guesses = TurningGuesses(topology, lambda path: untangled(path, topology))
-    in_turn = topology.n_atoms >= LARGE_ATOMS
     return SearchedMolecule(
         surface=ForceFieldSurface(
             ContextPool(made.system, threads=1).energies_and_forces,
@@ -94,9 +91,7 @@ def molecule_of(
         coordinates=BondedCoordinates(topology),
         equivalence=equivalence_of(topology, x, keep_labels=keep_labels),
         bonds=Bonds(topology),
-        guess=lambda ends, images, generator, style: guesses.draw(
-            ends, images, generator, plain=style == 0, in_turn=in_turn
-        ),
+        guess=guesses.of_style,
     )
 
 
@@ -168,7 +163,7 @@ def run_panel(folder: Path, names: list[str], seeds: list[int], rounds: int | No
 
 def run_peptides(sequences: list[str], seeds: list[int], rounds: int | None = None) -> Iterator[dict]:
     """Rows of peptides made from their sequence."""
-    from capped_peptides import build
+    from benchmarks.capped_peptides import build
 
     for sequence in sequences:
         topology, ends = build(sequence.split("-"), AMBER14)
@@ -232,7 +227,7 @@ def main() -> None:
     if options.peptides:
         rows = run_peptides(options.peptides.split(","), seeds, options.rounds)
     elif options.folder is None:
-        sys.exit("benchmarks/panel.py: got neither a folder of molecules nor --peptides. Name one.")
+        sys.exit("benchmarks.panel: got neither a folder of molecules nor --peptides. Name one.")
     else:
         names = [name for name in CASES if not options.only or name in options.only.split(",")]
         rows = run_panel(options.folder, names, seeds, options.rounds)

@@ -34,7 +34,7 @@ def molecule_of(topology, x, force_field, *, keep_labels=False):
         coordinates=BondedCoordinates(topology),
         equivalence=equivalence_of(topology, x, keep_labels=keep_labels),
         bonds=Bonds(topology),
-        guess=lambda ends, images, generator, style: guesses.draw(ends, images, generator, plain=style == 0),
+        guess=guesses.of_style,
     )
 
 

@@ -27,6 +27,9 @@ EITHER_WAY_DEG = 60.0
 CHANGED_DEG = 30.0
 """A torsion counts as changed if it differs by more than this between both ends."""
 
+IN_TURN_ATOMS = 60
+"""From here on torsions turn residue by residue, because they clash when all turn together."""
+
 WINDOW = (0.25, 0.6)
 """Range of the length of a random time window, as a fraction of the path."""
 
@@ -48,6 +51,7 @@ class TurningGuesses:
     def __init__(self, topology: Topology, repair: Repair | None = None) -> None:
         self._internal = ZMatrix(topology)
         self._repair = repair
+        self._size = topology.n_atoms
         bonds = sorted(self._internal.torsions)
         self._turning = [self._internal.torsions[bond] for bond in bonds]
         rotatable = set(topology.rotatable_bonds)
@@ -95,6 +99,12 @@ class TurningGuesses:
             dihedrals[:, atom] = q.dihedrals[0, atom] + course * change + bend
         lengths, angles = (v[0] + s[:, None] * (v[1] - v[0]) for v in (q.lengths, q.angles))
         return self._finished(ZMatrixValues(lengths, angles, dihedrals), ends)
+
+    def of_style(
+        self, ends: Float[Tensor, "2 atom 3"], images: int, generator: torch.Generator, style: int
+    ) -> Float[Tensor, "image atom 3"]:
+        """Draw a path of a style (see `attempts.GuessFn`): plain for style 0; from 60 atoms on, residues take turns."""
+        return self.draw(ends, images, generator, plain=style == 0, in_turn=self._size >= IN_TURN_ATOMS)
 
     def _finished(self, q: ZMatrixValues, ends: Tensor) -> Tensor:
         path = self._internal.to_positions(q)

@@ -8,6 +8,10 @@ AUTO = "auto"
 """The word that leaves a number to the program; what was chosen is in the manifest, with the reason."""
 
 
+DEFAULT_TEMPERATURE_K = 300.0
+"""Temperature where neither the recipe nor the prior has one, K."""
+
+
 def _kind(value: Any) -> str:
     return AUTO if value == AUTO else "number"
 

@@ -16,7 +16,7 @@ from tpsctl.errors import PriorError
 from tpsctl.molecule.topology import Topology
 from tpsctl.prior.base import Prior
 from tpsctl.recipe.action import FunctionalSection, TimedFunctionalSection
-from tpsctl.recipe.auto import AUTO
+from tpsctl.recipe.auto import AUTO, DEFAULT_TEMPERATURE_K
 from tpsctl.recipe.optimize import LevenbergMarquardtSection, MethodSection
 from tpsctl.recipe.prior import CheckpointPriorSection
 from tpsctl.recipe.sample import SampleRecipe
@@ -29,7 +29,7 @@ from tpsctl.workflows.sample.assemble.time_step import images_by_distance, step_
 
 GIVEN = "given in the recipe"
 
-_FRICTION_PER_PS, _TEMPERATURE_K, _TIME_FREE_PS = 1.0, 300.0, 1.0
+_FRICTION_PER_PS, _TIME_FREE_PS = 1.0, 1.0
 _MAX_STEPS = 200
 _FEW, _FEWEST = 0.25, 12
 """Images of the stages before the last one, as a fraction of all, and their least number."""
@@ -153,7 +153,7 @@ def _diffusion_time(
         text = f"the smallest time for which the checkpoint was trained and judged ({stored[0]:g} to {stored[1]:g})"
         return ChosenNumber(stored[0], text)
     found = forces()
-    kt = thermal_energy(prior.temperature_k or _TEMPERATURE_K)
+    kt = thermal_energy(prior.temperature_k or DEFAULT_TEMPERATURE_K)
     reduced = None if found is None else (lambda x: found(x) / kt)
     dtype = precision_of(section)
     return ChosenNumber(*measured(prior, lambda t: ScoreInPrecision(prior.at(t), dtype), system, device, reduced))
@@ -188,7 +188,7 @@ def _temperature(section: FunctionalSection, prior: Prior) -> ChosenNumber:
         return ChosenNumber(None, "not needed: the recipe gives the diffusion coefficient")
     if prior.temperature_k is not None:
         return ChosenNumber(prior.temperature_k, "the prior's")
-    return ChosenNumber(_TEMPERATURE_K, "the default, because this prior has no temperature of its own")
+    return ChosenNumber(DEFAULT_TEMPERATURE_K, "the default, because this prior has no temperature of its own")
 
 
 def _friction(section: FunctionalSection) -> ChosenNumber:

@@ -23,6 +23,7 @@ from tpsctl.molecule.solvent import solvent_of
 from tpsctl.molecule.topology import Topology
 from tpsctl.prior.base import Prior
 from tpsctl.prior.openmm import OpenMMPrior
+from tpsctl.recipe.auto import DEFAULT_TEMPERATURE_K
 from tpsctl.recipe.endpoints import MoleculeEndpointsSection
 from tpsctl.recipe.prior import CheckpointPriorSection, OpenMMPriorSection
 from tpsctl.recipe.sample import SampleRecipe
@@ -38,8 +39,6 @@ for 22 atoms, 0.1 s for 40."""
 
 LARGEST = 500
 """Largest molecule whose tops can be judged at all: its Hessian has 18 MB, and a hundred of them are needed."""
-
-_DEFAULT_TEMPERATURE_K = 300.0
 
 _ROTATION = ((0.36, 0.48, -0.8), (-0.8, 0.6, 0.0), (0.48, 0.64, 0.6))
 """A rotation by which it is tested whether an energy depends on the orientation."""
@@ -148,7 +147,7 @@ def prior_surface(recipe: SampleRecipe, system: System, prior: Prior, time: floa
     turned = system.ends[:1] @ torch.tensor(_ROTATION, dtype=torch.float64).T
     energy_fn = partial(_energy_over_kt, exact, time)
     free = bool((energy_fn(turned) - energy_fn(system.ends[:1])).abs() < 1e-6)
-    kelvin = prior.temperature_k or recipe.action.temperature_k or _DEFAULT_TEMPERATURE_K
+    kelvin = prior.temperature_k or recipe.action.temperature_k or DEFAULT_TEMPERATURE_K
     masses = prior.masses_amu or system.topology.masses_amu
     kt = thermal_energy(kelvin)
     return ScoreSurface(exact.at(time), energy_fn, kt=kt, masses_amu=masses, rigid_motions=free)

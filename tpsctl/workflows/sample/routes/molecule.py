@@ -10,15 +10,10 @@ from tpsctl.guess.untangle import untangled
 from tpsctl.landscape.attempts import SearchedMolecule
 from tpsctl.landscape.guesses import TurningGuesses
 from tpsctl.landscape.moves import Bonds
+from tpsctl.recipe.auto import DEFAULT_TEMPERATURE_K
 from tpsctl.units import thermal_energy
 from tpsctl.workflows.sample import assemble
 from tpsctl.workflows.sample.tools import Tools
-
-IN_TURN_ATOMS = 60
-"""From here on torsions of first paths turn residue by residue, because they clash when all turn together."""
-
-_TEMPERATURE_K = 300.0
-"""Temperature where neither the recipe nor the prior has one."""
 
 
 @dataclass(frozen=True)
@@ -52,15 +47,12 @@ def make_landscape(tools: Tools) -> Landscape:
         raise RecipeError(f"optimize.method: route is not possible: {fault}. Another method is levenberg_marquardt.")
     own = tools.landscapes["prior"]
     guesses = TurningGuesses(topology, lambda path: untangled(path, topology))
-    in_turn = topology.n_atoms >= IN_TURN_ATOMS
     molecule = SearchedMolecule(
         surface=own.surface,
         coordinates=own.coordinates,
         equivalence=own.equivalence,
         bonds=Bonds(topology),
-        guess=lambda ends, images, generator, style: guesses.draw(
-            ends, images, generator, plain=style == 0, in_turn=in_turn
-        ),
+        guess=guesses.of_style,
     )
-    temperature = tools.chosen.temperature_k.value or tools.prior.temperature_k or _TEMPERATURE_K
+    temperature = tools.chosen.temperature_k.value or tools.prior.temperature_k or DEFAULT_TEMPERATURE_K
     return Landscape(molecule, system.ends, temperature)
