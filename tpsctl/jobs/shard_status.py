@@ -27,7 +27,7 @@ class ShardStatus:
         state: What it does.
         exit_code: How it ended; None while it runs.
         stage: What is done just now.
-        step: Optimizer step in this stage.
+        step: Optimizer step in this stage; the number of finished rounds in a search in rounds.
         action_total: Action of the paths of the batch under way.
         message: Why it stopped or failed.
     """

@@ -126,7 +126,7 @@ def describe(run: FinishedRun, tools: Tools, batches: Sequence[PathBatch]) -> di
         ],
         "energies": protocol_entry(batch.verdict.energies),
         "prior_force_fields": [force_field for force_field in force_fields if force_field is not None],
-        "notes": (*run.system.notes, *(report.words for report in tools.end_reports if not report.is_minimum)),
+        "notes": tools.notes,
         "batches": len(batches),
         "started": min(each.facts["started"] for each in batches),
         "seconds": seconds | {"total": round(sum(seconds.values()), 3)},

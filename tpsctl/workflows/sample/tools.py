@@ -121,6 +121,11 @@ class Tools:
         return None if self.energy_model is None else self.energy_model.forces
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know about the ends, one sentence each; an end that is no minimum is among it."""
+        return (*self.system.notes, *(report.words for report in self.end_reports if not report.is_minimum))
+
+    @property
     def prior_force_field(self) -> dict[str, Any] | None:
         """The force field that is the prior, and how it is evaluated, for the manifest; None for other priors."""
         return asdict(self.prior.protocol) if isinstance(self.prior, OpenMMPrior) else None

@@ -17,7 +17,8 @@ from tpsctl.workflows.sample.assemble import path_seed
 from tpsctl.workflows.sample.routes.figures import draw_routes
 from tpsctl.workflows.sample.routes.found import FoundRoutes
 from tpsctl.workflows.sample.routes.molecule import Landscape
-from tpsctl.workflows.sample.routes.rows import Numbering, minimum_rows, route_rows, saddle_rows
+from tpsctl.workflows.sample.routes.rows import Numbering, Rows
+from tpsctl.workflows.sample.saddle_columns import verdict_columns
 from tpsctl.workflows.sample.tools import Tools
 from tpsctl.workflows.sample.verdict_files import image_columns, profile_entry, protocol_entry
 
@@ -29,7 +30,8 @@ def write_routes(folder: Path, tools: Tools, landscape: Landscape, found: FoundR
     write_topology(folder, topology, network.minima[found.search.start].x, name=recipe.name)
     for k, path in enumerate(found.paths):
         write_path(folder, k, path.x, topology, dt_ps=None, formats=recipe.output.trajectories)
-    _write_tables(folder, found, numbers, kinetics)
+    rows = Rows.of(found, numbers, kinetics)
+    _write_tables(folder, found, rows)
     if network.saddles:
         x = torch.stack([network.saddles[k].x for k in numbers.saddles])
         write_frames(folder / "saddles.dcd", x, title=f"{recipe.name}: saddles in the order of saddles.csv")
@@ -37,13 +39,13 @@ def write_routes(folder: Path, tools: Tools, landscape: Landscape, found: FoundR
     write_frames(folder / "minima.dcd", x, title=f"{recipe.name}: minima in the order of minima.csv")
     if recipe.output.figures and found.paths:
         draw_routes(folder / "figures", tools, found, numbers)
-    return _manifest(tools, landscape, found, numbers, kinetics)
+    return _manifest(tools, landscape, found, rows) | {"kinetics": _kinetics_entry(numbers, kinetics)}
 
 
-def _write_tables(folder: Path, found: FoundRoutes, numbers: Numbering, kinetics: NetworkKinetics) -> None:
-    tables.write_table(folder / "routes.csv", route_tables.route_columns(route_rows(found, numbers, kinetics)))
-    tables.write_table(folder / "saddles.csv", route_tables.saddle_columns(saddle_rows(found, numbers, kinetics)))
-    tables.write_table(folder / "minima.csv", route_tables.minimum_columns(minimum_rows(found, numbers, kinetics)))
+def _write_tables(folder: Path, found: FoundRoutes, rows: Rows) -> None:
+    tables.write_table(folder / "routes.csv", route_tables.route_columns(rows.routes))
+    tables.write_table(folder / "saddles.csv", route_tables.saddle_columns(rows.saddles))
+    tables.write_table(folder / "minima.csv", route_tables.minimum_columns(rows.minima))
     verdict = found.verdict
     if verdict is None:
         return
@@ -57,7 +59,7 @@ def _write_tables(folder: Path, found: FoundRoutes, numbers: Numbering, kinetics
         valid=verdict.gate.verdicts,
         seconds=torch.tensor(found.seconds, dtype=torch.float64),
     )
-    tables.write_table(folder / "paths.csv", columns)
+    tables.write_table(folder / "paths.csv", columns | verdict_columns(verdict))
     columns = image_columns(verdict)
     length = torch.stack([path.arc_length for path in found.paths])
     level = torch.stack([path.energy for path in found.paths]) - found.zero
@@ -88,9 +90,7 @@ def _outcome(found: FoundRoutes) -> str:
     return "complete" if found.is_good else "not_converged"
 
 
-def _manifest(
-    tools: Tools, landscape: Landscape, found: FoundRoutes, numbers: Numbering, kinetics: NetworkKinetics
-) -> dict[str, Any]:
+def _manifest(tools: Tools, landscape: Landscape, found: FoundRoutes, rows: Rows) -> dict[str, Any]:
     """The manifest without the run's identity."""
     search, recipe = found.search, tools.recipe
     valid = 0 if found.verdict is None else int(found.verdict.gate.path_passes.sum())
@@ -104,8 +104,8 @@ def _manifest(
         "valid": valid,
         "converged": len(found.paths) if search.complete else 0,
         "paths": [_path_entry(tools, found, k) for k in range(len(found.paths))],
-        "routes": [vars(row) for row in route_rows(found, numbers, kinetics)],
-        "saddles": _saddles_on_routes(found, numbers, kinetics),
+        "routes": [vars(row) for row in rows.routes],
+        "saddles": [{"saddle": k} | vars(row) for k, row in enumerate(rows.saddles) if row.routes],
         "search": {
             "complete": search.complete,
             "rounds": len(search.rounds),
@@ -116,23 +116,16 @@ def _manifest(
             "force_evaluations": search.rounds[-1].evaluations if search.rounds else 0,
             "temperature_k": landscape.temperature_k,
         },
-        "kinetics": _kinetics_entry(numbers, kinetics),
         "chosen": _chosen(tools, found),
         "energies": protocol_entry(None if found.verdict is None else found.verdict.energies),
         "prior_force_fields": [] if force_field is None else [force_field],
-        "notes": tools.system.notes,
+        "notes": tools.notes,
         "batches": 1,
         "started": found.facts["started"],
         "seconds": seconds | {"total": round(sum(seconds.values()), 3)},
         "versions": versions(),
         "machines": [found.facts["machine"]],
     }
-
-
-def _saddles_on_routes(found: FoundRoutes, numbers: Numbering, kinetics: NetworkKinetics) -> list[dict[str, Any]]:
-    """The saddles of the routes as in saddles.csv, with their numbers."""
-    rows = saddle_rows(found, numbers, kinetics)
-    return [{"saddle": k} | vars(row) for k, row in enumerate(rows) if row.routes]
 
 
 def _chosen(tools: Tools, found: FoundRoutes) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """The rows of the tables of routes, saddles and minima, numbered by energy."""
 
+from dataclasses import dataclass
+
 from tpsctl.landscape.kinetics import NetworkKinetics
 from tpsctl.landscape.routes import highest_saddle
 from tpsctl.output.route_tables import MinimumRow, RouteRow, SaddleRow
@@ -33,7 +35,25 @@ class Numbering:
         return self._minimum[i]
 
 
-def route_rows(found: FoundRoutes, numbers: Numbering, kinetics: NetworkKinetics) -> list[RouteRow]:
+@dataclass(frozen=True)
+class Rows:
+    """The rows of all tables, each the lowest first."""
+
+    routes: list[RouteRow]
+    saddles: list[SaddleRow]
+    minima: list[MinimumRow]
+
+    @classmethod
+    def of(cls, found: FoundRoutes, numbers: Numbering, kinetics: NetworkKinetics) -> "Rows":
+        """The rows about a search."""
+        return cls(
+            _route_rows(found, numbers, kinetics),
+            _saddle_rows(found, numbers, kinetics),
+            _minimum_rows(found, numbers, kinetics),
+        )
+
+
+def _route_rows(found: FoundRoutes, numbers: Numbering, kinetics: NetworkKinetics) -> list[RouteRow]:
     """One row per route, the lowest first."""
     network = found.search.network
     rows = []
@@ -64,7 +84,7 @@ def route_rows(found: FoundRoutes, numbers: Numbering, kinetics: NetworkKinetics
     return rows
 
 
-def saddle_rows(found: FoundRoutes, numbers: Numbering, kinetics: NetworkKinetics) -> list[SaddleRow]:
+def _saddle_rows(found: FoundRoutes, numbers: Numbering, kinetics: NetworkKinetics) -> list[SaddleRow]:
     """One row per saddle, the lowest first."""
     rows, rates = [], kinetics.rates_per_s
     for k in numbers.saddles:
@@ -88,7 +108,7 @@ def saddle_rows(found: FoundRoutes, numbers: Numbering, kinetics: NetworkKinetic
     return rows
 
 
-def minimum_rows(found: FoundRoutes, numbers: Numbering, kinetics: NetworkKinetics) -> list[MinimumRow]:
+def _minimum_rows(found: FoundRoutes, numbers: Numbering, kinetics: NetworkKinetics) -> list[MinimumRow]:
     """One row per minimum, the lowest first."""
     search = found.search
     ends = {search.start: "A", search.end: "B"}
