@@ -7,7 +7,8 @@ routes spent until it was complete. NEB gets as many. Its guesses are those of t
 short way, then every one at random (`TurningGuesses`), with clashes removed, 24 images. Bands are relaxed with FIRE to
 0.1 eV/angstrom, then climb with L-BFGS to 0.02 eV/angstrom, each for at most 300 steps. To be fair to NEB, the highest
 image is refined to a saddle by eigenvector following, also at its cost. NEB has succeeded when the highest saddle of a
-band is that of the lowest route known (`panel.CASES`).
+band is that of the lowest route known (`panel.CASES`), and its seconds and forces are those until then: a user of NEB,
+who does not know the lowest route, would have to go on.
 """
 
 import argparse
@@ -38,7 +39,7 @@ def restarted(name: str, seed: int, folder: Path, budget: int) -> dict:
     generator = torch.Generator().manual_seed(seed)
     tops: list[float | None] = []
     found = None
-    while forces + molecule.surface.evaluations < budget:
+    while found is None and forces + molecule.surface.evaluations < budget:
         guess = molecule.guess(minima.x, IMAGES, generator, len(tops))
         band = converge_band(guess, topology, files, max_steps=MAX_STEPS, threshold=THRESHOLD_EV_PER_ANGSTROM)
         forces += band.force_calls

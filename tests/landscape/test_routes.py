@@ -96,10 +96,10 @@ def test_gaps_leave_out_minima_and_saddles_above_an_energy():
 
 
 def test_missing_fraction_is_that_of_good_and_turing():
-    """Two of four saddles below 20 found once, ten finds in all."""
+    """Two of four saddles below 20 found once, ten finds in all; a saddle from a minimum to itself does not count."""
     found = [1, 1, 3, 5]
-    net = network([(0.0, 0.0)], [saddle((0, 0), 10.0 + k, found=n) for k, n in enumerate(found)])
-    net.saddles.append(saddle((0, 0), 50.0))
+    net = network([(0.0, 0.0), (1.0, 0.0)], [saddle((0, 1), 10.0 + k, found=n) for k, n in enumerate(found)])
+    net.saddles += [saddle((0, 0), 10.0, found=90), saddle((0, 1), 50.0)]
     assert missing_fraction(net, 20.0) == pytest.approx(0.2)
     assert missing_fraction(net, 5.0) == 1.0
 

@@ -138,7 +138,9 @@ class Network:
 def missing_fraction(network: Network, below: float) -> float:
     """Good and Turing's estimate of the probability that the next saddle found below an energy is a new one.
 
-    It is the number of saddles found exactly once, divided by the number of finds; 1 before anything is found.
+    It is the number of saddles found exactly once, divided by the number of finds; 1 before anything is found. Saddles
+    that join a minimum to itself, as those of a turning methyl do, lie on no route and are not counted: they are easy
+    to find, and would make the estimate too small.
 
     Args:
         network: The states found, with counts of their finds.
@@ -146,5 +148,9 @@ def missing_fraction(network: Network, below: float) -> float:
 
     Source: Good, Biometrika 40 (1953) 237, eq. 9.
     """
-    counts = [saddle.times_found for saddle in network.saddles if saddle.energy <= below + SAME_ENERGY]
+    counts = [
+        saddle.times_found
+        for saddle in network.saddles
+        if saddle.energy <= below + SAME_ENERGY and saddle.ends[0] != saddle.ends[1]
+    ]
     return sum(1 for count in counts if count == 1) / sum(counts) if counts else 1.0

@@ -7,7 +7,8 @@ A and B connected        S_A and S_B are the minima reached from A and from B ov
                          lower route must leave S_A, and enter S_B, over saddles that are still unknown. The round
                          makes local searches from the least searched minima of both, connections between similar
                          minima of both, and a few new paths from A to B.
-every second round       The same is done for the best alternative, without the saddles as high as the first top.
+every second round       The same is done for the best alternative, without the saddles as high as the first top; and
+                         in every round once S_A or S_B has been searched often enough.
 """
 
 import itertools
@@ -39,7 +40,7 @@ def plan_round(state: SearchState, seed: int, settings: SearchSettings) -> list[
         pairs, local = _plan_connecting(state, settings)
     else:
         closed: set[int] = set()
-        if number % 2:
+        if number % 2 or is_searched(state, settings):
             closed = saddles_as_high(state.network, route)
             alternative = minimax_route(state.network, state.start, state.end, without=closed)
             top = math.inf if alternative is None else alternative.top
@@ -98,6 +99,15 @@ def _plan_lowering(
     near, far = sorted(sides, key=len)
     local = _least_searched(network, near, (left + 1) // 2, generator)
     return pairs, local + _least_searched(network, far, left // 2, generator)
+
+
+def is_searched(state: SearchState, settings: SearchSettings) -> bool:
+    """Whether few saddles below the top are unseen, and every minimum of the smaller of S_A and S_B was searched from."""
+    last = state.rounds[-1]
+    if last.missing > settings.missing:
+        return False
+    smaller = min(sides_below(state, last.top), key=len)
+    return all(state.network.minima[i].searched >= settings.searches_per_minimum for i in smaller)
 
 
 def sides_below(state: SearchState, top: float, closed: Set[int] = frozenset()) -> tuple[set[int], set[int]]:

@@ -6,7 +6,7 @@ search can be stopped and continued between any two rounds. What a round does is
 `tpsctl.landscape.round_plan`.
 
 The search stops when neither route has changed for some rounds, every minimum of the smaller of S_A and S_B has been
-searched often enough, and few saddles below the top are still unseen (Good and Turing); or when its budget is spent.
+searched often enough, and few saddles below both tops are still unseen (Good and Turing); or when its budget is spent.
 """
 
 import itertools
@@ -19,7 +19,7 @@ from torch import Tensor
 from tpsctl.landscape.attempts import AttemptBlock, BlockResult, SearchedMolecule
 from tpsctl.landscape.minimum import minimize
 from tpsctl.landscape.network import Network, missing_fraction
-from tpsctl.landscape.round_plan import plan_round, sides_below
+from tpsctl.landscape.round_plan import is_searched, plan_round
 from tpsctl.landscape.routes import ranked_routes
 from tpsctl.landscape.search_state import RoundRecord, SearchResult, SearchSettings, SearchState
 
@@ -96,11 +96,9 @@ def is_complete(state: SearchState, settings: SearchSettings) -> bool:
         return False
     if _fell(last[0].top, last[-1].top) or _fell(last[0].second_top, last[-1].second_top):
         return False
-    if last[-1].missing > settings.missing:
+    if math.isfinite(last[-1].second_top) and last[-1].second_missing > settings.second_missing:
         return False
-    sides = sides_below(state, last[-1].top)
-    smaller = min(sides, key=len)
-    return all(state.network.minima[i].searched >= settings.searches_per_minimum for i in smaller)
+    return is_searched(state, settings)
 
 
 def _fell(before: float, after: float) -> bool:
@@ -134,5 +132,6 @@ def _record(state: SearchState, spent: int) -> RoundRecord:
         minima=len(state.network.minima),
         saddles=len(state.network.saddles),
         missing=missing_fraction(state.network, top),
+        second_missing=missing_fraction(state.network, tops[1]),
         evaluations=state.evaluations + spent,
     )

@@ -19,6 +19,8 @@ class SearchSettings:
         stable_rounds: Rounds without change of both routes' highest saddles before the search may stop.
         searches_per_minimum: Local searches from each minimum of the smaller of S_A and S_B before it may stop.
         missing: Largest probability that the next saddle below the top is new (Good and Turing) at which it may stop.
+        second_missing: The same below the top of the best alternative; smaller, because its top is above those of
+            many saddles that are easily found.
         most_routes: Most routes that are returned.
     """
 
@@ -29,6 +31,7 @@ class SearchSettings:
     stable_rounds: int = 4
     searches_per_minimum: int = 4
     missing: float = 0.1
+    second_missing: float = 0.05
     most_routes: int = 8
 
 
@@ -43,6 +46,7 @@ class RoundRecord:
         minima: Number of minima known.
         saddles: Number of saddles known.
         missing: Estimated probability that the next saddle below the top is new (`missing_fraction`).
+        second_missing: The same below the alternative's top.
         evaluations: Number of force evaluations so far.
     """
 
@@ -51,6 +55,7 @@ class RoundRecord:
     minima: int
     saddles: int
     missing: float
+    second_missing: float
     evaluations: int
 
 
