@@ -7,6 +7,9 @@ from tpsctl.console import print_table
 _MOST_SADDLES = 6
 """Saddles of a route that are listed; of longer routes the highest ones."""
 
+EXACT_COPIES = 0.01
+"""Energies of relabeled copies of a state that differ by less, kJ/mol, are not worth a word."""
+
 
 def show_routes(manifest: dict[str, Any], notes: list[str]) -> None:
     """Print the routes and their saddles.
@@ -31,6 +34,10 @@ def show_routes(manifest: dict[str, Any], notes: list[str]) -> None:
         "path",
     ]
     rows = [_row(route, saddles) for route in manifest["routes"]]
+    judged = [path["tops"].get("force_field") for path in manifest["paths"]]
+    if any(judged):
+        columns.append("top on the\nforce field")
+        rows = [[*row, _on_force_field(top)] for row, top in zip(rows, judged, strict=True)]
     print_table(f"{manifest['name']}: barriers in kJ/mol", columns, rows)
     columns = ["saddle", "above A", "index", "|grad U|", "lowest modes (1/cm)", "joins minima", "found", "on routes"]
     rows = [_saddle_row(saddle) for saddle in manifest["saddles"]]
@@ -44,6 +51,12 @@ def search_notes(manifest: dict[str, Any]) -> list[str]:
         f"search: {search['attempts']} attempts in {search['rounds']} rounds found {search['minima']} minima and "
         f"{search['saddles']} saddles ({search['force_evaluations']:,} force evaluations)"
     )
+    copies = search["copies_alike_within_kj_per_mol"]
+    if copies > EXACT_COPIES:
+        head += (
+            f"; this model tells equivalent atoms apart, so states that differ in their labels and by less than "
+            f"{copies:.2f} kJ/mol count as one"
+        )
     unseen = f"{100 * search['missing']:.0f} % of finds below the highest saddle would be new (Good-Turing estimate)"
     if not manifest["routes"]:
         return [head, "NOT COMPLETE: A and B are not connected. Raise optimize.max_rounds."]
@@ -72,6 +85,14 @@ def _row(route: dict[str, Any], saddles: dict[int, dict[str, Any]]) -> list[str]
         f"{route['action']:.1f}\n({route['bound']:.1f})",
         route["valid"].partition(" ")[0].rstrip(":"),
     ]
+
+
+def _on_force_field(top: dict[str, Any] | None) -> str:
+    """What the top of a path is on the force field of validation.energy, and that landscape's own saddle, kJ/mol."""
+    if top is None:
+        return "not judged"
+    saddle = top["saddle"] if top["words"] == "saddle" else None
+    return top["words"] if saddle is None else f"saddle {saddle['energy_kj_per_mol']:.2f}"
 
 
 def _percent(share: float) -> str:

@@ -87,6 +87,7 @@ def _notes(manifest: dict[str, Any]) -> list[str]:
         lines.append(f"energies: {_protocol(protocol)}")
     lines += [f"prior: {_protocol(forces)}" for forces in manifest["prior_force_fields"]]
     lines += [] if "routes" in manifest else _remedies(manifest["paths"])
+    lines += [f"note: {note}" for note in manifest["notes"]]
     seconds = manifest["seconds"]["total"]
     outcome = f"outcome: {words[manifest['outcome']]} ({seconds:.1f} s of work)"
     return [*lines, outcome, f"files: {manifest['directory']}"]

@@ -39,6 +39,23 @@ an error below 1e-6 kJ/mol along all but the flattest modes.)"""
 
 
 @dataclass(frozen=True)
+class Tolerance:
+    """How much two configurations of one state may differ.
+
+    Attributes:
+        energy: Largest difference of their energies, kJ/mol.
+        rmsd_nm: Largest root-mean-square distance of their atoms after superposition, nm.
+    """
+
+    energy: float
+    rmsd_nm: float
+
+
+EXACT = Tolerance(SAME_ENERGY, SAME_RMSD_NM)
+"""Tolerance for configurations with the same labels; and for relabeled ones where the energy does not see labels."""
+
+
+@dataclass(frozen=True)
 class Unit:
     """Atoms that are relabeled together.
 
@@ -59,6 +76,8 @@ class Equivalence:
         units: Independent units of atoms whose relabelings give the same state.
         centers: Centers whose handedness must not change.
         reference: A structure with the right handedness, nm.
+        relabeled: How much relabeled copies of a state may differ; more than `EXACT` on a learned landscape, which
+            tells equivalent atoms apart (`tpsctl.landscape.relabeling`).
 
     Attributes:
         reference_handedness: `handedness` of every state of this molecule.
@@ -70,8 +89,10 @@ class Equivalence:
         units: Sequence[Unit] = (),
         centers: StereoCenters | None = None,
         reference: Float[Tensor, "atom dim"] | None = None,
+        relabeled: Tolerance = EXACT,
     ) -> None:
         self.topology, self.units, self._centers = topology, tuple(units), centers
+        self._reference, self.relabeled = reference, relabeled
         self.reference_handedness = () if reference is None else self.handedness(reference)
         torsions = () if topology is None else topology.torsions
         about: dict[tuple[int, int], int] = {}
@@ -79,6 +100,10 @@ class Equivalence:
             about[j, k] = about.get((j, k), 0) + 1
         self._torsions = torch.tensor(torsions, dtype=torch.long).reshape(-1, 4)
         self._weights = torch.tensor([about[j, k] ** -0.5 for _, j, k, _ in torsions], dtype=torch.float64)
+
+    def tolerating(self, relabeled: Tolerance) -> "Equivalence":
+        """The same comparison with another tolerance for relabeled copies."""
+        return Equivalence(self.topology, self.units, self._centers, self._reference, relabeled)
 
     @property
     def copies(self) -> int:
@@ -134,13 +159,16 @@ class Equivalence:
 
         `energies` holds the energies of x and y, kJ/mol.
         """
-        if abs(energies[0] - energies[1]) > SAME_ENERGY:
+        difference = abs(energies[0] - energies[1])
+        if difference > max(EXACT.energy, self.relabeled.energy):
             return None
+        as_they_are = tuple(range(len(x)))
         if self.topology is None:
-            same = float((x - y).norm(dim=-1).max()) < SAME_RMSD_NM
-            return tuple(range(len(x))) if same else None
+            return as_they_are if float((x - y).norm(dim=-1).max()) < EXACT.rmsd_nm else None
         order = self.relabeled_towards(x, y)
-        return order if float(rmsd(x[list(order)], y)) < SAME_RMSD_NM else None
+        limit = EXACT if order == as_they_are else self.relabeled
+        alike = difference <= limit.energy and float(rmsd(x[list(order)], y)) < limit.rmsd_nm
+        return order if alike else None
 
     @cached_property
     def _touched(self) -> list[Tensor]:

@@ -24,11 +24,13 @@ from torch import Tensor
 from tpsctl.errors import PathError
 from tpsctl.landscape.attempts import SearchedMolecule
 from tpsctl.landscape.downhill import DownhillSettings, descent_paths
+from tpsctl.landscape.equivalence import EXACT
+from tpsctl.landscape.nearest import nearest_stationary
 from tpsctl.landscape.network import Network
 from tpsctl.landscape.routes import Route
-from tpsctl.landscape.stationary import Points
+from tpsctl.landscape.stationary import Points, curvatures, index_of
 from tpsctl.landscape.string import StringSettings, relax_strings
-from tpsctl.molecule.geometry import superpose
+from tpsctl.molecule.geometry import rmsd, superpose
 
 STRING = StringSettings(iterations=12, renew_every=12, mass_weighted=True)
 """Settings for the relaxation of the halves, which start as steepest descent paths and need one Hessian per image."""
@@ -122,12 +124,29 @@ def _halves(molecule: SearchedMolecule, network: Network, route: Route) -> list[
                 f"saddle {number}: the descents from it do not end in minimum {first}, which the search found. "
                 "Please report this with the recipe."
             )
-        both = torch.cat((up.flip(0), down[1:]))[:, list(order)]
+        both, top = torch.cat((up.flip(0), down[1:]))[:, list(order)], len(up) - 1
+        if molecule.equivalence.relabeled != EXACT and list(order) != sorted(order):
+            both, top = _found_again(molecule, both, top, here)
         if molecule.surface.rigid_motions:
             both = _chained(both, here, molecule.surface.masses_amu)
-        halves += [both[: len(up)], both[len(up) - 1 :]]
+        halves += [both[: top + 1], both[top:]]
         here = both[-1]
     return halves
+
+
+def _found_again(molecule: SearchedMolecule, both: Tensor, top: int, here: Tensor) -> tuple[Tensor, int]:
+    """The curve over a relabeled saddle, on a landscape that tells equivalent atoms apart, and the image of its saddle.
+
+    There a relabeled saddle is not quite stationary. The one next to it is sought, and followed down from again; if
+    there is none, the relabeled curve is returned.
+    """
+    saddle = nearest_stationary(molecule.surface, both[top][None])
+    if not saddle.converged[0] or int(index_of(curvatures(molecule.surface, saddle.x, saddle.hessian)[0])[0]) != 1:
+        return both, top
+    up, down = descent_paths(molecule.surface, saddle, molecule.coordinates, DESCENT)
+    if float(rmsd(down[-1], here)) < float(rmsd(up[-1], here)):
+        up, down = down, up
+    return torch.cat((up.flip(0), down[1:])), len(up) - 1
 
 
 def _sides(molecule: SearchedMolecule, network: Network, number: int, ends: tuple[int, int]) -> tuple[Tensor, Tensor]:

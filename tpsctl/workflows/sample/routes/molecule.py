@@ -8,8 +8,11 @@ from torch import Tensor
 from tpsctl.errors import RecipeError
 from tpsctl.guess.untangle import untangled
 from tpsctl.landscape.attempts import SearchedMolecule
+from tpsctl.landscape.equivalence import EXACT
 from tpsctl.landscape.guesses import TurningGuesses
 from tpsctl.landscape.moves import Bonds
+from tpsctl.landscape.relabeling import tolerance_of_copies
+from tpsctl.landscape.surface import ForceFieldSurface
 from tpsctl.recipe.auto import DEFAULT_TEMPERATURE_K
 from tpsctl.units import thermal_energy
 from tpsctl.workflows.sample import assemble
@@ -47,10 +50,13 @@ def make_landscape(tools: Tools) -> Landscape:
         raise RecipeError(f"optimize.method: route is not possible: {fault}. Another method is levenberg_marquardt.")
     own = tools.landscapes["prior"]
     guesses = TurningGuesses(topology, lambda path: untangled(path, topology))
+    copies = EXACT
+    if not isinstance(own.surface, ForceFieldSurface):
+        copies = tolerance_of_copies(own.surface, system.ends, own.coordinates, own.equivalence)
     molecule = SearchedMolecule(
         surface=own.surface,
         coordinates=own.coordinates,
-        equivalence=own.equivalence,
+        equivalence=own.equivalence.tolerating(copies),
         bonds=Bonds(topology),
         guess=guesses.of_style,
     )

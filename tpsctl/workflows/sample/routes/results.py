@@ -115,6 +115,7 @@ def _manifest(tools: Tools, landscape: Landscape, found: FoundRoutes, rows: Rows
             "missing": search.missing,
             "force_evaluations": search.rounds[-1].evaluations if search.rounds else 0,
             "temperature_k": landscape.temperature_k,
+            "copies_alike_within_kj_per_mol": landscape.molecule.equivalence.relabeled.energy,
         },
         "chosen": _chosen(tools, found),
         "energies": protocol_entry(None if found.verdict is None else found.verdict.energies),

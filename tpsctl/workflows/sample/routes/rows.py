@@ -59,13 +59,13 @@ def _route_rows(found: FoundRoutes, numbers: Numbering, kinetics: NetworkKinetic
     rows = []
     for number, (route, path) in enumerate(zip(found.search.routes, found.paths, strict=True)):
         assert found.verdict is not None
-        forward, backward = route.barriers(network)
+        top = float(path.energy.max())
         highest = highest_saddle(network, route)
         rows.append(
             RouteRow(
                 number=number,
-                forward=forward,
-                backward=backward,
+                forward=top - float(path.energy[0]),
+                backward=top - float(path.energy[-1]),
                 minima=tuple(map(numbers.minimum, route.minima)),
                 saddles=tuple(map(numbers.saddle, route.saddles)),
                 highest=numbers.saddle(highest),
