@@ -98,7 +98,8 @@ def search(molecule: SearchedMolecule, topology: Topology, start: torch.Tensor, 
     omega = torch.tensor([named["omega PRO2"]])
     middle = {name: frozenset(named[name][1:3]) for name in ("omega PRO2", "psi PRO2")}
     bond = {
-        name: next(k for k, (_, b, c, _) in enumerate(bonds.dihedrals) if {b, c} == pair) for name, pair in middle.items()
+        name: next(k for k, (_, b, c, _) in enumerate(bonds.dihedrals) if {b, c} == pair)
+        for name, pair in middle.items()
     }
     generator = torch.Generator().manual_seed(seed)
     first, zero = relaxed(surface, start)

@@ -90,7 +90,7 @@ def test_a_chain_of_one_step_ends_in_the_other_minimum(butane):
 
 def test_a_block_of_chains_finds_minima_and_no_saddles(butane):
     ends = torch.stack((butane.x["anti"], butane.x["gauche"]))
-    attempts = tuple(SearchAttempt(k, (0, 1), ends, style=k, chain=True) for k in range(2))
+    attempts = tuple(SearchAttempt(k, (0, 1), ends, style=k, kind="chain") for k in range(2))
     result = run_block(butane.molecule, AttemptBlock(1, 0, attempts, (), ()))
     assert result.finds == ((), ())
     assert [len(minima) for minima in result.minima] == [1, 1]
@@ -103,9 +103,9 @@ def test_structures_that_differ_much_are_bridged_by_chains_at_first(helix):
     molecule = molecule_of(topology, ends[0], AMBER)
     network = Network(molecule.equivalence, [Minimum(ends[0], 0.0), Minimum(ends[1], 50.0)])
     blocks = plan_round(SearchState(network, 0, 1), 1, SearchSettings())
-    chains = [attempt for block in blocks for attempt in block.attempts if attempt.chain]
+    chains = [attempt for block in blocks for attempt in block.attempts if attempt.kind == "chain"]
     assert [attempt.style for attempt in chains] == list(range(12))
-    assert all(len({(len(a.minima), a.chain) for a in block.attempts}) == 1 for block in blocks)
+    assert all(len({a.kind for a in block.attempts}) == 1 for block in blocks)
     assert [a.number for block in blocks for a in block.attempts] == list(range(16))
 
 

@@ -1,14 +1,16 @@
 """Attempts: independent searches of one round, done in blocks of fixed composition.
 
-An attempt is local, a connection or a chain. A local attempt leaves one minimum by a random move and climbs to a
-saddle. A connection draws a random path between two minima, relaxes its images across the path, and climbs from each of
-its peaks to a saddle. A chain finds minima between two that differ much (`tpsctl.landscape.chains`). The random numbers
-of an attempt depend on (seed, round, number of the attempt) only. A block batches the arithmetic of a few attempts, and
-gives the same finds wherever it is run.
+An attempt is local, a connection, a chain or hot. A local attempt leaves one minimum by a random move and climbs to a
+saddle. A connection draws a random path between two minima, relaxes its images across the path, and climbs from each
+of its peaks to a saddle. A chain finds minima between two that differ much (`tpsctl.landscape.chains`), and a hot
+attempt one near another (`tpsctl.landscape.hot_dynamics`). The random numbers of an attempt depend on (seed, round,
+number of the attempt) only. A block batches the arithmetic of a few attempts, and gives the same finds wherever it is
+run.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from typing import Literal
 
 import numpy as np
 import torch
@@ -19,6 +21,7 @@ from tpsctl.landscape.chains import TurningChains, chained_minima
 from tpsctl.landscape.coordinates import Coordinates
 from tpsctl.landscape.downhill import follow_downhill
 from tpsctl.landscape.equivalence import Equivalence
+from tpsctl.landscape.hot_dynamics import hot_minima
 from tpsctl.landscape.local_search import search_from_minima
 from tpsctl.landscape.minimum import MinimumSettings, descend
 from tpsctl.landscape.modes import normal_modes
@@ -31,6 +34,9 @@ from tpsctl.landscape.surface import Surface
 
 GuessFn = Callable[[Tensor, int, torch.Generator, int], Tensor]
 """(ends (2, atom, dim), images, generator, style) -> a path (image, atom, dim), nm; style 0 is the simplest path."""
+
+Kind = Literal["local", "connection", "chain", "hot"]
+"""What an attempt does."""
 
 IMAGES = 24
 """Number of images of the path of a connection."""
@@ -67,17 +73,17 @@ class SearchAttempt:
 
     Attributes:
         number: Number of the attempt in its round.
-        minima: Numbers of the minima: one for a local attempt, two for a connection or a chain.
+        minima: Numbers of the minima: one for a local or hot attempt, two for a connection or a chain.
         x: Configurations of these minima (1 or 2, atom, dim), nm.
         style: Style of the first path of a connection (see `GuessFn`), or of a chain (see `chained_minima`).
-        chain: Whether the attempt is a chain.
+        kind: What the attempt does.
     """
 
     number: int
     minima: tuple[int, ...]
     x: Float[Tensor, "end atom dim"]
     style: int = 0
-    chain: bool = False
+    kind: Kind = "local"
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,7 @@ class AttemptBlock:
     Attributes:
         seed: Seed of the whole search.
         round: Number of the round.
-        attempts: The attempts, which are all local, all connections or all chains.
+        attempts: The attempts, which are all of one kind.
         known_x: Saddles known when the round began, nm; an attempt that finds one of them does not go downhill from it.
         known_energies: Energies of the known saddles, kJ/mol.
     """
@@ -106,7 +112,7 @@ class BlockResult:
     Attributes:
         finds: For each attempt its new saddles, and the numbers of known saddles that it found again.
         evaluations: Number of force evaluations spent.
-        minima: For each attempt the minima of its chain (nm) with their energies (kJ/mol); empty without chains.
+        minima: For each chain or hot attempt its minima (nm) with their energies (kJ/mol); empty for other kinds.
     """
 
     finds: tuple[tuple[Find | int, ...], ...]
@@ -124,10 +130,11 @@ def run_block(molecule: SearchedMolecule, block: AttemptBlock) -> BlockResult:
     """Do all attempts of a block."""
     before = molecule.surface.evaluations
     generators = [generator_of(block.seed, block.round, attempt.number) for attempt in block.attempts]
-    if block.attempts[0].chain:
-        minima = _chain(molecule, block.attempts, generators)
+    kind = block.attempts[0].kind
+    if kind in ("chain", "hot"):
+        minima = (_chain if kind == "chain" else _hot)(molecule, block.attempts, generators)
         return BlockResult(((),) * len(block.attempts), molecule.surface.evaluations - before, minima)
-    if len(block.attempts[0].minima) == 1:
+    if kind == "local":
         start = torch.stack([attempt.x[0] for attempt in block.attempts])
         saddles = search_from_minima(molecule.surface, start, molecule.bonds, molecule.coordinates, generators)
         owner = list(range(len(block.attempts)))
@@ -150,8 +157,23 @@ def _chain(
     styles = [attempt.style for attempt in attempts]
     chains = TurningChains(topology)
     found = chained_minima(molecule.surface, molecule.coordinates, chains, ends, generators, styles)
-    wanted, handedness = molecule.equivalence.reference_handedness, molecule.equivalence.handedness
-    return tuple(tuple((x, energy) for x, energy in chain if handedness(x) == wanted) for chain in found)
+    return tuple(tuple(state for state in chain if _is_state(molecule, state[0])) for chain in found)
+
+
+def _hot(
+    molecule: SearchedMolecule, attempts: Sequence[SearchAttempt], generators: Sequence[torch.Generator]
+) -> tuple[tuple[tuple[Tensor, float], ...], ...]:
+    """The minimum of every run of hot dynamics that is a state of this molecule."""
+    topology = molecule.equivalence.topology
+    assert topology is not None
+    start = torch.stack([attempt.x[0] for attempt in attempts])
+    found = hot_minima(molecule.surface, molecule.coordinates, start, topology.bonds, generators)
+    return tuple((state,) if state is not None and _is_state(molecule, state[0]) else () for state in found)
+
+
+def _is_state(molecule: SearchedMolecule, x: Tensor) -> bool:
+    """Whether a configuration has the handedness of this molecule."""
+    return molecule.equivalence.handedness(x) == molecule.equivalence.reference_handedness
 
 
 def _connect(

@@ -26,8 +26,8 @@ MARGIN = 2.0
 """Copies of other states may differ by this factor more than those of the ends."""
 
 MOST_ENERGY = 2.5
-"""Largest difference of copies, kJ/mol (kT at 300 K). A landscape whose copies differ by more has not learned that these
-atoms are equivalent, and its copies are different states."""
+"""Largest difference of copies, kJ/mol (kT at 300 K). A landscape whose copies differ by more has not learned that
+these atoms are equivalent, and its copies are different states."""
 
 MOST_RMSD_NM = 0.02
 """The same for structures."""

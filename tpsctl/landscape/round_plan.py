@@ -7,6 +7,8 @@ A and B connected        S_A and S_B are the minima reached from A and from B ov
                          lower route must leave S_A, and enter S_B, over saddles that are still unknown. The round
                          makes local searches from the least searched minima of both, connections between similar
                          minima of both, and a few new paths from A to B.
+every fourth round       Some of the local searches are runs of hot dynamics instead, which find minima
+                         (`tpsctl.landscape.hot_dynamics`).
 every second round       The same is done for the best alternative, without the saddles as high as the first top; and
                          in every round once S_A or S_B has been searched often enough.
 """
@@ -15,12 +17,13 @@ import itertools
 import math
 from collections.abc import Set
 from dataclasses import replace
+from typing import get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tpsctl.landscape.attempts import AttemptBlock, SearchAttempt, generator_of
+from tpsctl.landscape.attempts import AttemptBlock, Kind, SearchAttempt, generator_of
 from tpsctl.landscape.chains import LONG, TurningChains
 from tpsctl.landscape.equivalence import SAME_ENERGY
 from tpsctl.landscape.network import Network
@@ -47,13 +50,16 @@ def plan_round(state: SearchState, seed: int, settings: SearchSettings) -> list[
         else:
             top = route.top
         pairs, local = _plan_lowering(state, top, closed, settings, generator)
-    kinds: list[list[SearchAttempt]] = [[], [], []]
+    attempts = []
     for pair in pairs:
         x = _pair(state.network, pair)
         tries = state.network.was_tried(*pair)
         chain = tries < MOST_CHAINS and _is_long(state.network, x)
-        kinds[chain].append(SearchAttempt(0, pair, x, tries, chain))
-    kinds[2] = [SearchAttempt(0, (i,), state.network.minima[i].x[None]) for i in local]
+        attempts.append(SearchAttempt(0, pair, x, tries, "chain" if chain else "connection"))
+    hot = min(HOT, len(local)) if number % HOT_EVERY == 0 and state.network.equivalence.topology is not None else 0
+    for k, i in enumerate(local):
+        attempts.append(SearchAttempt(0, (i,), state.network.minima[i].x[None], kind="hot" if k < hot else "local"))
+    kinds = [[a for a in attempts if a.kind == kind] for kind in get_args(Kind)]
     saddles = state.network.saddles
     known = tuple(s.x for s in saddles), tuple(s.energy for s in saddles)
     parts = [kind[k : k + settings.block] for kind in kinds for k in range(0, len(kind), settings.block)]
@@ -63,6 +69,9 @@ def plan_round(state: SearchState, seed: int, settings: SearchSettings) -> list[
         for part in parts
     ]
 
+
+HOT, HOT_EVERY = 4, 4
+"""Number of runs of hot dynamics in a round, and the number of rounds from one with hot dynamics to the next."""
 
 Pairs = list[tuple[int, int]]
 """Pairs of minima to connect."""
@@ -102,7 +111,7 @@ def _plan_lowering(
 
 
 def is_searched(state: SearchState, settings: SearchSettings) -> bool:
-    """Whether few saddles below the top are unseen, and every minimum of the smaller of S_A and S_B was searched from."""
+    """Whether few saddles below the top are unseen, and all minima of the smaller of S_A and S_B were searched from."""
     last = state.rounds[-1]
     if last.missing > settings.missing:
         return False

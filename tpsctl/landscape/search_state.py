@@ -31,7 +31,7 @@ class SearchSettings:
     stable_rounds: int = 4
     searches_per_minimum: int = 4
     missing: float = 0.1
-    second_missing: float = 0.05
+    second_missing: float = 0.07
     most_routes: int = 8
 
 
