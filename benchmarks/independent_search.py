@@ -73,7 +73,7 @@ def transition_state(surface: Surface, topology: Topology, x: torch.Tensor) -> t
                     hessian="first",
                     coordsys="tric",
                     convergence_set="GAU_VERYTIGHT",
-                    maxiter=150,
+                    maxiter=80,
                 )
         except Exception:  # geomeTRIC has its own errors for every way of giving up
             return None
@@ -122,6 +122,7 @@ def search(molecule: SearchedMolecule, topology: Topology, start: torch.Tensor, 
         cis = [abs(float(dihedral(y[None], omega)[0, 0])) < math.pi / 2 for y in sides]
         if cis[0] != cis[1]:
             found.append(round(float(energy[0]) - zero, 3))
+            print(f"seed {seed}: a trans-cis pass at {found[-1]} kJ/mol", flush=True)
     return {
         "seed": seed,
         "guesses": guesses,
@@ -135,7 +136,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", default="1,2,3,4")
-    parser.add_argument("--guesses", type=int, default=24)
+    parser.add_argument("--guesses", type=int, default=8)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_default_dtype(torch.float64)

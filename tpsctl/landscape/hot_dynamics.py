@@ -5,10 +5,10 @@ The integrator is BAOAB,
     v <- v - (h/2) g/m,   x <- x + (h/2) v,   v <- c v + sqrt((1 - c^2) kT/m) xi,
     x <- x + (h/2) v,     v <- v - (h/2) g/m,
 
-with c = exp(-friction h) and xi normal random numbers, and every atom weighs at least 4 amu, so that the step can be 2 fs: which minima are reached
-does not depend on how fast hydrogens vibrate. At the end the energy is minimized. Bonds hold at this temperature on a
-force field; a run on a learned landscape that leaves the molecules it was trained on is given up, which shows in a bond
-that is too long.
+with c = exp(-friction h) and xi normal random numbers, and every atom weighs at least 4 amu, so that the step can be
+2 fs: which minima are reached does not depend on how fast hydrogens vibrate. At the end the energy is minimized.
+Bonds hold at this temperature on a force field; a run on a learned landscape that leaves the molecules it was trained
+on is given up, which shows in a bond that is too long.
 
 Source: Leimkuhler and Matthews, Appl. Math. Res. Express 2013, 34 (BAOAB).
 """

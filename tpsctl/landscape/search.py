@@ -96,7 +96,7 @@ def is_complete(state: SearchState, settings: SearchSettings) -> bool:
         return False
     if _fell(last[0].top, last[-1].top) or _fell(last[0].second_top, last[-1].second_top):
         return False
-    if math.isfinite(last[-1].second_top) and last[-1].second_missing > settings.second_missing:
+    if math.isfinite(last[-1].second_top) and last[-1].second_missing > settings.missing:
         return False
     return is_searched(state, settings)
 

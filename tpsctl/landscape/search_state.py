@@ -18,9 +18,8 @@ class SearchSettings:
             for 30 atoms, ten for 60.
         stable_rounds: Rounds without change of both routes' highest saddles before the search may stop.
         searches_per_minimum: Local searches from each minimum of the smaller of S_A and S_B before it may stop.
-        missing: Largest probability that the next saddle below the top is new (Good and Turing) at which it may stop.
-        second_missing: The same below the top of the best alternative; smaller, because its top is above those of
-            many saddles that are easily found.
+        missing: Largest probability that the next saddle below the top is new (Good and Turing) at which it may stop;
+            and that below the top of the best alternative.
         most_routes: Most routes that are returned.
     """
 
@@ -31,7 +30,6 @@ class SearchSettings:
     stable_rounds: int = 4
     searches_per_minimum: int = 4
     missing: float = 0.1
-    second_missing: float = 0.07
     most_routes: int = 8
 
 
