@@ -94,7 +94,7 @@ def load_molecule(recipe: models.SimulateRecipe) -> Molecule:
         return build_capped_alanine()
     from tpsctl.endpoints.load import load_structure
 
-    structure = load_structure(section.structure)
+    structure = load_structure(section.structure, select=section.select)
     return Molecule(structure.topology, structure.x.numpy())
 
 
@@ -102,6 +102,7 @@ def simulation_settings(recipe: models.SimulateRecipe) -> SimulationSettings:
     """The settings of `tpsctl.simulation` that a recipe asks for."""
     molecule, dynamics, production = recipe.molecule, recipe.dynamics, recipe.production
     return SimulationSettings(
+        select=molecule.select if isinstance(molecule, models.MoleculeFileSection) else "all",
         structure=str(molecule.structure) if isinstance(molecule, models.MoleculeFileSection) else molecule.kind,
         force_field=system_source(dynamics.force_field),
         sampling=_sampling(recipe.sampling),
