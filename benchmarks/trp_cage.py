@@ -5,7 +5,8 @@
 DATASET.npz is what `tpsctl simulate recipes/trp_cage/simulate.yaml` makes. All paths run from unfolded frames, another
 one each, to the native structure; they have the ends, images and horizon of recipes/trp_cage_classical.yaml.
 
-    MD               the simulation's own transition paths between Q = 0.25 and 0.8, unfolding ones reversed in time
+    MD               random ones of the simulation's own transition paths between Q = 0.25 and 0.8, those of unfolding
+                     reversed in time: 100, whose energies set the limit, then as many as in the other rows
     straight line    linear interpolation, no Onsager-Machlup action
     line, ...        the action minimized from there, after broken bonds and clashes were mended, with
         exact forces     the forces of the model itself
@@ -38,6 +39,7 @@ from tpsctl.console import make_progress
 from tpsctl.guess.base import straight_line
 from tpsctl.molecule.contacts import NativeContacts
 from tpsctl.progress import Progress
+from tpsctl.recipe.force_field import StructureBasedSection
 from tpsctl.recipe.loader import load_recipe
 from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.simulation.dataset import Dataset
@@ -107,9 +109,15 @@ class Row:
 
 
 class Judge:
-    """The simulation with its transition paths, and the force field, by which paths are judged."""
+    """The simulation with its transition paths, and the force field, by which paths are judged.
 
-    def __init__(self, dataset: Dataset, energies: EnergyModel) -> None:
+    Args:
+        dataset: The simulation.
+        energies: The force field.
+        bond_length_nm: Rest length of its bonds, nm.
+    """
+
+    def __init__(self, dataset: Dataset, energies: EnergyModel, bond_length_nm: float) -> None:
         stored = dataset.settings["native_contacts"]
         self.contacts = NativeContacts(tuple((i, j) for i, j in stored["pairs"]), tuple(stored["distances_nm"]))
         self.energies = energies
@@ -126,9 +134,7 @@ class Judge:
         pairs = self.contacts.pairs
         self.helix = torch.tensor([j < HELIX_RESIDUES for _, j in pairs])
         self.tail = torch.tensor([i < CORE_TO and j >= TAIL_FROM - 1 for i, j in pairs])
-        bond = StructureBond.of(energies)
-        self._rest_nm = bond.length_nm
-        self.bonds = bond.pairs
+        self._rest_nm, self.bonds = bond_length_nm, torch.tensor(dataset.topology.bonds).T
 
     def seen(self, path: Tensor) -> PathContacts:
         """A path as its contacts see it."""
@@ -162,21 +168,6 @@ class Judge:
         )
 
 
-@dataclass(frozen=True)
-class StructureBond:
-    """The bonds of a structure-based model: pairs of beads as two rows, and their rest length in nm."""
-
-    pairs: Tensor
-    length_nm: float
-
-    @classmethod
-    def of(cls, energies: EnergyModel) -> "StructureBond":
-        """The bonds of the System's harmonic bond force, all of one length."""
-        force = next(f for f in energies.made.system.getForces() if type(f).__name__ == "HarmonicBondForce")
-        rows = [force.getBondParameters(k) for k in range(force.getNumBonds())]
-        return cls(torch.tensor([row[:2] for row in rows]).T, rows[0][2]._value)
-
-
 def made(changes: Sequence[str], paths: int) -> Tools:
     """The recipe with some changes and so many paths, each from another unfolded frame."""
     frames = ",".join(map(str, range(paths)))
@@ -198,8 +189,9 @@ def rows_of(judge: Judge, arguments: argparse.Namespace, progress: Progress) -> 
     """The rows of the table, MD first."""
     count, steps = arguments.paths, f"optimize.max_steps={arguments.max_steps}"
     generator = torch.Generator().manual_seed(arguments.seed)
-    order = torch.randperm(len(judge.md), generator=generator)[:MD_ENERGY_PATHS].tolist()
-    rows = [judge.row("MD", [judge.md[k] for k in order])]
+    order = torch.randperm(len(judge.md), generator=generator).tolist()
+    many, some = order[:MD_ENERGY_PATHS], order[MD_ENERGY_PATHS : MD_ENERGY_PATHS + count]
+    rows = [judge.row("MD", [judge.md[k] for k in which]) for which in (many, some)]
     tools = made([], count)
     rows.append(judge.row("straight line", [straight_line(tools.system.ends_of(k), IMAGES) for k in range(count)]))
     _, found, converged, seconds = optimized([steps], count, progress)
@@ -269,8 +261,10 @@ def main() -> None:
     progress, facts = make_progress(), machine()
     recipe = load_recipe(RECIPE, SampleRecipe)
     tools = Tools(recipe, torch.device("cpu"), torch.get_num_threads())
-    assert tools.energy_model is not None, "the recipe names a force field"
-    judge = Judge(Dataset.load(arguments.dataset), tools.energy_model)
+    field = recipe.validation.energy.force_field if recipe.validation.energy else None
+    assert tools.energy_model is not None, f"{RECIPE} names a force field"
+    assert isinstance(field, StructureBasedSection), f"{RECIPE} names a structure-based model"
+    judge = Judge(Dataset.load(arguments.dataset), tools.energy_model, field.bond_length_nm)
     generator = torch.Generator().manual_seed(arguments.seed)
     errors = sampling_error(judge.md_contacts, EDGES, count=arguments.paths, draws=DRAWS, generator=generator)
     differences, correlations = [d.mean for d in errors], [d.correlation for d in errors]

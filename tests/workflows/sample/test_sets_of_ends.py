@@ -13,6 +13,7 @@ from tpsctl.progress import Progress
 from tpsctl.recipe.loader import load_recipe
 from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.workflows.sample.assemble import make_gate, make_system, with_method
+from tpsctl.workflows.sample.assemble.time_step import images_by_distance
 from tpsctl.workflows.sample.check import check_recipe
 from tpsctl.workflows.sample.gather import gather
 from tpsctl.workflows.sample.run import run_recipe
@@ -176,3 +177,10 @@ def test_two_sets_are_taken_pair_by_pair(folder):
         {"start_frame": 2, "end_frame": 0},
         {"start_frame": 3, "end_frame": 1},
     ]
+
+
+def test_the_pair_that_is_farthest_apart_decides_the_number_of_images():
+    apart = torch.tensor([0.01, 0.32, 0.1]).view(3, 1, 1)  # nm; 0.0016 nm for each image makes 200
+    pairs = torch.stack((torch.zeros(3, 4, 3), (apart / 3**0.5).expand(3, 4, 3)), 1)
+    assert images_by_distance(pairs, is_molecule=True)[0] == 200
+    assert images_by_distance(pairs[2], is_molecule=True)[0] == 60
