@@ -13,6 +13,7 @@
 # make gpu-wheels  the packages that a GPU machine without a network needs; there: make gpu-check GPU_PYTHON=python3
 # make reproduce-alanine   simulate alanine dipeptide and train its priors anew, into runs/alanine_dipeptide
 # make reproduce-mueller-brown   train both kinds of prior on the Mueller-Brown surface and find paths, from nothing
+# make reproduce-trp-cage   simulate a structure-based model of Trp-cage that folds, train a prior, find its folding paths, judge them
 # make reproduce-chignolin (-trp_cage, -bba, -villin, -protein_g)   published protocol, with your checkpoints
 #
 # Everything is installed once, into .venv. On Linux without a CUDA GPU choose the small CPU build of
@@ -27,7 +28,7 @@ PIP_INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-chec
 FAST_FOLDERS = chignolin trp_cage bba villin protein_g
 
 .PHONY: help sample test faults lint format docs check pythons figures news
-.PHONY: bench bench-gpu gpu-check gpu-wheels bench-paths reproduce-alanine reproduce-mueller-brown clean
+.PHONY: bench bench-gpu gpu-check gpu-wheels bench-paths reproduce-alanine reproduce-mueller-brown reproduce-trp-cage clean
 .PHONY: $(FAST_FOLDERS:%=reproduce-%)
 .DEFAULT_GOAL := help
 
@@ -99,6 +100,12 @@ reproduce-mueller-brown: .venv/installed
 	.venv/bin/tpsctl train recipes/mueller_brown_train_flow.yaml
 	.venv/bin/tpsctl sample recipes/mueller_brown_diffusion.yaml
 	.venv/bin/tpsctl sample recipes/mueller_brown_flow.yaml
+
+reproduce-trp-cage: .venv/installed
+	.venv/bin/tpsctl simulate recipes/trp_cage/simulate.yaml
+	.venv/bin/tpsctl train recipes/trp_cage/train_diffusion.yaml
+	.venv/bin/tpsctl sample recipes/trp_cage.yaml || test $$? -eq 3  # not all converged: the paths are there and are judged
+	.venv/bin/python -m benchmarks.trp_cage runs/trp_cage/dataset.npz --checkpoint runs/trp_cage/diffusion.safetensors
 
 $(FAST_FOLDERS:%=reproduce-%): reproduce-%: .venv/installed
 	.venv/bin/tpsctl sample recipes/fast_folders/$*_diffusion.yaml

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
-from tpsctl.errors import Interrupted, StateError
+from tpsctl.errors import DataError, Interrupted, StateError
 from tpsctl.jobs.lease import Lease, leased
+from tpsctl.molecule.contacts import NativeContacts
 from tpsctl.progress import Progress
 from tpsctl.recipe.loader import load_recipe
 from tpsctl.recipe.simulate import SimulateRecipe
+from tpsctl.simulation.dataset import Dataset
 from tpsctl.workflows.simulate import simulate_recipe
 
 RECIPE = """\
@@ -64,3 +66,46 @@ def test_two_processes_do_not_make_one_data_set(recipe, tmp_path):
     with leased(Lease(tmp_path / "out" / "data.npz.parts" / "lease.json")):  # noqa: SIM117
         with pytest.raises(StateError, match="works on this already"):
             simulate(recipe)
+
+
+FOLDING = """\
+version: 1
+name: folding
+seed: 3
+molecule: {{kind: file, structure: {native}, select: name CA}}
+dynamics:
+  force_field: {{kind: structure_based, structure: {native}, cooperative_kj_per_mol: {cooperative}}}
+  temperature_k: 300
+  dt_ps: 0.02
+sampling: {{kind: plain}}
+production: {{trajectories: 1, duration_ps: 400, equilibration_ps: 100, frame_interval_ps: 2, chunk_ps: 200}}
+output: {{data: out/data.npz}}
+"""
+
+
+@pytest.mark.parametrize(("cooperative", "folded"), [(12.0, 1.0), (0.0, 0.0)])
+def test_a_structure_based_model_reports_what_folded(tmp_path, root, cooperative, folded):
+    """Far from the folding temperature all frames are in one state, and the stored contacts say so as well."""
+    file = tmp_path / "simulate.yaml"
+    file.write_text(FOLDING.format(native=root / "recipes" / "trp_cage" / "native.pdb", cooperative=cooperative))
+    facts = simulate(load_recipe(file, SimulateRecipe))
+    assert facts["folded_fraction"] == pytest.approx(folded, abs=0.1)  # without B a tenth would be a rare fluctuation
+    assert facts["native_contacts"] == 21
+    assert (facts["folding_events"], facts["unfolding_events"]) in ((0, 0), (0, 1))
+    dataset = Dataset.load(tmp_path / "out" / "data.npz")
+    stored = dataset.settings["native_contacts"]
+    contacts = NativeContacts(tuple(map(tuple, stored["pairs"])), tuple(stored["distances_nm"]))
+    mean = contacts.fraction(dataset.positions.double()).mean().item()
+    assert facts["mean_fraction_of_native_contacts"] == pytest.approx(mean, abs=1e-4)
+    assert set(dataset.topology.masses_amu) == {110.0}
+    assert dataset.topology.bonds == tuple((i, i + 1) for i in range(19))
+
+
+def test_data_of_another_parameter_are_not_taken_for_the_same(tmp_path, root):
+    file = tmp_path / "simulate.yaml"
+    native = root / "recipes" / "trp_cage" / "native.pdb"
+    file.write_text(FOLDING.format(native=native, cooperative=4.0).replace("duration_ps: 400", "duration_ps: 2"))
+    simulate(load_recipe(file, SimulateRecipe))
+    changed = load_recipe(file, SimulateRecipe, ["dynamics.force_field.contact_width_nm=0.06"])
+    with pytest.raises(DataError, match="holds data of other settings"):
+        simulate(changed)

@@ -52,6 +52,29 @@ def load_path(path: str | Path, *, topology: str | Path | None = None, select: s
     return [require_sound(image) for image in images]
 
 
+def load_frames(
+    path: str | Path, frames: Sequence[int], *, topology: str | Path | None = None, select: str = "all"
+) -> list[Structure]:
+    """Load some frames of a trajectory or multi-model file, in the given order, each as a `Structure`.
+
+    Args:
+        path: Multi-model structure file or, with `topology`, a trajectory.
+        frames: Numbers of the frames, from 0.
+        topology: Structure file that names the atoms of a trajectory.
+        select: MDTraj selection of the beads.
+
+    Raises:
+        EndpointError: As `load_structure`, for any of the frames.
+    """
+    raw, found = _read(Path(path), None if topology is None else Path(topology))
+    beads, molecule, notes = beads_of(raw, select, str(path))
+    numbers = [_frame_index(path, frame, len(found)) for frame in frames]
+    return [
+        require_sound(Structure(molecule, torch.from_numpy(found[k][beads]), f"{path} frame {k}", notes))
+        for k in numbers
+    ]
+
+
 def load_ensemble(
     paths: Sequence[str | Path], *, topology: str | Path, select: str = "all"
 ) -> tuple[Topology, list[Float[Tensor, "frame bead 3"]]]:

@@ -1,11 +1,18 @@
 """The section `endpoints`: two structures of one molecule, or two points of a model potential."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from tpsctl.recipe.section import Section, key
+
+
+def _each_once(frames: tuple[int, ...]) -> tuple[int, ...]:
+    twice = sorted({frame for frame in frames if frames.count(frame) > 1})
+    if twice:
+        raise ValueError(f"frame {twice[0]} is there {frames.count(twice[0])} times; give every frame once")
+    return frames
 
 
 class StructureEndSection(Section):
@@ -23,6 +30,26 @@ class TrajectoryEndSection(Section):
     frame: int = key("Frame of the trajectory, counted from 0.", "1", ge=0)
 
 
+Frames = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), AfterValidator(_each_once)]
+
+
+class StructureSetSection(Section):
+    """A set of ends, from a structure file of several models; every path takes another one."""
+
+    structure: Path = key("Structure file with several models: PDB or mmCIF.")
+    frames: Frames = key(
+        "Models of the file, counted from 0; path k takes number k, and after the last the first.", "1"
+    )
+
+
+class TrajectorySetSection(Section):
+    """A set of ends, from frames of a trajectory; every path takes another one."""
+
+    trajectory: Path = key("Trajectory file: XTC, DCD, TRR, NetCDF or HDF5.")
+    topology: Path = key("Structure file that names the trajectory's atoms.")
+    frames: Frames = key("Frames, counted from 0; path k takes number k, and after the last the first.", "1")
+
+
 class PositionEndSection(Section):
     """One end, as a point of a model potential."""
 
@@ -30,7 +57,8 @@ class PositionEndSection(Section):
 
 
 def _end_kind(value: Any) -> str:
-    return "trajectory" if _has(value, "trajectory") else "structure"
+    kind = "trajectory" if _has(value, "trajectory") else "structure"
+    return f"{kind} set" if _has(value, "frames") else kind
 
 
 def _endpoints_kind(value: Any) -> str:
@@ -43,16 +71,19 @@ def _has(value: Any, name: str) -> bool:
 
 
 MoleculeEndSection = Annotated[
-    Annotated[StructureEndSection, Tag("structure")] | Annotated[TrajectoryEndSection, Tag("trajectory")],
+    Annotated[StructureEndSection, Tag("structure")]
+    | Annotated[TrajectoryEndSection, Tag("trajectory")]
+    | Annotated[StructureSetSection, Tag("structure set")]
+    | Annotated[TrajectorySetSection, Tag("trajectory set")],
     Discriminator(_end_kind),
 ]
 
 
 class MoleculeEndpointsSection(Section):
-    """Two structures of one molecule. Atoms are matched by name, then by bonds."""
+    """Two structures of one molecule, or a set of them. Atoms are matched by name, then by bonds."""
 
-    start: MoleculeEndSection = key("Structure A; its atom order is the order of all output.")
-    end: MoleculeEndSection = key("Structure B; superposed on A.")
+    start: MoleculeEndSection = key("Structure A, or a set of frames; its atom order is the order of all output.")
+    end: MoleculeEndSection = key("Structure B, or a set of frames; superposed on A.")
     select: str = key('Beads of the path, as an MDTraj selection, e.g. "name CA".', default="all", min_length=1)
     equivalent_atoms: Literal["relabel", "keep"] = key(
         "Labels of equivalent atoms (methyl hydrogens, sides of a ring): relabel exchanges them so that the path turns "
@@ -64,6 +95,18 @@ class MoleculeEndpointsSection(Section):
         "on the prior's own energy.",
         default=False,
     )
+
+    @model_validator(mode="after")
+    def _sets_fit(self) -> Self:
+        sizes = [len(frames) for end in (self.start, self.end) if (frames := getattr(end, "frames", None)) is not None]
+        if len(set(sizes)) > 1:
+            raise ValueError(
+                f"endpoints: start has {sizes[0]} frames, end has {sizes[1]}; give equally many, which are taken "
+                "pair by pair, or a single structure for one of them"
+            )
+        if sizes and self.minimize:
+            raise ValueError("endpoints: a set of frames is taken as it is; leave minimize out, or give one frame each")
+        return self
 
 
 class PointEndpointsSection(Section):

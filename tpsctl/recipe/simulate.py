@@ -20,6 +20,7 @@ class MoleculeFileSection(Section):
 
     kind: Literal["file"] = key("A structure file.")
     structure: Path = key("PDB, mmCIF or GRO file.")
+    select: str = key('Atoms or beads, as an MDTraj selection, e.g. "name CA".', default="all", min_length=1)
 
 
 class PlainSamplingSection(Section):
@@ -58,7 +59,12 @@ class DynamicsSection(Section):
     force_field: ForceFieldSection = key(FORCE_FIELD)
     temperature_k: float = key("Temperature.", "K", gt=0)
     friction_per_ps: float = key("Langevin friction.", "1/ps", default=1.0, gt=0)
-    dt_ps: float = key("Integration step; bonds are flexible, so at most about 0.001.", "ps", default=0.001, gt=0)
+    dt_ps: float = key(
+        "Integration step; bonds are flexible, so at most about 0.001 with hydrogens and 0.02 for C-alpha beads.",
+        "ps",
+        default=0.001,
+        gt=0,
+    )
     platform: str = key(PLATFORM, default="auto")
 
 

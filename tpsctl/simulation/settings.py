@@ -80,6 +80,7 @@ class SimulationSettings:
         temperature_k: Temperature, K.
         seed: Seed of everything random.
         platform: OpenMM platform, or "auto".
+        select: MDTraj selection of the atoms or beads of the structure file.
     """
 
     structure: str
@@ -95,6 +96,7 @@ class SimulationSettings:
     temperature_k: float = 300.0
     seed: int = 2026
     platform: str = "auto"
+    select: str = "all"
 
     @property
     def frame_interval_steps(self) -> int:
@@ -125,17 +127,23 @@ class SimulationSettings:
         """Settings, platform, solvent, digest and hashes of all files, to be stored with the data, without folders."""
         import openmm
 
-        return self._content() | {
-            "platform": platform,
-            "precision": precision_of(platform),
-            "solvent": None if made.solvent is None else str(made.solvent),
-            "files": [
-                {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()} for file in self.files
-            ],
-            "openmm": openmm.version.version,
-            "constraints": None,
-            "digest": self.digest(),
-        }
+        contacts = made.contacts
+        folding = {} if contacts is None else {"native_contacts": asdict(contacts)}
+        return (
+            self._content()
+            | folding
+            | {
+                "platform": platform,
+                "precision": precision_of(platform),
+                "solvent": None if made.solvent is None else str(made.solvent),
+                "files": [
+                    {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()} for file in self.files
+                ],
+                "openmm": openmm.version.version,
+                "constraints": None,
+                "digest": self.digest(),
+            }
+        )
 
     @property
     def files(self) -> list[Path]:
@@ -154,5 +162,7 @@ class SimulationSettings:
         content: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
         content["structure"] = Path(self.structure).name
         content["force_field"] = list(as_source(self.force_field).parts)
+        if self.select == "all":
+            del content["select"]  # so that data sets that were made before this setting existed keep their digest
         content["sampling"] = {"kind": self.sampling.kind} | asdict(self.sampling)
         return content

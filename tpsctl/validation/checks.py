@@ -83,12 +83,12 @@ class BondCheck(Check):
 
     Args:
         topology: The molecule.
-        ends: Both ends, nm.
+        ends: Both ends, or all of a set of ends, nm.
     """
 
     name, column = "bonds", "bond_deviation"
 
-    def __init__(self, topology: Topology, ends: Float[Tensor, "2 bead 3"]) -> None:
+    def __init__(self, topology: Topology, ends: Float[Tensor, "end bead 3"]) -> None:
         self._topology = topology
         lengths = bond_lengths(ends, topology)
         self._shortest, self._longest = lengths.amin(0), lengths.amax(0)
@@ -117,12 +117,12 @@ class ClashCheck(Check):
 
     Args:
         topology: The molecule.
-        ends: Both ends, nm.
+        ends: Both ends, or all of a set of ends, nm.
     """
 
     name, column = "clashes", "closest_contact"
 
-    def __init__(self, topology: Topology, ends: Float[Tensor, "2 bead 3"]) -> None:
+    def __init__(self, topology: Topology, ends: Float[Tensor, "end bead 3"]) -> None:
         self._topology = topology
         n = topology.n_atoms
         apart = torch.ones(n, n, dtype=torch.bool).triu(1)
@@ -160,7 +160,7 @@ class CenterCheck(Check):
     """
 
     def __init__(
-        self, name: str, column: str, topology: Topology, centers: StereoCenters, ends: Float[Tensor, "2 bead 3"]
+        self, name: str, column: str, topology: Topology, centers: StereoCenters, ends: Float[Tensor, "end bead 3"]
     ) -> None:
         self.name, self.column = name, column
         self._topology = topology
@@ -187,15 +187,15 @@ class OmegaCheck(Check):
 
     Args:
         topology: The molecule.
-        ends: Both ends, nm.
+        ends: Both ends, or all of a set of ends, nm.
     """
 
     name, column = "omega", "omega_deviation_deg"
 
-    def __init__(self, topology: Topology, ends: Float[Tensor, "2 bead 3"]) -> None:
+    def __init__(self, topology: Topology, ends: Float[Tensor, "end bead 3"]) -> None:
         named = omegas(topology)
         is_cis = dihedral(ends, torch.tensor([q for _, q in named])).cos() > 0
-        kept = (is_cis[0] == is_cis[1]).nonzero().flatten().tolist()
+        kept = (is_cis == is_cis[0]).all(0).nonzero().flatten().tolist()
         self._names = [named[k][0] for k in kept]
         self._quadruples = torch.tensor([named[k][1] for k in kept], dtype=torch.long).reshape(-1, 4)
         self._is_cis = is_cis[0, kept]
@@ -232,7 +232,7 @@ def bond_lengths(x: Float[Tensor, "*batch bead 3"], topology: Topology) -> Float
     return (x[..., i, :] - x[..., j, :]).norm(dim=-1)
 
 
-def are_beads(topology: Topology, ends: Float[Tensor, "2 bead 3"]) -> bool:
+def are_beads(topology: Topology, ends: Float[Tensor, "end bead 3"]) -> bool:
     """Whether bonds are too long for atoms, as in C-alpha chains."""
     return bool(topology.bonds) and float(bond_lengths(ends, topology).median()) > BEAD_BOND_NM
 
@@ -254,7 +254,7 @@ def _is_polar_hydrogen(topology: Topology, index: int) -> bool:
     return topology.atoms[index].element == "H" and bool(bonded & {"N", "O", "S"})
 
 
-def _bead_limits(topology: Topology, ends: Float[Tensor, "2 bead 3"]) -> Float[Tensor, "bead bead"]:
+def _bead_limits(topology: Topology, ends: Float[Tensor, "end bead 3"]) -> Float[Tensor, "bead bead"]:
     limit = BEAD_CLASH_FRACTION * float(bond_lengths(ends, topology).median())
     return torch.full((topology.n_atoms, topology.n_atoms), limit, dtype=torch.float64)
 

@@ -72,13 +72,13 @@ class GeometryGate:
 
     Args:
         topology: Bonds and elements; None for a model system.
-        ends: Both ends, nm, with which every check compares.
+        ends: Both ends, or all of a set of ends, nm, with which every check compares.
 
     Raises:
         ValidationError: The ends differ in the handedness of a center, so no path between them can pass.
     """
 
-    def __init__(self, topology: Topology | None, ends: Float[Tensor, "2 bead dim"]) -> None:
+    def __init__(self, topology: Topology | None, ends: Float[Tensor, "end bead dim"]) -> None:
         self._ends = ends.detach().cpu().to(torch.float64)
         self._is_molecule = topology is not None and ends.shape[-1] == 3 and topology.n_atoms > 2
         self._checks = _checks(topology, self._ends) if topology is not None and self._is_molecule else []
@@ -118,7 +118,7 @@ class GeometryGate:
         return torch.nn.functional.pad(ratio, (0, 1))
 
 
-def _checks(topology: Topology, ends: Float[Tensor, "2 bead 3"]) -> list[Check]:
+def _checks(topology: Topology, ends: Float[Tensor, "end bead 3"]) -> list[Check]:
     """The checks that apply to this molecule."""
     checks: list[Check] = [ClashCheck(topology, ends)]
     if topology.bonds:
@@ -136,12 +136,12 @@ def _checks(topology: Topology, ends: Float[Tensor, "2 bead 3"]) -> list[Check]:
     return checks
 
 
-def _centers(topology: Topology, ends: Float[Tensor, "2 bead 3"]) -> tuple[StereoCenters, StereoCenters]:
+def _centers(topology: Topology, ends: Float[Tensor, "end bead 3"]) -> tuple[StereoCenters, StereoCenters]:
     """The stereo centers whose neighbors are all distinct, and the centers that have equivalent neighbors."""
     centers = stereo_centers(topology, ends)
     handedness = centers.handedness(ends)
-    for atom, first, second in zip(centers.atoms, *handedness.tolist(), strict=True):
-        if first != second:
+    for atom, of_atom in zip(centers.atoms, handedness.mT.tolist(), strict=True):
+        if len(set(of_atom)) > 1:
             raise ValidationError(
                 f"geometry gate: the ends differ in the handedness of {topology.atoms[atom].label}, so no path can "
                 "keep it. Match the ends first, or replace the end with swapped chirality."

@@ -7,6 +7,8 @@ from tpsctl.molecule.openmm_system import (
     AmberTopology,
     GromacsTopology,
     SerializedSystem,
+    StructureBasedModel,
+    StructureBasedParameters,
     SystemSource,
     XmlForceField,
 )
@@ -15,6 +17,7 @@ from tpsctl.recipe.force_field import (
     ForceFieldSection,
     GromacsTopologySection,
     SerializedSystemSection,
+    StructureBasedSection,
 )
 
 
@@ -27,8 +30,19 @@ def system_source(section: ForceFieldSection) -> SystemSource:
             return AmberTopology(section.prmtop, section.implicit_solvent)
         case GromacsTopologySection():
             return GromacsTopology(section.top, section.include)
+        case StructureBasedSection():
+            return _structure_based(section)
         case _:
             return XmlForceField(section)
+
+
+def _structure_based(section: StructureBasedSection) -> StructureBasedModel:
+    """The model of the native structure, which is read as the ends of a path are."""
+    from tpsctl.endpoints.load import load_structure
+
+    native = load_structure(section.structure, select=section.select)
+    parameters = StructureBasedParameters(**section.model_dump(exclude={"kind", "structure", "select"}))
+    return StructureBasedModel(section.structure, native.topology, tuple(map(tuple, native.x.tolist())), parameters)
 
 
 def force_field_files(key: str, section: ForceFieldSection, named: Iterable[Path]) -> dict[str, Path]:

@@ -10,9 +10,11 @@ from tpsctl.errors import ExitCode, Interrupted, RecipeError
 from tpsctl.jobs.interruption import TimeLimit, telling_how_to_go_on
 from tpsctl.jobs.lease import Lease, leased
 from tpsctl.jobs.snapshots import remove_leftovers
+from tpsctl.molecule.openmm_system import StructureBasedModel
 from tpsctl.progress import Progress, Update
 from tpsctl.recipe import simulate as models
 from tpsctl.recipe.loader import require_files
+from tpsctl.simulation.dataset import Dataset
 from tpsctl.simulation.molecule import Molecule, build_capped_alanine
 from tpsctl.simulation.simulate import (
     MetadynamicsSampling,
@@ -21,7 +23,12 @@ from tpsctl.simulation.simulate import (
     SimulationSettings,
     run_simulation,
 )
+from tpsctl.validation.ensemble.transitions import find_transitions
 from tpsctl.workflows.force_field import system_source
+
+UNFOLDED_BELOW, FOLDED_HALF, FOLDED_ABOVE = 0.25, 0.5, 0.8
+"""Fractions of native contacts Q: a chain is unfolded up to the first and folded from the last on; a frame counts as
+folded above the middle one."""
 
 
 def simulate_recipe(
@@ -64,9 +71,9 @@ def simulate_recipe(
                 raise Interrupted(what, ExitCode.RESUMABLE)
 
         progress.say(f"simulating {recipe.name} into {file}: reading the molecule, building the system ...")
-        dataset = run_simulation(
-            simulation_settings(recipe), load_molecule(recipe), file, workers=workers, on_progress=on_progress
-        )
+        settings = simulation_settings(recipe)
+        dataset = run_simulation(settings, load_molecule(recipe), file, workers=workers, on_progress=on_progress)
+    field = settings.force_field
     return {
         "name": recipe.name,
         "file": str(file),
@@ -75,6 +82,20 @@ def simulate_recipe(
         "trajectories": recipe.production.trajectories,
         "temperature_k": dataset.temperature_k,
         "biased": dataset.bias is not None,
+    } | (_folding(field, dataset) if isinstance(field, StructureBasedModel) else {})
+
+
+def _folding(model: StructureBasedModel, dataset: Dataset) -> dict[str, Any]:
+    """How much of a data set of a structure-based model is folded, and how often the chain folded and unfolded."""
+    q = model.contacts.fraction(dataset.positions.double())
+    transitions = find_transitions(q, dataset.trajectories, low=UNFOLDED_BELOW, high=FOLDED_ABOVE)
+    count = sum(transition.forward for transition in transitions)
+    return {
+        "native_contacts": len(model.contacts.pairs),
+        "mean_fraction_of_native_contacts": round(q.mean().item(), 4),
+        "folded_fraction": round((q > FOLDED_HALF).double().mean().item(), 4),
+        "folding_events": count,
+        "unfolding_events": len(transitions) - count,
     }
 
 
@@ -94,7 +115,7 @@ def load_molecule(recipe: models.SimulateRecipe) -> Molecule:
         return build_capped_alanine()
     from tpsctl.endpoints.load import load_structure
 
-    structure = load_structure(section.structure)
+    structure = load_structure(section.structure, select=section.select)
     return Molecule(structure.topology, structure.x.numpy())
 
 
@@ -102,6 +123,7 @@ def simulation_settings(recipe: models.SimulateRecipe) -> SimulationSettings:
     """The settings of `tpsctl.simulation` that a recipe asks for."""
     molecule, dynamics, production = recipe.molecule, recipe.dynamics, recipe.production
     return SimulationSettings(
+        select=molecule.select if isinstance(molecule, models.MoleculeFileSection) else "all",
         structure=str(molecule.structure) if isinstance(molecule, models.MoleculeFileSection) else molecule.kind,
         force_field=system_source(dynamics.force_field),
         sampling=_sampling(recipe.sampling),

@@ -7,6 +7,7 @@ from tpsctl.molecule.openmm_system.amber import AmberTopology
 from tpsctl.molecule.openmm_system.base import ImplicitSolvent, MolecularSystem, SystemSource
 from tpsctl.molecule.openmm_system.gromacs import GromacsTopology
 from tpsctl.molecule.openmm_system.serialized import SerializedSystem
+from tpsctl.molecule.openmm_system.structure_based import StructureBasedModel, StructureBasedParameters
 from tpsctl.molecule.openmm_system.xml_force_field import XmlForceField
 
 __all__ = [
@@ -16,6 +17,8 @@ __all__ = [
     "ImplicitSolvent",
     "MolecularSystem",
     "SerializedSystem",
+    "StructureBasedModel",
+    "StructureBasedParameters",
     "SystemSource",
     "XmlForceField",
     "as_source",

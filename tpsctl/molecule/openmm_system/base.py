@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tpsctl.molecule.contacts import NativeContacts
 from tpsctl.molecule.topology import Topology
 
 
@@ -34,6 +35,7 @@ class MolecularSystem:
         masses_amu: Masses of its particles, amu.
         solvent: The implicit solvent; None in vacuum.
         notes: Notes for the user about the System, one sentence each.
+        contacts: Native contacts of a structure-based model; None for any other System.
     """
 
     system: Any
@@ -41,6 +43,7 @@ class MolecularSystem:
     masses_amu: tuple[float, ...]
     solvent: ImplicitSolvent | None = None
     notes: tuple[str, ...] = ()
+    contacts: NativeContacts | None = None
 
     @property
     def name(self) -> str:

@@ -121,7 +121,13 @@ class _Subject(Tools):
     @cached_property
     def score_at_ends(self) -> Tensor:
         score = ScoreInPrecision(self.prior.at(self.final_time), assemble.precision_of(self.recipe.prior))
-        return score(self.system.ends.to(self.device)).cpu()
+        return score(self.system.all_ends.to(self.device)).cpu()
+
+    @cached_property
+    def strangest(self) -> slice:
+        """Where among all ends the pair lies whose scores are the largest, which is judged in place of all pairs."""
+        pair = int(self.score_at_ends.flatten(1).abs().amax(1).view(-1, 2).amax(1).argmax())
+        return slice(2 * pair, 2 * pair + 2)
 
     @cached_property
     def guess(self) -> tuple[Tensor, Screening]:
@@ -153,9 +159,16 @@ def _files(subject: _Subject) -> Iterator[Finding]:
 
 def _ends(subject: _Subject) -> Iterator[Finding]:
     system = subject.system
-    distance = (system.ends[1] - system.ends[0]).square().sum(-1).mean().sqrt().item()
+    pairs = system.all_pairs
+    distance = (pairs[:, 1] - pairs[:, 0]).square().sum(-1).mean(-1).sqrt()
     beads = f"{system.topology.n_atoms} atoms" if system.is_molecule else "model potential"
-    yield Finding("ends", "ok", f"{beads}; {distance:.4g} nm apart (root mean square per bead)")
+    apart, several = f"{distance.max():.4g}", ""
+    if system.pairs is not None:
+        apart, several = (
+            f"{distance.min():.4g} to {apart}",
+            f"; {len(pairs)} pairs of ends, which the paths take in turn",
+        )
+    yield Finding("ends", "ok", f"{beads}{several}; {apart} nm apart (root mean square per bead)")
     if system.atom_map is not None:
         matched = system.atom_map
         text = f"atoms matched by {matched.method}; {_relabeled(matched)}; handedness of all centers agrees"
@@ -197,10 +210,10 @@ def _prior(subject: _Subject) -> Iterator[Finding]:
             "the prior's score at the ends is not finite. Look for clashes in the structures, and check the "
             "checkpoint, force field or plug-in of the prior."
         )
-    largest = score.flatten(1).abs().amax(1).tolist()
+    largest = score.flatten(1).abs().amax(1).view(-1, 2).amax(0).tolist()
     yield Finding("score", *score_verdict(*largest))
     if prior.generative:
-        yield noise_fit(score, prior.sigma_nm(subject.chosen.diffusion_time.value))
+        yield noise_fit(score[subject.strangest], prior.sigma_nm(subject.chosen.diffusion_time.value))
     if isinstance(recipe.prior, CheckpointPriorSection):
         yield from checkpoint_soundness(recipe.prior)
 
@@ -212,15 +225,17 @@ def _energies(subject: _Subject) -> Iterator[Finding]:
         if subject.system.is_molecule and not own:
             yield Finding("energies", "warn", "no validation.energy in the recipe: paths will have no energies")
         return
-    a, b = model.energies(subject.system.ends).tolist()
-    text = f"{model.protocol}: A {a:.2f}, B {b:.2f}, B - A {b - a:+.2f} kJ/mol"
+    a, b = model.energies(subject.system.all_ends).view(-1, 2).amax(0).tolist()
+    highest = "" if subject.system.pairs is None else "highest "
+    text = f"{model.protocol}: {highest}A {a:.2f}, {highest}B {b:.2f}, B - A {b - a:+.2f} kJ/mol"
     yield Finding("energies", *energy_verdict(a, b, subject.system.topology.n_atoms, text))
     for note in model.made.notes:
         yield Finding("energies", "note", note)
     if assemble.prior_is_force_field(subject.recipe):
         yield Finding("prior fit", "ok", "the prior is this force field")
     elif subject.prior.temperature_k is not None:
-        yield force_fit(model, subject.score_at_ends, subject.system.ends, subject.prior.temperature_k)
+        score, ends = subject.score_at_ends[subject.strangest], subject.system.all_ends[subject.strangest]
+        yield force_fit(model, score, ends, subject.prior.temperature_k)
 
 
 def _saddles(subject: _Subject) -> Iterator[Finding]:
@@ -243,7 +258,7 @@ def _guess(subject: _Subject) -> Iterator[Finding]:
         yield Finding("guess", "FAIL", f"{text}; {screening.summary()}; {faults}. {cure}")
     else:
         yield Finding("guess", "ok", f"{text}; {screening.summary()}")
-    if recipe.path.paths > 1 and recipe.path.guess.kind == "linear":
+    if recipe.path.paths > 1 and recipe.path.guess.kind == "linear" and subject.system.pairs is None:
         yield Finding("guess", "warn", f"a linear guess has no randomness: all {recipe.path.paths} paths will be equal")
 
 

@@ -22,7 +22,7 @@ def draw_guesses(tools: Tools, numbers: Sequence[int], progress: Progress) -> tu
         for number in numbers:
             path, screening = screened(
                 guess,
-                system.ends,
+                system.ends_of(number),
                 images,
                 [torch.Generator().manual_seed(assemble.path_seed(recipe.seed, number))],
                 faults_of=faults_of,

@@ -87,11 +87,17 @@ def write_files(folder: Path, run: FinishedRun) -> None:
         valid=verdict.verdicts,
         seconds=trace.seconds,
     ) | ({"channel": list(map(str, verdict.channels))} if verdict.channels else {})
-    columns |= verdict_columns(verdict)
+    columns |= verdict_columns(verdict) | _frame_columns(run)
     tables.write_table(folder / "paths.csv", columns)
     tables.write_table(folder / "images.csv", image_columns(verdict))
     if recipe.output.figures:
         _draw(folder / "figures", run)
+
+
+def _frame_columns(run: FinishedRun) -> dict[str, list[str]]:
+    """The frames at which each path begins and ends, as far as the recipe gives sets of them."""
+    each = [run.system.frames_of(path) for path in range(len(run.batch.paths))]
+    return {column: [str(frames[column]) for frames in each] for column in run.system.frames}
 
 
 def _draw(folder: Path, run: FinishedRun) -> None:
@@ -166,6 +172,7 @@ def _path_entry(run: FinishedRun, i: int) -> dict[str, Any]:
         "path": i,
         "channel": verdict.channels[i] if verdict.channels else None,
         "seed": path_seed(run.recipe.seed, i),
+        **run.system.frames_of(i),
         "status": outcome.status[i].value,
         "remedy": " ".join(text[0].upper() + text[1:] for text in advice if text),
         "gate": verdict.verdicts[i],

@@ -110,9 +110,9 @@ class Tools:
 
     @cached_property
     def end_reports(self) -> tuple[EndReport, ...]:
-        """Whether the ends are minima of the force field; empty without one, and for more than `MOST_ATOMS` atoms."""
+        """Whether the ends are minima of the force field; empty without one, for sets, and above `MOST_ATOMS`."""
         has_force_field = self.prior_force_field is not None or self.energy_model is not None
-        if not has_force_field or self.system.topology.n_atoms > assemble.MOST_ATOMS:
+        if not has_force_field or self.system.pairs is not None or self.system.topology.n_atoms > assemble.MOST_ATOMS:
             return ()
         name = assemble.end_landscape(self.recipe, self.landscapes)
         return () if name is None else report_ends(self.landscapes[name], self.system.ends)

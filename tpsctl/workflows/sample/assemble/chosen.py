@@ -96,7 +96,7 @@ def choose(
 
     Args:
         recipe: What is left open.
-        system: The two ends.
+        system: The ends.
         prior: The prior on its device, in the order of the ends.
         device: The device of the prior.
         forces: Gives the forces of the force field that judges the paths, or None; asked only if they are needed.
@@ -109,7 +109,7 @@ def choose(
     time = _diffusion_time(recipe, system, prior, device, forces)
     diffusion = bead_diffusion(recipe.action, prior, system.topology, temperature.value, friction.value)
     score = ScoreInPrecision(prior.at(time.value), precision_of(recipe.prior))
-    dt_ps = _dt_ps(recipe.action, lambda: step_by_rates(score, system.ends.to(device), diffusion, images.value))
+    dt_ps = _dt_ps(recipe.action, lambda: step_by_rates(score, system.all_ends.to(device), diffusion, images.value))
     stages, reason = _stages(recipe, images.value, dt_ps.value, is_molecule=system.is_molecule)
     return Chosen(images, time, temperature, friction, dt_ps, stages, reason)
 
@@ -118,7 +118,7 @@ def choose_images(recipe: SampleRecipe, system: System) -> ChosenNumber:
     """Images per path; the ends alone decide, so that the size of a run is known without the prior."""
     if recipe.path.images != AUTO:
         return ChosenNumber(recipe.path.images, GIVEN)
-    return ChosenNumber(*images_by_distance(system.ends, is_molecule=system.is_molecule))
+    return ChosenNumber(*images_by_distance(system.all_pairs, is_molecule=system.is_molecule))
 
 
 def bead_diffusion(

@@ -48,6 +48,11 @@ def why_no_saddles(system: System) -> str:
     """Why saddles between these ends cannot be judged, in words; "" if they can, as far as the ends tell."""
     if not system.is_molecule:
         return "the endpoints are points of a model potential, and saddles are judged for molecules"
+    if system.pairs is not None:
+        return (
+            f"the ends are {len(system.pairs)} pairs of frames, which need not be minima, and a saddle joins two "
+            "minima. Give one start and one end for that"
+        )
     solvent = solvent_of(system.topology)
     if solvent:
         return (

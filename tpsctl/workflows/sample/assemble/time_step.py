@@ -35,23 +35,26 @@ _ZERO = 1e-6
 _SPACING_NM, _FEWEST, _MOST, _OF_A_POTENTIAL = 1.6e-3, 50, 200, 50
 
 
-def images_by_distance(ends: Float[Tensor, "2 bead dim"], *, is_molecule: bool) -> tuple[int, str]:
-    """Number of images, and the reason in words: one image per 0.0016 nm of root-mean-square distance, 50 to 200."""
+def images_by_distance(pairs: Float[Tensor, "*pair 2 bead dim"], *, is_molecule: bool) -> tuple[int, str]:
+    """Number of images, and the reason in words: one image per 0.0016 nm of root-mean-square distance, 50 to 200.
+
+    The two ends that are farthest from each other decide.
+    """
     if not is_molecule:
         return _OF_A_POTENTIAL, "the default for a model potential, whose length has no scale"
-    distance = (ends[1] - ends[0]).square().sum(-1).mean().sqrt().item()
+    distance = pairs.diff(dim=-3).square().sum(-1).mean(-1).sqrt().max().item()
     found = min(_MOST, max(_FEWEST, 10 * round(distance / _SPACING_NM / 10)))
     return found, f"the ends are {distance:.3g} nm apart (root mean square per bead)"
 
 
 def step_by_rates(
-    score: Score, ends: Float[Tensor, "2 bead dim"], diffusion: Float[Tensor, " bead"], images: int
+    score: Score, ends: Float[Tensor, "end bead dim"], diffusion: Float[Tensor, " bead"], images: int
 ) -> tuple[float, str]:
     """The time step, ps, and the reason for it in words.
 
     Args:
         score: The score at the diffusion time of the paths.
-        ends: Both ends, nm, on the device of the score.
+        ends: All ends, nm, on the device of the score.
         diffusion: D of every bead, nm^2/ps.
         images: Images of a path.
 
@@ -73,8 +76,8 @@ def step_by_rates(
 
 
 def rates_per_ps(
-    score: Score, ends: Float[Tensor, "2 bead dim"], diffusion: Float[Tensor, " bead"]
-) -> Float[Tensor, "2 n"]:
+    score: Score, ends: Float[Tensor, "end bead dim"], diffusion: Float[Tensor, " bead"]
+) -> Float[Tensor, "end n"]:
     """Eigenvalues of -sqrt(D) J sqrt(D), J symmetrized, without rigid motions of a molecule, 1/ps, ascending.
 
     Raises:

@@ -12,7 +12,7 @@ from tpsctl.workflows.sample.assemble.system import System
 
 def make_gate(system: System) -> GeometryGate:
     """The geometry gate of a molecule; of a model potential, finite positions and jumps only."""
-    return GeometryGate(system.topology if system.is_molecule else None, system.ends)
+    return GeometryGate(system.topology if system.is_molecule else None, system.all_ends)
 
 
 def make_energy_model(
