@@ -71,6 +71,7 @@ class ActionMatchingSettings:
         hidden: Width of the hidden layers.
         layers: Number of linear layers.
         batch: Number of points per step.
+        late: Fraction of the times that is drawn from the last tenth.
         seed: Seed of the network's initial parameters.
     """
 
@@ -81,6 +82,7 @@ class ActionMatchingSettings:
     hidden: int = 128
     layers: int = 5
     batch: int = 1000
+    late: float = 0.0
     seed: int = 0
 
     def weight(self, t: Tensor) -> Tensor:
@@ -102,13 +104,17 @@ class ActionMatching(Objective[ActionBatch, PotentialPerceptron]):
     """
 
     def __init__(self, marginals: Marginals, settings: ActionMatchingSettings) -> None:
-        self.settings, self.times, self._marginals = settings, AdaptiveTimes(), marginals
+        self.settings, self.times, self._marginals = settings, AdaptiveTimes(late=settings.late), marginals
         sizes = PerceptronSizes(marginals.dims, settings.hidden, settings.layers, "swish")
         self._network = seeded(settings.seed, lambda: PotentialPerceptron(sizes).float())
 
     @property
     def network(self) -> PotentialPerceptron:
         return self._network
+
+    @property
+    def remark(self) -> str:
+        return f"effective times {self.times.effective_fraction:.0%}"
 
     def draw(self, generator: torch.Generator) -> ActionBatch:
         t, density = self.times.draw(self.settings.batch, generator)

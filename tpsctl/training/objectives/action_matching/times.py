@@ -4,7 +4,8 @@ A batch takes u_n = (u_0 + sqrt(2) n) mod 1 with a random u_0. These numbers fil
 independent ones, so that the mean over them varies less. They are carried to times by the inverse of the distribution
 function of a density that is constant between knots. Its value there is proportional to the running standard
 deviation of the loss, which is the best choice for means over strata (Neyman's allocation), plus one per cent of the
-uniform density. Every term of the loss is divided by the density, so that its expectation stays the integral over time.
+uniform density; a fraction of all times may be kept for the last tenth, next to the data. Every term of the loss is
+divided by the density, so that its expectation stays the integral over time.
 
 Source: Neklyudov et al., arXiv:2210.06662, appendix on adaptive time sampling; Neyman, J. R. Stat. Soc. 97 (1934) 558.
 """
@@ -27,13 +28,24 @@ _ENOUGH = 20.0
 
 
 class AdaptiveTimes:
-    """Draws times in [0, 1] and learns from the losses where to draw more of them."""
+    """Draws times in [0, 1] and learns from the losses where to draw more of them.
 
-    def __init__(self) -> None:
+    Args:
+        late: Fraction of all times that is drawn from the last tenth, whatever the losses.
+    """
+
+    def __init__(self, *, late: float = 0.0) -> None:
+        last_tenth = (torch.arange(KNOTS - 1) >= round(0.9 * (KNOTS - 1))).double()
+        self._late = late * last_tenth / last_tenth.mean()
+        self._learned = 1 - late
         self._moments = torch.zeros(3, KNOTS - 1, dtype=torch.float64)  # running number, sum and sum of squares
 
     def density(self) -> Float[Tensor, " interval"]:
         """Density in each interval; its mean is 1."""
+        return self._learned * self._by_spread() + self._late
+
+    def _by_spread(self) -> Float[Tensor, " interval"]:
+        """The density that follows the losses."""
         number, total, squares = self._moments
         known = number >= _ENOUGH
         if not bool(known.any()):
