@@ -12,8 +12,9 @@
 # make gpu-check   everything about a CUDA GPU in ten minutes: tests, steps, recipes; one table, one JSON
 # make gpu-wheels  the packages that a GPU machine without a network needs; there: make gpu-check GPU_PYTHON=python3
 # make reproduce-alanine   simulate alanine dipeptide and train its priors anew, into runs/alanine_dipeptide
-# make reproduce-mueller-brown   train both kinds of prior on the Mueller-Brown surface and find paths, from nothing
+# make reproduce-mueller-brown   train all kinds of prior on the Mueller-Brown surface and find paths, from nothing
 # make reproduce-trp-cage   simulate a structure-based model of Trp-cage that folds, train a prior, find its folding paths, judge them
+# make reproduce-hydrogen   Action Matching on the Schroedinger equation of hydrogen; HYDROGEN_OPTIONS="--steps 2000" for less
 # make reproduce-chignolin (-trp_cage, -bba, -villin, -protein_g)   published protocol, with your checkpoints
 #
 # Everything is installed once, into .venv. On Linux without a CUDA GPU choose the small CPU build of
@@ -28,7 +29,8 @@ PIP_INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-chec
 FAST_FOLDERS = chignolin trp_cage bba villin protein_g
 
 .PHONY: help sample test faults lint format docs check pythons figures news
-.PHONY: bench bench-gpu gpu-check gpu-wheels bench-paths reproduce-alanine reproduce-mueller-brown reproduce-trp-cage clean
+.PHONY: bench bench-gpu gpu-check gpu-wheels bench-paths reproduce-alanine reproduce-mueller-brown reproduce-hydrogen
+.PHONY: reproduce-trp-cage clean
 .PHONY: $(FAST_FOLDERS:%=reproduce-%)
 .DEFAULT_GOAL := help
 
@@ -98,8 +100,13 @@ reproduce-alanine: .venv/installed
 reproduce-mueller-brown: .venv/installed
 	.venv/bin/tpsctl train recipes/mueller_brown_train_diffusion.yaml
 	.venv/bin/tpsctl train recipes/mueller_brown_train_flow.yaml
+	.venv/bin/tpsctl train recipes/mueller_brown_train_action_matching.yaml
 	.venv/bin/tpsctl sample recipes/mueller_brown_diffusion.yaml
 	.venv/bin/tpsctl sample recipes/mueller_brown_flow.yaml
+	.venv/bin/tpsctl sample recipes/mueller_brown_action_matching.yaml
+
+reproduce-hydrogen: .venv/installed
+	.venv/bin/python -m benchmarks.hydrogen $(HYDROGEN_OPTIONS)
 
 reproduce-trp-cage: .venv/installed
 	.venv/bin/tpsctl simulate recipes/trp_cage/simulate.yaml

@@ -5,6 +5,7 @@ from tpsctl.action.divergence import Divergence, ExactDivergence, HutchinsonDive
 from tpsctl.action.euler_maruyama import EulerMaruyamaAction
 from tpsctl.action.geometric import GeometricAction
 from tpsctl.action.onsager_machlup import OnsagerMachlupAction
+from tpsctl.action.transport import TransportAction
 from tpsctl.action.truncated import TruncatedAction
 from tpsctl.score.precision import ScoreInPrecision
 
@@ -20,5 +21,6 @@ __all__ = [
     "LeastSquaresAction",
     "OnsagerMachlupAction",
     "ScoreInPrecision",
+    "TransportAction",
     "TruncatedAction",
 ]

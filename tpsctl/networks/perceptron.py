@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from tpsctl.errors import PriorError
 
-_ACTIVATIONS = {"gelu": nn.GELU, "swish": nn.SiLU}
+ACTIVATIONS = {"gelu": nn.GELU, "swish": nn.SiLU}
+"""The activations that a perceptron can have, by their names in checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +48,24 @@ class Perceptron(nn.Module):
 
     def __init__(self, sizes: PerceptronSizes) -> None:
         super().__init__()
-        if sizes.activation not in _ACTIVATIONS:
-            raise PriorError(f"activation: got {sizes.activation!r}, expected one of {', '.join(_ACTIVATIONS)}.")
+        require_activation(sizes.activation)
         self.sizes = sizes
         widths = [sizes.dims + 1, *[sizes.hidden] * (sizes.layers - 1), sizes.dims]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
-        self.activation = _ACTIVATIONS[sizes.activation]()
+        self.activation = ACTIVATIONS[sizes.activation]()
 
     def forward(self, x: Float[Tensor, "batch dim"], t: Float[Tensor, " batch"]) -> Float[Tensor, "batch dim"]:
         y = torch.cat([x, t.to(x).unsqueeze(-1)], dim=-1)
         for layer in self.layers[:-1]:
             y = self.activation(layer(y))
         return self.layers[-1](y)
+
+
+def require_activation(name: str) -> None:
+    """Refuse the name of an activation that does not exist.
+
+    Raises:
+        PriorError: The activation is unknown.
+    """
+    if name not in ACTIVATIONS:
+        raise PriorError(f"activation: got {name!r}, expected one of {', '.join(ACTIVATIONS)}.")

@@ -7,6 +7,7 @@ samples.
     energy of noised structures       EnergyOutput       WidthSampler      `energy_prior`
     noise (denoising diffusion)       NoiseOutput        LevelSampler      `noise_prior`
     velocity (flow matching)          VelocityOutput     FlowSampler       `velocity_prior`
+    potential (Action Matching)       PotentialOutput    TransportSampler  `prior.action_matching`
 
 A new combination needs one more such function; a new meaning of the output needs one more file in `conversions/`, and
 a new way of sampling one more file in `samplers/`.
@@ -42,7 +43,7 @@ class NetworkPrior(Prior):
     """Score, noise and samples from a network.
 
     Args:
-        kind: "diffusion" or "flow_matching".
+        kind: "diffusion", "flow_matching" or "action_matching".
         output: Conversion of the network's output, with the network (`output.field`), its schedule and its units.
         sampler: Adds noise and draws samples.
         temperature_k: Temperature of the training data, K; None if unknown.

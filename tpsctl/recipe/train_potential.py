@@ -1,9 +1,9 @@
 """The recipe of `tpsctl train` for a point in a model potential: no molecule, no dynamics, a small network."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tpsctl.recipe.section import Section, key
 
@@ -31,6 +31,32 @@ class PointFlowSection(Section):
     hidden: int = key("Width of the network's hidden layers.", "1", default=128, ge=1)
 
 
+class PointActionMatchingSection(Section):
+    """Action Matching on straight lines: the network is a scalar whose gradient carries noise to data."""
+
+    kind: Literal["action_matching"] = key("Action Matching.")
+    noise: float = key(
+        "Strength of the noise of the learned dynamics, in spreads of the data per square root of the time from noise "
+        "to data; 0: plain, above 0: entropic Action Matching.",
+        "1",
+        default=0.0,
+        ge=0,
+    )
+    weight_at_noise: float = key(
+        "Weight of the loss at the noise; linear from there to the data.", "1", default=1.0, ge=0
+    )
+    weight_at_data: float = key(
+        "Weight of the loss at the data; 0 spares it the variance of that end.", "1", default=1.0, ge=0
+    )
+    hidden: int = key("Width of the network's hidden layers.", "1", default=128, ge=1)
+
+    @model_validator(mode="after")
+    def _some_weight(self) -> Self:
+        if self.weight_at_noise == 0 and self.weight_at_data == 0:
+            raise ValueError("weight_at_noise and weight_at_data are both 0; at least one of them must be above 0")
+        return self
+
+
 class PointOptimizationSection(Section):
     """How the network is fitted."""
 
@@ -41,6 +67,9 @@ class PointOptimizationSection(Section):
     small_times: float = key(
         "Fraction of a batch with t below 0.1, where paths are sought.", "1", default=0.5, ge=0, le=1
     )
+
+
+PointModelSection = PointDiffusionSection | PointFlowSection | PointActionMatchingSection
 
 
 class PointOutputSection(Section):
@@ -56,6 +85,6 @@ class TrainPotentialRecipe(Section):
     name: str = key("Name of the model.", min_length=1)
     seed: int = key("Seed of all random numbers.", "1", ge=0)
     potential: MuellerBrownPotentialSection = key("The potential that the training data come from.")
-    model: Annotated[PointDiffusionSection | PointFlowSection, Field(discriminator="kind")] = key("The model.")
+    model: Annotated[PointModelSection, Field(discriminator="kind")] = key("The model.")
     optimize: PointOptimizationSection = key("How the model is fitted.", default=PointOptimizationSection())
     output: PointOutputSection = key("The checkpoint.")

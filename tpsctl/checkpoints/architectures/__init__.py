@@ -4,10 +4,16 @@ from tpsctl.checkpoints.architectures.base import KINDS, Architecture
 from tpsctl.checkpoints.architectures.graph_transformer import GraphTransformerArchitecture
 from tpsctl.checkpoints.architectures.internal_energy import InternalEnergyArchitecture
 from tpsctl.checkpoints.architectures.perceptron import PerceptronArchitecture
+from tpsctl.checkpoints.architectures.potential_perceptron import PotentialPerceptronArchitecture
 
 ARCHITECTURES: dict[str, Architecture] = {
     architecture.name: architecture
-    for architecture in (InternalEnergyArchitecture(), GraphTransformerArchitecture(), PerceptronArchitecture())
+    for architecture in (
+        InternalEnergyArchitecture(),
+        GraphTransformerArchitecture(),
+        PerceptronArchitecture(),
+        PotentialPerceptronArchitecture(),
+    )
 }
 """All architectures by name; a new network needs one more file in this folder and an entry here."""
 

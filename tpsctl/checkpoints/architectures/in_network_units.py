@@ -88,15 +88,12 @@ def prior_of(model: Model, field: Field, topology: Topology | None = None) -> Ne
         PriorError: Tables of the noise levels are missing or damaged.
     """
     about = model.description
-    potential = None
-    if about.potential in _POTENTIALS:
-        potential = NamedPotential(about.potential, _POTENTIALS[about.potential])
     said: dict[str, Any] = {
         "scale_nm": about.scale_nm,
         "offset_nm": about.offset_nm,
         "temperature_k": about.temperature_k,
         "topology": topology,
-        "potential": potential,
+        "potential": named_potential(about),
     }
     if about.kind == "flow_matching":
         return velocity_prior(field, **said)
@@ -104,6 +101,12 @@ def prior_of(model: Model, field: Field, topology: Topology | None = None) -> Ne
     if missing:
         raise PriorError(f"{about.layout}: kind {about.kind!r}, missing tables: {', '.join(missing)}.")
     return noise_prior(field, Levels(model.tables), **said)
+
+
+def named_potential(about: ModelDescription) -> NamedPotential | None:
+    """The model potential that the training data came from; None if there is none, or if this version lacks it."""
+    name = about.potential
+    return NamedPotential(name, _POTENTIALS[name]) if name in _POTENTIALS else None
 
 
 def read_sizes(model: Model, make: Callable[[dict[str, Any]], _Sizes]) -> _Sizes:

@@ -65,6 +65,11 @@ class Objective(ABC, Generic[BatchT, NetworkT]):
         """The pieces that are computed once, in order; a run may be stored between two pieces."""
         return ()
 
+    @property
+    def remark(self) -> str:
+        """What a report of progress says beside the loss; "" for nothing."""
+        return ""
+
     def to(self, device: torch.device) -> None:
         """Move the network, and all other tensors that the loss needs, to a device; `draw` still gives CPU batches."""
         self.network.to(device=device)

@@ -54,7 +54,8 @@ def _step(loop: Loop[Any], kept: Unfinished, points: SavePoints, progress: Progr
             mean = _LOSS_MEMORY * mean + (1 - _LOSS_MEMORY) * loss
             weight = _LOSS_MEMORY * weight + (1 - _LOSS_MEMORY)
             rate = (step - first) / (time.monotonic() - started)
-            update(step, f"loss {mean / weight:.4f}  {rate:.1f} steps/s  {_clock((steps - step) / rate)} left")
+            said = (f"loss {mean / weight:.4f}", loop.objective.remark, f"{rate:.1f} steps/s")
+            update(step, "  ".join([*filter(None, said), f"{_clock((steps - step) / rate)} left"]))
             points.after_step(_done(loop), loop.store)
     kept.save(loop.store())
 

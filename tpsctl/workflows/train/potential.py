@@ -50,6 +50,7 @@ class PotentialTask(TrainingTask[Tensor, Perceptron, checkpoint.PointModel]):
         settings = PointSettings(model.hidden, optimize.batch, optimize.small_times, self.recipe.seed)
         if isinstance(model, sections.PointFlowSection):
             return VelocityRegression(points, settings)
+        assert isinstance(model, sections.PointDiffusionSection)  # other kinds have tasks of their own
         tables = cosine_tables(model.levels)
         alphas, sigmas = (tables[name].float() for name in ("sqrt_alphas_cumprod", "sqrt_one_minus_alphas_cumprod"))
         return NoisePrediction(points, settings, alphas, sigmas)

@@ -56,4 +56,7 @@ def _of_potential(card: dict[str, Any]) -> TrainingTable:
         ["loss, first tenth of the steps", f"{about['loss']['first_tenth']:.4f}"],
         ["loss, last tenth of the steps", f"{about['loss']['last_tenth']:.4f}"],
     ]
+    effective = about["loss"].get("effective_fraction_of_times")
+    if effective is not None:
+        rows.append(["effective fraction of a batch's times", f"{effective:.3f}"])
     return TrainingTable(about["name"], ["what", "value"], rows, [f"checkpoint: {card['file']}"])

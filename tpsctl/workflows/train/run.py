@@ -19,10 +19,11 @@ from tpsctl.output.manifest import file_sha256
 from tpsctl.progress import Progress
 from tpsctl.recipe.loader import recipe_digest, require_files
 from tpsctl.recipe.train import TrainRecipe
-from tpsctl.recipe.train_potential import TrainPotentialRecipe
+from tpsctl.recipe.train_potential import PointActionMatchingSection, TrainPotentialRecipe
 from tpsctl.score.precision import choose_products
 from tpsctl.training.loop import Loop
 from tpsctl.workflows.sample.devices import cuda_fault, not_usable, require_usable
+from tpsctl.workflows.train.action_matching import PointActionMatchingTask
 from tpsctl.workflows.train.card import digest_of
 from tpsctl.workflows.train.carry_out import carry_out
 from tpsctl.workflows.train.molecule import MoleculeTask
@@ -101,7 +102,11 @@ def device_of(options: TrainOptions, recipe: TrainRecipe | TrainPotentialRecipe,
 
 def task_of(recipe: TrainRecipe | TrainPotentialRecipe) -> TrainingTask[Any, Any, Any]:
     """What is done for this kind of recipe."""
-    return PotentialTask(recipe) if isinstance(recipe, TrainPotentialRecipe) else MoleculeTask(recipe)
+    if isinstance(recipe, TrainRecipe):
+        return MoleculeTask(recipe)
+    if isinstance(recipe.model, PointActionMatchingSection):
+        return PointActionMatchingTask(recipe, recipe.model)
+    return PotentialTask(recipe)
 
 
 def checkpoint_file(recipe: TrainRecipe | TrainPotentialRecipe, options: TrainOptions) -> Path:

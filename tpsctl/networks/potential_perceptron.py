@@ -1,0 +1,44 @@
+"""A perceptron that is a scalar potential s(y, t), for Action Matching.
+
+The layers are those of `Perceptron`, with one output more than a point has coordinates,
+
+    s(y, t) = y . f(y, t) + g(y, t) ,
+
+because grad s then grows with y without large weights, and s can take any value at y = 0. The last layer begins with
+zeros: s = 0 everywhere, so that no mass grows in a model that is not trained yet.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from tpsctl.networks.perceptron import ACTIVATIONS, PerceptronSizes, require_activation
+
+
+class PotentialPerceptron(nn.Module):
+    """Maps points and times to scalars.
+
+    Args:
+        sizes: Shapes of the network; `dims` is the number of coordinates of a point.
+
+    Raises:
+        PriorError: The activation is unknown.
+    """
+
+    def __init__(self, sizes: PerceptronSizes) -> None:
+        super().__init__()
+        require_activation(sizes.activation)
+        self.sizes = sizes
+        widths = [sizes.dims + 1, *[sizes.hidden] * (sizes.layers - 1), sizes.dims + 1]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.activation = ACTIVATIONS[sizes.activation]()
+        with torch.no_grad():
+            for parameter in self.layers[-1].parameters():
+                parameter.zero_()
+
+    def forward(self, y: Float[Tensor, "batch dim"], t: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+        z = torch.cat([y, t.to(y).unsqueeze(-1)], dim=-1)
+        for layer in self.layers[:-1]:
+            z = self.activation(layer(z))
+        z = self.layers[-1](z)
+        return (y * z[:, :-1]).sum(-1) + z[:, -1]
