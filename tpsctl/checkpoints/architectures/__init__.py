@@ -1,13 +1,19 @@
 """The networks that checkpoints can hold, by the name in the model card."""
 
 from tpsctl.checkpoints.architectures.base import KINDS, Architecture
+from tpsctl.checkpoints.architectures.chain_energy import ChainEnergyArchitecture
 from tpsctl.checkpoints.architectures.graph_transformer import GraphTransformerArchitecture
 from tpsctl.checkpoints.architectures.internal_energy import InternalEnergyArchitecture
 from tpsctl.checkpoints.architectures.perceptron import PerceptronArchitecture
 
 ARCHITECTURES: dict[str, Architecture] = {
     architecture.name: architecture
-    for architecture in (InternalEnergyArchitecture(), GraphTransformerArchitecture(), PerceptronArchitecture())
+    for architecture in (
+        InternalEnergyArchitecture(),
+        ChainEnergyArchitecture(),
+        GraphTransformerArchitecture(),
+        PerceptronArchitecture(),
+    )
 }
 """All architectures by name; a new network needs one more file in this folder and an entry here."""
 
