@@ -21,6 +21,7 @@ class ChainEnergyField(EnergyField):
     """
 
     network: ChainEnergy
+    corrections = 2
 
     def __init__(self, network: ChainEnergy, n_beads: int, *, smallest_width: float) -> None:
         self.network = network.eval().requires_grad_(False)

@@ -10,8 +10,14 @@ from tpsctl.prior.field import Field
 
 
 class EnergyField(Field):
-    """-dU/dy of an energy U in kT, for positions and noise widths in the network's unit of length, nm."""
+    """-dU/dy of an energy U in kT, for positions and noise widths in the network's unit of length, nm.
 
+    Attributes:
+        corrections: Number of Langevin steps at every width when samples are drawn from noise; without them basins keep
+            the weights that they got at large widths.
+    """
+
+    corrections: int = 24
     n_dims = 3
     conservative = True
     centered = True
