@@ -10,8 +10,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
+from tpsctl.networks.bfloat16 import Bfloat16Module
 
-class ConditionedPerceptron(nn.Module):
+
+class ConditionedPerceptron(Bfloat16Module):
     """A scalar multi-layer perceptron with SiLU, whose hidden layers are scaled and shifted by a level in [0, 1].
 
     Its output is 0 before training.
@@ -41,11 +43,13 @@ class ConditionedPerceptron(nn.Module):
         self, z: Float[Tensor, "batch feature"], level: Float[Tensor, " batch_or_1"]
     ) -> Float[Tensor, " batch"]:
         radial = self.radial(level)
-        h = z
-        for layer, film in zip(self.layers, self.films, strict=True):
-            scale, shift = film(radial).chunk(2, 1)
-            h = silu(layer(h) * (1 + scale) + shift)
-        return (h * self.output(radial)).sum(1)
+        with self.products(z):
+            h = z
+            for layer, film in zip(self.layers, self.films, strict=True):
+                scale, shift = film(radial).chunk(2, 1)
+                h = silu(layer(h) * (1 + scale) + shift)
+            output = self.output(radial)
+        return (h.to(z.dtype) * output.to(z.dtype)).sum(1)
 
 
 def perceptron_curvature(

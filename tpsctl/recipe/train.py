@@ -69,8 +69,19 @@ class ChainEnergySection(Section):
     gaussians: int = key("Gaussians per pair of beads in the fitted energy.", "1", default=8, ge=2)
 
 
+class TransformerEnergySection(Section):
+    """For chains of beads: a graph transformer on top of the fitted energies of all pairs, or alone. Slow on a CPU."""
+
+    kind: Literal["transformer_energy"] = key("Energy of a graph transformer, the network of the published models.")
+    pair_energy: bool = key("Fit energies of all pairs first; false: the transformer learns everything.", default=True)
+    gaussians: int = key("Gaussians per pair of beads in the fitted energy.", "1", default=8, ge=2)
+    heads: int = key("Attention heads.", "1", default=8, ge=1)
+    head_dim: int = key("Width of an attention head.", "1", default=16, ge=1)
+
+
 MoleculeNetworkSection = Annotated[
-    AutomaticNetworkSection | InternalEnergySection | ChainEnergySection, Field(discriminator="kind")
+    AutomaticNetworkSection | InternalEnergySection | ChainEnergySection | TransformerEnergySection,
+    Field(discriminator="kind"),
 ]
 
 
@@ -80,30 +91,33 @@ class NetworkSection(Section):
     network: MoleculeNetworkSection = key("The network.", default=AutomaticNetworkSection(kind="auto"))
     smallest_width_nm: PositiveOrAuto = key(
         "Smallest noise width: how close to the data the score is known. auto: 0.00025 for an internal energy, "
-        "0.01 for a chain energy.",
+        "0.01 for chains of beads.",
         "nm",
         default=AUTO,
     )
     largest_width_nm: PositiveOrAuto = key(
         "Largest noise width: several times the molecule, so that noise hides it. auto: 1 for an internal energy, "
-        "3 for a chain energy.",
+        "3 for chains of beads.",
         "nm",
         default=AUTO,
     )
     levels: SeveralOrAuto = key(
-        "Noise widths with tables and a fitted linear energy. auto: 32 for an internal energy, 16 for a chain energy.",
+        "Noise widths with tables and a fitted linear energy. auto: 32 for an internal energy, 16 for chains.",
         "1",
         default=AUTO,
     )
     hidden: CountOrAuto = key(
-        "Width of the network's hidden layers. auto: 384 for an internal energy, 192 for a chain energy.",
+        "Width of the network's hidden layers. auto: 384 for an internal energy, 192 for a chain energy, 64 for a "
+        "transformer energy.",
         "1",
         default=AUTO,
     )
-    layers: int = key("Number of hidden layers.", "1", default=3, ge=1)
+    layers: CountOrAuto = key(
+        "Number of hidden layers, or of blocks. auto: 3, and 2 for a transformer energy.", "1", default=AUTO
+    )
     embedding: SeveralOrAuto = key(
         "Radial functions that tell the network the noise width. auto: 24 for an internal energy, 16 for a chain "
-        "energy.",
+        "energy; a transformer energy has none.",
         "1",
         default=AUTO,
     )
@@ -149,8 +163,9 @@ class OptimizationSection(Section):
     )
     average: float = key("Decay per step of the running mean of the parameters.", "1", default=0.999, ge=0, lt=1)
     linear_samples: int = key("Noised structures per width in the linear fit.", "1", default=8000, ge=500)
-    precision: Literal["float32", "tf32"] = key(
-        "Matrix products of the steps. tf32: on GPUs that can, their factors are rounded to 10 bits, which is faster.",
+    precision: Literal["float32", "tf32", "bf16"] = key(
+        "Matrix products of the steps. tf32: on GPUs that can, their factors are rounded to 10 bits, which is faster. "
+        "bf16: the factors of the network's products are rounded to 8 bits; positions and parameters stay in float32.",
         default="float32",
     )
 

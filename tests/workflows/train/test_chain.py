@@ -1,12 +1,17 @@
 """`tpsctl train` on a chain of beads: the network is chosen by itself, and its checkpoint serves the other commands."""
 
+import json
+import shutil
+
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from tpsctl.checkpoints.architectures import ARCHITECTURES
 from tpsctl.checkpoints.build import build, load_prior
 from tpsctl.checkpoints.native import load_model, read_card, save_model
-from tpsctl.errors import PriorError
+from tpsctl.cli import app as cli
+from tpsctl.errors import PriorError, RecipeError
 from tpsctl.molecule.geometry import center
 from tpsctl.molecule.topology import Atom, Topology
 from tpsctl.simulation.dataset import Dataset
@@ -35,6 +40,21 @@ model: {kind: diffusion, levels: 3, hidden: 8, layers: 1, embedding: 3}
 optimize: {steps: 12, batch: 16, linear_samples: 500}
 output: {checkpoint: out/chain.safetensors}
 """
+
+SAMPLE = """\
+version: 1
+name: chain-paths
+seed: 1
+endpoints: {start: {structure: start.pdb}, end: {structure: end.pdb}}
+prior: {kind: checkpoint, checkpoint: chain.safetensors, diffusion_time: 0.05}
+path: {paths: 1, images: 6, guess: {kind: latent, level: 0.3, steps: 4}, screen: {max_draws: 1}}
+action: {functional: truncated, dt_ps: 0.001, friction_per_ps: 1.0}
+optimize:
+  - {method: lbfgs, max_steps: 2}
+  - {method: levenberg_marquardt, max_steps: 2}
+output: {directory: run}
+"""
+ATOM = "ATOM  {:5d}  CA  GLY A{:4d}    {:8.3f}{:8.3f}{:8.3f}  1.00  0.00           C\n"
 
 
 def frames(count):
@@ -124,6 +144,47 @@ def test_the_network_can_be_named(trained, run):
     card = run(folder / "train.yaml", "model.network.kind=internal_energy", out=folder / "other" / "x.safetensors")
     assert (card["network"]["name"], card["smallest_width_nm"]) == ("internal_energy", 0.00025)
     assert card["network"]["hidden"] == 8
+
+
+def sampled(folder, checkpoint):
+    """The outcome of `tpsctl sample` between two frames with a checkpoint, as its JSON answer."""
+    shutil.copy(checkpoint, folder / "chain.safetensors")
+    for name, frame in zip(("start", "end"), (10 * frames(2)).tolist(), strict=True):
+        lines = [ATOM.format(i + 1, i + 1, *x) for i, x in enumerate(frame)]
+        (folder / f"{name}.pdb").write_text("".join(lines) + "TER\nEND\n")
+    (folder / "sample.yaml").write_text(SAMPLE)
+    done = CliRunner().invoke(cli.app, ["sample", str(folder / "sample.yaml"), "--json"])
+    assert done.exit_code in (0, 3), done.output
+    assert (folder / "run" / "paths" / "path_0000.dcd").exists()
+    return json.loads(done.stdout)
+
+
+def test_paths_are_optimized_with_both_second_order_methods(trained, tmp_path):
+    """The latent guess denoises with the chain energy, L-BFGS takes its gradient, and LM its closed-form Jacobian."""
+    assert sampled(tmp_path, trained[0] / "out" / "chain.safetensors")["produced"] == 1
+
+
+@pytest.mark.parametrize("pair_energy", ["true", "false"])
+def test_a_graph_transformer_is_trained_and_serves_paths(trained, run, tmp_path, pair_energy):
+    folder = trained[0]
+    (folder / "transformer.yaml").write_text(RECIPE.replace(", embedding: 3", ""))
+    network = f"model.network={{kind: transformer_energy, pair_energy: {pair_energy}, heads: 2, head_dim: 4}}"
+    out = folder / f"transformer_{pair_energy}" / "x.safetensors"
+    card = run(folder / "transformer.yaml", network, out=out)
+    assert card["network"]["name"] == "transformer_energy"
+    assert (card["network"]["heads"], card["network"]["hidden"]) == (2, 8)
+    fitted = load_model(out).weights["pairs.coefficients"]
+    assert bool(fitted.any()) == (pair_energy == "true")
+    by_check = {test["check"]: test["passed"] for test in inspect(out)["self_test"]}
+    assert by_check["score against the slope of the energy"]
+    if pair_energy == "true":
+        assert sampled(tmp_path, out)["produced"] == 1
+
+
+def test_what_a_transformer_cannot_do_is_said(trained, run):
+    recipe = trained[0] / "train.yaml"
+    with pytest.raises(RecipeError, match=r"model\.embedding: a transformer energy has none"):
+        run(recipe, "model.network={kind: transformer_energy}", out=trained[0] / "never" / "x.safetensors")
 
 
 def test_trajectories_of_alpha_carbons_are_data_too(tmp_path, run):

@@ -5,12 +5,14 @@ from tpsctl.checkpoints.architectures.chain_energy import ChainEnergyArchitectur
 from tpsctl.checkpoints.architectures.graph_transformer import GraphTransformerArchitecture
 from tpsctl.checkpoints.architectures.internal_energy import InternalEnergyArchitecture
 from tpsctl.checkpoints.architectures.perceptron import PerceptronArchitecture
+from tpsctl.checkpoints.architectures.transformer_energy import TransformerEnergyArchitecture
 
 ARCHITECTURES: dict[str, Architecture] = {
     architecture.name: architecture
     for architecture in (
         InternalEnergyArchitecture(),
         ChainEnergyArchitecture(),
+        TransformerEnergyArchitecture(),
         GraphTransformerArchitecture(),
         PerceptronArchitecture(),
     )

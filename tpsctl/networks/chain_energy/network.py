@@ -15,9 +15,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tpsctl.molecule.topology import Topology
-from tpsctl.networks.chain_energy.coordinates import ChainCoordinates, ChainValues
-from tpsctl.networks.chain_energy.pair_energy import PairEnergy
+from tpsctl.networks.chain_energy.coordinates import ChainValues
+from tpsctl.networks.chain_energy.fitted import FittedEnergy
 from tpsctl.networks.conditioned_perceptron import ConditionedPerceptron
+
+SMALLEST_HANDEDNESS_SPREAD = 1e-3
+"""Least standard deviation of a handedness in the tables."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class ChainEnergySizes:
         return asdict(self)
 
 
-class ChainEnergy(nn.Module):
+class ChainEnergy(FittedEnergy):
     """The energy U(y; sigma), in kT, of positions y (nm) with noise of width sigma (nm).
 
     Args:
@@ -55,9 +58,7 @@ class ChainEnergy(nn.Module):
     std: Tensor
 
     def __init__(self, topology: Topology, sizes: ChainEnergySizes) -> None:
-        super().__init__()
-        self.coordinates = ChainCoordinates(topology)
-        self.pairs = PairEnergy(self.coordinates.n_pairs, sizes.levels, sizes.gaussians)
+        super().__init__(topology, sizes.levels, sizes.gaussians)
         n_triples = self.coordinates.n_triples
         self.register_buffer("mean", torch.zeros(sizes.levels, n_triples))
         self.register_buffer("std", torch.ones(sizes.levels, n_triples))
@@ -68,22 +69,22 @@ class ChainEnergy(nn.Module):
         values = self.coordinates(y)
         return self.pairs(values.distances, sigma) + self.net(self.features(values, sigma), self.level(sigma))
 
-    def base(self, y: Float[Tensor, "batch bead 3"], sigma: Float[Tensor, " batch_or_1"]) -> Float[Tensor, " batch"]:
-        """The part of U that is fitted in closed form."""
-        return self.pairs(self.coordinates(y).distances, sigma)
+    @property
+    def trained(self) -> nn.Module:
+        return self.net
+
+    def tabulate(self, level: int, y: Float[Tensor, "sample bead 3"]) -> None:
+        values = self.coordinates(y)
+        self.pairs.set_level(level, values.distances)
+        self.mean[level] = values.handedness.mean(0)
+        self.std[level] = values.handedness.std(0).clamp_min(SMALLEST_HANDEDNESS_SPREAD)
 
     def residual(
         self, y: Float[Tensor, "batch bead 3"], sigma: Float[Tensor, " batch_or_1"]
     ) -> Float[Tensor, " batch"]:
-        """The network's part of U."""
         return self.net(self.features(self.coordinates(y), sigma), self.level(sigma))
 
     def features(self, values: ChainValues, sigma: Float[Tensor, " batch_or_1"]) -> Float[Tensor, "batch feature"]:
         """Normalized inputs of the network: distances, then handedness."""
         triples = (values.handedness - self.pairs.at(self.mean, sigma)) / self.pairs.at(self.std, sigma)
         return torch.cat((self.pairs.normalized(values.distances, sigma), triples), 1)
-
-    def level(self, sigma: Float[Tensor, " batch_or_1"]) -> Float[Tensor, " batch_or_1"]:
-        """log sigma, mapped linearly so that the smallest noise width has level 0 and the largest has level 1."""
-        levels = self.pairs.log_sigmas
-        return ((sigma.log() - levels[0]) / (levels[-1] - levels[0])).clamp(0, 1)

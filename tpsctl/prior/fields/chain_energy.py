@@ -37,4 +37,4 @@ class ChainEnergyField(EnergyField):
 
     @property
     def largest_width(self) -> float:
-        return float(self.network.pairs.log_sigmas[-1].exp())
+        return self.network.largest_width

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from tpsctl.molecule.topology import Topology
-from tpsctl.networks.chain_energy.network import ChainEnergy
+from tpsctl.networks.chain_energy.fitted import FittedEnergy
 from tpsctl.networks.internal_energy.linear import interpolate
 from tpsctl.training.objectives.base import Objective, Pause, Piece, fingerprint_of
 from tpsctl.training.objectives.internal_energy import TrainingFrames, mean_squares
@@ -26,7 +26,6 @@ from tpsctl.training.pair_fit import PairFit
 from tpsctl.training.targets import NoisedFrames, TargetSource, internal_rotations
 from tpsctl.training.widths import WidthLaw
 
-_SMALLEST_FEATURE_SPREAD = 1e-3
 _TABLE_SAMPLES = 3000
 _MOMENT_BATCHES = 4
 _MOMENT_BATCH_SIZE = 500
@@ -41,14 +40,16 @@ class ResidualSettings:
         batch: Number of structures per step.
         torsion_weight: Weight a of the torsional part of the loss.
         fit_samples: Number of structures per width in the fit of the pair energies.
+        fits_pairs: Whether pair energies are fitted; otherwise they stay 0, and the network learns everything.
     """
 
     batch: int = 256
     torsion_weight: float = 1.0
     fit_samples: int = 4000
+    fits_pairs: bool = True
 
 
-class ResidualDenoising(Objective[NoisedFrames, ChainEnergy]):
+class ResidualDenoising(Objective[NoisedFrames, FittedEnergy]):
     """The denoising loss of a chain energy, with the tables and the fit on which it rests.
 
     Args:
@@ -63,7 +64,7 @@ class ResidualDenoising(Objective[NoisedFrames, ChainEnergy]):
         self,
         topology: Topology,
         frames: TrainingFrames,
-        network: ChainEnergy,
+        network: FittedEnergy,
         widths: WidthLaw,
         settings: ResidualSettings,
     ) -> None:
@@ -77,19 +78,19 @@ class ResidualDenoising(Objective[NoisedFrames, ChainEnergy]):
         self._moments = torch.ones(levels, 1 + len(topology.rotatable_bonds))
 
     @property
-    def network(self) -> ChainEnergy:
+    def network(self) -> FittedEnergy:
         return self._network
 
     @property
     def trained_parameters(self) -> dict[str, torch.nn.Parameter]:
         """The parameters of the network for the rest alone, because the pair energies are fitted in closed form."""
-        return dict(self._network.net.named_parameters())
+        return dict(self._network.trained.named_parameters())
 
     def preparation(self) -> Sequence[Piece]:
         return [
             Piece("tables of the targets", self._prepare_targets),
             Piece("tables of the features", self._tabulate_features),
-            *(self._fit_piece(level) for level in range(len(self._log_sigmas))),
+            *(self._fit_piece(level) for level in range(len(self._log_sigmas)) if self.settings.fits_pairs),
             Piece("tables of the loss", self._tabulate_moments),
         ]
 
@@ -98,7 +99,8 @@ class ResidualDenoising(Objective[NoisedFrames, ChainEnergy]):
         self._log_sigmas, self._moments = self._log_sigmas.to(device), self._moments.to(device)
 
     def draw(self, generator: torch.Generator) -> NoisedFrames:
-        return self._source.draw(self._widths.draw(self.settings.batch, generator), generator)
+        batch = self._source.draw(self._widths.draw(self.settings.batch, generator), generator)
+        return batch.turned(generator) if self._network.sees_directions else batch
 
     def loss(self, batch: NoisedFrames) -> Tensor:
         residual, rotations = self._residual(batch)
@@ -130,14 +132,11 @@ class ResidualDenoising(Objective[NoisedFrames, ChainEnergy]):
         return ""
 
     def _tabulate_features(self, generator: torch.Generator, pause: Pause) -> str:
-        """Tabulate mean and spread of every feature, and the quantiles of every distance, at every width."""
+        """Set the tables of the network at every width."""
         for level, log_sigma in enumerate(self._log_sigmas):
             pause()
             batch = self._source.draw(log_sigma.exp().expand(_TABLE_SAMPLES), generator)
-            values = self.network.coordinates(batch.y)
-            self.network.pairs.set_level(level, values.distances)
-            self.network.mean[level] = values.handedness.mean(0)
-            self.network.std[level] = values.handedness.std(0).clamp_min(_SMALLEST_FEATURE_SPREAD)
+            self.network.tabulate(level, batch.y)
         return ""
 
     def _fit_piece(self, level: int) -> Piece:

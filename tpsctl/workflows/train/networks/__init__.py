@@ -8,9 +8,10 @@ from tpsctl.recipe import train as sections
 from tpsctl.workflows.train.networks.base import TrainedNetwork
 from tpsctl.workflows.train.networks.chain_energy import TrainedChainEnergy
 from tpsctl.workflows.train.networks.internal_energy import TrainedInternalEnergy
+from tpsctl.workflows.train.networks.transformer_energy import TrainedTransformerEnergy
 
 _CLASSES: dict[str, type[TrainedNetwork[Any]]] = {
-    network.name: network for network in (TrainedInternalEnergy, TrainedChainEnergy)
+    network.name: network for network in (TrainedInternalEnergy, TrainedChainEnergy, TrainedTransformerEnergy)
 }
 
 _COARSE = (BeadKind.ALPHA_CARBONS, BeadKind.COARSE_GRAINED)

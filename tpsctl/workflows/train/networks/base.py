@@ -23,6 +23,7 @@ class NetworkDefaults:
         levels: Noise widths with tables.
         hidden: Width of the hidden layers.
         embedding: Radial functions of the noise width.
+        layers: Number of hidden layers, or of blocks.
         bands: Bands of noise widths in a batch, see `WidthLaw`.
     """
 
@@ -31,6 +32,7 @@ class NetworkDefaults:
     levels: int
     hidden: int
     embedding: int
+    layers: int = 3
     bands: tuple[tuple[float, float], ...] = BANDS_OF_ATOMS
 
 

@@ -12,7 +12,7 @@ from tpsctl.workflows.train.frames import MoleculeFrames
 from tpsctl.workflows.train.networks.base import NetworkDefaults, TrainedNetwork
 
 
-class TrainedChainEnergy(TrainedNetwork[ChainEnergy]):
+class TrainedChainEnergy(TrainedNetwork[Any]):
     """A chain energy for one recipe."""
 
     name = "chain_energy"
@@ -35,5 +35,5 @@ class TrainedChainEnergy(TrainedNetwork[ChainEnergy]):
         section = self.recipe.model.network
         if not isinstance(section, sections.ChainEnergySection):
             section = sections.ChainEnergySection(kind="chain_energy")
-        chosen = {name: self._chosen(name) for name in ("hidden", "levels", "embedding")}
-        return ChainEnergySizes(layers=self.recipe.model.layers, gaussians=section.gaussians, **chosen).to_dict()
+        chosen = {name: self._chosen(name) for name in ("hidden", "layers", "levels", "embedding")}
+        return ChainEnergySizes(gaussians=section.gaussians, **chosen).to_dict()

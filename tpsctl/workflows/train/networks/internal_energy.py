@@ -28,5 +28,5 @@ class TrainedInternalEnergy(TrainedNetwork[InternalEnergy]):
 
     @property
     def sizes(self) -> dict[str, Any]:
-        chosen = {name: self._chosen(name) for name in ("hidden", "levels", "embedding")}
-        return InternalEnergySizes(layers=self.recipe.model.layers, **chosen).to_dict()
+        chosen = {name: self._chosen(name) for name in ("hidden", "layers", "levels", "embedding")}
+        return InternalEnergySizes(**chosen).to_dict()
