@@ -26,6 +26,7 @@ from tpsctl.networks.perceptron import Perceptron, PerceptronSizes
 from tpsctl.optimize import LBFGS, SGD, Adam, Convergence, LevenbergMarquardt, String
 from tpsctl.prior.double_well import DoubleWellPrior
 from tpsctl.prior.fields.graph_transformer import GraphTransformerField
+from tpsctl.prior.fields.internal_energy import InternalEnergyField
 from tpsctl.prior.fields.perceptron import PerceptronField
 from tpsctl.prior.gaussian import GaussianPrior
 from tpsctl.prior.mueller_brown import MuellerBrownPrior
@@ -85,8 +86,8 @@ def trained_prior(peroxide, kind):
     network.linear.log_sigmas.copy_(torch.linspace(-7, 0, 4))
     network.linear.coefficients.normal_()
     torch.nn.init.normal_(network.net.output.weight)
-    schedule = VarianceExploding(0.001, 0.3)
-    return energy_prior(kind, network, schedule, peroxide.topology, temperature_k=300.0, smallest_width_nm=0.001)
+    field = InternalEnergyField(network, peroxide.topology.n_atoms, smallest_width=0.001)
+    return energy_prior(kind, field, VarianceExploding(0.001, 0.3), peroxide.topology, temperature_k=300.0)
 
 
 PRIORS = {

@@ -85,18 +85,23 @@ def test_a_training_on_a_molecule_killed_ten_times(start, peroxide, tmp_path, re
 
 
 @pytest.mark.parametrize(
-    ("phase", "seen", "saved"),
+    ("network", "phase", "seen", "saved"),
     [
-        ("data", ": train ", False),
-        ("preparation", "preparation ...", True),
-        ("training", "training ...", True),
+        ("internal_energy", "data", ": train ", False),
+        ("internal_energy", "preparation", "preparation ...", True),
+        ("internal_energy", "training", "training ...", True),
+        ("chain_energy", "preparation", "preparation ...", True),
+        ("transformer_energy", "training", "training ...", True),
     ],
 )
-def test_sigterm_ends_every_phase_of_a_training_within_ten_seconds(start, peroxide, tmp_path, phase, seen, saved):
+def test_sigterm_ends_every_phase_of_a_training_within_ten_seconds(
+    start, peroxide, tmp_path, network, phase, seen, saved
+):
     """The linear fit would last minutes at every width, and the training hours."""
     recipe, out = dataset(peroxide, tmp_path), tmp_path / "out" / "x.safetensors"
     endless = {"preparation": "optimize.linear_samples=2000000", "training": "optimize.steps=10000000"}
-    changes = ["--set", endless.get(phase, "seed=2")]
+    chosen = [endless.get(phase, "seed=2"), f"model.network.kind={network}", "model.embedding=auto"]
+    changes = [word for change in chosen for word in ("--set", change)]
     running = start("train", recipe, "--out", out, "--threads", 1, *changes)
     running.wait_for(seen)
     time.sleep(3.0 if saved else 0.0)  # the fit, or the steps, are under way

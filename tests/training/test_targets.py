@@ -154,3 +154,18 @@ def test_rotations_turn_one_side_of_a_bond(peroxide):
     pairs = torch.tensor([[0, 1], [1, 2], [2, 3], [0, 2], [1, 3]])
     arms, speeds = (z[:, pairs[:, 0]] - z[:, pairs[:, 1]] for z in (x, rotation))
     assert float((arms * speeds).sum(-1).abs().max()) < 1e-15, "distances do not change"
+
+
+def test_turned_batches_keep_all_distances_and_turn_targets_along(generator):
+    from tpsctl.training.targets import NoisedFrames
+
+    y = torch.randn(200, 4, 3)
+    batch = NoisedFrames(y, torch.rand(200), 3 * y, torch.rand(200))
+    turned = batch.turned(generator)
+    torch.testing.assert_close(torch.cdist(turned.y, turned.y), torch.cdist(y, y))
+    torch.testing.assert_close(turned.target, 3 * turned.y)
+    volume = torch.linalg.det(y[:, :3])
+    torch.testing.assert_close(torch.linalg.det(turned.y[:, :3]), volume)  # rotations, no reflections
+    # the image of a fixed direction is uniform: mean 0 within 4 / sqrt(3 * 200)
+    image = torch.linalg.lstsq(y[:, :3], turned.y[:, :3]).solution[:, 0]
+    assert float(image.mean(0).abs().max()) < 0.17

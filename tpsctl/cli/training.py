@@ -71,6 +71,8 @@ def train(
         again = command_line("train", words_again(recipe, set_, out=out, device=device, threads=threads, maxh=maxh))
         options = flow.TrainOptions(overwrite, resume, maxh, save_every, again, out, threads, device)
         card = flow.train_recipe(loaded, options, progress)
+    if card is None:  # a process of a team; the first one says the result
+        return
     if json_:
         say_json(card)
     else:

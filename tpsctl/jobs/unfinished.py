@@ -100,6 +100,15 @@ class SavePoints:
     def __init__(self, folder: Path, snapshots: Snapshots, asked: Callable[[], int], lost: Callable[[], bool]) -> None:
         self._folder, self._snapshots, self._asked, self._lost = folder, snapshots, asked, lost
 
+    def agreed(self, agree: Callable[[int], int]) -> "SavePoints":
+        """The same points of a training in several processes, which agree on the exit code with which all of them end.
+
+        Args:
+            agree: Turns the exit code that this process was told, or 0, into the one for all; every process calls it
+                at every point.
+        """
+        return SavePoints(self._folder, self._snapshots, lambda: agree(self._asked()), self._lost)
+
     def within_step(self, done: str, take: Callable[[], dict[str, Tensor]]) -> None:
         """End the training if it is told to, giving up the step under way; `take` gives the state before that step.
 

@@ -20,14 +20,13 @@ from torch import Tensor
 
 from tpsctl.errors import PriorError
 from tpsctl.molecule.topology import Topology
-from tpsctl.networks.internal_energy.network import InternalEnergy
 from tpsctl.prior.base import Prior
 from tpsctl.prior.conversions.base import OutputConversion
 from tpsctl.prior.conversions.energy import EnergyOutput
 from tpsctl.prior.conversions.noise import NoiseOutput
 from tpsctl.prior.conversions.velocity import VelocityOutput
 from tpsctl.prior.field import Field
-from tpsctl.prior.fields.internal_energy import InternalEnergyField
+from tpsctl.prior.fields.energy import EnergyField
 from tpsctl.prior.potentials import NamedPotential
 from tpsctl.prior.samplers.base import Sampler
 from tpsctl.prior.samplers.flow import FlowSampler
@@ -125,24 +124,22 @@ class NetworkPrior(Prior):
 
 def energy_prior(
     kind: str,
-    network: InternalEnergy,
+    field: EnergyField,
     schedule: NoiseSchedule,
     topology: Topology,
     *,
     temperature_k: float | None,
-    smallest_width_nm: float,
 ) -> NetworkPrior:
     """Make the prior of a network that is the energy of a molecule's noised structures.
 
     Args:
         kind: "diffusion" or "flow_matching".
-        network: Energy in kT for positions and noise widths in nm.
+        field: Negative gradient of the energy in kT, for positions and noise widths in nm.
         schedule: Noise schedule, nm.
         topology: The molecule.
         temperature_k: Temperature of the training data, K; None if unknown.
-        smallest_width_nm: Smallest noise width of the training, nm; the prior refuses smaller ones.
     """
-    output = EnergyOutput(InternalEnergyField(network, topology.n_atoms, smallest_width=smallest_width_nm), schedule)
+    output = EnergyOutput(field, schedule)
     return NetworkPrior(kind, output, WidthSampler(output), temperature_k=temperature_k, topology=topology)
 
 

@@ -24,5 +24,11 @@ PositiveOrAuto = Annotated[Annotated[float, Field(gt=0), Tag("number")] | Auto, 
 FractionOrAuto = Annotated[Annotated[float, Field(ge=0, le=1), Tag("number")] | Auto, Discriminator(_kind)]
 """A number in [0, 1], or auto."""
 
+CountOrAuto = Annotated[Annotated[int, Field(ge=1), Tag("number")] | Auto, Discriminator(_kind)]
+"""A number of things, at least 1, or auto."""
+
+SeveralOrAuto = Annotated[Annotated[int, Field(ge=2), Tag("number")] | Auto, Discriminator(_kind)]
+"""A number of things, at least 2, or auto."""
+
 ImagesOrAuto = Annotated[Annotated[int, Field(ge=3), Tag("number")] | Auto, Discriminator(_kind)]
 """A number of images, at least 3, or auto."""

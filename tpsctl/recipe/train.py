@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from tpsctl.recipe.auto import AUTO, CountOrAuto, PositiveOrAuto, SeveralOrAuto
 from tpsctl.recipe.section import Section, key
 
 
@@ -49,27 +50,83 @@ class VariancePreservingSection(Section):
     scale_nm: float = key("Width of the noise at t = 1; about the size of the molecule.", "nm", default=0.3, gt=0)
 
 
-class NetworkSection(Section):
-    """What all models share: the noise widths they know and the size of the network."""
+class AutomaticNetworkSection(Section):
+    """The network that suits the beads."""
 
-    smallest_width_nm: float = key(
-        "Smallest noise width: how close to the data the score is known.", "nm", default=0.00025, gt=0
+    kind: Literal["auto"] = key("chain_energy for C-alpha and other coarse-grained beads, internal_energy for atoms.")
+
+
+class InternalEnergySection(Section):
+    """For small molecules: a fitted force field, and a perceptron on distances, torsions and handedness."""
+
+    kind: Literal["internal_energy"] = key("Energy of internal coordinates.")
+
+
+class ChainEnergySection(Section):
+    """For chains of beads: fitted energies of all pairs, and a perceptron on distances and handedness."""
+
+    kind: Literal["chain_energy"] = key("Energy of pair distances and of the handedness along a chain.")
+    gaussians: int = key("Gaussians per pair of beads in the fitted energy.", "1", default=8, ge=2)
+
+
+class TransformerEnergySection(Section):
+    """For chains of beads: a graph transformer on top of the fitted energies of all pairs, or alone. Slow on a CPU."""
+
+    kind: Literal["transformer_energy"] = key("Energy of a graph transformer, the network of the published models.")
+    pair_energy: bool = key("Fit energies of all pairs first; false: the transformer learns everything.", default=True)
+    gaussians: int = key("Gaussians per pair of beads in the fitted energy.", "1", default=8, ge=2)
+    heads: int = key("Attention heads.", "1", default=8, ge=1)
+    head_dim: int = key("Width of an attention head.", "1", default=16, ge=1)
+
+
+MoleculeNetworkSection = Annotated[
+    AutomaticNetworkSection | InternalEnergySection | ChainEnergySection | TransformerEnergySection,
+    Field(discriminator="kind"),
+]
+
+
+class NetworkSection(Section):
+    """What all models share: the network, its size, and the noise widths it knows."""
+
+    network: MoleculeNetworkSection = key("The network.", default=AutomaticNetworkSection(kind="auto"))
+    smallest_width_nm: PositiveOrAuto = key(
+        "Smallest noise width: how close to the data the score is known. auto: 0.00025 for an internal energy, "
+        "0.01 for chains of beads.",
+        "nm",
+        default=AUTO,
     )
-    largest_width_nm: float = key(
-        "Largest noise width: several times the molecule, so that noise hides it.", "nm", default=1.0, gt=0
+    largest_width_nm: PositiveOrAuto = key(
+        "Largest noise width: several times the molecule, so that noise hides it. auto: 1 for an internal energy, "
+        "3 for chains of beads.",
+        "nm",
+        default=AUTO,
     )
-    levels: int = key("Noise widths with tables and a fitted linear energy.", "1", default=32, ge=2)
-    hidden: int = key("Width of the network's hidden layers.", "1", default=384, ge=1)
-    layers: int = key("Number of hidden layers.", "1", default=3, ge=1)
-    embedding: int = key("Radial functions that tell the network the noise width.", "1", default=24, ge=2)
+    levels: SeveralOrAuto = key(
+        "Noise widths with tables and a fitted linear energy. auto: 32 for an internal energy, 16 for chains.",
+        "1",
+        default=AUTO,
+    )
+    hidden: CountOrAuto = key(
+        "Width of the network's hidden layers. auto: 384 for an internal energy, 192 for a chain energy, 64 for a "
+        "transformer energy.",
+        "1",
+        default=AUTO,
+    )
+    layers: CountOrAuto = key(
+        "Number of hidden layers, or of blocks. auto: 3, and 2 for a transformer energy.", "1", default=AUTO
+    )
+    embedding: SeveralOrAuto = key(
+        "Radial functions that tell the network the noise width. auto: 24 for an internal energy, 16 for a chain "
+        "energy; a transformer energy has none.",
+        "1",
+        default=AUTO,
+    )
 
     @model_validator(mode="after")
     def _widths_in_order(self) -> Self:
-        if self.smallest_width_nm >= self.largest_width_nm:
-            raise ValueError(
-                f"smallest_width_nm ({self.smallest_width_nm:g} nm) must be less than "
-                f"largest_width_nm ({self.largest_width_nm:g} nm)"
-            )
+        smallest, largest = self.smallest_width_nm, self.largest_width_nm
+        if isinstance(smallest, float) and isinstance(largest, float) and smallest >= largest:
+            raise ValueError(f"smallest_width_nm ({smallest:g} nm) must be less than largest_width_nm ({largest:g} nm)")
         return self
 
 
@@ -106,8 +163,9 @@ class OptimizationSection(Section):
     )
     average: float = key("Decay per step of the running mean of the parameters.", "1", default=0.999, ge=0, lt=1)
     linear_samples: int = key("Noised structures per width in the linear fit.", "1", default=8000, ge=500)
-    precision: Literal["float32", "tf32"] = key(
-        "Matrix products of the steps. tf32: on GPUs that can, their factors are rounded to 10 bits, which is faster.",
+    precision: Literal["float32", "tf32", "bf16"] = key(
+        "Matrix products of the steps. tf32: on GPUs that can, their factors are rounded to 10 bits, which is faster. "
+        "bf16: the factors of the network's products are rounded to 8 bits; positions and parameters stay in float32.",
         default="float32",
     )
 

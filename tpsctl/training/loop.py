@@ -22,6 +22,7 @@ from torch import Tensor
 from tpsctl.errors import DataError
 from tpsctl.training.laws import RampedDecay, WarmUpThenCosine
 from tpsctl.training.objectives.base import NetworkT, Objective, fingerprint_of, never
+from tpsctl.training.team import Team
 
 STATE_FORMAT = 2
 """Format of the stored state. Format 1, of earlier versions with several training loops, has no number in it."""
@@ -55,6 +56,7 @@ class Loop(Generic[NetworkT]):
         objective: The objective that is minimized; its network is on the CPU.
         settings: How it is minimized.
         device: Device on which the steps are computed; None for the CPU.
+        team: The processes that train the model together; None for one process.
 
     Attributes:
         prepared: Number of pieces of the preparation that are done.
@@ -64,9 +66,13 @@ class Loop(Generic[NetworkT]):
     """
 
     def __init__(
-        self, objective: Objective[Any, NetworkT], settings: LoopSettings, device: torch.device | None = None
+        self,
+        objective: Objective[Any, NetworkT],
+        settings: LoopSettings,
+        device: torch.device | None = None,
+        team: Team | None = None,
     ) -> None:
-        self.objective, self.settings = objective, settings
+        self.objective, self.settings, self.team = objective, settings, team
         self.device = device or torch.device("cpu")
         self.prepared = 0
         self.losses: list[float] = []
@@ -145,6 +151,12 @@ class Loop(Generic[NetworkT]):
         self.losses = tensors["losses"].tolist()
 
     @cached_property
+    def _team_loss(self) -> torch.nn.Module:
+        """The loss, made when the network is on its device; its backward pass averages gradients over the team."""
+        assert self.team is not None
+        return self.team.averaging(self.objective.loss, self.objective.network)
+
+    @cached_property
     def _fingerprint(self) -> str:
         shapes = {name: list(value.shape) for name, value in self.objective.network.state_dict().items()}
         facts = [json.dumps(asdict(self.settings)), shapes, self.objective.fingerprint()]
@@ -176,8 +188,13 @@ class Loop(Generic[NetworkT]):
         settings, done = self.settings, self.step
         self._adam.param_groups[0]["lr"] = settings.learning_rate(done)
         self._adam.zero_grad(set_to_none=True)
-        loss = self.objective.loss(self.objective.draw(self._generator).to(self.device))
-        loss.backward(inputs=list(self._parameters.values()))
+        batch = self.objective.draw(self._generator)
+        if self.team is None:
+            loss = self.objective.loss(batch.to(self.device))
+            loss.backward(inputs=list(self._parameters.values()))
+        else:
+            loss = self._team_loss(self.team.part_of(batch).to(self.device))
+            loss.backward()
         if settings.largest_gradient_norm is not None:
             torch.nn.utils.clip_grad_norm_(self._parameters.values(), settings.largest_gradient_norm)
         self._adam.step()
@@ -185,7 +202,8 @@ class Loop(Generic[NetworkT]):
         with torch.no_grad():
             for name, parameter in self._parameters.items():
                 self._averages[name].lerp_(parameter, weight)
-        self.losses.append(float(loss.detach()))
+        value = float(loss.detach())
+        self.losses.append(value if self.team is None else self.team.mean(value))
         return self.losses[-1]
 
 

@@ -54,11 +54,25 @@ class NoisedFrames:
     target: Tensor
     weight: Tensor
 
+    def __len__(self) -> int:
+        return len(self.sigma)
+
     def to(self, device: torch.device) -> "NoisedFrames":
         """The same batch on a device."""
         return NoisedFrames(
             *(part.to(device, non_blocking=True) for part in (self.y, self.sigma, self.target, self.weight))
         )
+
+    def turned(self, generator: torch.Generator) -> "NoisedFrames":
+        """The same batch with every structure in a random orientation."""
+        q, r = torch.linalg.qr(torch.randn(len(self), 3, 3, generator=generator, dtype=self.y.dtype))
+        q = q * torch.sign(r.diagonal(dim1=1, dim2=2)).unsqueeze(1)  # uniform over all rotations and reflections
+        q = q * torch.sign(torch.linalg.det(q)).reshape(-1, 1, 1)
+        return NoisedFrames(self.y @ q, self.sigma, self.target @ q, self.weight)
+
+    def part(self, first: int, step: int) -> "NoisedFrames":
+        """Every `step`-th structure, from the structure `first` on."""
+        return NoisedFrames(*(part[first::step] for part in (self.y, self.sigma, self.target, self.weight)))
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,19 @@ A fraction may be drawn uniformly in the time of a schedule instead, as in the v
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from tpsctl.score.schedule import NoiseSchedule
 
-_BANDS = ((0.02, 0.15), (0.5, 0.8), (math.inf, 0.05))
+BANDS_OF_ATOMS = ((0.02, 0.15), (0.5, 0.8), (math.inf, 0.05))
 """Bands of widths as (upper edge in nm, share of the batch). The share is large where basins and handedness are
 decided, and small where the linear energy suffices or where only the size of the molecule is left to learn."""
+
+BANDS_OF_BEADS = ((0.3, 0.6), (math.inf, 0.4))
+"""The same for coarse-grained beads, which are farther apart: more than half of the widths are below a bond."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +30,18 @@ class WidthLaw:
         largest_nm: Largest noise width, nm; several times the molecule.
         schedule: Schedule with widths in nm, which is only used for `uniform_time`.
         uniform_time: Fraction of widths drawn uniformly in the schedule's time instead of by the bands.
+        bands: Bands of widths as (upper edge in nm, share of the batch); within each, widths are log-uniform.
     """
 
     smallest_nm: float
     largest_nm: float
     schedule: NoiseSchedule
     uniform_time: float = 0.0
+    bands: tuple[tuple[float, float], ...] = BANDS_OF_ATOMS
+
+    def facts(self) -> list[Any]:
+        """The law as plain values, for the fingerprint of a training."""
+        return [self.smallest_nm, self.largest_nm, self.uniform_time, self.schedule.to_dict(), list(self.bands)]
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """Stratified noise widths (count,) in random order, nm."""
@@ -46,11 +56,11 @@ class WidthLaw:
         return widths.clamp(self.smallest_nm, self.largest_nm)
 
     def _in_bands(self, u: Tensor) -> Tensor:
-        """Widths at quantiles u in [0, 1): log-uniform within each band of `_BANDS`."""
+        """Widths at quantiles u in [0, 1): log-uniform within each band."""
         low, high = self.smallest_nm, self.largest_nm
-        edges = [low, *(min(max(edge, low), high) for edge, _ in _BANDS[:-1]), high]
+        edges = [low, *(min(max(edge, low), high) for edge, _ in self.bands[:-1]), high]
         widths, start = torch.full_like(u, low), 0.0
-        for (_, share), a, b in zip(_BANDS, edges[:-1], edges[1:], strict=True):
+        for (_, share), a, b in zip(self.bands, edges[:-1], edges[1:], strict=True):
             inside = (u >= start) & (u < start + share + 1e-6)
             widths = torch.where(inside, a * (b / a) ** ((u - start) / share), widths)
             start += share

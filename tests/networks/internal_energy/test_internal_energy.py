@@ -6,6 +6,7 @@ import torch
 from tpsctl.networks.internal_energy.coordinates import InternalCoordinates
 from tpsctl.networks.internal_energy.linear import interpolate
 from tpsctl.networks.internal_energy.network import InternalEnergy, InternalEnergySizes
+from tpsctl.prior.fields.internal_energy import InternalEnergyField
 from tpsctl.prior.network import energy_prior
 from tpsctl.score.schedule import VarianceExploding
 
@@ -98,9 +99,8 @@ def test_coordinates_stay_finite_where_atoms_meet_or_line_up(network, alanine):
 
 
 def make_prior(network, topology):
-    return energy_prior(
-        "diffusion", network, VarianceExploding(0.001, 1.0), topology, temperature_k=300.0, smallest_width_nm=0.001
-    )
+    field = InternalEnergyField(network, topology.n_atoms, smallest_width=0.001)
+    return energy_prior("diffusion", field, VarianceExploding(0.001, 1.0), topology, temperature_k=300.0)
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -16,7 +16,7 @@ from tpsctl.recipe.train_potential import TrainPotentialRecipe
 from tpsctl.score.schedule import Flow, VarianceExploding, VariancePreserving
 from tpsctl.simulation.dataset import Dataset
 from tpsctl.training.objectives.internal_energy import InternalEnergySettings
-from tpsctl.workflows.train.molecule import make_schedule
+from tpsctl.workflows.train.networks.internal_energy import TrainedInternalEnergy
 from tpsctl.workflows.train.results import table_of
 from tpsctl.workflows.train.run import TrainOptions, train_recipe
 
@@ -45,7 +45,7 @@ def test_a_recipe_becomes_a_checkpoint_with_a_full_card(finished_once):
     require_full_card(finished_once.card, finished_once.folder / "out" / "prior.safetensors")
     progress = finished_once.progress
     assert progress.said == [
-        "data.npz: 200 frames to learn from, 100 held out; 4 atoms, with forces",
+        "data.npz: 200 frames to learn from, 100 held out; 4 atoms, with forces; network internal_energy",
     ]
     assert progress.texts[0] == "preparation 1/8 tables of the targets"
     assert progress.texts[5].startswith("preparation 6/8 linear fit at 0.00025 nm explains 0.")
@@ -162,7 +162,7 @@ def test_defaults_are_those_of_the_objective():
     ],
 )
 def test_every_schedule_can_be_named(recipe, assignments, schedule):
-    assert make_schedule(load_recipe(recipe, sections.TrainRecipe, assignments).model) == schedule
+    assert TrainedInternalEnergy(load_recipe(recipe, sections.TrainRecipe, assignments)).schedule == schedule
 
 
 def test_the_command_prints_a_table_or_the_card(finished):

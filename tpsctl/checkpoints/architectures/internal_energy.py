@@ -1,130 +1,35 @@
-"""`InternalEnergy` in checkpoints: it works in nm and serves one molecule, whose atoms and bonds are in the card."""
+"""`InternalEnergy` in checkpoints."""
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from tpsctl.checkpoints.architectures.base import Architecture
-from tpsctl.checkpoints.model import Model, ModelDescription
+from tpsctl.checkpoints.architectures.in_nm import EnergyArchitecture
+from tpsctl.checkpoints.model import Model
 from tpsctl.errors import PriorError
-from tpsctl.molecule.topology import Atom, Topology
+from tpsctl.molecule.topology import Topology
 from tpsctl.networks.internal_energy.network import InternalEnergy, InternalEnergySizes
-from tpsctl.prior.network import NetworkPrior, energy_prior
-from tpsctl.score.schedule import NoiseSchedule, schedule_from_dict
-
-_MOST_BONDS = 12
-"""Largest number of bonds of one atom or bead that a model card may state."""
+from tpsctl.prior.fields.internal_energy import InternalEnergyField
 
 
-class InternalEnergyArchitecture(Architecture):
+class InternalEnergyArchitecture(EnergyArchitecture):
     """Stores an energy of internal coordinates in a checkpoint, and makes a prior of it."""
 
     name = "internal_energy"
-    prefix = ""
 
-    def card(self, about: ModelDescription) -> dict[str, Any]:
-        topology, schedule = _complete(about)
-        return {
-            "kind": about.kind,
-            "network": {"name": self.name, **about.sizes},
-            "schedule": schedule.to_dict(),
-            "length_unit": "nm",
-            "temperature_k": about.temperature_k,
-            "smallest_width_nm": about.smallest_width_nm,
-            "conservative": True,
-            "atoms": [_atom_row(atom) for atom in topology.atoms],
-            "bonds": [list(bond) for bond in topology.bonds],
-            **about.facts,
-        }
+    def sizes(self, numbers: dict[str, int]) -> dict[str, Any]:
+        return InternalEnergySizes(**numbers).to_dict()
 
-    def description(self, card: dict[str, Any]) -> ModelDescription:
-        sizes = {k: int(v) for k, v in card["network"].items() if k != "name"}
-        atoms = tuple(
-            Atom(str(n), str(e), str(r), int(i), str(c), float(m), *map(str, code))
-            for n, e, r, i, c, m, *code in card["atoms"]
-        )
-        bonds = tuple((int(i), int(j)) for i, j in card["bonds"])
-        about = ModelDescription(
-            kind=card["kind"],
-            network=self.name,
-            sizes=InternalEnergySizes(**sizes).to_dict(),
-            temperature_k=float(card["temperature_k"]),
-            schedule=schedule_from_dict(card["schedule"]),
-            smallest_width_nm=float(card["smallest_width_nm"]),
-            topology=Topology(atoms, bonds),
-            facts={key: value for key, value in card.items() if key not in _INTERPRETED},
-        )
-        _require_sense(about)
-        return about
-
-    def prior(self, model: Model, topology: Topology | None) -> NetworkPrior:
-        about = model.description
-        molecule, schedule = _complete(about)
-        return energy_prior(
-            about.kind,
-            _network(model, molecule),
-            schedule,
-            molecule,
-            temperature_k=about.temperature_k,
-            smallest_width_nm=about.smallest_width_nm,
-        )
-
-    def facts(self, about: ModelDescription) -> dict[str, Any]:
-        return {"card": {"length_unit": "nm", "smallest_width_nm": about.smallest_width_nm, **about.facts}}
-
-
-_INTERPRETED = (
-    *("format_version", "kind", "network", "schedule", "length_unit", "temperature_k", "smallest_width_nm"),
-    *("conservative", "atoms", "bonds", "sha256"),
-)
-"""Entries of a card that this module interprets; all other entries are kept as facts."""
-
-
-def _complete(about: ModelDescription) -> tuple[Topology, NoiseSchedule]:
-    if about.topology is None or about.schedule is None:
-        raise PriorError("an internal energy needs its molecule and its schedule; the description lacks one of them.")
-    return about.topology, about.schedule
-
-
-def _require_sense(about: ModelDescription) -> None:
-    """Refuse numbers and bonds that no sound model has.
-
-    Raises:
-        ValueError: A number is out of range, or the bonds are malformed.
-    """
-    topology, sizes = _complete(about)[0], about.sizes
-    masses = [atom.mass_amu for atom in topology.atoms]
-    if not all(
-        math.isfinite(v) and v > 0 for v in (about.temperature_k, about.smallest_width_nm, *masses, *sizes.values())
-    ):
-        raise ValueError("a size, mass, temperature or width is not a finite number > 0")
-    if sizes["levels"] < 2:
-        raise ValueError("fewer than 2 levels")
-    n_atoms, bonds = topology.n_atoms, topology.bonds
-    if n_atoms < 4 or not all(0 <= i < j < n_atoms for i, j in bonds) or len(set(bonds)) < len(bonds):
-        raise ValueError("bonds are no sorted pairs of at least 4 atoms")
-    if max(len(around) for around in topology.neighbors) > _MOST_BONDS:
-        raise ValueError(f"an atom has more than {_MOST_BONDS} bonds")
-
-
-def _network(model: Model, topology: Topology) -> InternalEnergy:
-    """Make the network with its weights."""
-    sizes = InternalEnergySizes(**model.description.sizes)
-    _require_shapes(sizes, topology.n_atoms, model.weights)
-    try:
-        network = InternalEnergy(topology, sizes)
-        network.load_state_dict(model.weights)
-    except (RuntimeError, IndexError) as error:
-        raise PriorError(f"tensors do not fit the model card ({error}).") from error
-    return network
-
-
-def _atom_row(atom: Atom) -> list[str | int | float]:
-    """Names, numbers and mass of an atom; the insertion code follows only where there is one."""
-    code = [atom.insertion_code] if atom.insertion_code else []
-    return [atom.name, atom.element, atom.residue_name, atom.residue_id, atom.chain_id, atom.mass_amu, *code]
+    def field(self, model: Model, topology: Topology) -> InternalEnergyField:
+        sizes = InternalEnergySizes(**model.description.sizes)
+        _require_shapes(sizes, topology.n_atoms, model.weights)
+        try:
+            network = InternalEnergy(topology, sizes)
+            network.load_state_dict(model.weights)
+        except (RuntimeError, IndexError) as error:
+            raise PriorError(f"tensors do not fit the model card ({error}).") from error
+        return InternalEnergyField(network, topology.n_atoms, smallest_width=model.description.smallest_width_nm)
 
 
 def _require_shapes(sizes: InternalEnergySizes, n_atoms: int, tensors: dict[str, Tensor]) -> None:

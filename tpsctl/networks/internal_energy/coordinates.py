@@ -139,7 +139,7 @@ class InternalCoordinates(nn.Module):
         soft = self.softening(sigma)
         distances = v["pairs"][:, :, 0].square().sum(-1).clamp_min(1e-12).sqrt()
         cos, sin = _torsion(v["torsions"], soft)
-        return Invariants(distances, _angle(v["angles"], soft), cos, sin, _handedness(v["handedness"]))
+        return Invariants(distances, _angle(v["angles"], soft), cos, sin, handedness(v["handedness"]))
 
 
 def _angle(v: Float[Tensor, "batch item 2 3"], soft: Float[Tensor, "batch 1"]) -> Float[Tensor, "batch item"]:
@@ -157,7 +157,7 @@ def _torsion(v: Float[Tensor, "batch item 3 3"], soft: Float[Tensor, "batch 1"])
     return (n0 * n1).sum(-1) / norm, sine / norm
 
 
-def _handedness(v: Float[Tensor, "batch item 3 3"]) -> Float[Tensor, "batch item"]:
+def handedness(v: Float[Tensor, "batch item 3 3"]) -> Float[Tensor, "batch item"]:
     a, b, c = v.unbind(2)
     return (a * cross(b, c)).sum(-1) / (v.square().sum(-1) + SOFT_LENGTH_SQUARED_NM2).prod(-1).sqrt()
 
@@ -188,16 +188,16 @@ def _handedness_triples(topology: Topology) -> list[list[Tensor]]:
     for atom, around in enumerate(topology.neighbors):
         if len(around) == 4:
             for depth in BRANCH_DEPTHS:
-                branches = [_branch_vector(topology, atom, start, depth) for start in around]
+                branches = [branch_vector(topology, atom, start, depth) for start in around]
                 triples += [list(three) for three in combinations(branches, 3)]
     for i, j, k, m in topology.torsions:
         axis = _unit(topology, k) - _unit(topology, j)
         for depth in BRANCH_DEPTHS[1:]:
-            triples.append([_branch_vector(topology, j, i, depth), axis, _branch_vector(topology, k, m, depth)])
+            triples.append([branch_vector(topology, j, i, depth), axis, branch_vector(topology, k, m, depth)])
     return triples
 
 
-def _branch_vector(topology: Topology, root: int, start: int, depth: int) -> Tensor:
+def branch_vector(topology: Topology, root: int, start: int, depth: int) -> Tensor:
     """Row that maps positions to (centroid of the branch within `depth` bonds of `start`) - root."""
     members = {start}
     for _ in range(depth):

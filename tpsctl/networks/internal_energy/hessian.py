@@ -5,16 +5,15 @@ most three vectors. With J = dq/dy,
 
     H = J^T H_net J + M^T blockdiag( d^2 / dv^2 [E_lin(q) + g . q] ) M ,      g = d net / d q held fixed
 
-The first part is propagated forward through the perceptron's layers (hidden x 3N numbers at a time). The second part is
+The first part is propagated forward through the perceptron's layers (`perceptron_curvature`). The second part is
 block-diagonal over invariants, and its blocks are in closed form (`local_curvature`).
-Column-by-column double backward would need 3N times as many passes through the network.
 """
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import silu
 
+from tpsctl.networks.conditioned_perceptron import perceptron_curvature
 from tpsctl.networks.internal_energy.coordinates import Invariants
 from tpsctl.networks.internal_energy.local_curvature import (
     Blocks,
@@ -37,48 +36,11 @@ def hessian(network: InternalEnergy, y: Float[Tensor, "batch bead 3"], width: fl
         values = coordinates.invariants(v, sigma)
         features = network.features(values)
         jacobian = _feature_jacobian(network, values, v)
-        curvature, slope = _perceptron_curvature(network, features.detach(), sigma, jacobian)
+        z, none = (network.normalized(part, sigma[:1]) for part in (features.detach(), 0 * features[:1].detach()))
+        scale = network.normalized(torch.ones_like(none), sigma[:1]) - none
+        curvature, slope = perceptron_curvature(network.net, z, network.level(sigma[:1]), scale, jacobian)
         local = network.linear(values, sigma).sum() + (features * slope).sum()
-        return assemble(coordinates, _local_blocks(local, values, v, coordinates.softening(sigma)), onto=curvature)
-
-
-def _perceptron_curvature(
-    network: InternalEnergy, features: Tensor, sigma: Tensor, jacobian: Float[Tensor, "feature batch_n"]
-) -> tuple[Tensor, Tensor]:
-    """(J^T H_net J, d net / d feature) for a batch at one width."""
-    net, batch = network.net, len(features)
-    radial = net.radial(network.level(sigma[:1]))
-    std = network.normalized(torch.ones_like(features[:1]), sigma[:1]) - network.normalized(0 * features[:1], sigma[:1])
-    weights, activations, h = [], [], network.normalized(features, sigma)
-    for layer, film in zip(net.layers, net.films, strict=True):
-        scale, shift = film(radial).chunk(2, 1)
-        a = layer(h) * (1 + scale) + shift
-        weights.append(layer.weight * (1 + scale).transpose(0, 1))
-        activations.append(a)
-        h = silu(a)
-    slopes: list[Tensor] = []
-    delta = net.output(radial).expand(batch, -1)
-    for weight, a in zip(reversed(weights), reversed(activations), strict=True):
-        slopes.insert(0, delta)
-        delta = (delta * _silu_1(a)) @ weight
-    curvature = jacobian.new_zeros(batch, *[jacobian.shape[1] // batch] * 2)
-    flow = jacobian
-    for weight, a, slope in zip([weights[0] * std, *weights[1:]], activations, slopes, strict=True):
-        at_layer = (weight @ flow).reshape(len(weight), batch, -1)
-        per_sample = at_layer.transpose(0, 1)
-        curvature.baddbmm_(per_sample.transpose(1, 2), (slope * _silu_2(a)).unsqueeze(2) * per_sample)
-        flow = at_layer.mul_(_silu_1(a).transpose(0, 1).unsqueeze(2)).flatten(1)
-    return curvature, (delta * std).detach()
-
-
-def _silu_1(a: Tensor) -> Tensor:
-    s = torch.sigmoid(a)
-    return s * (1 + a * (1 - s))
-
-
-def _silu_2(a: Tensor) -> Tensor:
-    s = torch.sigmoid(a)
-    return s * (1 - s) * (2 + a * (1 - 2 * s))
+        return assemble(coordinates.maps, _local_blocks(local, values, v, coordinates.softening(sigma)), onto=curvature)
 
 
 def _feature_jacobian(

@@ -32,7 +32,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tpsctl.networks.internal_energy.coordinates import SOFT_LENGTH_SQUARED_NM2, InternalCoordinates, cross
+from tpsctl.networks.internal_energy.coordinates import SOFT_LENGTH_SQUARED_NM2, cross
 
 Blocks = Float[Tensor, "batch item vector 3 vector 3"]
 
@@ -173,12 +173,18 @@ def handedness_blocks(v: Float[Tensor, "batch item 3 3"], once: Float[Tensor, "b
 
 
 def assemble(
-    coordinates: InternalCoordinates, blocks: dict[str, Blocks], *, onto: Float[Tensor, "batch n n"]
+    maps: dict[str, Tensor], blocks: dict[str, Blocks], *, onto: Float[Tensor, "batch n n"]
 ) -> Float[Tensor, "batch n n"]:
-    """Add the blocks of all groups, converted to a matrix over positions (n = 3 atom), to `onto`, kT/nm^2."""
-    batch, n_atoms = len(onto), coordinates.stacked.shape[1]
+    """Add the blocks of all groups, converted to a matrix over positions (n = 3 atom), to `onto`, kT/nm^2.
+
+    Args:
+        maps: For each group the matrix from positions to vectors, (item, vector, atom).
+        blocks: For each group the blocks over these vectors.
+        onto: The matrix to which they are added; it is not changed.
+    """
+    batch, n_atoms = len(onto), onto.shape[1] // 3
     total = onto.new_zeros(batch * 9, n_atoms * n_atoms)
-    for name, part in coordinates.maps.items():
+    for name, part in maps.items():
         rows = blocks[name].permute(0, 3, 5, 1, 2, 4).reshape(batch * 9, -1)  # (batch, d, e; item, k, l)
         products = torch.einsum("ika,ilb->iklab", part, part).to(onto.dtype)
         total.addmm_(rows, products.reshape(-1, n_atoms * n_atoms))

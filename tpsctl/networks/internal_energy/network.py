@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tpsctl.molecule.topology import Topology
+from tpsctl.networks.conditioned_perceptron import ConditionedPerceptron
 from tpsctl.networks.internal_energy.coordinates import InternalCoordinates, Invariants
 from tpsctl.networks.internal_energy.linear import LinearEnergy, interpolate
 
@@ -85,38 +86,3 @@ class InternalEnergy(nn.Module):
         """log sigma, mapped linearly so that the smallest noise width has level 0 and the largest has level 1."""
         levels = self.linear.log_sigmas
         return ((sigma.log() - levels[0]) / (levels[-1] - levels[0])).clamp(0, 1)
-
-
-class ConditionedPerceptron(nn.Module):
-    """A scalar multi-layer perceptron with SiLU, whose hidden layers are scaled and shifted by a level in [0, 1].
-
-    Its output is 0 before training.
-    """
-
-    knots: Tensor
-
-    def __init__(self, n_inputs: int, hidden: int, layers: int, embedding: int) -> None:
-        super().__init__()
-        self.register_buffer("knots", torch.linspace(0, 1, embedding), persistent=False)
-        widths = [n_inputs] + [hidden] * layers
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
-        films = [nn.Linear(embedding, 2 * b) for b in widths[1:]]
-        self.films = nn.ModuleList(films)
-        self.output = nn.Linear(embedding, hidden)
-        nn.init.zeros_(self.output.weight)
-        nn.init.zeros_(self.output.bias)
-        for film in films:
-            nn.init.normal_(film.weight, std=0.1)
-            nn.init.zeros_(film.bias)
-
-    def radial(self, level: Float[Tensor, " batch"]) -> Float[Tensor, "batch knot"]:
-        """Embedding of the level."""
-        return torch.exp(-0.5 * ((level.unsqueeze(1) - self.knots) * (len(self.knots) - 1)).square())
-
-    def forward(self, z: Float[Tensor, "batch feature"], level: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-        radial = self.radial(level)
-        h = z
-        for layer, film in zip(self.layers, self.films, strict=True):
-            scale, shift = film(radial).chunk(2, 1)
-            h = nn.functional.silu(layer(h) * (1 + scale) + shift)
-        return (h * self.output(radial)).sum(1)

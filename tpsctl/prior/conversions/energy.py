@@ -9,7 +9,7 @@ so diffusion and flow matching differ only in the width that belongs to t.
 from torch import Tensor
 
 from tpsctl.prior.conversions.base import OutputConversion
-from tpsctl.prior.fields.internal_energy import InternalEnergyField
+from tpsctl.prior.fields.energy import EnergyField
 from tpsctl.prior.units import NetworkUnits
 from tpsctl.score.schedule import NoiseSchedule
 
@@ -22,9 +22,9 @@ class EnergyOutput(OutputConversion):
         schedule: Noise schedule, nm.
     """
 
-    field: InternalEnergyField
+    field: EnergyField
 
-    def __init__(self, field: InternalEnergyField, schedule: NoiseSchedule) -> None:
+    def __init__(self, field: EnergyField, schedule: NoiseSchedule) -> None:
         super().__init__(field, schedule, NetworkUnits())
 
     def score(self, x: Tensor, t: float) -> Tensor:
@@ -33,7 +33,7 @@ class EnergyOutput(OutputConversion):
     def log_density(self, x: Tensor, t: float) -> Tensor:
         return -self.field.energy(x, self.schedule.width(t))
 
-    def jacobian(self, x: Tensor, t: float) -> Tensor:
+    def jacobian(self, x: Tensor, t: float) -> Tensor | None:
         return self.field.jacobian(x, self.schedule.width(t))
 
     def noise_in_noise(self, z: Tensor) -> Tensor:

@@ -1,19 +1,19 @@
-"""The negative gradient of an `InternalEnergy` as a field; its clock is the width of the noise, nm."""
+"""The negative gradient of an `InternalEnergy` as a field."""
 
 import torch
 from torch import Tensor
 
 from tpsctl.networks.internal_energy.hessian import hessian
 from tpsctl.networks.internal_energy.network import InternalEnergy
-from tpsctl.prior.field import Field
+from tpsctl.prior.fields.energy import EnergyField
 
 _JACOBIAN_CHUNK = {"cpu": 50, "cuda": 2000}
 """Configurations whose Hessians are computed together: smaller chunks cost more calls, and the matrices of larger
 chunks do not fit into a CPU's cache."""
 
 
-class InternalEnergyField(Field):
-    """-dU/dy of an energy U in kT, for positions and noise widths in the network's unit of length, nm.
+class InternalEnergyField(EnergyField):
+    """The field of an internal energy.
 
     Args:
         network: The energy.
@@ -22,21 +22,10 @@ class InternalEnergyField(Field):
     """
 
     network: InternalEnergy
-    n_dims = 3
-    conservative = True
-    centered = True
-    one_thread = True
 
     def __init__(self, network: InternalEnergy, n_beads: int, *, smallest_width: float) -> None:
         self.network = network.eval().requires_grad_(False)
         self.n_beads, self.smallest_width = n_beads, smallest_width
-
-    def __call__(self, y: Tensor, clock: float) -> Tensor:
-        with torch.enable_grad():
-            create_graph = y.requires_grad
-            y = y if create_graph else y.detach().requires_grad_(True)
-            (gradient,) = torch.autograd.grad(self.energy(y, clock).sum(), y, create_graph=create_graph)
-        return -gradient
 
     def energy(self, y: Tensor, clock: float) -> Tensor:
         return self.network(y, torch.full((len(y),), clock, dtype=y.dtype, device=y.device))
@@ -48,5 +37,4 @@ class InternalEnergyField(Field):
 
     @property
     def largest_width(self) -> float:
-        """Largest noise width of the training, nm; noise of this width hides the molecule completely."""
         return float(self.network.linear.log_sigmas[-1].exp())

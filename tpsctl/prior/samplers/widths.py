@@ -10,9 +10,6 @@ from tpsctl.score.reverse_process import geometric_widths, in_chunks, reverse, s
 _CHUNK = 1000
 """Configurations per network call while sampling."""
 
-_CORRECTIONS = 24
-"""Langevin steps at every width of `sample`; without them basins keep the weights that they got at large widths."""
-
 
 class WidthSampler(Sampler):
     """Noise and samples for a network that is an energy of y = x_t / alpha, in nm.
@@ -40,7 +37,7 @@ class WidthSampler(Sampler):
         shape = self._field.like.new_empty(count, self._field.n_beads, self._field.n_dims)
         width = self._field.largest_width
         return self._reverse(
-            width * standard_normal(shape, generator), width, generator, steps, corrections=_CORRECTIONS
+            width * standard_normal(shape, generator), width, generator, steps, corrections=self._field.corrections
         )
 
     def trial_positions(self, count: int, generator: torch.Generator) -> Tensor:

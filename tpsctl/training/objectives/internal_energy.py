@@ -182,13 +182,13 @@ class InternalEnergyDenoising(Objective[NoisedFrames, InternalEnergy]):
                 pause()
                 batch = self._source.draw(log_sigma.exp().expand(_MOMENT_BATCH_SIZE), generator)
                 residual, rotations = self._residual(batch)
-                squares += _squares(batch, residual, rotations)
-                squares += _MOMENT_FLOOR * _squares(batch, batch.target, rotations)
+                squares += mean_squares(batch, residual, rotations)
+                squares += _MOMENT_FLOOR * mean_squares(batch, batch.target, rotations)
             self._moments[level] = squares / _MOMENT_BATCHES
         return ""
 
 
-def _squares(batch: NoisedFrames, vectors: Tensor, rotations: Tensor) -> Tensor:
+def mean_squares(batch: NoisedFrames, vectors: Tensor, rotations: Tensor) -> Tensor:
     """Weighted mean squares of vectors (batch, bead, 3) and of their torques, (1 + bond,)."""
     torque = (rotations * vectors.unsqueeze(1)).sum((2, 3))
     weight = batch.weight.unsqueeze(1)

@@ -4,10 +4,12 @@ import math
 import time
 from typing import Any
 
-from tpsctl.errors import DataError
+from tpsctl.errors import DataError, Interrupted
+from tpsctl.jobs.interruption import noted_interruptions
 from tpsctl.jobs.unfinished import SavePoints, Unfinished
 from tpsctl.progress import Progress
 from tpsctl.training.loop import Loop
+from tpsctl.training.team import Team
 
 _LOSS_MEMORY = 0.99
 """The loss that is shown is a running mean with this decay per step."""
@@ -26,8 +28,29 @@ def carry_out(loop: Loop[Any], kept: Unfinished, progress: Progress) -> None:
         progress.say(f"going on after {_done(loop)}")
     with kept.stoppable() as points:
         _prepare(loop, kept, points, progress)
+        if loop.team is not None:
+            loop.team.shared(loop.store())
+            points = points.agreed(loop.team.largest)
         if loop.step < loop.settings.steps:
             _step(loop, kept, points, progress)
+
+
+def follow(loop: Loop[Any], team: Team) -> None:
+    """Do the steps of a run that process 0 of a team carries out; nothing is prepared, saved or shown.
+
+    Raises:
+        DataError: Process 0 has ended.
+        Interrupted: The team was told to stop.
+    """
+    with noted_interruptions() as asked:
+        state = team.shared()
+        if state is None:
+            return
+        loop.restore(state)
+        for _ in loop.steps():
+            code = team.largest(asked())
+            if code:
+                raise Interrupted(f"stopped after {_done(loop)}.", code)
 
 
 def _prepare(loop: Loop[Any], kept: Unfinished, points: SavePoints, progress: Progress) -> None:

@@ -8,11 +8,8 @@ from torch import Tensor
 
 from tpsctl.checkpoints.model import Model, ModelDescription
 from tpsctl.checkpoints.native import save_model
-from tpsctl.molecule.topology import Topology
-from tpsctl.networks.internal_energy.network import InternalEnergy, InternalEnergySizes
 from tpsctl.networks.perceptron import Perceptron
-from tpsctl.prior.network import NetworkPrior, energy_prior
-from tpsctl.score.schedule import NoiseSchedule
+from tpsctl.prior.network import NetworkPrior
 
 
 @dataclass(frozen=True)
@@ -23,26 +20,12 @@ class PointModel:
     tables: dict[str, Tensor]
 
 
-def make_prior(
-    kind: str,
-    network: InternalEnergy,
-    schedule: NoiseSchedule,
-    topology: Topology,
-    temperature_k: float,
-    smallest_width_nm: float,
-) -> NetworkPrior:
-    """The prior of a trained internal energy."""
-    return energy_prior(
-        kind, network, schedule, topology, temperature_k=temperature_k, smallest_width_nm=smallest_width_nm
-    )
-
-
-def save_prior(file: Path, prior: NetworkPrior, sizes: InternalEnergySizes, card: dict[str, Any]) -> None:
-    """Write the checkpoint of a molecule."""
+def save_prior(file: Path, prior: NetworkPrior, network: str, sizes: dict[str, Any], card: dict[str, Any]) -> None:
+    """Write the checkpoint of a molecule; `network` is the name of its architecture."""
     about = ModelDescription(
         kind=prior.kind,
-        network="internal_energy",
-        sizes=sizes.to_dict(),
+        network=network,
+        sizes=sizes,
         temperature_k=prior.temperature_k,
         schedule=prior.schedule,
         smallest_width_nm=prior.smallest_width_nm,

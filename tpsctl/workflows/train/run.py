@@ -4,6 +4,9 @@ While a run is under way its state is kept in `CHECKPOINT.training/` (see `tpsct
 stopped or killed goes on from there.
 """
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from tpsctl.checkpoints.native import read_card
 from tpsctl.environment import default_threads
 from tpsctl.errors import RecipeError
 from tpsctl.jobs.unfinished import Keeping, refusal, remove_rest, unfinished
+from tpsctl.networks.bfloat16 import bfloat16_products
 from tpsctl.output.manifest import file_sha256
 from tpsctl.progress import Progress
 from tpsctl.recipe.loader import recipe_digest, require_files
@@ -22,10 +26,11 @@ from tpsctl.recipe.train import TrainRecipe
 from tpsctl.recipe.train_potential import PointActionMatchingSection, TrainPotentialRecipe
 from tpsctl.score.precision import choose_products
 from tpsctl.training.loop import Loop
+from tpsctl.training.team import Team
 from tpsctl.workflows.sample.devices import cuda_fault, not_usable, require_usable
 from tpsctl.workflows.train.action_matching import PointActionMatchingTask
 from tpsctl.workflows.train.card import digest_of
-from tpsctl.workflows.train.carry_out import carry_out
+from tpsctl.workflows.train.carry_out import carry_out, follow
 from tpsctl.workflows.train.molecule import MoleculeTask
 from tpsctl.workflows.train.potential import PotentialTask
 from tpsctl.workflows.train.task import TrainingTask
@@ -48,11 +53,13 @@ class TrainOptions(Keeping):
 
 def train_recipe(
     recipe: TrainRecipe | TrainPotentialRecipe, options: TrainOptions, progress: Progress
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
     """Train the model of a recipe, or find that it is there already.
 
+    Several processes that `torchrun` has started train it together, each on the GPU of its number.
+
     Returns:
-        The model card, with the checkpoint's path under "file".
+        The model card, with the checkpoint's path under "file"; None in all processes of a team but the first.
 
     Raises:
         RecipeError: A file is missing, or another model, or the unfinished training of one, is in the way.
@@ -60,21 +67,47 @@ def train_recipe(
         Interrupted: Told to stop; the same call goes on.
     """
     task, target, identity = task_of(recipe), checkpoint_file(recipe, options), identify(recipe)
+    team = Team.joined(gpus=torch.cuda.is_available())
+    torch.set_num_threads(options.threads or default_threads())
+    if team is not None and not team.leads:
+        _follow(recipe, task, team, device_of(options, recipe, progress))
+        return None
     if is_trained(target, identity, overwrite=options.overwrite):
         progress.say(f"{target}: trained by this recipe already; nothing to do (--overwrite trains it again).")
+        if team is not None:
+            team.shared(None)
         return read_card(target) | {"file": str(target)}
-    torch.set_num_threads(options.threads or default_threads())
     device = device_of(options, recipe, progress)
     with unfinished(target, identity, options, progress) as kept:
         data = task.load()
         progress.say(task.about(data))
-        loop = Loop(task.objective(data), task.loop_settings(), device)
-        with explained_out_of_memory("training", "Use a smaller optimize.batch."):
+        loop = Loop(task.objective(data), task.loop_settings(), device, team)
+        with _as_the_recipe_says(recipe, loop):
             carry_out(loop, kept, progress)
         model = task.model(loop.averaged_network(), data)
         quality = task.judge(model, loop.losses, data)
         kept.finish(lambda file: task.save(file, model, data, quality, identity))
     return read_card(target) | {"file": str(target)}
+
+
+def _follow(
+    recipe: TrainRecipe | TrainPotentialRecipe, task: TrainingTask[Any, Any, Any], team: Team, device: torch.device
+) -> None:
+    """The part of a process that is not the first of its team."""
+    loop = Loop(task.objective(task.load()), task.loop_settings(), device, team)
+    with _as_the_recipe_says(recipe, loop):
+        follow(loop, team)
+
+
+@contextmanager
+def _as_the_recipe_says(recipe: TrainRecipe | TrainPotentialRecipe, loop: Loop[Any]) -> Iterator[None]:
+    """The steps in the precision of the recipe, with a remedy where memory does not suffice."""
+    in_bfloat16 = isinstance(recipe, TrainRecipe) and recipe.optimize.precision == "bf16"
+    with (
+        explained_out_of_memory("training", "Use a smaller optimize.batch."),
+        bfloat16_products(loop.objective.network, enabled=in_bfloat16),
+    ):
+        yield
 
 
 def device_of(options: TrainOptions, recipe: TrainRecipe | TrainPotentialRecipe, progress: Progress) -> torch.device:
@@ -90,6 +123,8 @@ def device_of(options: TrainOptions, recipe: TrainRecipe | TrainPotentialRecipe,
             progress.say(f"this machine has a GPU, but it cannot be used, so the CPU computes: {fault}")
         gains = isinstance(recipe, TrainRecipe) and torch.cuda.is_available()
         name = "cuda" if gains else "cpu"
+    if name == "cuda" and "LOCAL_RANK" in os.environ:  # of torchrun
+        name = f"cuda:{os.environ['LOCAL_RANK']}"
     try:
         device = torch.device(name)
     except RuntimeError as error:

@@ -1,0 +1,49 @@
+"""`ChainEnergy` in checkpoints."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tpsctl.checkpoints.architectures.in_nm import EnergyArchitecture
+from tpsctl.checkpoints.model import Model
+from tpsctl.errors import PriorError
+from tpsctl.molecule.topology import Topology
+from tpsctl.networks.chain_energy.network import ChainEnergy, ChainEnergySizes
+from tpsctl.prior.fields.chain_energy import ChainEnergyField
+
+
+class ChainEnergyArchitecture(EnergyArchitecture):
+    """Stores an energy of a chain of beads in a checkpoint, and makes a prior of it."""
+
+    name = "chain_energy"
+
+    def sizes(self, numbers: dict[str, int]) -> dict[str, Any]:
+        return ChainEnergySizes(**numbers).to_dict()
+
+    def field(self, model: Model, topology: Topology) -> ChainEnergyField:
+        sizes = ChainEnergySizes(**model.description.sizes)
+        _require_shapes(sizes, topology.n_atoms, model.weights)
+        if not topology.torsions:
+            raise PriorError("the bonds in the model card form no chain of four beads.")
+        try:
+            network = ChainEnergy(topology, sizes)
+            network.load_state_dict(model.weights)
+        except RuntimeError as error:
+            raise PriorError(f"tensors do not fit the model card ({error}).") from error
+        return ChainEnergyField(network, topology.n_atoms, smallest_width=model.description.smallest_width_nm)
+
+
+def _require_shapes(sizes: ChainEnergySizes, n_beads: int, tensors: dict[str, Tensor]) -> None:
+    """Refuse sizes that the tensors do not have, before memory is allocated for them."""
+    empty = torch.empty(0, 0)
+    table, output = tensors.get("pairs.coefficients", empty), tensors.get("net.output.weight", empty)
+    layers = sum(name.startswith("net.layers.") and name.endswith(".weight") for name in tensors)
+    found = (*table.shape, *output.shape, layers)
+    pairs = n_beads * (n_beads - 1) // 2
+    stated = (sizes.levels, pairs, 2 + sizes.gaussians, sizes.hidden, sizes.embedding, sizes.layers)
+    if found != stated:
+        raise PriorError(
+            "tensors do not fit the model card: levels, pairs, terms per pair, hidden, embedding, layers are "
+            f"{stated} in the card and {found} in the tensors, for {n_beads} beads."
+        )

@@ -1,0 +1,56 @@
+"""`TransformerEnergy` in checkpoints."""
+
+from typing import Any
+
+import torch
+
+from tpsctl.checkpoints.architectures.in_nm import EnergyArchitecture
+from tpsctl.checkpoints.model import Model
+from tpsctl.errors import PriorError
+from tpsctl.molecule.topology import Topology
+from tpsctl.networks.chain_energy.transformer import TransformerEnergy, TransformerEnergySizes
+from tpsctl.prior.fields.transformer_energy import TransformerEnergyField
+
+
+class TransformerEnergyArchitecture(EnergyArchitecture):
+    """Stores an energy of a graph transformer in a checkpoint, and makes a prior of it."""
+
+    name = "transformer_energy"
+
+    def sizes(self, numbers: dict[str, int]) -> dict[str, Any]:
+        return TransformerEnergySizes(**numbers).to_dict()
+
+    def field(self, model: Model, topology: Topology) -> TransformerEnergyField:
+        sizes = TransformerEnergySizes(**model.description.sizes)
+        _require_shapes(sizes, topology.n_atoms, model)
+        if not topology.torsions:
+            raise PriorError("the bonds in the model card form no chain of four beads.")
+        try:
+            network = TransformerEnergy(topology, sizes)
+            network.load_state_dict(model.weights)
+        except RuntimeError as error:
+            raise PriorError(f"tensors do not fit the model card ({error}).") from error
+        return TransformerEnergyField(network, topology.n_atoms, smallest_width=model.description.smallest_width_nm)
+
+
+def _require_shapes(sizes: TransformerEnergySizes, n_beads: int, model: Model) -> None:
+    """Refuse sizes that the tensors do not have, before memory is allocated for them."""
+    empty = torch.empty(0, 0)
+    weights = model.weights
+    table = weights.get("pairs.coefficients", empty)
+    nodes = weights.get("transformer.node_embedding.weight", empty)
+    queries = weights.get("transformer.blocks.0.attention.to_q.weight", empty)
+    layers = sum(name.endswith(".attention.to_q.weight") for name in weights)
+    pairs = n_beads * (n_beads - 1) // 2
+    found = (*table.shape, *nodes.shape, *queries.shape, layers)
+    inner = sizes.heads * sizes.head_dim
+    stated = (
+        *(sizes.levels, pairs, 2 + sizes.gaussians),
+        *(sizes.hidden, n_beads + 1, inner, sizes.hidden),
+        sizes.layers,
+    )
+    if found != stated:
+        raise PriorError(
+            "tensors do not fit the model card: levels, pairs, terms per pair, hidden, inputs, heads x width, hidden, "
+            f"blocks are {stated} in the card and {found} in the tensors, for {n_beads} beads."
+        )

@@ -1,0 +1,63 @@
+"""What energies of chains have in common: a pair energy fitted in closed form, and a network trained for the rest."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from tpsctl.molecule.topology import Topology
+from tpsctl.networks.chain_energy.coordinates import ChainCoordinates
+from tpsctl.networks.chain_energy.pair_energy import PairEnergy
+
+
+class FittedEnergy(nn.Module, ABC):
+    """The energy U(y; sigma), in kT, of positions y (nm) with noise of width sigma (nm).
+
+    Args:
+        topology: Beads with bonds.
+        levels: Number of noise widths in the tables.
+        gaussians: Number of Gaussians per pair.
+
+    Attributes:
+        coordinates: Pairs, distances and handedness of the chain.
+        pairs: The pair energy.
+        sees_directions: Whether the network's part changes when a molecule turns, so that training has to show it in
+            all orientations.
+    """
+
+    sees_directions: bool = False
+
+    def __init__(self, topology: Topology, levels: int, gaussians: int) -> None:
+        super().__init__()
+        self.coordinates = ChainCoordinates(topology)
+        self.pairs = PairEnergy(self.coordinates.n_pairs, levels, gaussians)
+
+    @property
+    @abstractmethod
+    def trained(self) -> nn.Module:
+        """The network whose parameters are trained."""
+
+    @abstractmethod
+    def tabulate(self, level: int, y: Float[Tensor, "sample bead 3"]) -> None:
+        """Set the tables of one noise width from noised structures, nm."""
+
+    @abstractmethod
+    def residual(
+        self, y: Float[Tensor, "batch bead 3"], sigma: Float[Tensor, " batch_or_1"]
+    ) -> Float[Tensor, " batch"]:
+        """The network's part of U."""
+
+    def base(self, y: Float[Tensor, "batch bead 3"], sigma: Float[Tensor, " batch_or_1"]) -> Float[Tensor, " batch"]:
+        """The part of U that is fitted in closed form."""
+        return self.pairs(self.coordinates(y).distances, sigma)
+
+    def level(self, sigma: Float[Tensor, " batch_or_1"]) -> Float[Tensor, " batch_or_1"]:
+        """log sigma, mapped linearly so that the smallest noise width has level 0 and the largest has level 1."""
+        levels = self.pairs.log_sigmas
+        return ((sigma.log() - levels[0]) / (levels[-1] - levels[0])).clamp(0, 1)
+
+    @property
+    def largest_width(self) -> float:
+        """Largest noise width of the tables, nm."""
+        return float(torch.exp(self.pairs.log_sigmas[-1]))

@@ -1,0 +1,90 @@
+"""Scalar energy of a chain of beads on noised structures, from pair distances and handedness.
+
+    U(y; sigma) = U_pairs(r(y); sigma) + net( z(r; sigma), (h - mean(sigma)) / std(sigma) ; log sigma )
+
+The pair energy (`PairEnergy`) is fitted in closed form; the network, a perceptron conditioned on log sigma, learns what
+the pairs leave over: angles, torsions, cooperativity and handedness. The score -grad_y U is a gradient by construction,
+invariant under translation and equivariant under rotation, and it distinguishes mirror images.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from tpsctl.molecule.topology import Topology
+from tpsctl.networks.chain_energy.coordinates import ChainValues
+from tpsctl.networks.chain_energy.fitted import FittedEnergy
+from tpsctl.networks.conditioned_perceptron import ConditionedPerceptron
+
+SMALLEST_HANDEDNESS_SPREAD = 1e-3
+"""Least standard deviation of a handedness in the tables."""
+
+
+@dataclass(frozen=True)
+class ChainEnergySizes:
+    """Hyper-parameters that fix the shapes of a `ChainEnergy`.
+
+    Attributes:
+        hidden: Width of the hidden layers.
+        layers: Number of hidden layers.
+        levels: Noise widths in the tables.
+        embedding: Number of radial functions that embed log sigma.
+        gaussians: Number of Gaussians per pair.
+    """
+
+    hidden: int = 192
+    layers: int = 3
+    levels: int = 16
+    embedding: int = 16
+    gaussians: int = 8
+
+    def to_dict(self) -> dict[str, Any]:
+        """The sizes as plain values, for a checkpoint's metadata."""
+        return asdict(self)
+
+
+class ChainEnergy(FittedEnergy):
+    """The energy U(y; sigma), in kT, of positions y (nm) with noise of width sigma (nm).
+
+    Args:
+        topology: Beads with bonds.
+        sizes: Shapes.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, topology: Topology, sizes: ChainEnergySizes) -> None:
+        super().__init__(topology, sizes.levels, sizes.gaussians)
+        n_triples = self.coordinates.n_triples
+        self.register_buffer("mean", torch.zeros(sizes.levels, n_triples))
+        self.register_buffer("std", torch.ones(sizes.levels, n_triples))
+        n_features = self.coordinates.n_pairs + n_triples
+        self.net = ConditionedPerceptron(n_features, sizes.hidden, sizes.layers, sizes.embedding)
+
+    def forward(self, y: Float[Tensor, "batch bead 3"], sigma: Float[Tensor, " batch_or_1"]) -> Float[Tensor, " batch"]:
+        values = self.coordinates(y)
+        return self.pairs(values.distances, sigma) + self.net(self.features(values, sigma), self.level(sigma))
+
+    @property
+    def trained(self) -> nn.Module:
+        return self.net
+
+    def tabulate(self, level: int, y: Float[Tensor, "sample bead 3"]) -> None:
+        values = self.coordinates(y)
+        self.pairs.set_level(level, values.distances)
+        self.mean[level] = values.handedness.mean(0)
+        self.std[level] = values.handedness.std(0).clamp_min(SMALLEST_HANDEDNESS_SPREAD)
+
+    def residual(
+        self, y: Float[Tensor, "batch bead 3"], sigma: Float[Tensor, " batch_or_1"]
+    ) -> Float[Tensor, " batch"]:
+        return self.net(self.features(self.coordinates(y), sigma), self.level(sigma))
+
+    def features(self, values: ChainValues, sigma: Float[Tensor, " batch_or_1"]) -> Float[Tensor, "batch feature"]:
+        """Normalized inputs of the network: distances, then handedness."""
+        triples = (values.handedness - self.pairs.at(self.mean, sigma)) / self.pairs.at(self.std, sigma)
+        return torch.cat((self.pairs.normalized(values.distances, sigma), triples), 1)

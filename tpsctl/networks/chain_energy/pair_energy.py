@@ -1,0 +1,95 @@
+"""Energy of a chain of beads that is a sum over all pairs, linear in its parameters.
+
+    U(r; sigma) = sum_p [ a_p z_p + b_p z_p^2 + sum_k c_pk exp(-(r_p - m_pk)^2 / (2 w_pk^2)) ]
+
+with z_p = (r_p - mean_p) / std_p. The parameters a, b, c, the mean and the spread of every distance, and the centers m
+of its Gaussians belong to a noise width sigma; between the widths of the tables they are interpolated in log sigma. The
+centers are quantiles of the noised distance, so that a narrow peak (a native contact) gets as many Gaussians as a broad
+one of the same weight; each Gaussian is as wide as the gap to its neighbors. Because U is linear in a, b and c, score
+matching has a closed-form solution at each width (`tpsctl.training.pair_fit`).
+
+Any Gaussian density of the positions is in the span of the quadratic terms: sum_ij y_i L_ij y_j with sum_j L_ij = 0
+equals -sum_(i<j) L_ij |y_i - y_j|^2.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from tpsctl.networks.internal_energy.linear import interpolate
+
+SMALLEST_SPREAD_NM = 2e-3
+"""Least standard deviation of a distance in the tables, nm."""
+
+_NARROWEST = 0.25
+"""Least width of a Gaussian in units of the standard deviation of its distance."""
+
+_OUTERMOST = 0.02
+"""Quantile of the outermost centers of Gaussians."""
+
+
+class PairEnergy(nn.Module):
+    """The energy, in kT, with tables at a set of noise widths.
+
+    Args:
+        n_pairs: Number of pairs.
+        levels: Number of noise widths in the tables.
+        gaussians: Number of Gaussians per pair, at least 2.
+    """
+
+    log_sigmas: Tensor
+    mean: Tensor
+    std: Tensor
+    centers: Tensor
+    coefficients: Tensor
+
+    def __init__(self, n_pairs: int, levels: int, gaussians: int) -> None:
+        super().__init__()
+        self.register_buffer("log_sigmas", torch.zeros(levels))
+        self.register_buffer("mean", torch.zeros(levels, n_pairs))
+        self.register_buffer("std", torch.ones(levels, n_pairs))
+        self.register_buffer("centers", torch.linspace(0, 1, gaussians).expand(levels, n_pairs, -1).clone())
+        self.register_buffer("coefficients", torch.zeros(levels, n_pairs, 2 + gaussians))
+
+    def set_level(self, level: int, distances: Float[Tensor, "sample pair"]) -> None:
+        """Set mean, spread and centers of one noise width from noised distances, nm."""
+        self.mean[level] = distances.mean(0)
+        self.std[level] = distances.std(0).clamp_min(SMALLEST_SPREAD_NM)
+        quantiles = torch.linspace(_OUTERMOST, 1 - _OUTERMOST, self.centers.shape[2], dtype=distances.dtype)
+        self.centers[level] = torch.quantile(distances, quantiles, dim=0).T
+
+    def normalized(
+        self, distances: Float[Tensor, "batch pair"], sigma: Float[Tensor, " batch_or_1"]
+    ) -> Float[Tensor, "batch pair"]:
+        """z of every distance; sigma in nm."""
+        return (distances - self.at(self.mean, sigma)) / self.at(self.std, sigma)
+
+    def at(self, table: Float[Tensor, "level *rest"], sigma: Float[Tensor, " batch_or_1"]) -> Tensor:
+        """A table at noise widths sigma, nm."""
+        return interpolate(self.log_sigmas, table.flatten(1), sigma).unflatten(1, table.shape[1:])
+
+    def forward(
+        self, distances: Float[Tensor, "batch pair"], sigma: Float[Tensor, " batch_or_1"]
+    ) -> Float[Tensor, " batch"]:
+        """U in kT."""
+        z = self.normalized(distances, sigma)
+        linear, square, *_ = (coefficients := self.at(self.coefficients, sigma)).unbind(2)
+        exponent = -0.5 * self._reduced(distances, sigma)[0].square()
+        return ((linear + square * z) * z + (coefficients[:, :, 2:] * exponent.exp()).sum(2)).sum(1)
+
+    def slopes(
+        self, distances: Float[Tensor, "batch pair"], sigma: Float[Tensor, " batch_or_1"]
+    ) -> Float[Tensor, "batch pair term"]:
+        """Derivatives of all terms of a pair with respect to its distance, 1/nm."""
+        z, inverse = self.normalized(distances, sigma), 1 / self.at(self.std, sigma)
+        reduced, widths = self._reduced(distances, sigma)
+        bells = -reduced / widths * (-0.5 * reduced.square()).exp()
+        return torch.cat((inverse.expand_as(z).unsqueeze(2), (2 * z * inverse).unsqueeze(2), bells), 2)
+
+    def _reduced(self, distances: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """(r - m) / w of every Gaussian, and w, nm."""
+        centers = self.at(self.centers, sigma)
+        gaps = centers.diff(dim=2)
+        widths = torch.cat((gaps[:, :, :1], (gaps[:, :, 1:] + gaps[:, :, :-1]) / 2, gaps[:, :, -1:]), 2)
+        widths = torch.maximum(widths, _NARROWEST * self.at(self.std, sigma).unsqueeze(2))
+        return (distances.unsqueeze(2) - centers) / widths, widths

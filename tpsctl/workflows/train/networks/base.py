@@ -1,0 +1,98 @@
+"""The interface between a training on frames and the network that is trained; every network has one file here."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, Generic
+
+from tpsctl.prior.fields.energy import EnergyField
+from tpsctl.recipe import train as sections
+from tpsctl.recipe.auto import AUTO
+from tpsctl.score.schedule import Flow, NoiseSchedule, VarianceExploding, VariancePreserving
+from tpsctl.training.objectives.base import NetworkT, Objective
+from tpsctl.training.widths import BANDS_OF_ATOMS, WidthLaw
+from tpsctl.workflows.train.frames import MoleculeFrames
+
+
+@dataclass(frozen=True)
+class NetworkDefaults:
+    """Values of the keys of `model` where the recipe says auto.
+
+    Attributes:
+        smallest_width_nm: Smallest noise width, nm.
+        largest_width_nm: Largest noise width, nm.
+        levels: Noise widths with tables.
+        hidden: Width of the hidden layers.
+        embedding: Radial functions of the noise width.
+        layers: Number of hidden layers, or of blocks.
+        bands: Bands of noise widths in a batch, see `WidthLaw`.
+    """
+
+    smallest_width_nm: float
+    largest_width_nm: float
+    levels: int
+    hidden: int
+    embedding: int
+    layers: int = 3
+    bands: tuple[tuple[float, float], ...] = BANDS_OF_ATOMS
+
+
+class TrainedNetwork(ABC, Generic[NetworkT]):
+    """A network for one recipe: its objective, and its form in a prior and in a checkpoint.
+
+    Args:
+        recipe: The recipe.
+
+    Attributes:
+        name: Name of the network in checkpoints.
+        defaults: Values where the recipe says auto.
+    """
+
+    name: str
+    defaults: NetworkDefaults
+
+    def __init__(self, recipe: sections.TrainRecipe) -> None:
+        self.recipe = recipe
+
+    @abstractmethod
+    def objective(self, data: MoleculeFrames) -> Objective[Any, NetworkT]:
+        """What is minimized."""
+
+    @abstractmethod
+    def field(self, network: NetworkT, n_beads: int) -> EnergyField:
+        """A trained network as a field."""
+
+    @property
+    @abstractmethod
+    def sizes(self) -> dict[str, Any]:
+        """Sizes of the network for its checkpoint."""
+
+    @property
+    def smallest_width_nm(self) -> float:
+        """Smallest noise width, nm."""
+        return self._chosen("smallest_width_nm")
+
+    @property
+    def largest_width_nm(self) -> float:
+        """Largest noise width, nm."""
+        return self._chosen("largest_width_nm")
+
+    @property
+    def schedule(self) -> NoiseSchedule:
+        """What diffusion time means for this model."""
+        model = self.recipe.model
+        if isinstance(model, sections.FlowMatchingModelSection):
+            return Flow(model.scale_nm)
+        if isinstance(model.schedule, sections.VariancePreservingSection):
+            return VariancePreserving(model.schedule.scale_nm)
+        return VarianceExploding(self.smallest_width_nm, self.largest_width_nm)
+
+    @property
+    def widths(self) -> WidthLaw:
+        """The law of noise widths in a batch."""
+        model = self.recipe.model
+        uniform_time = model.uniform_time if isinstance(model, sections.FlowMatchingModelSection) else 0.0
+        return WidthLaw(self.smallest_width_nm, self.largest_width_nm, self.schedule, uniform_time, self.defaults.bands)
+
+    def _chosen(self, name: str) -> Any:
+        given = getattr(self.recipe.model, name)
+        return getattr(self.defaults, name) if given == AUTO else given

@@ -1,0 +1,52 @@
+"""Training of a `TransformerEnergy`, for chains of beads."""
+
+from typing import Any
+
+from tpsctl.errors import RecipeError
+from tpsctl.networks.chain_energy.transformer import TransformerEnergy, TransformerEnergySizes
+from tpsctl.prior.fields.transformer_energy import TransformerEnergyField
+from tpsctl.recipe import train as sections
+from tpsctl.recipe.auto import AUTO
+from tpsctl.training.objectives.base import seeded
+from tpsctl.training.objectives.energy_residual import ResidualDenoising, ResidualSettings
+from tpsctl.training.widths import BANDS_OF_BEADS
+from tpsctl.workflows.train.frames import MoleculeFrames
+from tpsctl.workflows.train.networks.base import NetworkDefaults, TrainedNetwork
+
+
+class TrainedTransformerEnergy(TrainedNetwork[Any]):
+    """A transformer energy for one recipe."""
+
+    name = "transformer_energy"
+    defaults = NetworkDefaults(
+        smallest_width_nm=0.01, largest_width_nm=3.0, levels=16, hidden=64, embedding=0, layers=2, bands=BANDS_OF_BEADS
+    )
+
+    def objective(self, data: MoleculeFrames) -> ResidualDenoising:
+        optimize, section = self.recipe.optimize, self._section
+        if self.recipe.model.embedding != AUTO:
+            raise RecipeError("model.embedding: a transformer energy has none. Leave the key out.")
+        if optimize.precision == "bf16":
+            raise RecipeError("optimize.precision: got bf16, but a transformer energy is trained in float32 or tf32.")
+        sizes = TransformerEnergySizes(**self.sizes)
+        network = seeded(self.recipe.seed, lambda: TransformerEnergy(data.topology, sizes))
+        settings = ResidualSettings(
+            optimize.batch, optimize.torsion_weight, optimize.linear_samples, fits_pairs=section.pair_energy
+        )
+        return ResidualDenoising(data.topology, data.training, network, self.widths, settings)
+
+    def field(self, network: TransformerEnergy, n_beads: int) -> TransformerEnergyField:
+        return TransformerEnergyField(network, n_beads, smallest_width=self.smallest_width_nm)
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        section = self._section
+        own = {"gaussians": section.gaussians, "heads": section.heads, "head_dim": section.head_dim}
+        chosen = {name: self._chosen(name) for name in ("hidden", "layers", "levels")}
+        return TransformerEnergySizes(**own, **chosen).to_dict()
+
+    @property
+    def _section(self) -> sections.TransformerEnergySection:
+        section = self.recipe.model.network
+        assert isinstance(section, sections.TransformerEnergySection)  # never chosen by itself
+        return section
