@@ -19,7 +19,7 @@ from tpsctl.landscape.minimum import minimize
 from tpsctl.landscape.surface import Surface
 from tpsctl.molecule.geometry import rmsd
 
-MOST_COPIES = 27
+MOST_COPIES = 9
 """Most relabeled copies of an end that are minimized and compared."""
 
 MARGIN = 2.0
