@@ -35,7 +35,7 @@ from tpsctl.score.transport import carry, even_times
 from tpsctl.training.laws import RampedDecay
 from tpsctl.training.loop import Loop, LoopSettings
 from tpsctl.training.objectives.action_matching.marginals import Marginals
-from tpsctl.training.objectives.action_matching.objective import ActionMatching, ActionMatchingSettings
+from tpsctl.training.objectives.action_matching.objective import ActionMatchingSettings, matching_of_points
 from tpsctl.training.objectives.base import Objective, fingerprint_of, seeded
 
 EVALUATIONS = 10
@@ -170,7 +170,7 @@ def one_seed(seed: int, options: argparse.Namespace) -> dict[str, Any]:
     scale = float(chains.std())
     chains /= scale
     settings = ActionMatchingSettings(hidden=SIZES.hidden, layers=SIZES.layers, batch=options.batch, seed=seed)
-    matching = Loop(ActionMatching(Chains(chains), settings), law(options, options.steps, seed))
+    matching = Loop(matching_of_points(Chains(chains), settings), law(options, options.steps, seed))
     potential = trained(matching, "action")
     clock.lap("Action Matching")
     score = trained(

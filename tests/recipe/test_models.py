@@ -71,8 +71,9 @@ def test_schema_file_is_up_to_date(kind, golden):
 @pytest.mark.parametrize("kind", MODELS)
 def test_reference_in_the_docs_is_up_to_date(kind, golden):
     note = "<!-- Written by `pytest --update-golden` from the recipe models; do not edit. -->"
-    command, _, potential = kind.partition("_")
-    head = f"{note}\n\n# Recipe of `tpsctl {command}`{', for model potentials' if potential else ''}\n\n"
+    command, _, of = kind.partition("_")
+    what = {"": "", "potential": ", for model potentials", "snapshots": ", for snapshots"}[of]
+    head = f"{note}\n\n# Recipe of `tpsctl {command}`{what}\n\n"
     golden(ROOT / "docs" / "recipe" / f"{kind}.md", head + reference(MODELS[kind]))
 
 

@@ -17,6 +17,7 @@ class RecipeKind(StrEnum):
     simulate = "simulate"
     train = "train"
     train_potential = "train_potential"
+    train_snapshots = "train_snapshots"
 
 
 class Shell(StrEnum):

@@ -1,6 +1,6 @@
 """The section `action`: the functional that is minimized, the diffusion coefficients and the physical step."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -76,7 +76,20 @@ class GeometricActionSection(FunctionalSection):
     functional: Literal["geometric"] = key("Time-free: the integral of |drift| along the path.")
 
 
+class TransportActionSection(Section):
+    """Paths through the time-dependent field between snapshots, from the first to the last; they are transport maps."""
+
+    functional: Literal["transport"] = key("Onsager-Machlup action of the field, with its change in time.")
+    diffusion_nm2_per_ps: float = key("D of the noise of the paths, the same for all beads.", "nm^2/ps", gt=0)
+    temperature_k: ClassVar[None] = None
+    friction_per_ps: ClassVar[None] = None
+
+
 ActionSection = Annotated[
-    TruncatedActionSection | OnsagerMachlupActionSection | EulerMaruyamaActionSection | GeometricActionSection,
+    TruncatedActionSection
+    | OnsagerMachlupActionSection
+    | EulerMaruyamaActionSection
+    | GeometricActionSection
+    | TransportActionSection,
     Field(discriminator="functional"),
 ]

@@ -64,6 +64,13 @@ class GaussianPriorSection(Section):
     diffusion_time: float = key("Diffusion time; 0 is data, 1 is noise.", "1", default=0.0, ge=0, le=1)
 
 
+class SnapshotsPriorSection(Section):
+    """The field between snapshots of a process, as `tpsctl train` learns it; for `action.functional: transport`."""
+
+    kind: Literal["snapshots"] = key("A field between snapshots.")
+    checkpoint: Path = key("Checkpoint file.")
+
+
 class PluginPriorSection(Section):
     """A prior that another installed package provides (entry-point group tpsctl.priors)."""
 
@@ -79,6 +86,7 @@ PriorSection = Annotated[
     | MuellerBrownPriorSection
     | DoubleWellPriorSection
     | GaussianPriorSection
+    | SnapshotsPriorSection
     | PluginPriorSection,
     Field(discriminator="kind"),
 ]

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from tpsctl.recipe.action import ActionSection, GeometricActionSection, TruncatedActionSection
+from tpsctl.recipe.action import ActionSection, GeometricActionSection, TransportActionSection, TruncatedActionSection
 from tpsctl.recipe.endpoints import EndpointsSection
 from tpsctl.recipe.optimize import AutoMethodSection, MethodSection, OptimizeSection, RouteSection
 from tpsctl.recipe.output import OutputSection
@@ -12,6 +12,9 @@ from tpsctl.recipe.path import PathSection
 from tpsctl.recipe.prior import PriorSection
 from tpsctl.recipe.section import Section, key
 from tpsctl.recipe.validation import ValidationSection
+
+_OF_TRANSPORT = {"adam", "lbfgs", "sgd"}
+"""Minimizers of the transport action, which is no sum of squares."""
 
 
 class SampleRecipe(Section):
@@ -46,6 +49,23 @@ class SampleRecipe(Section):
         stepped = [number for number, stage in enumerate(self.stages, 1) if getattr(stage, "dt_ps", None) is not None]
         if isinstance(self.action, GeometricActionSection) and stepped:
             raise ValueError(f"optimize: stage {stepped[0]} has a dt_ps, but the geometric action has no time step")
+        return self
+
+    @model_validator(mode="after")
+    def _transport_through_snapshots(self) -> Self:
+        transport, snapshots = isinstance(self.action, TransportActionSection), self.prior.kind == "snapshots"
+        if transport != snapshots:
+            raise ValueError(
+                f'prior.kind "{self.prior.kind}" with action.functional "{self.action.functional}": paths through the '
+                "field between snapshots need both prior.kind: snapshots and action.functional: transport"
+            )
+        named = [str(stage.method) for stage in self.stages] or [str(getattr(self.optimize, "method", "auto"))]
+        stepped = any(getattr(stage, "dt_ps", None) is not None for stage in self.stages)
+        if transport and (stepped or not _OF_TRANSPORT.issuperset(named)):
+            raise ValueError(
+                f"action.functional: transport: got optimize.method {', '.join(named)}; expected one of "
+                f"{', '.join(sorted(_OF_TRANSPORT))}, without a dt_ps, which follows from the snapshots' times"
+            )
         return self
 
     @property

@@ -6,6 +6,7 @@ from tpsctl.checkpoints.architectures.graph_transformer import GraphTransformerA
 from tpsctl.checkpoints.architectures.internal_energy import InternalEnergyArchitecture
 from tpsctl.checkpoints.architectures.perceptron import PerceptronArchitecture
 from tpsctl.checkpoints.architectures.potential_perceptron import PotentialPerceptronArchitecture
+from tpsctl.checkpoints.architectures.snapshot_potential import SnapshotPotentialArchitecture
 from tpsctl.checkpoints.architectures.transformer_energy import TransformerEnergyArchitecture
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -17,6 +18,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         GraphTransformerArchitecture(),
         PerceptronArchitecture(),
         PotentialPerceptronArchitecture(),
+        SnapshotPotentialArchitecture(),
     )
 }
 """All architectures by name; a new network needs one more file in this folder and an entry here."""

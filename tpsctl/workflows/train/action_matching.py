@@ -15,7 +15,11 @@ from tpsctl.recipe.train_potential import PointActionMatchingSection, TrainPoten
 from tpsctl.score.schedule import Flow
 from tpsctl.training.loop import LoopSettings
 from tpsctl.training.objectives.action_matching.marginals import NoiseToData
-from tpsctl.training.objectives.action_matching.objective import ActionMatching, ActionMatchingSettings
+from tpsctl.training.objectives.action_matching.objective import (
+    ActionMatching,
+    ActionMatchingSettings,
+    matching_of_points,
+)
 from tpsctl.workflows.train.judge import losses_at_both_ends
 from tpsctl.workflows.train.potential import PotentialTask
 from tpsctl.workflows.train.task import TrainingTask
@@ -38,7 +42,7 @@ class PointActionMatchingTask(TrainingTask[Tensor, PotentialPerceptron, Potentia
     def about(self, data: Tensor) -> str:
         return self._points.about(data)
 
-    def objective(self, data: Tensor) -> ActionMatching:
+    def objective(self, data: Tensor) -> ActionMatching[PotentialPerceptron]:
         section, optimize = self._section, self.recipe.optimize
         settings = ActionMatchingSettings(
             noise=section.noise,
@@ -50,7 +54,7 @@ class PointActionMatchingTask(TrainingTask[Tensor, PotentialPerceptron, Potentia
             seed=self.recipe.seed,
         )
         points = ((data - data.mean((0, 1))) / _spread(data)).squeeze(1).float()
-        self._objective = ActionMatching(NoiseToData(points, Flow()), settings)
+        self._objective = matching_of_points(NoiseToData(points, Flow()), settings)
         return self._objective
 
     def loop_settings(self) -> LoopSettings:

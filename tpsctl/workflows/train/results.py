@@ -23,6 +23,8 @@ class TrainingTable:
 
 def table_of(card: dict[str, Any]) -> TrainingTable:
     """The table for a card, as `train_recipe` returns it, of either kind of recipe."""
+    if "times_ps" in card:
+        return _of_snapshots(card)
     return _of_molecule(card) if "metrics" in card else _of_potential(card)
 
 
@@ -60,3 +62,19 @@ def _of_potential(card: dict[str, Any]) -> TrainingTable:
     if effective is not None:
         rows.append(["effective fraction of a batch's times", f"{effective:.3f}"])
     return TrainingTable(about["name"], ["what", "value"], rows, [f"checkpoint: {card['file']}"])
+
+
+def _of_snapshots(card: dict[str, Any]) -> TrainingTable:
+    """Times, noise and the loss at both ends of the run, and what the field must not be taken for."""
+    about, times = card["provenance"], card["times_ps"]
+    rows = [
+        ["kind", f"{card['kind']}, between snapshots"],
+        ["snapshots", f"{len(times)}, from {times[0]:g} to {times[-1]:g} ps"],
+        ["diffusion coefficient", f"{card['diffusion_nm2_per_ps']:g} nm^2/ps"],
+        ["loss, first tenth of the steps", f"{about['loss']['first_tenth']:.4f}"],
+        ["loss, last tenth of the steps", f"{about['loss']['last_tenth']:.4f}"],
+        ["effective fraction of a batch's times", f"{about['loss']['effective_fraction_of_times']:.3f}"],
+    ]
+    return TrainingTable(
+        about["name"], ["what", "value"], rows, [f"mind: {card['caveat']}", f"checkpoint: {card['file']}"]
+    )

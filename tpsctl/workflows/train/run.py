@@ -24,6 +24,7 @@ from tpsctl.progress import Progress
 from tpsctl.recipe.loader import recipe_digest, require_files
 from tpsctl.recipe.train import TrainRecipe
 from tpsctl.recipe.train_potential import PointActionMatchingSection, TrainPotentialRecipe
+from tpsctl.recipe.train_snapshots import TrainSnapshotsRecipe
 from tpsctl.score.precision import choose_products
 from tpsctl.training.loop import Loop
 from tpsctl.training.team import Team
@@ -33,7 +34,11 @@ from tpsctl.workflows.train.card import digest_of
 from tpsctl.workflows.train.carry_out import carry_out, follow
 from tpsctl.workflows.train.molecule import MoleculeTask
 from tpsctl.workflows.train.potential import PotentialTask
+from tpsctl.workflows.train.snapshots import SnapshotsTask
 from tpsctl.workflows.train.task import TrainingTask
+
+AnyTrainRecipe = TrainRecipe | TrainPotentialRecipe | TrainSnapshotsRecipe
+"""The recipes of `tpsctl train`."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +56,7 @@ class TrainOptions(Keeping):
     device: str = "auto"
 
 
-def train_recipe(
-    recipe: TrainRecipe | TrainPotentialRecipe, options: TrainOptions, progress: Progress
-) -> dict[str, Any] | None:
+def train_recipe(recipe: AnyTrainRecipe, options: TrainOptions, progress: Progress) -> dict[str, Any] | None:
     """Train the model of a recipe, or find that it is there already.
 
     Several processes that `torchrun` has started train it together, each on the GPU of its number.
@@ -90,9 +93,7 @@ def train_recipe(
     return read_card(target) | {"file": str(target)}
 
 
-def _follow(
-    recipe: TrainRecipe | TrainPotentialRecipe, task: TrainingTask[Any, Any, Any], team: Team, device: torch.device
-) -> None:
+def _follow(recipe: AnyTrainRecipe, task: TrainingTask[Any, Any, Any], team: Team, device: torch.device) -> None:
     """The part of a process that is not the first of its team."""
     loop = Loop(task.objective(task.load()), task.loop_settings(), device, team)
     with _as_the_recipe_says(recipe, loop):
@@ -100,7 +101,7 @@ def _follow(
 
 
 @contextmanager
-def _as_the_recipe_says(recipe: TrainRecipe | TrainPotentialRecipe, loop: Loop[Any]) -> Iterator[None]:
+def _as_the_recipe_says(recipe: AnyTrainRecipe, loop: Loop[Any]) -> Iterator[None]:
     """The steps in the precision of the recipe, with a remedy where memory does not suffice."""
     in_bfloat16 = isinstance(recipe, TrainRecipe) and recipe.optimize.precision == "bf16"
     with (
@@ -110,7 +111,7 @@ def _as_the_recipe_says(recipe: TrainRecipe | TrainPotentialRecipe, loop: Loop[A
         yield
 
 
-def device_of(options: TrainOptions, recipe: TrainRecipe | TrainPotentialRecipe, progress: Progress) -> torch.device:
+def device_of(options: TrainOptions, recipe: AnyTrainRecipe, progress: Progress) -> torch.device:
     """The device of the steps: "auto" takes a GPU for networks of molecules, and says so where it cannot be used.
 
     Raises:
@@ -135,16 +136,18 @@ def device_of(options: TrainOptions, recipe: TrainRecipe | TrainPotentialRecipe,
     return device
 
 
-def task_of(recipe: TrainRecipe | TrainPotentialRecipe) -> TrainingTask[Any, Any, Any]:
+def task_of(recipe: AnyTrainRecipe) -> TrainingTask[Any, Any, Any]:
     """What is done for this kind of recipe."""
     if isinstance(recipe, TrainRecipe):
         return MoleculeTask(recipe)
+    if isinstance(recipe, TrainSnapshotsRecipe):
+        return SnapshotsTask(recipe)
     if isinstance(recipe.model, PointActionMatchingSection):
         return PointActionMatchingTask(recipe, recipe.model)
     return PotentialTask(recipe)
 
 
-def checkpoint_file(recipe: TrainRecipe | TrainPotentialRecipe, options: TrainOptions) -> Path:
+def checkpoint_file(recipe: AnyTrainRecipe, options: TrainOptions) -> Path:
     """Where the checkpoint goes."""
     target = (options.out or recipe.output.checkpoint).resolve()
     if target.suffix != ".safetensors":
@@ -152,7 +155,7 @@ def checkpoint_file(recipe: TrainRecipe | TrainPotentialRecipe, options: TrainOp
     return target
 
 
-def identify(recipe: TrainRecipe | TrainPotentialRecipe) -> dict[str, Any]:
+def identify(recipe: AnyTrainRecipe) -> dict[str, Any]:
     """Digest, resolved recipe and input hashes, with files by name only, fit for a card that travels."""
     files = require_files(recipe)
     hashes = {key: file_sha256(file) for key, file in files.items()}

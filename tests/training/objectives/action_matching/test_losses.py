@@ -12,7 +12,7 @@ from tests.training.objectives.action_matching.gaussian import (
 )
 from tpsctl.training.laws import RampedDecay, WarmUpThenCosine
 from tpsctl.training.loop import Loop, LoopSettings
-from tpsctl.training.objectives.action_matching.objective import ActionMatching, ActionMatchingSettings
+from tpsctl.training.objectives.action_matching.objective import ActionMatchingSettings, matching_of_points
 
 VARIANTS = {"plain": {}, "entropic": {"noise": NOISE}, "unbalanced": {"growth": 1.0}}
 GOLDEN = {
@@ -77,7 +77,7 @@ def test_a_constant_is_a_gauge_of_two_variants_and_the_growth_of_the_third():
 def test_the_objective_is_the_quadrature_of_its_integrand():
     """One large batch of the objective against quadrature; the tolerance is four standard errors of the batch."""
     q = MovingGaussian(*ROWS[2])
-    objective = ActionMatching(q, ActionMatchingSettings(noise=NOISE, weight_last=0.5, hidden=8, batch=40_000))
+    objective = matching_of_points(q, ActionMatchingSettings(noise=NOISE, weight_last=0.5, hidden=8, batch=40_000))
     network = objective.network
     torch.nn.init.normal_(network.layers[-1].weight, std=0.3)
     batch = objective.draw(torch.Generator().manual_seed(0))
@@ -92,7 +92,7 @@ def test_the_objective_is_the_quadrature_of_its_integrand():
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_training_comes_within_two_per_cent_of_the_least_loss(variant):
     q, settings = MovingGaussian(*ROWS[2]), VARIANTS[variant]
-    objective = ActionMatching(q, ActionMatchingSettings(**settings, hidden=32, layers=4, batch=256))
+    objective = matching_of_points(q, ActionMatchingSettings(**settings, hidden=32, layers=4, batch=256))
     assert float(objective.loss(objective.draw(torch.Generator().manual_seed(1)))) == 0.0, "no potential, no growth"
     steps = 1500
     law = WarmUpThenCosine(5e-3, steps)

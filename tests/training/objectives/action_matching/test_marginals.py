@@ -9,7 +9,7 @@ from tpsctl.score.schedule import Flow
 from tpsctl.training.laws import RampedDecay, WarmUpThenCosine
 from tpsctl.training.loop import Loop, LoopSettings
 from tpsctl.training.objectives.action_matching.marginals import NoiseToData
-from tpsctl.training.objectives.action_matching.objective import ActionMatching, ActionMatchingSettings
+from tpsctl.training.objectives.action_matching.objective import ActionMatchingSettings, matching_of_points
 
 
 def points(count=100):
@@ -28,7 +28,7 @@ def test_the_path_from_noise_to_data_is_straight_and_ends_on_the_data(generator)
 def test_coupled_draws_have_less_variance_than_independent_ones(generator):
     """With the minimizer as potential; the independent draws take each of the three points from a draw of its own."""
     q = MovingGaussian(*ROWS[0])
-    objective = ActionMatching(q, ActionMatchingSettings(batch=20_000))
+    objective = matching_of_points(q, ActionMatchingSettings(batch=20_000))
     draws = [objective.draw(generator) for _ in range(3)]
 
     def losses(first, middle, last):
@@ -47,7 +47,7 @@ def _double(batch):
 
 
 def make_loop(steps=6, count=100, noise=0.0):
-    objective = ActionMatching(
+    objective = matching_of_points(
         NoiseToData(points(count), Flow()), ActionMatchingSettings(noise=noise, hidden=8, layers=3, batch=2000)
     )
     return Loop(objective, LoopSettings(steps, WarmUpThenCosine(1e-3, steps), RampedDecay(0.9), seed=0))

@@ -25,8 +25,8 @@ class Marginals(ABC):
     @abstractmethod
     def draw(
         self, t: Float[Tensor, " batch"], generator: torch.Generator
-    ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch dim"], Float[Tensor, "batch dim"]]:
-        """Coupled samples of q_0, q_t and q_1, float32."""
+    ) -> tuple[Float[Tensor, "batch ..."], Float[Tensor, "batch ..."], Float[Tensor, "batch ..."]]:
+        """Coupled samples of q_0, q_t and q_1, float32, each of shape (batch, ...)."""
 
     @abstractmethod
     def tensors(self) -> tuple[Tensor, ...]:

@@ -27,7 +27,7 @@ from tpsctl.networks.potential_perceptron import PotentialPerceptron
 from tpsctl.score.hamilton_jacobi import hjb_residual
 from tpsctl.training.objectives.action_matching.marginals import Marginals
 from tpsctl.training.objectives.action_matching.times import AdaptiveTimes
-from tpsctl.training.objectives.base import Objective, fingerprint_of, seeded
+from tpsctl.training.objectives.base import NetworkT, Objective, fingerprint_of, seeded
 
 _EXACT_UP_TO = 6
 """Most coordinates for which the Laplacian is exact; for more it is estimated with one vector of random signs."""
@@ -38,12 +38,12 @@ class ActionBatch:
     """Coupled points at the start, at time t and at the end, with the density from which t was drawn.
 
     Attributes:
-        first: Samples of q_0 (batch, dim).
-        middle: Samples of q_t (batch, dim).
-        last: Samples of q_1 (batch, dim).
+        first: Samples of q_0 (batch, ...).
+        middle: Samples of q_t (batch, ...).
+        last: Samples of q_1 (batch, ...).
         t: Times (batch,).
         density: Density of t (batch,).
-        signs: Random signs (1, batch, dim) for the Laplacian.
+        signs: Random signs (1, batch, ...) for the Laplacian.
     """
 
     first: Tensor
@@ -95,21 +95,21 @@ class ActionMatchingSettings:
         return self.weight_last - self.weight_first
 
 
-class ActionMatching(Objective[ActionBatch, PotentialPerceptron]):
-    """The loss of Action Matching for a perceptron.
+class ActionMatching(Objective[ActionBatch, NetworkT]):
+    """The loss of Action Matching.
 
     Args:
         marginals: Where the samples come from.
         settings: Variant and sizes.
+        network: s(x, t) for samples and times.
     """
 
-    def __init__(self, marginals: Marginals, settings: ActionMatchingSettings) -> None:
+    def __init__(self, marginals: Marginals, settings: ActionMatchingSettings, network: NetworkT) -> None:
         self.settings, self.times, self._marginals = settings, AdaptiveTimes(late=settings.late), marginals
-        sizes = PerceptronSizes(marginals.dims, settings.hidden, settings.layers, "swish")
-        self._network = seeded(settings.seed, lambda: PotentialPerceptron(sizes).float())
+        self._network = network
 
     @property
-    def network(self) -> PotentialPerceptron:
+    def network(self) -> NetworkT:
         return self._network
 
     @property
@@ -135,7 +135,7 @@ class ActionMatching(Objective[ActionBatch, PotentialPerceptron]):
     def integrand(self, batch: ActionBatch) -> Tensor:
         """w r + w' s at the middle points (batch,)."""
         settings = self.settings
-        probes = None if batch.middle.shape[1] <= _EXACT_UP_TO else batch.signs
+        probes = None if batch.middle[0].numel() <= _EXACT_UP_TO else batch.signs
         found = hjb_residual(
             self._network, batch.middle, batch.t, noise=settings.noise, growth=settings.growth, probes=probes
         )
@@ -149,3 +149,10 @@ class ActionMatching(Objective[ActionBatch, PotentialPerceptron]):
 
     def fingerprint(self) -> str:
         return fingerprint_of([type(self).__name__, asdict(self.settings)], self._marginals.tensors())
+
+
+def matching_of_points(marginals: Marginals, settings: ActionMatchingSettings) -> ActionMatching[PotentialPerceptron]:
+    """Action Matching of points (batch, dim) with a perceptron."""
+    sizes = PerceptronSizes(marginals.dims, settings.hidden, settings.layers, "swish")
+    network = seeded(settings.seed, lambda: PotentialPerceptron(sizes).float())
+    return ActionMatching(marginals, settings, network)

@@ -15,7 +15,8 @@ from torch import Tensor
 from tpsctl.errors import PriorError
 from tpsctl.molecule.topology import Topology
 from tpsctl.prior.base import Prior
-from tpsctl.recipe.action import FunctionalSection, TimedFunctionalSection
+from tpsctl.prior.snapshots import SnapshotPrior
+from tpsctl.recipe.action import FunctionalSection, TimedFunctionalSection, TransportActionSection
 from tpsctl.recipe.auto import AUTO, DEFAULT_TEMPERATURE_K
 from tpsctl.recipe.optimize import LevenbergMarquardtSection, MethodSection
 from tpsctl.recipe.prior import CheckpointPriorSection
@@ -109,7 +110,12 @@ def choose(
     time = _diffusion_time(recipe, system, prior, device, forces)
     diffusion = bead_diffusion(recipe.action, prior, system.topology, temperature.value, friction.value)
     score = ScoreInPrecision(prior.at(time.value), precision_of(recipe.prior))
-    dt_ps = _dt_ps(recipe.action, lambda: step_by_rates(score, system.all_ends.to(device), diffusion, images.value))
+    if isinstance(prior, SnapshotPrior):
+        dt_ps = ChosenNumber(
+            prior.when.duration_ps / (images.value - 1), "the time between the snapshots, over the steps"
+        )
+    else:
+        dt_ps = _dt_ps(recipe.action, lambda: step_by_rates(score, system.all_ends.to(device), diffusion, images.value))
     stages, reason = _stages(recipe, images.value, dt_ps.value, is_molecule=system.is_molecule)
     return Chosen(images, time, temperature, friction, dt_ps, stages, reason)
 
@@ -122,7 +128,7 @@ def choose_images(recipe: SampleRecipe, system: System) -> ChosenNumber:
 
 
 def bead_diffusion(
-    section: FunctionalSection,
+    section: FunctionalSection | TransportActionSection,
     prior: Prior,
     topology: Topology,
     temperature_k: float | None,
@@ -181,7 +187,7 @@ def _stored_times(section: CheckpointPriorSection) -> tuple[float, float] | None
     return float(stored[0]), float(stored[1])
 
 
-def _temperature(section: FunctionalSection, prior: Prior) -> ChosenNumber:
+def _temperature(section: FunctionalSection | TransportActionSection, prior: Prior) -> ChosenNumber:
     if section.temperature_k is not None:
         return ChosenNumber(section.temperature_k, GIVEN)
     if section.diffusion_nm2_per_ps is not None:
@@ -191,7 +197,7 @@ def _temperature(section: FunctionalSection, prior: Prior) -> ChosenNumber:
     return ChosenNumber(DEFAULT_TEMPERATURE_K, "the default, because this prior has no temperature of its own")
 
 
-def _friction(section: FunctionalSection) -> ChosenNumber:
+def _friction(section: FunctionalSection | TransportActionSection) -> ChosenNumber:
     if section.friction_per_ps is not None:
         return ChosenNumber(section.friction_per_ps, GIVEN)
     if section.diffusion_nm2_per_ps is not None:
@@ -199,7 +205,9 @@ def _friction(section: FunctionalSection) -> ChosenNumber:
     return ChosenNumber(_FRICTION_PER_PS, "the default; another one rescales the time step and moves no path")
 
 
-def _dt_ps(section: FunctionalSection, by_rates: Callable[[], tuple[float, str]]) -> ChosenNumber:
+def _dt_ps(
+    section: FunctionalSection | TransportActionSection, by_rates: Callable[[], tuple[float, str]]
+) -> ChosenNumber:
     if not isinstance(section, TimedFunctionalSection):
         return ChosenNumber(_TIME_FREE_PS, "without meaning: the geometric action is time-free, and files need a step")
     return ChosenNumber(*by_rates()) if section.dt_ps == AUTO else ChosenNumber(section.dt_ps, GIVEN)

@@ -5,6 +5,7 @@ from tpsctl.action.divergence import Divergence, ExactDivergence, HutchinsonDive
 from tpsctl.action.euler_maruyama import EulerMaruyamaAction
 from tpsctl.action.geometric import GeometricAction
 from tpsctl.action.onsager_machlup import OnsagerMachlupAction
+from tpsctl.action.transport import TransportAction
 from tpsctl.action.truncated import TruncatedAction
 from tpsctl.molecule.topology import Topology
 from tpsctl.optimize.base import Convergence, Optimizer
@@ -14,12 +15,14 @@ from tpsctl.optimize.levenberg_marquardt import LevenbergMarquardt
 from tpsctl.optimize.stages import Stage
 from tpsctl.optimize.string import String
 from tpsctl.prior.base import Prior
+from tpsctl.prior.snapshots import SnapshotPrior
 from tpsctl.recipe.action import (
     EulerMaruyamaActionSection,
     ExactDivergenceSection,
     GeometricActionSection,
     HutchinsonDivergenceSection,
     OnsagerMachlupActionSection,
+    TransportActionSection,
     TruncatedActionSection,
 )
 from tpsctl.recipe.optimize import (
@@ -57,6 +60,9 @@ def make_action(recipe: SampleRecipe, chosen: Chosen, stage: MethodSection, prio
             return TruncatedAction(score, dynamics)
         case EulerMaruyamaActionSection():
             return EulerMaruyamaAction(score, dynamics)
+        case TransportActionSection():
+            assert isinstance(prior, SnapshotPrior)  # the recipe sees to it
+            return TransportAction(prior.field, dynamics, start_ps=prior.when.start_ps)
         case OnsagerMachlupActionSection():
             return OnsagerMachlupAction(score, dynamics, _divergence(recipe.action.divergence, recipe.seed))
 

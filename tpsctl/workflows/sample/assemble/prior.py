@@ -13,6 +13,7 @@ from tpsctl.recipe.prior import (
     OpenMMPriorSection,
     PluginPriorSection,
     PriorSection,
+    SnapshotsPriorSection,
 )
 from tpsctl.score.precision import ScoreInPrecision, choose_products
 from tpsctl.workflows.force_field import system_source
@@ -45,6 +46,13 @@ def _fitted(prior: Prior, section: PriorSection, system: System, device: torch.d
 
     assert prior.topology is not None
     order = bead_order(system.topology, prior.topology, name=f'prior "{section.kind}"')
+    if isinstance(section, SnapshotsPriorSection):
+        if order != sorted(order):
+            raise PriorError(
+                f'prior "{section.kind}": its atoms are in another order than those of endpoints.start. Give the ends '
+                "in the order of the data.topology of its training."
+            )
+        return prior
     given = getattr(section, "diffusion_time", 0.0)
     time = usable_times(prior)[0] if given == AUTO else given
     score = ScoreInPrecision(prior.at(time), precision_of(section))
@@ -85,6 +93,16 @@ def _prior(section: PriorSection, system: System, gpu: int | None) -> Prior:
                 stiffness=section.stiffness_kj_per_mol_nm2,
                 n_dims=system.ends.shape[-1],
             )
+        case SnapshotsPriorSection():
+            from tpsctl.checkpoints.architectures.snapshot_potential import snapshot_prior
+            from tpsctl.checkpoints.native import load_model
+
+            try:
+                return snapshot_prior(load_model(section.checkpoint))
+            except PriorError as error:
+                raise PriorError(
+                    f"{section.checkpoint}: {str(error).removeprefix(f'{section.checkpoint}: ')}"
+                ) from None
         case PluginPriorSection():
             from tpsctl.prior.plugins import make_plugin
 
