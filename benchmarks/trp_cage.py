@@ -187,7 +187,7 @@ def optimized(changes: Sequence[str], paths: int, progress: Progress) -> tuple[T
 
 def rows_of(judge: Judge, arguments: argparse.Namespace, progress: Progress) -> list[Row]:
     """The rows of the table, MD first."""
-    count, steps = arguments.paths, f"optimize.max_steps={arguments.max_steps}"
+    count, steps = arguments.paths, f"optimize={{method: {arguments.method}, max_steps: {arguments.max_steps}}}"
     generator = torch.Generator().manual_seed(arguments.seed)
     order = torch.randperm(len(judge.md), generator=generator).tolist()
     many, some = order[:MD_ENERGY_PATHS], order[MD_ENERGY_PATHS : MD_ENERGY_PATHS + count]
@@ -255,7 +255,8 @@ def main() -> None:
     parser.add_argument("--diffusion-time", default="auto", help="its diffusion time")
     parser.add_argument("--level", type=float, default=0.25, help="noise level of latent guesses")
     parser.add_argument("--paths", type=int, default=32, help="paths of each kind, up to 32")
-    parser.add_argument("--max-steps", type=int, default=120, help="most steps of L-BFGS")
+    parser.add_argument("--method", default="lbfgs", help="minimizer: lbfgs, or levenberg_marquardt")
+    parser.add_argument("--max-steps", type=int, default=120, help="most steps of the minimizer")
     parser.add_argument("--seed", type=int, default=2026, help="of the random sets of MD paths")
     arguments = parser.parse_args()
     progress, facts = make_progress(), machine()
@@ -300,7 +301,11 @@ def main() -> None:
             )
         ],
     )
-    about = facts | {"threads": torch.get_num_threads(), "paths": arguments.paths, "max_steps": arguments.max_steps}
+    about = (
+        facts
+        | {"threads": torch.get_num_threads()}
+        | {name: getattr(arguments, name) for name in ("paths", "method", "max_steps", "level", "seed")}
+    )
     write_report("trp_cage", about, results, [simulation, table_of(rows, results["sampling_error"]["mean"])])
 
 

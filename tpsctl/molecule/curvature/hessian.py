@@ -15,6 +15,7 @@ from tpsctl.molecule.curvature.bonded import (
     RyckaertBellemansCurvature,
     TorsionCurvature,
 )
+from tpsctl.molecule.curvature.collective import CollectiveCurvature, CustomBondCurvature
 from tpsctl.molecule.curvature.differences import DifferenceCurvature
 from tpsctl.molecule.curvature.generalized_born import GeneralizedBornCurvature
 from tpsctl.molecule.curvature.nonbonded import NonbondedCurvature
@@ -27,6 +28,8 @@ _CLOSED: dict[str, Callable[[Any], CurvatureTerm]] = {
     "RBTorsionForce": RyckaertBellemansCurvature,
     "NonbondedForce": NonbondedCurvature,
     "CustomGBForce": GeneralizedBornCurvature,
+    "CustomBondForce": CustomBondCurvature,
+    "CustomCVForce": CollectiveCurvature,
 }
 _PAIRS_AT_ONCE = 200_000
 """Pairs of atoms, of all images at work, whose intermediate results stay within the caches and some 100 MB."""
