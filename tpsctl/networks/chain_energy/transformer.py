@@ -80,6 +80,7 @@ class TransformerEnergy(FittedEnergy):
         self.register_buffer("scale", torch.ones(()))
         self.transformer = GraphTransformer(sizes.of_network(topology.n_atoms))
         nn.init.zeros_(self.transformer.decoder.weight)
+        nn.init.zeros_(self.transformer.decoder.bias)  # a constant of the energy, which would only cost digits
 
     @property
     def trained(self) -> nn.Module:
