@@ -13,10 +13,11 @@ from tpsctl.checkpoints.model import Model, ModelDescription
 from tpsctl.checkpoints.native import load_model, read_card, save_model
 from tpsctl.errors import PriorError
 from tpsctl.molecule.topology import Atom, Topology
+from tpsctl.networks.energy_perceptron import EnergyPerceptron
 from tpsctl.networks.internal_energy.network import InternalEnergy, InternalEnergySizes
 from tpsctl.networks.perceptron import Perceptron, PerceptronSizes
 from tpsctl.score.levels import cosine_tables
-from tpsctl.score.schedule import Flow, VarianceExploding
+from tpsctl.score.schedule import Flow, SubVariancePreserving, VarianceExploding
 
 PEROXIDE = Topology(
     tuple(Atom(name, name[0], "HOOH", 1, "", 16.0 if name[0] == "O" else 1.0) for name in ("H1", "O1", "O2", "H2")),
@@ -127,6 +128,40 @@ def test_a_network_in_its_own_units_takes_the_same_way(tmp_path, kind):
     drawn = (one.sample(2, torch.Generator().manual_seed(0)) for one in (prior, again))
     assert torch.equal(*drawn)
     assert again.potential.name == "mueller_brown"
+
+
+@pytest.mark.parametrize("network", [Perceptron, EnergyPerceptron])
+@pytest.mark.parametrize("schedule", [Flow(), SubVariancePreserving(), VarianceExploding(0.02, 50.0)])
+def test_a_network_that_sees_noise_widths_keeps_its_schedule(tmp_path, network, schedule):
+    made = network(PerceptronSizes(2, 5, 3, "swish")).float()
+    about = ModelDescription(
+        "score_matching",
+        {Perceptron: "perceptron", EnergyPerceptron: "energy_perceptron"}[network],
+        made.sizes.to_dict(),
+        120.0,
+        scale_nm=(7.0, 9.0),
+        schedule=schedule,
+        smallest_width_nm=0.2,
+    )
+    path = tmp_path / "points.safetensors"
+    save_model(path, Model(about, made.state_dict()))
+    assert load_model(path).description == about
+    prior, x = load_prior(path), torch.tensor([[[2.0, -3.0]]], dtype=torch.float32)
+    assert (prior.schedule, prior.conservative) == (schedule, network is EnergyPerceptron)
+    assert torch.equal(prior.at(0.25)(x), build(load_model(path)).at(0.25)(x))
+    with pytest.raises(PriorError, match="trained down to 0.2 nm"):
+        prior.at(prior.time_of(0.19))
+
+
+@pytest.mark.parametrize("entry", ["schedule", "smallest_width_nm"])
+def test_a_score_matching_card_without_schedule_or_width_is_refused(tmp_path, entry):
+    network = Perceptron(PerceptronSizes(2, 5, 3, "swish")).float()
+    path = tmp_path / "points.safetensors"
+    about = ModelDescription("score_matching", "perceptron", network.sizes.to_dict(), None, schedule=Flow())
+    save_model(path, Model(replace(about, smallest_width_nm=0.2), network.state_dict()))
+    edit(path, card=lambda card: {key: value for key, value in card.items() if key != entry})
+    with pytest.raises(PriorError, match="needs a schedule and a smallest_width_nm > 0"):
+        load_prior(path)
 
 
 def test_a_unit_of_length_that_is_no_length_is_refused(tmp_path):

@@ -10,7 +10,15 @@ from tpsctl.molecule.geometry import center
 from tpsctl.score import schedule as s
 from tpsctl.score.reverse_process import geometric_widths, reverse, standard_normal
 
-SCHEDULES = [s.VarianceExploding(0.001, 1.0), s.VariancePreserving(0.3), s.VariancePreserving(), s.Flow(0.3)]
+SCHEDULES = [
+    s.VarianceExploding(0.001, 1.0),
+    s.VariancePreserving(0.3),
+    s.VariancePreserving(),
+    s.LinearVariancePreserving(0.3),
+    s.SubVariancePreserving(0.3),
+    s.Flow(0.3),
+    s.BrownianMotion(0.3),
+]
 TIMES = torch.linspace(0.02, 0.98, 25, dtype=torch.float64)
 MEAN, STD = 0.2, 0.07  # of the Gaussian data, nm
 
@@ -48,9 +56,40 @@ def test_time_of_stays_in_the_unit_interval(schedule):
     assert (t <= 1).all()
 
 
+@every_schedule
+def test_b_and_g_make_the_mean_and_the_variance_that_alpha_and_sigma_state(schedule):
+    """Under dx = f x dt + g dW the rates of mean, variance and log snr are f m, 2 f v + g^2 and -g^2 / sigma^2.
+
+    The three rates are derivatives of closed forms by autograd, so only rounding is left.
+    """
+    t = TIMES.clone().requires_grad_(True)
+    alpha, variance = schedule.alpha(t), schedule.sigma(t).square()
+    rate = schedule.drift(torch.ones_like(TIMES), TIMES)
+    if alpha.requires_grad:
+        torch.testing.assert_close(torch.autograd.grad(alpha.sum(), t)[0], rate * alpha.detach(), rtol=1e-10, atol=0)
+    (variance_dot,) = torch.autograd.grad(variance.sum(), t)
+    found = 2 * rate * variance.detach() + schedule.diffusion_squared(TIMES)
+    torch.testing.assert_close(found, variance_dot, rtol=1e-9, atol=1e-12)
+    (log_snr_dot,) = torch.autograd.grad(schedule.snr(t).log().sum(), t)
+    expected = -schedule.diffusion_squared(TIMES) / schedule.sigma(TIMES).square()
+    torch.testing.assert_close(log_snr_dot, expected, rtol=1e-9, atol=0)
+
+
+def test_published_diffusion_coefficients():
+    """Variance exploding, eq. 30; variance preserving, eq. 32; sub-variance preserving, eq. 28 of arXiv:2011.13456."""
+    beta, decay = 0.1 + TIMES * 19.9, 0.1 * TIMES + 9.95 * TIMES**2
+    exploding = s.VarianceExploding(0.01, 50.0)
+    expected = exploding.sigma(TIMES) ** 2 * 2 * math.log(5000)
+    torch.testing.assert_close(exploding.diffusion_squared(TIMES), expected, rtol=1e-12, atol=0)
+    torch.testing.assert_close(s.LinearVariancePreserving().diffusion_squared(TIMES), beta, rtol=1e-10, atol=0)
+    sub = beta * (1 - torch.exp(-2 * decay))
+    torch.testing.assert_close(s.SubVariancePreserving().diffusion_squared(TIMES), sub, rtol=1e-10, atol=0)
+
+
+@pytest.mark.parametrize("kind", [s.VariancePreserving, s.LinearVariancePreserving])
 @pytest.mark.parametrize("scale", [0.3, 1.0])
-def test_variance_preserving_preserves_variance(scale):
-    schedule = s.VariancePreserving(scale)
+def test_variance_preserving_preserves_variance(kind, scale):
+    schedule = kind(scale)
     total = schedule.alpha(TIMES) ** 2 + (schedule.sigma(TIMES) / scale) ** 2
     torch.testing.assert_close(total, torch.ones_like(total), rtol=1e-14, atol=0)
 
@@ -63,10 +102,11 @@ def test_schedules_survive_a_checkpoint(schedule):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"name": "cosine"}, "got 'cosine', expected one of variance_exploding, variance_preserving, flow"),
+        ({"name": "cosine"}, "got 'cosine', expected one of variance_exploding, variance_preserving, linear_var"),
         ({}, "got None"),
         ({"name": "flow", "speed": 1.0}, "schedule flow: .*speed"),
         ({"name": "flow", "scale": -0.3}, "schedule flow: scale: got -0.3, expected a finite number > 0"),
+        ({"name": "sub_variance_preserving", "largest_rate": 0.01}, "largest_rate: got 0.01, expected at least"),
         ({"name": "variance_exploding", "sigma_min": 0.0, "sigma_max": 1.0}, "sigma_min: got 0.0"),
         ({"name": "variance_exploding", "sigma_min": 0.1, "sigma_max": math.nan}, "sigma_max: got nan"),
     ],

@@ -23,7 +23,7 @@ class ModelDescription:
     """A model in plain values.
 
     Attributes:
-        kind: "diffusion", "flow_matching" or "action_matching".
+        kind: "diffusion", "flow_matching", "action_matching", "score_matching" or "schroedinger_bridge".
         network: Name of the network, one of `tpsctl.checkpoints.architectures`.
         sizes: Shapes of the network.
         temperature_k: Temperature of the training data, K; None if unknown.

@@ -15,15 +15,32 @@ def inspect(
     checkpoint: Annotated[
         Path, typer.Argument(parser=given_path, metavar="FILE", help="Checkpoint, or a folder with one.")
     ],
+    logp: Annotated[
+        list[str] | None,
+        typer.Option("--logp", metavar="STRUCTURE", help="Log-density of a structure file, or of a point x,y in nm."),
+    ] = None,
+    time: Annotated[
+        float | None,
+        typer.Option("--diffusion-time", metavar="T", min=0, max=1, help="Diffusion time of --logp."),
+    ] = None,
+    select: Annotated[
+        str, typer.Option("--select", metavar="SELECTION", help="Beads of the files of --logp.  [default: all]")
+    ] = "all",
     json_: JsonOption = False,
 ) -> None:
     """Describe a checkpoint, and test whether it is safe and sound."""
     refuse_special(checkpoint, "a checkpoint file, or a folder with one", PriorError)
+    for structure in logp or []:
+        refuse_special(Path(structure), "a structure file, or a point x,y in nm", PriorError)
     with working():
         from tpsctl.cli.show_checkpoint import show
         from tpsctl.workflows import checkpoints
 
         report = checkpoints.inspect(checkpoint)
+        if logp and report["safe"]:
+            from tpsctl.workflows.log_density import log_density_report
+
+            report["log_density"] = log_density_report(checkpoint, logp, time, select=select)
     if json_:
         say_json(report)
     else:

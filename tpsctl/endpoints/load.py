@@ -43,13 +43,25 @@ def load_path(path: str | Path, *, topology: str | Path | None = None, select: s
     Raises:
         EndpointError: As `load_structure`; also if there are fewer than two frames.
     """
+    images = load_structures(path, topology=topology, select=select)
+    if len(images) < 2:
+        raise EndpointError(f"{path}: has {len(images)} frame, expected at least 2 for a path. Give a trajectory.")
+    return images
+
+
+def load_structures(path: str | Path, *, topology: str | Path | None = None, select: str = "all") -> list[Structure]:
+    """Load all frames of a file, each as a `Structure`; there may be only one.
+
+    Raises:
+        EndpointError: As `load_structure`; also if there are none.
+    """
     raw, frames = _read(Path(path), None if topology is None else Path(topology))
-    if len(frames) < 2:
-        raise EndpointError(f"{path}: has {len(frames)} frame, expected at least 2 for a path. Give a trajectory.")
+    if not len(frames):
+        raise EndpointError(f"{path}: has 0 frames, expected at least one structure. Give a file with positions.")
     beads, molecule, notes = beads_of(raw, select, str(path))
     first = Structure(molecule, torch.from_numpy(frames[0][beads]), str(path), notes)
-    images = (replace(first, x=torch.from_numpy(f[beads]), source=f"{path} frame {i}") for i, f in enumerate(frames))
-    return [require_sound(image) for image in images]
+    made = (replace(first, x=torch.from_numpy(f[beads]), source=f"{path} frame {i}") for i, f in enumerate(frames))
+    return [require_sound(image) for image in made]
 
 
 def load_frames(

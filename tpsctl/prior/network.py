@@ -8,6 +8,8 @@ samples.
     noise (denoising diffusion)       NoiseOutput        LevelSampler      `noise_prior`
     velocity (flow matching)          VelocityOutput     FlowSampler       `velocity_prior`
     potential (Action Matching)       PotentialOutput    TransportSampler  `prior.action_matching`
+    noise, by noise width             WidthNoiseOutput   ReverseFamily...  `width_noise_prior`
+    drifts of a bridge                BridgeOutput       BridgeSampler     `bridge_prior`
 
 A new combination needs one more such function; a new meaning of the output needs one more file in `conversions/`, and
 a new way of sampling one more file in `samplers/`.
@@ -22,27 +24,32 @@ from tpsctl.errors import PriorError
 from tpsctl.molecule.topology import Topology
 from tpsctl.prior.base import Prior
 from tpsctl.prior.conversions.base import OutputConversion
+from tpsctl.prior.conversions.bridge import BridgeOutput
 from tpsctl.prior.conversions.energy import EnergyOutput
 from tpsctl.prior.conversions.noise import NoiseOutput
 from tpsctl.prior.conversions.velocity import VelocityOutput
+from tpsctl.prior.conversions.width_noise import WidthNoiseOutput
 from tpsctl.prior.field import Field
+from tpsctl.prior.fields.bridge_perceptron import BridgeField
 from tpsctl.prior.fields.energy import EnergyField
 from tpsctl.prior.potentials import NamedPotential
 from tpsctl.prior.samplers.base import Sampler
+from tpsctl.prior.samplers.bridge import BridgeSampler
 from tpsctl.prior.samplers.flow import FlowSampler
 from tpsctl.prior.samplers.levels import LevelSampler
+from tpsctl.prior.samplers.reverse_family import ReverseFamilySampler
 from tpsctl.prior.samplers.widths import WidthSampler
 from tpsctl.prior.units import NetworkUnits
 from tpsctl.score.base import AutogradScore, Score
 from tpsctl.score.levels import Levels
-from tpsctl.score.schedule import Flow, NoiseSchedule
+from tpsctl.score.schedule import BrownianMotion, Flow, NoiseSchedule
 
 
 class NetworkPrior(Prior):
     """Score, noise and samples from a network.
 
     Args:
-        kind: "diffusion", "flow_matching" or "action_matching".
+        kind: "diffusion", "flow_matching", "action_matching", "score_matching" or "schroedinger_bridge".
         output: Conversion of the network's output, with the network (`output.field`), its schedule and its units.
         sampler: Adds noise and draws samples.
         temperature_k: Temperature of the training data, K; None if unknown.
@@ -178,6 +185,45 @@ def velocity_prior(
     sampler = FlowSampler(output)
     return NetworkPrior(
         "flow_matching", output, sampler, temperature_k=temperature_k, topology=topology, potential=potential
+    )
+
+
+def width_noise_prior(
+    field: Field,
+    schedule: NoiseSchedule,
+    *,
+    scale_nm: Sequence[float],
+    offset_nm: Sequence[float] = (0.0,),
+    temperature_k: float | None = None,
+    topology: Topology | None = None,
+    potential: NamedPotential | None = None,
+) -> NetworkPrior:
+    """Make the prior of a network whose output is the noise at the noise width that it sees, for any schedule.
+
+    The schedule is in the network's own unit of length; `scale_nm` and `offset_nm` are those of `NetworkUnits`.
+    """
+    output = WidthNoiseOutput(field, schedule, NetworkUnits(scale_nm, offset_nm))
+    sampler = ReverseFamilySampler(output)
+    return NetworkPrior(
+        "score_matching", output, sampler, temperature_k=temperature_k, topology=topology, potential=potential
+    )
+
+
+def bridge_prior(
+    field: BridgeField,
+    *,
+    scale_nm: Sequence[float],
+    offset_nm: Sequence[float] = (0.0,),
+    temperature_k: float | None = None,
+    topology: Topology | None = None,
+    potential: NamedPotential | None = None,
+) -> NetworkPrior:
+    """Make the prior of the drifts of a Schroedinger bridge; `scale_nm` and `offset_nm` are those of `NetworkUnits`."""
+    schedule = BrownianMotion(field.network.sizes.noise)
+    output = BridgeOutput(field, schedule, NetworkUnits(scale_nm, offset_nm))
+    sampler = BridgeSampler(output)
+    return NetworkPrior(
+        "schroedinger_bridge", output, sampler, temperature_k=temperature_k, topology=topology, potential=potential
     )
 
 

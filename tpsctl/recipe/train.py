@@ -140,12 +140,19 @@ class DiffusionModelSection(NetworkSection):
 
 
 class FlowMatchingModelSection(NetworkSection):
-    """Flow matching on the straight path x_t = (1 - t) x_0 + t scale noise."""
+    """Flow matching: regression of the velocity on the straight path x_t = (1 - t) x_0 + t scale noise.
+
+    The velocity is the gradient of an energy, from which the score follows.
+    """
 
     kind: Literal["flow_matching"] = key("Flow matching.")
     scale_nm: float = key("Width of the noise at t = 1; about the size of the molecule.", "nm", default=0.3, gt=0)
     uniform_time: float = key(
-        "Fraction of each batch drawn uniformly in t; the rest evenly in log width.", "1", default=0.5, ge=0, le=1
+        "Fraction of each batch drawn uniformly in t; the rest has more small widths, where paths are sought.",
+        "1",
+        default=0.5,
+        ge=0,
+        le=1,
     )
 
 

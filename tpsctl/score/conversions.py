@@ -5,9 +5,16 @@
 
 u is the velocity of the probability flow dx/dt = u, written for increasing t (towards noise).
 
-Source: Song et al., arXiv:2011.13456; Lipman et al., arXiv:2210.02747.
+A network that serves every schedule sees y = x_t / alpha and the relative noise width r = sigma / alpha instead of x_t
+and t, both in a form of order one, for data of unit variance:
+
+    z = y / (1 + r^2)^(1/2) ,      clock = log(r) / 4
+
+Source: Song et al., arXiv:2011.13456; Lipman et al., arXiv:2210.02747; Karras et al., arXiv:2206.00364, table 1 (z and
+the clock).
 """
 
+import torch
 from torch import Tensor
 
 from tpsctl.score.schedule import NoiseSchedule
@@ -35,3 +42,13 @@ def noise_from_velocity(x_t: Tensor, velocity: Tensor, schedule: NoiseSchedule, 
     alpha, alpha_dot = schedule.alpha(t), schedule.alpha_dot(t)
     determinant = alpha * schedule.sigma_dot(t) - alpha_dot * schedule.sigma(t)
     return (alpha * velocity - alpha_dot * x_t) / determinant
+
+
+def width_input(y: Tensor, width: Tensor | float) -> Tensor:
+    """z = y / (1 + r^2)^(1/2): data of unit variance with noise of width r, scaled to unit variance."""
+    return y / (1 + width**2) ** 0.5
+
+
+def width_clock(width: Tensor) -> Tensor:
+    """log(r) / 4, the clock of a network that sees noise widths."""
+    return torch.log(width) / 4

@@ -1,13 +1,19 @@
 """The reverse process from noise to data, for every schedule at once.
 
-In y = x_t / alpha with noise width s = sigma / alpha every schedule is a variance-exploding one, and one
-ancestral step from width s_i to s_{i+1} < s_i is
+In y = x_t / alpha with noise width s = sigma / alpha every schedule is a variance-exploding one. The processes
 
-    y <- y + (s_i^2 - s_{i+1}^2) score(y, s_i) + churn s_{i+1} sqrt(1 - s_{i+1}^2 / s_i^2) z
+    dy = -(1 + kappa^2) s score(y, s) ds + kappa (2 s)^(1/2) dW ,      0 <= kappa <= 1 ,
 
-with churn = 1 (the exact posterior for a point mass). The last step is Tweedie's mean y + s^2 score.
-Noise lives in the subspace of zero mean position. s^2 |score| of a bead is its distance from the posterior
-mean, of order s; a longer one than six s, which only an imprecise model gives, is shortened to six s.
+run from large to small s, have equal marginals: kappa = 1 is the stochastic reverse process, kappa = 0 the
+probability-flow ODE. In x_t they are dx = [-b + (1 + kappa^2)/2 g^2 score] dt + kappa g dW. One step from s_i to
+s_{i+1} < s_i, with r = s_{i+1} / s_i and the posterior mean y + s^2 score held fixed, is
+
+    y <- y + s_i^2 (1 - r^(1 + kappa^2)) score(y, s_i) + s_{i+1} (1 - r^(2 kappa^2))^(1/2) z ,
+
+which is exact for a point mass: the ancestral step for kappa = 1 and the DDIM step for kappa = 0. The last step is
+Tweedie's mean y + s^2 score. For molecules, noise lives in the subspace of zero mean position. s^2 |score| of a bead is
+its distance from the posterior mean, of order s; a longer one than six s, which only an imprecise model gives, is
+shortened to six s.
 
 Between steps the configurations may be corrected by Langevin steps at fixed width,
 
@@ -16,7 +22,8 @@ Between steps the configurations may be corrected by Langevin steps at fixed wid
 which let them forget errors made at larger widths: at widths where barriers are smoothed away, configurations move
 between basins.
 
-Source: Song et al., arXiv:2011.13456, eq. 46 (ancestral sampling for variance exploding).
+Source: Song et al., arXiv:2011.13456, eq. 46 (ancestral sampling for variance exploding); the family: arXiv:2310.04490;
+Song et al., arXiv:2010.02502, eq. 12 (DDIM).
 """
 
 from collections.abc import Callable
@@ -41,6 +48,8 @@ def reverse(
     *,
     corrections: int = 0,
     shared_noise: bool = False,
+    kappa: float = 1.0,
+    centered: bool = True,
 ) -> Tensor:
     """Draw clean configurations from noised ones by the reverse process.
 
@@ -51,21 +60,25 @@ def reverse(
         generator: Source of randomness of the steps, on the CPU.
         corrections: Number of Langevin steps at every width.
         shared_noise: Whether all configurations get the same noise.
+        kappa: Strength of the noise, from 1 (stochastic) to 0 (the probability-flow ODE).
+        centered: Whether configurations are molecules, whose mean position is kept at zero.
 
     Returns:
-        Configurations (batch, bead, dim), nm, centered.
+        Configurations (batch, bead, dim), nm, centered if they are molecules.
     """
+    gauge = center if centered else _unchanged
+    both = 2 * kappa**2
 
-    def like(y: Tensor) -> Tensor:
-        return y[:1] if shared_noise else y
+    def noise(y: Tensor) -> Tensor:
+        return standard_normal(y[:1] if shared_noise else y, generator, centered=centered)
 
     for here, there in zip(widths[:-1], widths[1:], strict=True):
-        y = y + (here**2 - there**2) * _bounded(score(y, here), here)
-        y = center(y + there * (1 - there**2 / here**2) ** 0.5 * standard_normal(like(y), generator))
+        y = y + (here**2 - there ** (1 + kappa**2) * here ** (1 - kappa**2)) * _bounded(score(y, here), here)
+        y = gauge(y + there * (1 - there**both / here**both) ** 0.5 * noise(y))
         for _ in range(corrections):
             step = _CORRECTION * there**2
-            y = y + step * _bounded(score(y, there), there) + (2 * step) ** 0.5 * standard_normal(like(y), generator)
-    return center(y + widths[-1] ** 2 * _bounded(score(y, widths[-1]), widths[-1]))
+            y = y + step * _bounded(score(y, there), there) + (2 * step) ** 0.5 * noise(y)
+    return gauge(y + widths[-1] ** 2 * _bounded(score(y, widths[-1]), widths[-1]))
 
 
 def in_chunks(
@@ -90,6 +103,11 @@ def geometric_widths(largest: float, smallest: float, steps: int) -> list[float]
     return [largest * (smallest / largest) ** (n / steps) for n in range(steps + 1)]
 
 
-def standard_normal(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Centered normal numbers shaped like a tensor, drawn on the CPU so that every device gets the same numbers."""
-    return center(torch.randn(like.shape, generator=generator, dtype=torch.float64)).to(like)
+def standard_normal(like: Tensor, generator: torch.Generator, *, centered: bool = True) -> Tensor:
+    """Normal numbers shaped like a tensor, drawn on the CPU so that every device gets the same; centered over beads."""
+    noise = torch.randn(like.shape, generator=generator, dtype=torch.float64)
+    return (center(noise) if centered else noise).to(like)
+
+
+def _unchanged(y: Tensor) -> Tensor:
+    return y

@@ -7,7 +7,7 @@ import torch
 from typer.testing import CliRunner
 
 from tpsctl.checkpoints.build import load_prior
-from tpsctl.checkpoints.native import read_card
+from tpsctl.checkpoints.native import load_model, read_card
 from tpsctl.cli import app as cli
 from tpsctl.errors import DataError, OutputError, PriorError, RecipeError
 from tpsctl.recipe import train as sections
@@ -55,7 +55,8 @@ def test_a_recipe_becomes_a_checkpoint_with_a_full_card(finished_once):
 
 def test_flow_matching_becomes_one_too(recipe, run, tmp_path):
     card = run(recipe, "model.kind=flow_matching", "model.uniform_time=0.5")
-    assert card["kind"] == "flow_matching"
+    assert (card["kind"], card["objective"]) == ("flow_matching", "velocity regression")
+    assert load_model(tmp_path / "out" / "prior.safetensors").description.notes == ()
     require_full_card(card, tmp_path / "out" / "prior.safetensors")
 
 
@@ -123,16 +124,30 @@ output: {checkpoint: out/points.safetensors}
 """
 
 
-@pytest.mark.parametrize("kind", ["diffusion", "flow_matching"])
-def test_points_become_a_checkpoint(kind, tmp_path, recorder):
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("diffusion", ""),
+        ("flow_matching", ""),
+        ("flow_matching", ", conservative: true"),
+        ("schroedinger_bridge", ", half_steps: 2"),
+        ("score_matching", ""),
+        ("score_matching", ", form: implicit, weight: simple, times: uniform, schedule: flow, conservative: true"),
+    ],
+)
+def test_points_become_a_checkpoint(kind, more, tmp_path, recorder):
     file = tmp_path / "points.yaml"
-    file.write_text(POINTS.replace("KIND", kind))
+    file.write_text(POINTS.replace("KIND", kind + more))
     loaded, progress = load_recipe(file, TrainPotentialRecipe), recorder()
     card = train_recipe(loaded, TrainOptions(threads=1), progress)
     assert progress.said == ["mueller_brown: 1000 equilibrium points at 120.27 K"]
     assert (card["kind"], card["potential"], card["layout"]) == (kind, "mueller_brown", "tpsctl points")
     loss = card["provenance"]["loss"]
-    assert 0 < loss["last_tenth"] < loss["first_tenth"]
+    assert loss["last_tenth"] < loss["first_tenth"]
+    prior = load_prior(tmp_path / "out" / "points.safetensors")
+    assert prior.conservative is ("conservative" in more)
+    assert torch.isfinite(prior.sample(3, torch.Generator().manual_seed(0), steps=5)).all()
+    assert torch.isfinite(prior.at(0.5)(torch.tensor([[[30.0, 20.0]]]))).all()
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["points.safetensors"]
     again = recorder()
     assert train_recipe(loaded, TrainOptions(threads=1), again) == card
@@ -142,6 +157,13 @@ def test_points_become_a_checkpoint(kind, tmp_path, recorder):
     other = load_recipe(file, TrainPotentialRecipe, ["seed=2"])
     with pytest.raises(RecipeError, match="(?s)a checkpoint of another training is there.*--overwrite"):
         train_recipe(other, TrainOptions(threads=1), recorder())
+
+
+def test_small_times_are_not_for_score_matching(tmp_path):
+    file = tmp_path / "points.yaml"
+    file.write_text(POINTS.replace("KIND", "score_matching"))
+    with pytest.raises(RecipeError, match=r"small_times is not for model.kind score_matching"):
+        load_recipe(file, TrainPotentialRecipe, ["optimize.small_times=0.3"])
 
 
 # --- recipe and command line ----------------------------------------------------------------------

@@ -1,7 +1,9 @@
 """The networks that checkpoints can hold, by the name in the model card."""
 
 from tpsctl.checkpoints.architectures.base import KINDS, Architecture
+from tpsctl.checkpoints.architectures.bridge_perceptron import BridgePerceptronArchitecture
 from tpsctl.checkpoints.architectures.chain_energy import ChainEnergyArchitecture
+from tpsctl.checkpoints.architectures.energy_perceptron import EnergyPerceptronArchitecture
 from tpsctl.checkpoints.architectures.graph_transformer import GraphTransformerArchitecture
 from tpsctl.checkpoints.architectures.internal_energy import InternalEnergyArchitecture
 from tpsctl.checkpoints.architectures.perceptron import PerceptronArchitecture
@@ -19,6 +21,8 @@ ARCHITECTURES: dict[str, Architecture] = {
         PerceptronArchitecture(),
         PotentialPerceptronArchitecture(),
         SnapshotPotentialArchitecture(),
+        EnergyPerceptronArchitecture(),
+        BridgePerceptronArchitecture(),
     )
 }
 """All architectures by name; a new network needs one more file in this folder and an entry here."""

@@ -7,7 +7,7 @@ from tpsctl.checkpoints.model import Model, ModelDescription
 from tpsctl.molecule.topology import Topology
 from tpsctl.prior.network import NetworkPrior
 
-KINDS = ("diffusion", "flow_matching", "action_matching")
+KINDS = ("diffusion", "flow_matching", "action_matching", "score_matching", "schroedinger_bridge")
 
 
 class Architecture(ABC):

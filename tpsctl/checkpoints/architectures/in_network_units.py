@@ -1,7 +1,8 @@
 """Networks with their own unit of length, such as the published ones; their card holds its scale and origin in nm.
 
 The output of a diffusion model is noise, and its schedule is a table of levels. The output of a flow-matching model is
-the velocity on the straight interpolant.
+the velocity on the straight interpolant. The output of a score-matching model is noise, too; it sees noise widths
+and has any schedule, which is in the card.
 """
 
 import math
@@ -16,9 +17,12 @@ from tpsctl.checkpoints.model import Model, ModelDescription
 from tpsctl.errors import PriorError
 from tpsctl.molecule.topology import Topology
 from tpsctl.prior.field import Field
-from tpsctl.prior.network import NetworkPrior, noise_prior, velocity_prior
+from tpsctl.prior.fields.bridge_perceptron import BridgeField
+from tpsctl.prior.network import NetworkPrior, bridge_prior, noise_prior, velocity_prior, width_noise_prior
 from tpsctl.prior.potentials import NamedPotential, mueller_brown
+from tpsctl.prior.units import NetworkUnits
 from tpsctl.score.levels import TABLES, Levels
+from tpsctl.score.schedule import schedule_from_dict
 
 _LARGEST = 1 << 20
 _POTENTIALS = {"mueller_brown": mueller_brown}
@@ -48,6 +52,7 @@ class NetworkUnitArchitecture(Architecture):
             "notes": about.notes,
             "potential": about.potential,
             "length_unit": "nm",
+            **_schedule_entries(about),
         }
 
     def description(self, card: dict[str, Any]) -> ModelDescription:
@@ -66,6 +71,8 @@ class NetworkUnitArchitecture(Architecture):
             clock=card["clock"],
             provenance=dict(card["provenance"]),
             notes=tuple(card["notes"]),
+            schedule=schedule_from_dict(card["schedule"]) if "schedule" in card else None,
+            smallest_width_nm=float(card.get("smallest_width_nm", 0.0)),
         )
 
     def prior(self, model: Model, topology: Topology | None) -> NetworkPrior:
@@ -97,6 +104,10 @@ def prior_of(model: Model, field: Field, topology: Topology | None = None) -> Ne
     }
     if about.kind == "flow_matching":
         return velocity_prior(field, **said)
+    if isinstance(field, BridgeField):
+        return bridge_prior(field, **said)
+    if about.kind == "score_matching":
+        return _score_matching(about, field, said)
     missing = [name for name in TABLES if name not in model.tables]
     if missing:
         raise PriorError(f"{about.layout}: kind {about.kind!r}, missing tables: {', '.join(missing)}.")
@@ -107,6 +118,25 @@ def named_potential(about: ModelDescription) -> NamedPotential | None:
     """The model potential that the training data came from; None if there is none, or if this version lacks it."""
     name = about.potential
     return NamedPotential(name, _POTENTIALS[name]) if name in _POTENTIALS else None
+
+
+def _score_matching(about: ModelDescription, field: Field, said: dict[str, Any]) -> NetworkPrior:
+    """The prior of a network that sees noise widths.
+
+    Raises:
+        PriorError: The schedule or the smallest noise width is missing.
+    """
+    if about.schedule is None or not (math.isfinite(about.smallest_width_nm) and about.smallest_width_nm > 0):
+        raise PriorError(f"{about.layout}: kind {about.kind!r} needs a schedule and a smallest_width_nm > 0.")
+    field.smallest_width = about.smallest_width_nm / NetworkUnits(about.scale_nm).mean_scale_nm
+    return width_noise_prior(field, about.schedule, **said)
+
+
+def _schedule_entries(about: ModelDescription) -> dict[str, Any]:
+    """The schedule and the smallest noise width for the card, where the description has a schedule."""
+    if about.schedule is None:
+        return {}
+    return {"schedule": about.schedule.to_dict(), "smallest_width_nm": about.smallest_width_nm}
 
 
 def read_sizes(model: Model, make: Callable[[dict[str, Any]], _Sizes]) -> _Sizes:

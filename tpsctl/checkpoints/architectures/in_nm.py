@@ -12,6 +12,13 @@ from tpsctl.prior.fields.energy import EnergyField
 from tpsctl.prior.network import NetworkPrior, energy_prior
 from tpsctl.score.schedule import NoiseSchedule, schedule_from_dict
 
+VELOCITY_REGRESSION = "velocity regression"
+"""What the card of a flow-matching energy has under "objective"; older cards say nothing there."""
+
+_DENOISED_FLOW = (
+    "This flow-matching checkpoint was trained by denoising, as earlier versions did. Its score is used like that of a "
+    "diffusion model; only its time t is that of the straight path from data to noise.",
+)
 _MOST_BONDS = 12
 """Largest number of bonds of one atom or bead that a model card may state."""
 
@@ -63,6 +70,7 @@ class EnergyArchitecture(Architecture):
             schedule=schedule_from_dict(card["schedule"]),
             smallest_width_nm=float(card["smallest_width_nm"]),
             topology=Topology(atoms, bonds),
+            notes=_DENOISED_FLOW if _was_denoised(card) else (),
             facts={key: value for key, value in card.items() if key not in _INTERPRETED},
         )
         _require_sense(about)
@@ -80,7 +88,8 @@ class EnergyArchitecture(Architecture):
         )
 
     def facts(self, about: ModelDescription) -> dict[str, Any]:
-        return {"card": {"length_unit": "nm", "smallest_width_nm": about.smallest_width_nm, **about.facts}}
+        card = {"length_unit": "nm", "smallest_width_nm": about.smallest_width_nm, **about.facts}
+        return {"card": card, **({"notes": list(about.notes)} if about.notes else {})}
 
 
 _INTERPRETED = (
@@ -88,6 +97,11 @@ _INTERPRETED = (
     *("conservative", "atoms", "bonds", "sha256"),
 )
 """Entries of a card that this module interprets; all other entries are kept as facts."""
+
+
+def _was_denoised(card: dict[str, Any]) -> bool:
+    """Whether a card calls flow matching what was trained by denoising."""
+    return card["kind"] == "flow_matching" and card.get("objective") != VELOCITY_REGRESSION
 
 
 def _complete(about: ModelDescription) -> tuple[Topology, NoiseSchedule]:

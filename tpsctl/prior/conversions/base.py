@@ -2,13 +2,18 @@
 
 from abc import ABC, abstractmethod
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tpsctl.errors import PriorError
 from tpsctl.prior.field import Field
 from tpsctl.prior.units import NetworkUnits
 from tpsctl.score.conversions import score_from_noise
 from tpsctl.score.schedule import NoiseSchedule
+
+_PURE_NOISE = 100.0
+"""Relative noise width, in the network's own unit of length, beside which data are not seen any more."""
 
 
 class OutputConversion(ABC):
@@ -26,6 +31,33 @@ class OutputConversion(ABC):
     @abstractmethod
     def score(self, x: Float[Tensor, "batch bead dim"], t: float) -> Float[Tensor, "batch bead dim"]:
         """Score at x (nm), 1/nm; differentiable if x is."""
+
+    def relative_score(self, y: Float[Tensor, "batch bead dim"], width: float) -> Float[Tensor, "batch bead dim"]:
+        """Score of y = x_t / alpha where the noise has the relative width sigma / alpha; differentiable if y is.
+
+        Everything is in the network's own unit of length; y is data plus noise of this width, whatever the schedule.
+
+        Raises:
+            PriorError: The network's law at time t is not that of data plus Gaussian noise.
+        """
+        raise PriorError(
+            "this network does not give the score of data with Gaussian noise, so tpsctl has no density for it. Use a "
+            "prior of kind diffusion, score_matching or flow_matching."
+        )
+
+    def relative_jacobian(self, y: Float[Tensor, "batch bead dim"], width: float) -> Float[Tensor, "batch n n"] | None:
+        """Dense Jacobian of `relative_score`; None where the network has no formula for it."""
+        return None
+
+    @property
+    def data_spread(self) -> float:
+        """Standard deviation of the data in a coordinate, in the network's own unit of length; 0 if it is unknown."""
+        return 1.0
+
+    @property
+    def largest_width(self) -> float:
+        """Largest relative noise width in use, in the network's own unit of length."""
+        return min(self.schedule.width(1.0), _PURE_NOISE)
 
     @abstractmethod
     def log_density(self, x: Float[Tensor, "batch bead dim"], t: float) -> Float[Tensor, " batch"] | None:
@@ -59,3 +91,7 @@ class NoiseEstimate(OutputConversion):
     def score(self, x: Tensor, t: float) -> Tensor:
         noise = self.noise_estimate(self.units.to_network(x), t)
         return score_from_noise(noise, self.schedule.coefficients(t)[1] * self.units.scale_like(x))
+
+    def relative_score(self, y: Tensor, width: float) -> Tensor:
+        t = float(self.schedule.time_of(torch.tensor(width, dtype=torch.float64)))
+        return score_from_noise(self.noise_estimate(self.schedule.coefficients(t)[0] * y, t), width)

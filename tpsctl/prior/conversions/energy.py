@@ -30,6 +30,22 @@ class EnergyOutput(OutputConversion):
     def score(self, x: Tensor, t: float) -> Tensor:
         return self.field(x, self.schedule.width(t))
 
+    def relative_score(self, y: Tensor, width: float) -> Tensor:
+        return self.field(y, width)
+
+    def relative_jacobian(self, y: Tensor, width: float) -> Tensor | None:
+        return self.field.jacobian(y, width)
+
+    @property
+    def data_spread(self) -> float:
+        """0: the energy works in nm and does not know the size of its molecule."""
+        return 0.0
+
+    @property
+    def largest_width(self) -> float:
+        """The largest width of the training, at which noise hides the molecule."""
+        return self.field.largest_width
+
     def log_density(self, x: Tensor, t: float) -> Tensor:
         return -self.field.energy(x, self.schedule.width(t))
 
@@ -38,5 +54,5 @@ class EnergyOutput(OutputConversion):
 
     def noise_in_noise(self, z: Tensor) -> Tensor:
         """The estimate at the largest width of the training: at t = 1 the noise of a flow has no finite width s."""
-        width = self.field.largest_width
+        width = self.largest_width
         return -width * self.field(width * self.field.gauge(z), width).detach()

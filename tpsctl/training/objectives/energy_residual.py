@@ -22,6 +22,7 @@ from tpsctl.networks.chain_energy.fitted import FittedEnergy
 from tpsctl.networks.internal_energy.linear import interpolate
 from tpsctl.training.objectives.base import Objective, Pause, Piece, fingerprint_of
 from tpsctl.training.objectives.internal_energy import TrainingFrames, mean_squares
+from tpsctl.training.objectives.velocity_weights import VelocityWeights
 from tpsctl.training.pair_fit import PairFit
 from tpsctl.training.targets import NoisedFrames, TargetSource, internal_rotations
 from tpsctl.training.widths import WidthLaw
@@ -58,6 +59,7 @@ class ResidualDenoising(Objective[NoisedFrames, FittedEnergy]):
         network: The energy; its tables and coefficients are set here.
         widths: Law of the noise widths; tables are made from its smallest to its largest width.
         settings: See `ResidualSettings`.
+        velocity: Weights that make the loss a regression of the velocity; None for every width to count alike.
     """
 
     def __init__(
@@ -67,7 +69,9 @@ class ResidualDenoising(Objective[NoisedFrames, FittedEnergy]):
         network: FittedEnergy,
         widths: WidthLaw,
         settings: ResidualSettings,
+        velocity: VelocityWeights | None = None,
     ) -> None:
+        self._velocity = velocity
         self.settings, self._frames, self._widths, self._network = settings, frames, widths, network
         levels = len(network.pairs.log_sigmas)
         self._log_sigmas = torch.linspace(math.log(widths.smallest_nm), math.log(widths.largest_nm), levels)
@@ -108,9 +112,9 @@ class ResidualDenoising(Objective[NoisedFrames, FittedEnergy]):
         (gradient,) = torch.autograd.grad(self.network.residual(y, batch.sigma).sum(), y, create_graph=True)
         error = residual + gradient
         torque = (rotations * error.unsqueeze(1)).sum((2, 3))
-        scale = interpolate(self._log_sigmas, self._moments, batch.sigma)
-        cartesian = error.square().mean((1, 2)) / scale[:, 0]
-        torsional = (torque.square() / scale[:, 1:]).mean(1)
+        of_error, of_torques = self._scales(batch, rotations)
+        cartesian = error.square().mean((1, 2)) / of_error
+        torsional = (torque.square() / of_torques).mean(1)
         return (batch.weight * (cartesian + self.settings.torsion_weight * torsional)).mean()
 
     def store(self) -> dict[str, Tensor]:
@@ -124,6 +128,7 @@ class ResidualDenoising(Objective[NoisedFrames, FittedEnergy]):
     def fingerprint(self) -> str:
         frames = self._frames
         facts = [asdict(self.settings), self._widths.facts(), frames.scores is None, frames.bias is None]
+        facts += [] if self._velocity is None else [self._velocity.facts]
         bias = () if frames.bias is None else (frames.bias.log_weights, frames.bias.quadruples)
         return fingerprint_of(facts, (frames.positions, frames.scores, *bias))
 
@@ -150,6 +155,13 @@ class ResidualDenoising(Objective[NoisedFrames, FittedEnergy]):
         y = batch.y.detach().requires_grad_(True)
         (gradient,) = torch.autograd.grad(self.network.base(y, batch.sigma).sum(), y)
         return batch.target + gradient, self._rotations(batch.y)
+
+    def _scales(self, batch: NoisedFrames, rotations: Tensor) -> tuple[Tensor, Tensor]:
+        """By what squared errors (batch,) and squared torques (batch, bond) of the score are divided."""
+        if self._velocity is not None:
+            return self._velocity(batch.sigma, rotations)
+        scale = interpolate(self._log_sigmas, self._moments, batch.sigma)
+        return scale[:, 0], scale[:, 1:]
 
     def _tabulate_moments(self, generator: torch.Generator, pause: Pause) -> str:
         """Tabulate R and R_b at every width, with a floor of a tenth of the mean squares of the target."""

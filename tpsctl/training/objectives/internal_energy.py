@@ -7,6 +7,7 @@ measures its residual r. Gradient descent then trains the network to predict thi
 
 Here v_b are the unit rotations about rotatable bonds; this torsional part decides barriers, but is small beside the
 part of the bonds. R and R_b are the mean squares of r and of its torques, so that every width and bond counts alike.
+For flow matching, `VelocityWeights` take the place of R and R_b, and the loss is the regression of a velocity.
 The targets T come from `tpsctl.training.targets`, the noise widths of a batch from a `WidthLaw`.
 """
 
@@ -22,6 +23,7 @@ from tpsctl.networks.internal_energy.linear import interpolate
 from tpsctl.networks.internal_energy.network import InternalEnergy, InternalEnergySizes
 from tpsctl.training.linear_fit import LinearFit, set_reference
 from tpsctl.training.objectives.base import Objective, Pause, Piece, fingerprint_of, seeded
+from tpsctl.training.objectives.velocity_weights import VelocityWeights
 from tpsctl.training.targets import KnownBias, NoisedFrames, TargetSource, internal_rotations
 from tpsctl.training.widths import WidthLaw
 
@@ -73,6 +75,7 @@ class InternalEnergyDenoising(Objective[NoisedFrames, InternalEnergy]):
         sizes: Shapes of the network.
         widths: Law of the noise widths; tables are made from its smallest to its largest width.
         settings: See `InternalEnergySettings`.
+        velocity: Weights that make the loss a regression of the velocity; None for every width to count alike.
     """
 
     def __init__(
@@ -82,7 +85,9 @@ class InternalEnergyDenoising(Objective[NoisedFrames, InternalEnergy]):
         sizes: InternalEnergySizes,
         widths: WidthLaw,
         settings: InternalEnergySettings,
+        velocity: VelocityWeights | None = None,
     ) -> None:
+        self._velocity = velocity
         self.settings, self._frames, self._widths = settings, frames, widths
         self._network = seeded(settings.seed, lambda: InternalEnergy(topology, sizes))
         self._log_sigmas = torch.linspace(math.log(widths.smallest_nm), math.log(widths.largest_nm), sizes.levels)
@@ -124,9 +129,9 @@ class InternalEnergyDenoising(Objective[NoisedFrames, InternalEnergy]):
         )
         error = residual + gradient
         torque = (rotations * error.unsqueeze(1)).sum((2, 3))
-        scale = interpolate(self._log_sigmas, self._moments, batch.sigma)
-        cartesian = error.square().mean((1, 2)) / scale[:, 0]
-        torsional = (torque.square() / scale[:, 1:]).mean(1)
+        of_error, of_torques = self._scales(batch, rotations)
+        cartesian = error.square().mean((1, 2)) / of_error
+        torsional = (torque.square() / of_torques).mean(1)
         return (batch.weight * (cartesian + self.settings.torsion_weight * torsional)).mean()
 
     def store(self) -> dict[str, Tensor]:
@@ -141,6 +146,7 @@ class InternalEnergyDenoising(Objective[NoisedFrames, InternalEnergy]):
         frames, widths = self._frames, self._widths
         law = [widths.smallest_nm, widths.largest_nm, widths.uniform_time, widths.schedule.to_dict()]
         facts = [asdict(self.settings), law, frames.scores is None, frames.bias is None]
+        facts += [] if self._velocity is None else [self._velocity.facts]
         bias = () if frames.bias is None else (frames.bias.log_weights, frames.bias.quadruples)
         return fingerprint_of(facts, (frames.positions, frames.scores, *bias))
 
@@ -173,6 +179,13 @@ class InternalEnergyDenoising(Objective[NoisedFrames, InternalEnergy]):
             self.network.linear(self.network.coordinates(y, batch.sigma), batch.sigma).sum(), y
         )
         return batch.target + gradient, self._rotations(batch.y)
+
+    def _scales(self, batch: NoisedFrames, rotations: Tensor) -> tuple[Tensor, Tensor]:
+        """By what squared errors (batch,) and squared torques (batch, bond) of the score are divided."""
+        if self._velocity is not None:
+            return self._velocity(batch.sigma, rotations)
+        scale = interpolate(self._log_sigmas, self._moments, batch.sigma)
+        return scale[:, 0], scale[:, 1:]
 
     def _tabulate_moments(self, generator: torch.Generator, pause: Pause) -> str:
         """Tabulate R and R_b at every width, with a floor of a tenth of the mean squares of the target."""

@@ -5,16 +5,31 @@ A fraction of the times is drawn below 0.1, because paths are sought at small ti
 in the loss, and not the minimizer, which is the same regression at every time.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
 
+from tpsctl.networks.energy_perceptron import EnergyPerceptron, PointNetwork
 from tpsctl.networks.perceptron import Perceptron, PerceptronSizes
 from tpsctl.training.objectives.base import Objective, fingerprint_of, seeded
 
 _SMALL_TIME = 0.1
 _LAYERS = 5
+
+
+def point_network(dims: int, hidden: int, *, conservative: bool = False) -> Callable[[], PointNetwork]:
+    """A function that makes the network of the objectives on points, in float32.
+
+    Args:
+        dims: Coordinates of a point.
+        hidden: Width of the hidden layers.
+        conservative: Whether the output is the gradient of an energy.
+    """
+    sizes = PerceptronSizes(dims, hidden, _LAYERS, "swish")
+    kind = EnergyPerceptron if conservative else Perceptron
+    return lambda: kind(sizes).float()
 
 
 @dataclass(frozen=True)
@@ -53,22 +68,25 @@ class PointSettings:
     seed: int = 0
 
 
-class PointObjective(Objective[PointBatch, Perceptron]):
+class PointObjective(Objective[PointBatch, PointNetwork]):
     """A regression on noised points; a subclass defines what the network predicts.
 
     Args:
         points: Data in units of its mean and spread, (count, dim), float32.
         settings: Sizes of the network and of a batch.
         tables: Tables of the subclass, which become part of the fingerprint.
+        conservative: Whether the network is the gradient of an energy.
     """
 
-    def __init__(self, points: Tensor, settings: PointSettings, tables: tuple[Tensor, ...] = ()) -> None:
+    def __init__(
+        self, points: Tensor, settings: PointSettings, tables: tuple[Tensor, ...] = (), *, conservative: bool = False
+    ) -> None:
         self.settings, self._points, self._tables = settings, points, tables
-        self.sizes = PerceptronSizes(points.shape[1], settings.hidden, _LAYERS, "swish")
-        self._network = seeded(settings.seed, lambda: Perceptron(self.sizes).float())
+        make = point_network(points.shape[1], settings.hidden, conservative=conservative)
+        self._network = seeded(settings.seed, make)
 
     @property
-    def network(self) -> Perceptron:
+    def network(self) -> PointNetwork:
         return self._network
 
     def draw(self, generator: torch.Generator) -> PointBatch:

@@ -4,9 +4,11 @@ from typing import Any
 
 from torch import Tensor
 
+from tpsctl.checkpoints.architectures.in_nm import VELOCITY_REGRESSION
 from tpsctl.environment import versions
 from tpsctl.recipe import train as sections
-from tpsctl.recipe.train_potential import PointDiffusionSection, TrainPotentialRecipe
+from tpsctl.recipe.train_potential import TrainPotentialRecipe
+from tpsctl.score.schedule import NoiseSchedule
 from tpsctl.workflows.train.frames import MoleculeFrames
 
 
@@ -17,6 +19,7 @@ def molecule_card(
     return {
         "name": recipe.name,
         "licence": recipe.output.licence,
+        "objective": VELOCITY_REGRESSION if recipe.model.kind == "flow_matching" else "denoising score matching",
         "data": frames.facts | {"temperature_k": frames.temperature_k},
         "metrics": {"held_out_torque_r2": quality},
         "versions": versions(),
@@ -24,18 +27,44 @@ def molecule_card(
     }
 
 
+_CLOCKS = {
+    "diffusion": "t = i/levels",
+    "flow_matching": "s from noise (0) to data (1) is t = 1 - s",
+    "schroedinger_bridge": "t from data (0) to noise (1)",
+    "score_matching": "t of the schedule; the network sees log(sigma/alpha)/4",
+}
+"""What the network's own clock is, by kind of model."""
+
+
 def potential_card(
-    recipe: TrainPotentialRecipe, points: Tensor, loss: dict[str, float], identity: dict[str, Any]
+    recipe: TrainPotentialRecipe,
+    points: Tensor,
+    loss: dict[str, float],
+    identity: dict[str, Any],
+    widths: tuple[NoiseSchedule, float] | None,
 ) -> dict[str, Any]:
-    """What the card of a model of points says beside the shapes of its network."""
-    diffusion = isinstance(recipe.model, PointDiffusionSection)
+    """What the card of a model of points says beside the shapes of its network.
+
+    Args:
+        recipe: The recipe.
+        points: The data, nm.
+        loss: What the judgement found.
+        identity: Digest, recipe and inputs.
+        widths: Schedule and smallest noise width in spreads of the data, for a network that sees noise widths.
+    """
+    spread = points.std((0, 1))
+    seen: dict[str, Any] = {}
+    if widths is not None:
+        smallest_nm = widths[1] * float(spread.double().square().mean().sqrt())
+        seen = {"schedule": widths[0], "smallest_width_nm": smallest_nm}
     return {
+        **seen,
         "kind": recipe.model.kind,
-        "scale_nm": tuple(points.std((0, 1)).tolist()),
+        "scale_nm": tuple(spread.tolist()),
         "offset_nm": tuple(points.mean((0, 1)).tolist()),
         "temperature_k": recipe.potential.temperature_k,
         "potential": recipe.potential.kind,
-        "clock": "t = i/levels" if diffusion else "s from noise (0) to data (1) is t = 1 - s",
+        "clock": _CLOCKS[recipe.model.kind],
         "provenance": {
             "name": recipe.name,
             "digest": identity["digest"],

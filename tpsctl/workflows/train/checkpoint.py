@@ -8,15 +8,24 @@ from torch import Tensor
 
 from tpsctl.checkpoints.model import Model, ModelDescription
 from tpsctl.checkpoints.native import save_model
+from tpsctl.networks.bridge_perceptron import BridgePerceptron
+from tpsctl.networks.energy_perceptron import EnergyPerceptron, PointNetwork
 from tpsctl.networks.perceptron import Perceptron
 from tpsctl.prior.network import NetworkPrior
+
+_NAMES: dict[type, str] = {
+    Perceptron: "perceptron",
+    EnergyPerceptron: "energy_perceptron",
+    BridgePerceptron: "bridge_perceptron",
+}
+"""Names of the networks of points in checkpoints."""
 
 
 @dataclass(frozen=True)
 class PointModel:
-    """A trained perceptron and, for diffusion, the tables of its noise."""
+    """A trained perceptron and, for diffusion in levels, the tables of its noise."""
 
-    network: Perceptron
+    network: PointNetwork | BridgePerceptron
     tables: dict[str, Tensor]
 
 
@@ -38,5 +47,6 @@ def save_prior(file: Path, prior: NetworkPrior, network: str, sizes: dict[str, A
 def save_points(file: Path, model: PointModel, card: dict[str, Any]) -> None:
     """Write the checkpoint of a model potential."""
     sizes = dict(model.network.sizes.to_dict())
-    about = ModelDescription(layout="tpsctl points", network="perceptron", sizes=sizes, **card)
+    name = _NAMES[type(model.network)]
+    about = ModelDescription(layout="tpsctl points", network=name, sizes=sizes, **card)
     save_model(file, Model(about, model.network.state_dict(), model.tables))

@@ -9,6 +9,7 @@ from tpsctl.recipe import train as sections
 from tpsctl.recipe.auto import AUTO
 from tpsctl.score.schedule import Flow, NoiseSchedule, VarianceExploding, VariancePreserving
 from tpsctl.training.objectives.base import NetworkT, Objective
+from tpsctl.training.objectives.velocity_weights import VelocityWeights
 from tpsctl.training.widths import BANDS_OF_ATOMS, WidthLaw
 from tpsctl.workflows.train.frames import MoleculeFrames
 
@@ -92,6 +93,12 @@ class TrainedNetwork(ABC, Generic[NetworkT]):
         model = self.recipe.model
         uniform_time = model.uniform_time if isinstance(model, sections.FlowMatchingModelSection) else 0.0
         return WidthLaw(self.smallest_width_nm, self.largest_width_nm, self.schedule, uniform_time, self.defaults.bands)
+
+    @property
+    def velocity(self) -> VelocityWeights | None:
+        """Weights that make the loss the regression of a velocity; None for denoising."""
+        model = self.recipe.model
+        return VelocityWeights(Flow(model.scale_nm)) if isinstance(model, sections.FlowMatchingModelSection) else None
 
     def _chosen(self, name: str) -> Any:
         given = getattr(self.recipe.model, name)

@@ -25,7 +25,7 @@ class TrainedChainEnergy(TrainedNetwork[Any]):
         sizes = ChainEnergySizes(**self.sizes)
         network = seeded(self.recipe.seed, lambda: ChainEnergy(data.topology, sizes))
         settings = ResidualSettings(optimize.batch, optimize.torsion_weight, optimize.linear_samples)
-        return ResidualDenoising(data.topology, data.training, network, self.widths, settings)
+        return ResidualDenoising(data.topology, data.training, network, self.widths, settings, self.velocity)
 
     def field(self, network: ChainEnergy, n_beads: int) -> ChainEnergyField:
         return ChainEnergyField(network, n_beads, smallest_width=self.smallest_width_nm)

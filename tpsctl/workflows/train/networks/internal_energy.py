@@ -21,7 +21,7 @@ class TrainedInternalEnergy(TrainedNetwork[InternalEnergy]):
             optimize.batch, optimize.torsion_weight, optimize.linear_samples, self.recipe.seed
         )
         sizes = InternalEnergySizes(**self.sizes)
-        return InternalEnergyDenoising(data.topology, data.training, sizes, self.widths, settings)
+        return InternalEnergyDenoising(data.topology, data.training, sizes, self.widths, settings, self.velocity)
 
     def field(self, network: InternalEnergy, n_beads: int) -> InternalEnergyField:
         return InternalEnergyField(network, n_beads, smallest_width=self.smallest_width_nm)
