@@ -17,7 +17,7 @@ def inspect(
     ],
     json_: JsonOption = False,
 ) -> None:
-    """Describe a checkpoint, and test whether it is safe and sound."""
+    """Describe a checkpoint, test whether it is safe and sound, and repeat its verdict on paths."""
     refuse_special(checkpoint, "a checkpoint file, or a folder with one", PriorError)
     with working():
         from tpsctl.cli.show_checkpoint import show
@@ -28,7 +28,7 @@ def inspect(
         say_json(report)
     else:
         show(report)
-    if report["sound"]:
+    if report["sound"] and report["fit_for_paths"] is not False:
         raise typer.Exit(ExitCode.COMPLETE)
     raise typer.Exit(ExitCode.NOT_VALID if report["safe"] else ExitCode.FAILED)
 

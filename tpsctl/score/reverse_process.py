@@ -41,6 +41,7 @@ def reverse(
     *,
     corrections: int = 0,
     shared_noise: bool = False,
+    last_mean: bool = True,
 ) -> Tensor:
     """Draw clean configurations from noised ones by the reverse process.
 
@@ -51,6 +52,7 @@ def reverse(
         generator: Source of randomness of the steps, on the CPU.
         corrections: Number of Langevin steps at every width.
         shared_noise: Whether all configurations get the same noise.
+        last_mean: Whether the last noise is removed by Tweedie's mean; if not, the result has noise of the last width.
 
     Returns:
         Configurations (batch, bead, dim), nm, centered.
@@ -65,7 +67,7 @@ def reverse(
         for _ in range(corrections):
             step = _CORRECTION * there**2
             y = y + step * _bounded(score(y, there), there) + (2 * step) ** 0.5 * standard_normal(like(y), generator)
-    return center(y + widths[-1] ** 2 * _bounded(score(y, widths[-1]), widths[-1]))
+    return center(y + widths[-1] ** 2 * _bounded(score(y, widths[-1]), widths[-1])) if last_mean else center(y)
 
 
 def in_chunks(

@@ -135,6 +135,11 @@ class TargetSource:
         self._floors = torch.zeros(0, dtype=positions.dtype)
 
     @property
+    def log_sigmas(self) -> Tensor:
+        """Logarithms of the noise widths, nm, at which both tables are made."""
+        return self._log_sigmas
+
+    @property
     def knows_forces(self) -> bool:
         """Whether the targets use physical forces."""
         return self._scores is not None

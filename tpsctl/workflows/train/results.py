@@ -1,29 +1,15 @@
-"""The table that ends a training run: rows for `tpsctl.cli` to print."""
+"""The tables that end a training run: rows for `tpsctl.cli` to print."""
 
-from dataclasses import dataclass
 from typing import Any
 
-
-@dataclass(frozen=True)
-class TrainingTable:
-    """What a training has led to.
-
-    Attributes:
-        title: Heading.
-        columns: Names of the columns.
-        rows: One list of cells per row.
-        notes: Sentences below the table.
-    """
-
-    title: str
-    columns: list[str]
-    rows: list[list[str]]
-    notes: list[str]
+from tpsctl.workflows.train.verdict_tables import TrainingTable, verdict_tables
 
 
-def table_of(card: dict[str, Any]) -> TrainingTable:
-    """The table for a card, as `train_recipe` returns it, of either kind of recipe."""
-    return _of_molecule(card) if "metrics" in card else _of_potential(card)
+def tables_of(card: dict[str, Any]) -> list[TrainingTable]:
+    """The tables for a card, as `train_recipe` returns it, of either kind of recipe."""
+    if "metrics" not in card:
+        return [_of_potential(card)]
+    return [_of_molecule(card), *verdict_tables(card.get("verdict"))]
 
 
 def _of_molecule(card: dict[str, Any]) -> TrainingTable:
