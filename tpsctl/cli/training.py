@@ -78,5 +78,5 @@ def train(
         say_json(card)
     else:
         show_training(card)
-    if card is not None and card.get("verdict", {}).get("fit_for_paths") is False:
+    if card.get("verdict", {}).get("fit_for_paths") is False:
         raise typer.Exit(ExitCode.NOT_VALID)
