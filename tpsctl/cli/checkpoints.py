@@ -17,7 +17,7 @@ def inspect(
     ],
     json_: JsonOption = False,
 ) -> None:
-    """Describe a checkpoint, and test whether it is safe, sound and fit for paths."""
+    """Describe a checkpoint: is it safe, sound and fit for paths?"""
     refuse_special(checkpoint, "a checkpoint file, or a folder with one", PriorError)
     with working():
         from tpsctl.cli.show_checkpoint import show
