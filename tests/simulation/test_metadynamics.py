@@ -38,7 +38,7 @@ def test_bias_converges_to_the_known_free_energy_of_a_rotor():
     state, bias = PhaseState(x, np.zeros_like(x)), BiasGrid.zeros(30, TORSION)
     hills = Hills(height_kj_per_mol=2.0, width_rad=0.3, interval_ps=0.4, bias_factor=6.0)
     for number in range(5):
-        added, state = run_walker(
+        (added,), state = run_walker(
             system, bias, state, THERMOSTAT, hills, duration_ps=30.0, seed=number + 1, platform="Reference"
         )
         bias = BiasGrid(bias.values + added, TORSION)
@@ -87,7 +87,7 @@ def test_walker_is_reproducible_by_seed():
 def test_hills_need_their_height_at_the_first_visit():
     system, x = rotor()
     hills = Hills(height_kj_per_mol=2.0, width_rad=0.3, interval_ps=0.004, bias_factor=6.0)
-    added, _ = run_walker(
+    (added,), _ = run_walker(
         system,
         BiasGrid.zeros(60, TORSION),
         PhaseState(x, np.zeros_like(x)),

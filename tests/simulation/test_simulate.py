@@ -20,7 +20,12 @@ METADYNAMICS = SimulationSettings(
     structure="capped_alanine",
     force_field=("amber99sbildn.xml",),
     sampling=MetadynamicsSampling(
-        ("phi ALA2", "psi ALA2"), walkers=2, duration_ps=0.2, round_ps=0.1, hill_interval_ps=0.02, grid_points=16
+        collective_variables=("phi ALA2", "psi ALA2"),
+        walkers=2,
+        duration_ps=0.2,
+        round_ps=0.1,
+        hill_interval_ps=0.02,
+        grid_points=16,
     ),
     trajectories=2,
     duration_ps=0.2,

@@ -28,7 +28,7 @@ def inspect(
     ] = "all",
     json_: JsonOption = False,
 ) -> None:
-    """Describe a checkpoint, and test whether it is safe and sound."""
+    """Describe a checkpoint: is it safe, sound and fit for paths?"""
     refuse_special(checkpoint, "a checkpoint file, or a folder with one", PriorError)
     for structure in logp or []:
         refuse_special(Path(structure), "a structure file, or a point x,y in nm", PriorError)
@@ -45,7 +45,7 @@ def inspect(
         say_json(report)
     else:
         show(report)
-    if report["sound"]:
+    if report["sound"] and report["fit_for_paths"] is not False:
         raise typer.Exit(ExitCode.COMPLETE)
     raise typer.Exit(ExitCode.NOT_VALID if report["safe"] else ExitCode.FAILED)
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from tpsctl.console import print_table
+from tpsctl.workflows.train.verdict_tables import verdict_tables
 
 
 def show(report: dict[str, Any]) -> None:
@@ -11,14 +12,19 @@ def show(report: dict[str, Any]) -> None:
         names = [[name] for name in report["dangerous_names"]]
         print_table(f"{report['file']}: REFUSED, nothing was run", ["name the file asks for"], names)
         return
-    left_out = ("file", "safe", "dangerous_names", "self_test", "sound", "provenance", "card", "notes", "log_density")
+    left_out = {"file", "safe", "dangerous_names", "self_test", "sound", "provenance", "card", "notes", "log_density"}
+    left_out |= {"fit_for_paths", "verdict"}
     rows = [[name, _flat(value)] for name, value in report.items() if name not in left_out]
     rows += [
         [test["check"], f"{test['value']:.3g} ({test['expected']}) {'ok' if test['passed'] else 'FAILED'}"]
         for test in report["self_test"]
     ]
     verdict = "sound" if report["sound"] else "NOT SOUND: a self-test failed; untrained, or a wrong unit of length"
-    print_table(report["file"], ["what", "found"], rows, notes=[*report.get("notes", []), f"self-test: {verdict}"])
+    notes = [*report.get("notes", []), f"self-test: {verdict}", f"verdict: {report['verdict']}"]
+    print_table(report["file"], ["what", "found"], rows, notes=notes)
+    stored = report.get("card", {}).get("verdict")
+    for table in () if stored is None else verdict_tables(stored):
+        print_table(table.title, table.columns, table.rows, notes=table.notes)
     if "log_density" in report:
         _show_log_density(report["log_density"])
 

@@ -20,6 +20,7 @@ from tpsctl.cli.options import (
     TrainDeviceOption,
     given_path,
 )
+from tpsctl.errors import ExitCode
 
 
 def simulate(
@@ -77,3 +78,5 @@ def train(
         say_json(card)
     else:
         show_training(card)
+    if card.get("verdict", {}).get("fit_for_paths") is False:
+        raise typer.Exit(ExitCode.NOT_VALID)

@@ -102,13 +102,13 @@ def load_ensemble(
         x = torch.from_numpy(read_frames(Path(path), raw, Path(topology))[:, beads])
         if not len(x):
             raise EndpointError(f"{path}: holds no frames. Give a trajectory with at least one.")
-        worst = _most_suspicious_frame(x, molecule)
+        worst = most_suspicious_frame(x, molecule)
         require_sound(Structure(molecule, x[worst], f"{path} frame {worst}"))
         trajectories.append(x)
     return molecule, trajectories
 
 
-def _most_suspicious_frame(x: Float[Tensor, "frame bead 3"], molecule: Topology) -> int:
+def most_suspicious_frame(x: Float[Tensor, "frame bead 3"], molecule: Topology) -> int:
     """The frame with a position that is not finite, or else the one with the longest bond."""
     finite = torch.isfinite(x).all(-1).all(-1)
     if not finite.all() or not molecule.bonds:

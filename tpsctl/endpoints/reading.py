@@ -44,6 +44,8 @@ _TEXT_FORMATS: dict[str, Callable[[Path, str], Contents]] = {
     ".pdbx": read_mmcif_file,
     ".gro": read_gro_file,
 }
+_WITHOUT_ATOM_COUNT = (".mdcrd", ".crd")
+"""Formats whose files do not say how many atoms they have."""
 
 
 @dataclass(frozen=True)
@@ -127,14 +129,28 @@ def read_frames(path: Path, raw: RawStructure, topology_path: Path) -> Float[np.
         frames = read_structure_file(path).frames
     else:
         with _readable(path):
-            frames = _trajectory_frames(path)
+            frames = _trajectory_frames(path, len(raw.atoms))
+    require_atoms(frames, raw, path, topology_path)
+    return frames
+
+
+def require_atoms(frames: np.ndarray, raw: RawStructure, path: Path, topology_path: Path) -> None:
+    """Refuse frames that do not have the atoms of their topology file.
+
+    Raises:
+        EndpointError: They have another number of atoms.
+    """
     if frames.ndim != 3 or frames.shape[1] != len(raw.atoms):
         count = frames.shape[1] if frames.ndim == 3 else 0
         raise EndpointError(
             f"{path} has {count} atoms per frame but {topology_path} has {len(raw.atoms)} "
             f"({raw.composition}). Use the topology this trajectory was written with."
         )
-    return frames
+
+
+def has_text_format(path: Path) -> bool:
+    """Whether the format names its atoms, so that the file is read as a structure file with several frames."""
+    return format_of(path) in _TEXT_FORMATS
 
 
 def format_of(path: Path) -> str:
@@ -143,14 +159,27 @@ def format_of(path: Path) -> str:
     return Path(name.removesuffix(".gz")).suffix
 
 
-def _trajectory_frames(path: Path) -> np.ndarray:
+def _trajectory_frames(path: Path, n_atoms: int) -> np.ndarray:
+    with opened_trajectory(path, n_atoms) as (file, factor):
+        found = file.read()
+    positions = np.asarray(found[0] if isinstance(found, tuple) else found, dtype=np.float64)
+    return positions * factor
+
+
+@contextmanager
+def opened_trajectory(path: Path, n_atoms: int) -> Iterator[tuple[Any, float]]:
+    """An open trajectory of MDTraj, and the factor that turns its positions into nm.
+
+    Raises:
+        EndpointError: The file is missing, is no regular file, or cannot be read.
+    """
     import mdtraj
 
-    with _with_small_extension(path) as readable, mdtraj.open(str(readable)) as file:
-        found = file.read()
+    require_regular_file(path, "a trajectory")
+    known = {"n_atoms": n_atoms} if format_of(path) in _WITHOUT_ATOM_COUNT else {}
+    with _readable(path), _with_small_extension(path) as readable, mdtraj.open(str(readable), **known) as file:
         in_angstrom = getattr(file, "distance_unit", "nanometers") == "angstroms"
-    positions = np.asarray(found[0] if isinstance(found, tuple) else found, dtype=np.float64)
-    return positions * (NM_PER_ANGSTROM if in_angstrom else 1.0)
+        yield file, NM_PER_ANGSTROM if in_angstrom else 1.0
 
 
 @contextmanager

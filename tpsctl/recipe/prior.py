@@ -25,6 +25,10 @@ class CheckpointPriorSection(Section):
         "on GPUs that can; on a CPU the same as float32.",
         default="float32",
     )
+    accept_unfit: bool = key(
+        "Use the checkpoint even where its own verdict is that it, or this diffusion time, is unfit for paths.",
+        default=False,
+    )
 
 
 class OpenMMPriorSection(Section):

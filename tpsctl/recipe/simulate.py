@@ -32,13 +32,12 @@ class PlainSamplingSection(Section):
 AtomLabel = Annotated[str, Field(min_length=1)]
 
 
-class MetadynamicsSamplingSection(Section):
-    """Well-tempered metadynamics first, then production under its frozen, hence known, bias."""
+CollectiveVariables = tuple[str | tuple[AtomLabel, AtomLabel, AtomLabel, AtomLabel], ...]
 
-    kind: Literal["metadynamics"] = key("Metadynamics, then a frozen bias.")
-    collective_variables: tuple[str | tuple[AtomLabel, AtomLabel, AtomLabel, AtomLabel], ...] = key(
-        'One or two dihedrals: names such as "phi ALA2", or four atoms such as "ALA2:N".', min_length=1, max_length=2
-    )
+
+class WellTemperedSection(Section):
+    """What both kinds of metadynamics share."""
+
     walkers: int = key("Walkers that share one bias.", "1", default=2, ge=1)
     duration_ps: float = key("Metadynamics of each walker.", "ps", default=1500.0, gt=0)
     round_ps: float = key("Time after which walkers exchange their hills.", "ps", default=50.0, gt=0)
@@ -51,6 +50,35 @@ class MetadynamicsSamplingSection(Section):
     )
     cap_width_kj_per_mol: float = key("Range of energy over which the cap sets in.", "kJ/mol", default=4.0, gt=0)
     grid_points: int = key("Grid points per dihedral.", "1", default=48, ge=10)
+
+
+class MetadynamicsSamplingSection(WellTemperedSection):
+    """Well-tempered metadynamics first, then production under its frozen, hence known, bias."""
+
+    kind: Literal["metadynamics"] = key("Metadynamics, then a frozen bias.")
+    collective_variables: CollectiveVariables = key(
+        'One or two dihedrals: names such as "phi ALA2", or four atoms such as "ALA2:N".', min_length=1, max_length=2
+    )
+
+
+class ParallelGridSection(Section):
+    """One of the biases that act in parallel."""
+
+    collective_variables: CollectiveVariables = key(
+        'One or two dihedrals: names such as "phi ALA2", or four atoms such as "ALA2:N".', min_length=1, max_length=2
+    )
+
+
+class ParallelBiasSamplingSection(WellTemperedSection):
+    """Parallel-bias metadynamics for more than two dihedrals, one by one or in pairs; then a frozen bias."""
+
+    kind: Literal["parallel_bias"] = key("Many dihedrals, biased in parallel; then a frozen bias.")
+    biases: tuple[ParallelGridSection, ...] = key(
+        "Biases that act in parallel, each on one or two dihedrals, e.g. phi and psi of each residue.", min_length=2
+    )
+
+
+SamplingSection = PlainSamplingSection | MetadynamicsSamplingSection | ParallelBiasSamplingSection
 
 
 class DynamicsSection(Section):
@@ -94,8 +122,6 @@ class SimulateRecipe(Section):
         "What is simulated."
     )
     dynamics: DynamicsSection = key("The equation of motion.")
-    sampling: Annotated[PlainSamplingSection | MetadynamicsSamplingSection, Field(discriminator="kind")] = key(
-        "How rare states are reached."
-    )
+    sampling: Annotated[SamplingSection, Field(discriminator="kind")] = key("How rare states are reached.")
     production: ProductionSection = key("Number and length of the trajectories.")
     output: DataOutputSection = key("The file to write.")

@@ -50,6 +50,7 @@ def reverse(
     shared_noise: bool = False,
     kappa: float = 1.0,
     centered: bool = True,
+    last_mean: bool = True,
 ) -> Tensor:
     """Draw clean configurations from noised ones by the reverse process.
 
@@ -62,6 +63,7 @@ def reverse(
         shared_noise: Whether all configurations get the same noise.
         kappa: Strength of the noise, from 1 (stochastic) to 0 (the probability-flow ODE).
         centered: Whether configurations are molecules, whose mean position is kept at zero.
+        last_mean: Whether the last noise is removed by Tweedie's mean; if not, the result has noise of the last width.
 
     Returns:
         Configurations (batch, bead, dim), nm, centered if they are molecules.
@@ -78,7 +80,7 @@ def reverse(
         for _ in range(corrections):
             step = _CORRECTION * there**2
             y = y + step * _bounded(score(y, there), there) + (2 * step) ** 0.5 * noise(y)
-    return gauge(y + widths[-1] ** 2 * _bounded(score(y, widths[-1]), widths[-1]))
+    return gauge(y + widths[-1] ** 2 * _bounded(score(y, widths[-1]), widths[-1])) if last_mean else gauge(y)
 
 
 def in_chunks(

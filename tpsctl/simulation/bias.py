@@ -11,6 +11,7 @@ Continuous2DFunction are the same spline, so simulation and training see one and
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -79,15 +80,29 @@ class BiasGrid:
         atoms = [i for quadruple in self.dihedrals for i in quadruple]
         angles = [f"dihedral({', '.join(f'p{4 * a + k}' for k in (1, 2, 3, 4))})" for a in range(len(self.dihedrals))]
         force = openmm.CustomCompoundBondForce(len(atoms), f"bias({', '.join(angles)})")
-        force.addTabulatedFunction("bias", self._table())
+        force.addTabulatedFunction("bias", self.table())
         force.addBond(atoms, [])
         force.setName("bias")
         return force
 
     def set_table(self, force: "openmm.CustomCompoundBondForce", context: "openmm.Context") -> None:
         """Put the values of this bias into a force that `openmm_force` of a grid of the same size made."""
-        force.getTabulatedFunction(0).setFunctionParameters(*self._table_parameters())
+        self.fill_table(force.getTabulatedFunction(0))
         force.updateParametersInContext(context)
+
+    @property
+    def grids(self) -> tuple["BiasGrid", ...]:
+        """This grid alone, as the only one of its kind of bias."""
+        return (self,)
+
+    def with_values(self, values: Sequence[np.ndarray]) -> "BiasGrid":
+        """The same bias with other values, kJ/mol, given as a sequence of one array."""
+        (only,) = values
+        return BiasGrid(only, self.dihedrals)
+
+    def shares(self, x: Float[Tensor, "bead 3"]) -> tuple[float, ...]:
+        """The fraction of a hill that each grid gets: all of it."""
+        return (1.0,)
 
     def axis(self, number: int) -> np.ndarray:
         """Grid angles of one axis, rad."""
@@ -121,11 +136,16 @@ class BiasGrid:
         sizes = wrapped.shape if self.values.ndim == 2 else ()
         return (*sizes, wrapped.ravel(order="F").tolist(), *limits)
 
-    def _table(self) -> "openmm.TabulatedFunction":
+    def table(self) -> "openmm.TabulatedFunction":
+        """The values as a periodic function of OpenMM."""
         import openmm
 
         kind = openmm.Continuous2DFunction if self.values.ndim == 2 else openmm.Continuous1DFunction
         return kind(*self._table_parameters(), True)
+
+    def fill_table(self, table: "openmm.TabulatedFunction") -> None:
+        """Put the values into a function that `table` of a grid of the same size made."""
+        table.setFunctionParameters(*self._table_parameters())
 
 
 def find_dihedrals(topology: Topology, wanted: tuple[str | tuple[str, str, str, str], ...]) -> tuple[Quadruple, ...]:

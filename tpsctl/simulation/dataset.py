@@ -22,9 +22,12 @@ from tpsctl.errors import DataError
 from tpsctl.files import atomic
 from tpsctl.molecule.topology import Atom, Topology
 from tpsctl.simulation.bias import BiasGrid
+from tpsctl.simulation.parallel_bias import Bias, ParallelBias
 from tpsctl.units import thermal_energy
 
-FORMAT_VERSION = 1
+FORMAT_VERSION, PARALLEL_FORMAT_VERSION = 1, 2
+"""Format of data sets, and of those whose bias has several grids, which earlier versions must not read without it."""
+
 _ARRAYS = ("positions", "forces", "energies", "bias_energies", "trajectories", "times_ps")
 
 
@@ -53,7 +56,7 @@ class Dataset:
     bias_energies: Float[Tensor, " frame"]
     trajectories: Int[Tensor, " frame"]
     times_ps: Float[Tensor, " frame"]
-    bias: BiasGrid | None
+    bias: Bias | None
     settings: dict[str, Any]
 
     def __post_init__(self) -> None:
@@ -106,10 +109,11 @@ class Dataset:
     def save(self, path: str | Path) -> None:
         """Write the data set to an .npz file; the file appears only when it is complete."""
         arrays = {name: getattr(self, name).numpy() for name in _ARRAYS}
-        if self.bias is not None:
-            arrays |= {"bias_grid": self.bias.values, "bias_dihedrals": np.array(self.bias.dihedrals)}
+        parallel = isinstance(self.bias, ParallelBias)
+        for suffix, grid in () if self.bias is None else zip(_suffixes(self.bias), self.bias.grids, strict=True):
+            arrays |= {f"bias_grid{suffix}": grid.values, f"bias_dihedrals{suffix}": np.array(grid.dihedrals)}
         metadata = {
-            "format": FORMAT_VERSION,
+            "format": PARALLEL_FORMAT_VERSION if parallel else FORMAT_VERSION,
             "temperature_k": self.temperature_k,
             "atoms": [vars(atom) for atom in self.topology.atoms],
             "bonds": self.topology.bonds,
@@ -128,19 +132,35 @@ class Dataset:
         arrays = read_arrays(Path(path))
         try:
             metadata = json.loads(str(arrays["metadata"]))
-            if metadata["format"] != FORMAT_VERSION:
-                raise DataError(f"{path}: data set format {metadata['format']}, this tpsctl reads {FORMAT_VERSION}.")
+            if metadata["format"] not in (FORMAT_VERSION, PARALLEL_FORMAT_VERSION):
+                raise DataError(
+                    f"{path}: data set format {metadata['format']}, this tpsctl reads {FORMAT_VERSION} and "
+                    f"{PARALLEL_FORMAT_VERSION}."
+                )
             topology = Topology(
                 tuple(Atom(**atom) for atom in metadata["atoms"]), tuple((i, j) for i, j in metadata["bonds"])
             )
             tensors = {name: torch.from_numpy(arrays[name]) for name in _ARRAYS}
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path}: no tpsctl data set ({type(error).__name__}: {error}).") from error
-        bias = None
-        if "bias_grid" in arrays:
-            dihedrals = tuple((int(i), int(j), int(k), int(m)) for i, j, k, m in arrays["bias_dihedrals"])
-            bias = BiasGrid(arrays["bias_grid"], dihedrals)
+        bias = _bias(arrays, metadata["temperature_k"])
         return cls(topology, metadata["temperature_k"], bias=bias, settings=metadata["settings"], **tensors)
+
+
+def _suffixes(bias: Bias) -> list[str]:
+    """Suffixes of the names of the arrays of a bias's grids; a single grid has none."""
+    return [f"_{n}" for n in range(len(bias.grids))] if isinstance(bias, ParallelBias) else [""]
+
+
+def _bias(arrays: dict[str, np.ndarray], temperature_k: float) -> Bias | None:
+    suffixes = [name.removeprefix("bias_grid") for name in arrays if name.startswith("bias_grid")]
+    grids = []
+    for suffix in sorted(suffixes, key=lambda s: int(s.removeprefix("_") or 0)):
+        dihedrals = tuple((int(i), int(j), int(k), int(m)) for i, j, k, m in arrays[f"bias_dihedrals{suffix}"])
+        grids.append(BiasGrid(arrays[f"bias_grid{suffix}"], dihedrals))
+    if len(grids) < 2:
+        return grids[0] if grids else None
+    return ParallelBias(tuple(grids), temperature_k)
 
 
 def write_arrays(path: Path, arrays: dict[str, Any]) -> None:

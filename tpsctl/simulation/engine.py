@@ -14,7 +14,7 @@ from openmm import unit
 from tpsctl.errors import DataError
 from tpsctl.molecule.openmm_contexts import make_context, platforms
 from tpsctl.molecule.openmm_platforms import choose_platform, has_generalized_born
-from tpsctl.simulation.bias import BiasGrid
+from tpsctl.simulation.parallel_bias import Bias
 
 PHYSICAL_GROUP = 0
 BIAS_GROUP = 1
@@ -66,9 +66,7 @@ class Engine:
         platform: OpenMM platform name.
     """
 
-    def __init__(
-        self, system_xml: str, bias: BiasGrid | None, thermostat: Thermostat, *, seed: int, platform: str
-    ) -> None:
+    def __init__(self, system_xml: str, bias: Bias | None, thermostat: Thermostat, *, seed: int, platform: str) -> None:
         system = openmm.XmlSerializer.deserialize(system_xml)
         _remove_center_of_mass_control(system)
         for force in system.getForces():
@@ -87,7 +85,7 @@ class Engine:
         # One process per core is faster than several threads for one small molecule.
         self.context = make_context(system, self._integrator, platform, threads=1)
 
-    def set_bias(self, bias: BiasGrid) -> None:
+    def set_bias(self, bias: Bias) -> None:
         """Replace the values of the bias that the engine was made with.
 
         Raises:

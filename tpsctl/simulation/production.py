@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tpsctl.simulation.bias import BiasGrid
 from tpsctl.simulation.dataset import read_arrays, write_arrays
 from tpsctl.simulation.engine import Engine, PhaseState, Thermostat
+from tpsctl.simulation.parallel_bias import Bias
 
 FRAME_ARRAYS = ("positions", "forces", "energies", "bias_energies", "times_ps")
 
@@ -24,7 +24,7 @@ class ChunkTask:
     """
 
     system_xml: str
-    bias: BiasGrid | None
+    bias: Bias | None
     thermostat: Thermostat
     seed: int
     platform: str

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,12 +20,15 @@ class PlainSampling:
     kind: ClassVar[str] = "plain"
 
 
-@dataclass(frozen=True)
-class MetadynamicsSampling:
-    """Well-tempered metadynamics first, then production under its frozen bias.
+CollectiveVariables = tuple[str | tuple[str, str, str, str], ...]
+"""One or two dihedrals, each a label such as "phi ALA2" or four atom labels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WellTempered(ABC):
+    """What all kinds of well-tempered metadynamics share, with production under the frozen bias.
 
     Attributes:
-        collective_variables: One or two dihedrals, each a label such as "phi ALA2" or four atom labels.
         walkers: Walkers that share one bias.
         duration_ps: Metadynamics per walker, ps.
         round_ps: Time after which walkers exchange their hills, ps.
@@ -37,9 +41,8 @@ class MetadynamicsSampling:
         grid_points: Grid points per dihedral.
     """
 
-    kind: ClassVar[str] = "metadynamics"
+    kind: ClassVar[str]
 
-    collective_variables: tuple[str | tuple[str, str, str, str], ...]
     walkers: int = 2
     duration_ps: float = 1500.0
     round_ps: float = 50.0
@@ -52,6 +55,11 @@ class MetadynamicsSampling:
     grid_points: int = 48
 
     @property
+    @abstractmethod
+    def groups(self) -> tuple[CollectiveVariables, ...]:
+        """The collective variables of every grid of the bias."""
+
+    @property
     def rounds(self) -> int:
         """Number of metadynamics rounds."""
         return max(1, round(self.duration_ps / self.round_ps))
@@ -62,6 +70,44 @@ class MetadynamicsSampling:
         return Hills(self.hill_height_kj_per_mol, self.hill_width_rad, self.hill_interval_ps, self.bias_factor)
 
 
+@dataclass(frozen=True, kw_only=True)
+class MetadynamicsSampling(WellTempered):
+    """Metadynamics on the joint grid of one or two dihedrals.
+
+    Attributes:
+        collective_variables: The dihedrals.
+    """
+
+    kind: ClassVar[str] = "metadynamics"
+
+    collective_variables: CollectiveVariables
+
+    @property
+    def groups(self) -> tuple[CollectiveVariables, ...]:
+        return (self.collective_variables,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParallelBiasSampling(WellTempered):
+    """Parallel-bias metadynamics on any number of dihedrals, one by one or in pairs.
+
+    Attributes:
+        biases: The dihedrals of every grid.
+    """
+
+    kind: ClassVar[str] = "parallel_bias"
+
+    biases: tuple[CollectiveVariables, ...]
+
+    @property
+    def groups(self) -> tuple[CollectiveVariables, ...]:
+        return self.biases
+
+
+Sampling = PlainSampling | MetadynamicsSampling | ParallelBiasSampling
+"""How rare states are reached."""
+
+
 @dataclass(frozen=True)
 class SimulationSettings:
     """The settings of a simulation.
@@ -69,7 +115,7 @@ class SimulationSettings:
     Attributes:
         structure: The structure file, or "capped_alanine" for the built-in molecule.
         force_field: Source of the OpenMM System, or the names of force-field XML files.
-        sampling: Plain dynamics or metadynamics.
+        sampling: Plain dynamics, or metadynamics of either kind.
         trajectories: Independent production trajectories.
         duration_ps: Production per trajectory, ps.
         equilibration_ps: Time at the start of each trajectory whose frames are discarded, ps.
@@ -85,7 +131,7 @@ class SimulationSettings:
 
     structure: str
     force_field: ForceField
-    sampling: PlainSampling | MetadynamicsSampling
+    sampling: Sampling
     trajectories: int = 8
     duration_ps: float = 2000.0
     equilibration_ps: float = 20.0

@@ -28,11 +28,25 @@ from tpsctl.simulation.dataset import Dataset, read_arrays, write_arrays
 from tpsctl.simulation.engine import Engine, PhaseState, simulation_platform
 from tpsctl.simulation.metadynamics import freeze, run_walker
 from tpsctl.simulation.molecule import Molecule
+from tpsctl.simulation.parallel_bias import Bias, ParallelBias
 from tpsctl.simulation.production import FRAME_ARRAYS, ChunkTask, run_chunk
-from tpsctl.simulation.settings import MetadynamicsSampling, PlainSampling, SimulationSettings
+from tpsctl.simulation.settings import (
+    MetadynamicsSampling,
+    ParallelBiasSampling,
+    PlainSampling,
+    SimulationSettings,
+    WellTempered,
+)
 from tpsctl.simulation.workers import worker_processes
 
-__all__ = ["MetadynamicsSampling", "PlainSampling", "SimulationProgress", "SimulationSettings", "run_simulation"]
+__all__ = [
+    "MetadynamicsSampling",
+    "ParallelBiasSampling",
+    "PlainSampling",
+    "SimulationProgress",
+    "SimulationSettings",
+    "run_simulation",
+]
 
 # Each kind of random stream of a run starts with one of these numbers (see `_Run._seed`).
 _START, _METADYNAMICS, _PRODUCTION = 1, 2, 3
@@ -93,13 +107,12 @@ class _Run:
     folder: Path
     on_progress: ProgressFn
 
-    def frozen_bias(self, pool: Executor) -> BiasGrid | None:
+    def frozen_bias(self, pool: Executor) -> Bias | None:
         """Run the metadynamics and return its frozen bias; None for plain sampling."""
         sampling = self.settings.sampling
         if isinstance(sampling, PlainSampling):
             return None
-        dihedrals = find_dihedrals(self.molecule.topology, sampling.collective_variables)
-        bias = BiasGrid.zeros(sampling.grid_points, dihedrals)
+        bias = self._no_bias(sampling)
         self.on_progress(SimulationProgress("metadynamics", 0, sampling.rounds * sampling.round_ps))
         states = [self._minimized(walker) for walker in range(sampling.walkers)]
         for number in range(sampling.rounds):
@@ -115,7 +128,13 @@ class _Run:
             cap_width_kj_per_mol=sampling.cap_width_kj_per_mol,
         )
 
-    def production(self, pool: Executor, bias: BiasGrid | None) -> None:
+    def _no_bias(self, sampling: WellTempered) -> Bias:
+        """The bias before the first hill."""
+        found = [find_dihedrals(self.molecule.topology, variables) for variables in sampling.groups]
+        grids = tuple(BiasGrid.zeros(sampling.grid_points, dihedrals) for dihedrals in found)
+        return grids[0] if len(grids) == 1 else ParallelBias(grids, self.settings.temperature_k)
+
+    def production(self, pool: Executor, bias: Bias | None) -> None:
         """Run every chunk whose file does not exist yet; the chunks of one trajectory run one after the other."""
         s = self.settings
         todo = {t: [c for c in range(s.chunks) if not self._chunk(t, c).exists()] for t in range(s.trajectories)}
@@ -130,7 +149,7 @@ class _Run:
                 finished.result()
             self._report_production()
 
-    def collect(self, bias: BiasGrid | None) -> Dataset:
+    def collect(self, bias: Bias | None) -> Dataset:
         """Join all chunks into one data set."""
         s = self.settings
         parts = [read_arrays(self._chunk(t, c)) for t in range(s.trajectories) for c in range(s.chunks)]
@@ -148,9 +167,9 @@ class _Run:
     def _run_round(
         self,
         pool: Executor,
-        sampling: MetadynamicsSampling,
+        sampling: WellTempered,
         number: int,
-        bias: BiasGrid,
+        bias: Bias,
         starts: list[PhaseState],
     ) -> None:
         walkers = [
@@ -169,14 +188,18 @@ class _Run:
         ]
         hills, states = zip(*(walker.result() for walker in walkers), strict=True)
         x, v = np.stack([state.x for state in states]), np.stack([state.v for state in states])
-        write_arrays(self._round(number), {"bias_grid": bias.values + np.sum(hills, axis=0), "x": x, "v": v})
+        grids = {
+            name: grid.values + np.sum([walker[n] for walker in hills], axis=0)
+            for n, (name, grid) in enumerate(zip(_grid_names(bias), bias.grids, strict=True))
+        }
+        write_arrays(self._round(number), grids | {"x": x, "v": v})
 
-    def _read_round(self, number: int, bias: BiasGrid) -> tuple[BiasGrid, list[PhaseState]]:
+    def _read_round(self, number: int, bias: Bias) -> tuple[Bias, list[PhaseState]]:
         arrays = read_arrays(self._round(number))
         states = [PhaseState(x, v) for x, v in zip(arrays["x"], arrays["v"], strict=True)]
-        return BiasGrid(arrays["bias_grid"], bias.dihedrals), states
+        return bias.with_values([arrays[name] for name in _grid_names(bias)]), states
 
-    def _chunk_task(self, trajectory: int, chunk: int, bias: BiasGrid | None) -> ChunkTask:
+    def _chunk_task(self, trajectory: int, chunk: int, bias: Bias | None) -> ChunkTask:
         s = self.settings
         return ChunkTask(
             system_xml=self._system_xml,
@@ -246,6 +269,11 @@ class _Run:
         done = sum(self._chunk(t, c).exists() for t in range(s.trajectories) for c in range(s.chunks))
         total = s.trajectories * s.chunks
         self.on_progress(SimulationProgress("production", done * s.chunk_duration_ps, total * s.chunk_duration_ps))
+
+
+def _grid_names(bias: Bias) -> list[str]:
+    """Names of the arrays that store the values of a bias's grids."""
+    return ["bias_grid"] if isinstance(bias, BiasGrid) else [f"bias_grid_{n}" for n in range(len(bias.grids))]
 
 
 def _finished(settings: SimulationSettings, out: Path) -> Dataset:

@@ -27,6 +27,9 @@ from tpsctl.training.team import Team
 STATE_FORMAT = 2
 """Format of the stored state. Format 1, of earlier versions with several training loops, has no number in it."""
 
+_HELD_OUT_POINTS = 50
+"""Number of times in a run that the loss on held-out data is taken."""
+
 
 @dataclass(frozen=True)
 class LoopSettings:
@@ -61,6 +64,8 @@ class Loop(Generic[NetworkT]):
     Attributes:
         prepared: Number of pieces of the preparation that are done.
         losses: Loss of every step so far.
+        held_out_losses: Steps done, and the loss on held-out data there, about fifty times in a run; empty without
+            such data. The batch and its noise are the same every time, so that differences are those of the network.
 
     Source: Adam is Kingma and Ba, arXiv:1412.6980.
     """
@@ -76,6 +81,7 @@ class Loop(Generic[NetworkT]):
         self.device = device or torch.device("cpu")
         self.prepared = 0
         self.losses: list[float] = []
+        self.held_out_losses: list[tuple[int, float]] = []
         self._parameters = objective.trained_parameters
         self._averages = {name: value.detach().clone() for name, value in self._parameters.items()}
         self._adam = torch.optim.Adam(self._parameters.values(), lr=settings.learning_rate.peak, betas=settings.betas)
@@ -107,6 +113,8 @@ class Loop(Generic[NetworkT]):
         self._place(self.device)
         while self.step < last:
             loss = self._one_step()
+            if self.step % max(1, self.settings.steps // _HELD_OUT_POINTS) == 0 or self.step == self.settings.steps:
+                self._look_at_held_out()
             yield self.step, loss
 
     def averaged_network(self) -> NetworkT:
@@ -129,6 +137,7 @@ class Loop(Generic[NetworkT]):
             "fingerprint": torch.tensor(list(bytes.fromhex(self._fingerprint))),
             "prepared": torch.tensor(self.prepared),
             "losses": torch.tensor(self.losses, dtype=torch.float64),
+            "held_out_losses": torch.tensor(self.held_out_losses, dtype=torch.float64).reshape(-1, 2),
             "generator": self._generator.get_state(),
         }
         return {name: value.detach().to("cpu", copy=True) for name, value in (tensors | own).items()}
@@ -149,6 +158,8 @@ class Loop(Generic[NetworkT]):
         self._generator.set_state(tensors["generator"])
         self.prepared = int(tensors["prepared"])
         self.losses = tensors["losses"].tolist()
+        held_out = tensors.get("held_out_losses", torch.zeros(0, 2))  # earlier states have none
+        self.held_out_losses = [(round(step), loss) for step, loss in held_out.tolist()]
 
     @cached_property
     def _team_loss(self) -> torch.nn.Module:
@@ -179,6 +190,15 @@ class Loop(Generic[NetworkT]):
         self._averages = {name: value.to(device) for name, value in self._averages.items()}
         for state in self._adam.state.values():
             state.update({key: value.to(device) for key, value in state.items() if key != "step"})
+
+    @cached_property
+    def _held_out_batch(self) -> Any:
+        return self.objective.held_out_batch(torch.Generator().manual_seed(self.settings.seed))
+
+    def _look_at_held_out(self) -> None:
+        if self._held_out_batch is not None:
+            loss = self.objective.loss(self._held_out_batch.to(self.device))
+            self.held_out_losses.append((self.step, float(loss.detach())))
 
     def _pausing(self, pause: Callable[[dict[str, Tensor]], None]) -> Callable[[], None]:
         before = self.store()

@@ -17,6 +17,7 @@ above 100 are cut, which is the only approximation in this correction. Half of e
 proportional to w instead, and has weight one.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -36,6 +37,9 @@ _SMALLEST_SPREAD_NM = 1e-3
 _CALIBRATION_SIZE = 400
 _LARGEST_WEIGHT = 100.0
 _HISTOGRAM_BINS = 30
+_MOST_CELLS = 900
+"""Bins per collective variable in the table of mean weights, and the largest number of its cells per noise width, which
+makes the bins coarser where there are more than two variables."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,8 @@ class KnownBias:
 
     Attributes:
         log_weights: log w = V(x_0) / kT of every frame, (frame,).
-        quadruples: Atoms of the one or two dihedrals that the bias is a function of, (cv, 4).
+        quadruples: Atoms of the dihedrals that the bias is a function of, (cv, 4); none if it is a function of other
+            variables, or if only weights are known.
     """
 
     log_weights: Tensor
@@ -128,6 +133,11 @@ class TargetSource:
             self._cumulative = torch.cumsum(torch.softmax(bias.log_weights.double(), 0), 0)
         self._mean_weight = torch.zeros(0, dtype=torch.float64)
         self._floors = torch.zeros(0, dtype=positions.dtype)
+
+    @property
+    def log_sigmas(self) -> Tensor:
+        """Logarithms of the noise widths, nm, at which both tables are made."""
+        return self._log_sigmas
 
     @property
     def knows_forces(self) -> bool:
@@ -216,7 +226,8 @@ class TargetSource:
 
     def _cell(self, y: Tensor, sigma: Tensor, bias: KnownBias) -> tuple[Tensor, ...]:
         angles = dihedral(y, bias.quadruples)
-        bins = ((angles / (2 * torch.pi) + 0.5) * _HISTOGRAM_BINS).long().clamp(0, _HISTOGRAM_BINS - 1)
+        count = _bins_per_variable(len(bias.quadruples))
+        bins = ((angles / (2 * torch.pi) + 0.5) * count).long().clamp(0, count - 1)
         return (self._level(sigma), *bins.unbind(1))
 
     def _level(self, sigma: Tensor) -> Tensor:
@@ -225,7 +236,8 @@ class TargetSource:
 
     def _tabulate_mean_weight(self, bias: KnownBias, generator: torch.Generator, pause: Callable[[], None]) -> Tensor:
         """Logarithm of the mean of w in each cell (level, cv bin, ...); empty cells get the mean over all frames."""
-        shape = (len(self._log_sigmas), *[_HISTOGRAM_BINS] * len(bias.quadruples))
+        variables = len(bias.quadruples)
+        shape = (len(self._log_sigmas), *[_bins_per_variable(variables)] * variables)
         total, count = torch.zeros(shape, dtype=torch.float64), torch.zeros(shape, dtype=torch.float64)
         weights = bias.log_weights.double().exp()
         overall = weights.mean()
@@ -237,6 +249,10 @@ class TargetSource:
             total.index_put_(cell, weights, accumulate=True)
             count.index_put_(cell, torch.ones_like(weights), accumulate=True)
         return ((total + 1e-6 * overall) / (count + 1e-6)).log()
+
+
+def _bins_per_variable(variables: int) -> int:
+    return _HISTOGRAM_BINS if variables <= 2 else max(3, math.floor(_MOST_CELLS ** (1 / variables)))
 
 
 def _normal(like: Tensor, generator: torch.Generator) -> Tensor:

@@ -12,6 +12,7 @@ from tpsctl.checkpoints.layouts.registry import read_published
 from tpsctl.checkpoints.layouts.two_for_one import arguments_name
 from tpsctl.checkpoints.model import Model
 from tpsctl.checkpoints.native import load_model, save_model
+from tpsctl.checkpoints.stored_verdict import NO_VERDICT, read_verdict
 from tpsctl.errors import PriorError
 from tpsctl.molecule.topology import Topology
 from tpsctl.prior.network import NetworkPrior
@@ -57,7 +58,7 @@ def files_beside(path: Path) -> list[Path]:
 
 
 def inspect(path: Path) -> dict[str, Any]:
-    """Facts about a checkpoint and the outcome of its self-test, as JSON values.
+    """Facts about a checkpoint, the verdict that it carries and the outcome of its self-test, as JSON values.
 
     A file with dangerous names is reported with `safe` false, and nothing else is looked at.
 
@@ -71,7 +72,8 @@ def inspect(path: Path) -> dict[str, Any]:
     model = read_model(path)
     prior = build_from(path, model)
     report |= describe(path, model, prior)
-    tests = self_test(prior)
+    tests, verdict = self_test(prior), read_verdict(path)
+    report |= {"fit_for_paths": verdict.is_fit, "verdict": verdict.words or NO_VERDICT}
     return report | {"self_test": tests, "sound": all(test["passed"] for test in tests)}
 
 

@@ -18,6 +18,7 @@ from tpsctl.simulation.dataset import Dataset
 from tpsctl.simulation.molecule import Molecule, build_capped_alanine
 from tpsctl.simulation.simulate import (
     MetadynamicsSampling,
+    ParallelBiasSampling,
     PlainSampling,
     SimulationProgress,
     SimulationSettings,
@@ -140,9 +141,10 @@ def simulation_settings(recipe: models.SimulateRecipe) -> SimulationSettings:
     )
 
 
-def _sampling(
-    section: models.PlainSamplingSection | models.MetadynamicsSamplingSection,
-) -> PlainSampling | MetadynamicsSampling:
+def _sampling(section: models.SamplingSection) -> PlainSampling | MetadynamicsSampling | ParallelBiasSampling:
     if isinstance(section, models.PlainSamplingSection):
         return PlainSampling()
-    return MetadynamicsSampling(**section.model_dump(exclude={"kind"}))
+    settings = section.model_dump(exclude={"kind", "biases"})
+    if isinstance(section, models.ParallelBiasSamplingSection):
+        return ParallelBiasSampling(biases=tuple(bias.collective_variables for bias in section.biases), **settings)
+    return MetadynamicsSampling(**settings)

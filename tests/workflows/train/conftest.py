@@ -62,6 +62,17 @@ def run_recipe(recipe, *assignments, progress=None, **options):
         torch.set_default_dtype(before)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _few_structures_are_judged():
+    """The judgement of a tiny model looks at few structures, so that tests take seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("FRAMES", 100), ("_RELAXED", 4), ("_RESIDUALS", 4), ("_POSTERIORS", 2)):
+            patch.setattr(f"tpsctl.workflows.train.judge.{name}", value)
+        patch.setattr("tpsctl.workflows.train.judge._SAMPLES", 50)
+        patch.setattr("tpsctl.workflows.train.judge._SAMPLER_STEPS", 4)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _as_in_production():
     """float32 by default; the number of threads is put back, and the fixture of all tests puts the dtype back."""

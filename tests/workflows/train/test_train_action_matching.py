@@ -13,7 +13,7 @@ from tpsctl.errors import PriorError, RecipeError
 from tpsctl.recipe.loader import load_recipe
 from tpsctl.recipe.train_potential import TrainPotentialRecipe
 from tpsctl.workflows.checkpoints import inspect
-from tpsctl.workflows.train.results import table_of
+from tpsctl.workflows.train.results import tables_of
 from tpsctl.workflows.train.run import TrainOptions, train_recipe
 
 TRAIN = """\
@@ -70,7 +70,7 @@ def test_the_card_says_what_was_learned_and_how_evenly(trained):
     assert set(loss) == {"first_tenth", "last_tenth", "effective_fraction_of_times"}
     assert 0 < loss["effective_fraction_of_times"] <= 1
     assert "effective times" in progress.texts[-1]
-    rows = dict(table_of(card).rows)
+    rows = dict(tables_of(card)[0].rows)
     assert rows["effective fraction of a batch's times"] == f"{loss['effective_fraction_of_times']:.3f}"
 
 

@@ -17,7 +17,7 @@ from tpsctl.score.schedule import Flow, VarianceExploding, VariancePreserving
 from tpsctl.simulation.dataset import Dataset
 from tpsctl.training.objectives.internal_energy import InternalEnergySettings
 from tpsctl.workflows.train.networks.internal_energy import TrainedInternalEnergy
-from tpsctl.workflows.train.results import table_of
+from tpsctl.workflows.train.results import tables_of
 from tpsctl.workflows.train.run import TrainOptions, train_recipe
 
 
@@ -37,8 +37,28 @@ def require_full_card(card, file):
     assert list(quality["by_width_nm"]) == ["0.00025", "0.0005", "0.001", "0.002", "0.004"]
     assert set(quality["by_width_nm"]["0.001"]) == {"A:PER1:O1-A:PER1:O2"}
     assert str(file.parent) not in json.dumps(read_card(file))
-    assert [p.name for p in file.parent.iterdir()] == [file.name], "nothing is left beside it"
+    assert {p.name for p in file.parent.iterdir()} == {file.name, "prior_report"}, "nothing else is left beside it"
+    require_report(file.with_name("prior_report"), steps=12)
+    require_verdict(card)
     assert torch.isfinite(prior.sample(2, torch.Generator().manual_seed(0), steps=3)).all()
+
+
+def require_report(folder, *, steps):
+    lines = (folder / "log.csv").read_text().splitlines()
+    assert lines[0] == "step,learning_rate,loss,held_out_loss"
+    assert [line.split(",")[0] for line in lines[1:]] == [str(n) for n in range(1, steps + 1)]
+    assert all(float(value) > 0 for line in lines[1:] for value in line.split(","))
+    figures = {f"{name}.{kind}" for name in ("learning_curve", "sample_distributions") for kind in ("png", "svg")}
+    assert {file.name for file in folder.iterdir()} == {"log.csv", *figures}
+
+
+def require_verdict(card):
+    verdict = card["verdict"]
+    assert isinstance(verdict["fit_for_paths"], bool)
+    assert [row["width_nm"] for row in verdict["by_width"]] == [0.00025 * 2**n for n in range(9)]
+    assert {row["torque_r2"] is None for row in verdict["by_width"]} == {False}
+    assert set(verdict["samples"]["divergence"]) == {"bonds", "angles", "torsions"}
+    assert ("diffusion_times" in card) == any(not row["faults"] for row in verdict["by_width"])
 
 
 def test_a_recipe_becomes_a_checkpoint_with_a_full_card(finished_once):
@@ -46,6 +66,7 @@ def test_a_recipe_becomes_a_checkpoint_with_a_full_card(finished_once):
     progress = finished_once.progress
     assert progress.said == [
         "data.npz: 200 frames to learn from, 100 held out; 4 atoms, with forces; network internal_energy",
+        "judging the model ...",
     ]
     assert progress.texts[0] == "preparation 1/8 tables of the targets"
     assert progress.texts[5].startswith("preparation 6/8 linear fit at 0.00025 nm explains 0.")
@@ -140,7 +161,7 @@ def test_points_become_a_checkpoint(kind, more, tmp_path, recorder):
     file.write_text(POINTS.replace("KIND", kind + more))
     loaded, progress = load_recipe(file, TrainPotentialRecipe), recorder()
     card = train_recipe(loaded, TrainOptions(threads=1), progress)
-    assert progress.said == ["mueller_brown: 1000 equilibrium points at 120.27 K"]
+    assert progress.said == ["mueller_brown: 1000 equilibrium points at 120.27 K", "judging the model ..."]
     assert (card["kind"], card["potential"], card["layout"]) == (kind, "mueller_brown", "tpsctl points")
     loss = card["provenance"]["loss"]
     assert loss["last_tenth"] < loss["first_tenth"]
@@ -148,11 +169,11 @@ def test_points_become_a_checkpoint(kind, more, tmp_path, recorder):
     assert prior.conservative is ("conservative" in more)
     assert torch.isfinite(prior.sample(3, torch.Generator().manual_seed(0), steps=5)).all()
     assert torch.isfinite(prior.at(0.5)(torch.tensor([[[30.0, 20.0]]]))).all()
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["points.safetensors"]
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"points.safetensors", "points_report"}
     again = recorder()
     assert train_recipe(loaded, TrainOptions(threads=1), again) == card
     assert again.texts == []
-    table = table_of(card)
+    (table,) = tables_of(card)
     assert (table.title, table.rows[0]) == ("points", ["kind", kind])
     other = load_recipe(file, TrainPotentialRecipe, ["seed=2"])
     with pytest.raises(RecipeError, match="(?s)a checkpoint of another training is there.*--overwrite"):
@@ -190,8 +211,11 @@ def test_every_schedule_can_be_named(recipe, assignments, schedule):
 def test_the_command_prints_a_table_or_the_card(finished):
     runner = CliRunner()
     result = runner.invoke(cli.app, ["train", str(finished), "--threads", "1"])
-    assert result.exit_code == 0
+    assert result.exit_code == (
+        0 if read_card(finished.parent / "out" / "prior.safetensors")["verdict"]["fit_for_paths"] else 3
+    )
     assert "R^2 of held-out torques" in result.stdout
+    assert "verdict: " in result.stdout
     assert "checkpoint: " in result.stdout
     again = runner.invoke(cli.app, ["train", str(finished), "--json"])
     assert json.loads(again.stdout)["name"] == "peroxide"

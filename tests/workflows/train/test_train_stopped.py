@@ -133,10 +133,28 @@ def test_a_kill_behind_the_finished_checkpoint_leaves_nothing(finished, finished
     (folder / "identity.json").write_text(json.dumps({"digest": finished_once.card["digest"]}))
     save_file({"x": torch.zeros(1)}, folder / "training-00000001.safetensors")
     run(finished)
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["prior.safetensors"]
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"prior.safetensors", "prior_report"}
 
 
 def test_two_processes_do_not_train_one_model(recipe, run, tmp_path):
     with leased(Lease(tmp_path / "out" / "prior.safetensors.training" / "lease.json")):  # noqa: SIM117
         with pytest.raises(StateError, match="works on this already"):
             run(recipe)
+
+
+def test_a_signal_during_the_judgement_loses_no_step(stopped, finished_once, run, recorder, monkeypatch):
+    """The state is saved after the last step, and a signal ends the command at once; the next run judges again."""
+
+    def killed(*arguments):
+        raise SystemExit(143)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tpsctl.workflows.train.molecule.judge_for_paths", killed)
+        with pytest.raises(Interrupted, match="Go on with: again") as told:
+            run(stopped, command="again")
+    assert told.value.exit_code == 143
+    resumed = recorder()
+    card = run(stopped, progress=resumed)
+    assert resumed.said[1] == "going on after step 12 of 12"
+    assert resumed.texts == []
+    require_same_tensors(card, finished_once)

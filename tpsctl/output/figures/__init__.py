@@ -3,13 +3,16 @@
 from tpsctl.output.figures.arc_length import RouteProfile, arc_length
 from tpsctl.output.figures.contour import contour
 from tpsctl.output.figures.disconnectivity import RouteMarks, disconnectivity
+from tpsctl.output.figures.distributions import DistributionPanel, sample_distributions
 from tpsctl.output.figures.history import action_history
+from tpsctl.output.figures.learning_curve import learning_curve
 from tpsctl.output.figures.profile import energy_profile
 from tpsctl.output.figures.ramachandran import Background, ramachandran
 from tpsctl.output.figures.torsions import RouteTorsions, torsions
 
 __all__ = [
     "Background",
+    "DistributionPanel",
     "RouteMarks",
     "RouteProfile",
     "RouteTorsions",
@@ -18,6 +21,8 @@ __all__ = [
     "contour",
     "disconnectivity",
     "energy_profile",
+    "learning_curve",
     "ramachandran",
+    "sample_distributions",
     "torsions",
 ]

@@ -40,6 +40,20 @@ class WidthSampler(Sampler):
             width * standard_normal(shape, generator), width, generator, steps, corrections=self._field.corrections
         )
 
+    def sample_noised(self, count: int, width_nm: float, generator: torch.Generator, *, steps: int = 100) -> Tensor:
+        """Independent samples (count, bead, dim) of the data with noise of a width, nm, which no network call below it
+        has touched."""
+        shape = self._field.like.new_empty(count, self._field.n_beads, self._field.n_dims)
+        widths = geometric_widths(self._field.largest_width, width_nm, steps)
+        y = widths[0] * standard_normal(shape, generator)
+        return in_chunks(
+            lambda part: reverse(self._score, part, widths, generator, corrections=_CORRECTIONS, last_mean=False),
+            y,
+            _CHUNK,
+            generator,
+            shared_noise=False,
+        )
+
     def trial_positions(self, count: int, generator: torch.Generator) -> Tensor:
         return self.sample(count, generator, steps=50).double()
 

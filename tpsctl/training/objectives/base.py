@@ -78,6 +78,13 @@ class Objective(ABC, Generic[BatchT, NetworkT]):
     def draw(self, generator: torch.Generator) -> BatchT:
         """Draw a batch for one step, on the CPU."""
 
+    def held_out_batch(self, generator: torch.Generator) -> BatchT | None:
+        """Draw a batch, on the CPU, from data that are not learned from; None if there are none.
+
+        It is drawn after the preparation, and must not change what later steps depend on.
+        """
+        return None
+
     @abstractmethod
     def loss(self, batch: BatchT) -> Tensor:
         """The loss, a scalar, on a batch on the network's device; differentiable by the trained parameters.

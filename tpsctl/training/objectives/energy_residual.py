@@ -21,7 +21,12 @@ from tpsctl.molecule.topology import Topology
 from tpsctl.networks.chain_energy.fitted import FittedEnergy
 from tpsctl.networks.internal_energy.linear import interpolate
 from tpsctl.training.objectives.base import Objective, Pause, Piece, fingerprint_of
-from tpsctl.training.objectives.internal_energy import TrainingFrames, mean_squares
+from tpsctl.training.objectives.internal_energy import (
+    HELD_OUT_BATCHES,
+    TrainingFrames,
+    draw_held_out,
+    mean_squares,
+)
 from tpsctl.training.objectives.velocity_weights import VelocityWeights
 from tpsctl.training.pair_fit import PairFit
 from tpsctl.training.targets import NoisedFrames, TargetSource, internal_rotations
@@ -60,6 +65,7 @@ class ResidualDenoising(Objective[NoisedFrames, FittedEnergy]):
         widths: Law of the noise widths; tables are made from its smallest to its largest width.
         settings: See `ResidualSettings`.
         velocity: Weights that make the loss a regression of the velocity; None for every width to count alike.
+        held_out: Frames of the same sort that are not learned from, for the loss on them; None for none.
     """
 
     def __init__(
@@ -70,8 +76,9 @@ class ResidualDenoising(Objective[NoisedFrames, FittedEnergy]):
         widths: WidthLaw,
         settings: ResidualSettings,
         velocity: VelocityWeights | None = None,
+        held_out: TrainingFrames | None = None,
     ) -> None:
-        self._velocity = velocity
+        self._velocity, self._topology, self._held_out = velocity, topology, held_out
         self.settings, self._frames, self._widths, self._network = settings, frames, widths, network
         levels = len(network.pairs.log_sigmas)
         self._log_sigmas = torch.linspace(math.log(widths.smallest_nm), math.log(widths.largest_nm), levels)
@@ -104,6 +111,13 @@ class ResidualDenoising(Objective[NoisedFrames, FittedEnergy]):
 
     def draw(self, generator: torch.Generator) -> NoisedFrames:
         batch = self._source.draw(self._widths.draw(self.settings.batch, generator), generator)
+        return batch.turned(generator) if self._network.sees_directions else batch
+
+    def held_out_batch(self, generator: torch.Generator) -> NoisedFrames | None:
+        if self._held_out is None:
+            return None
+        sigma = self._widths.draw(HELD_OUT_BATCHES * self.settings.batch, generator)
+        batch = draw_held_out(self._topology, self._held_out, self._source, sigma, generator)
         return batch.turned(generator) if self._network.sees_directions else batch
 
     def loss(self, batch: NoisedFrames) -> Tensor:

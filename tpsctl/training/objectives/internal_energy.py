@@ -32,6 +32,8 @@ _TABLE_SAMPLES = 3000
 _MOMENT_BATCHES = 4
 _MOMENT_BATCH_SIZE = 500
 _MOMENT_FLOOR = 0.1
+HELD_OUT_BATCHES = 4
+"""Size of the batch of held-out frames, in batches of the training."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ class InternalEnergyDenoising(Objective[NoisedFrames, InternalEnergy]):
         widths: Law of the noise widths; tables are made from its smallest to its largest width.
         settings: See `InternalEnergySettings`.
         velocity: Weights that make the loss a regression of the velocity; None for every width to count alike.
+        held_out: Frames of the same sort that are not learned from, for the loss on them; None for none.
     """
 
     def __init__(
@@ -86,8 +89,9 @@ class InternalEnergyDenoising(Objective[NoisedFrames, InternalEnergy]):
         widths: WidthLaw,
         settings: InternalEnergySettings,
         velocity: VelocityWeights | None = None,
+        held_out: TrainingFrames | None = None,
     ) -> None:
-        self._velocity = velocity
+        self._velocity, self._topology, self._held_out = velocity, topology, held_out
         self.settings, self._frames, self._widths = settings, frames, widths
         self._network = seeded(settings.seed, lambda: InternalEnergy(topology, sizes))
         self._log_sigmas = torch.linspace(math.log(widths.smallest_nm), math.log(widths.largest_nm), sizes.levels)
@@ -120,6 +124,12 @@ class InternalEnergyDenoising(Objective[NoisedFrames, InternalEnergy]):
 
     def draw(self, generator: torch.Generator) -> NoisedFrames:
         return self._source.draw(self._widths.draw(self.settings.batch, generator), generator)
+
+    def held_out_batch(self, generator: torch.Generator) -> NoisedFrames | None:
+        if self._held_out is None:
+            return None
+        sigma = self._widths.draw(HELD_OUT_BATCHES * self.settings.batch, generator)
+        return draw_held_out(self._topology, self._held_out, self._source, sigma, generator)
 
     def loss(self, batch: NoisedFrames) -> Tensor:
         residual, rotations = self._residual(batch)
@@ -199,6 +209,15 @@ class InternalEnergyDenoising(Objective[NoisedFrames, InternalEnergy]):
                 squares += _MOMENT_FLOOR * mean_squares(batch, batch.target, rotations)
             self._moments[level] = squares / _MOMENT_BATCHES
         return ""
+
+
+def draw_held_out(
+    topology: Topology, frames: TrainingFrames, training: TargetSource, sigma: Tensor, generator: torch.Generator
+) -> NoisedFrames:
+    """A batch of held-out frames at noise widths sigma (batch,), nm, with the tables of the training frames."""
+    source = TargetSource(topology, frames.positions, frames.scores, frames.bias, training.log_sigmas)
+    source.restore(training.store())
+    return source.draw(sigma, generator)
 
 
 def mean_squares(batch: NoisedFrames, vectors: Tensor, rotations: Tensor) -> Tensor:

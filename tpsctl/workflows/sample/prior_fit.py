@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tpsctl.checkpoints.stored_verdict import NO_VERDICT, read_verdict
 from tpsctl.recipe.prior import CheckpointPriorSection
 from tpsctl.units import thermal_energy
 from tpsctl.validation.energy import EnergyModel
@@ -91,7 +92,7 @@ def thermal_force(model: EnergyModel, x: Float[Tensor, "batch atom 3"], kt: floa
 
 
 def checkpoint_soundness(section: CheckpointPriorSection) -> Iterator[Finding]:
-    """The self-test of `tpsctl inspect`, so that a checkpoint is sound for both or for neither."""
+    """The self-test of `tpsctl inspect`, so that a checkpoint is sound for both or for neither, and its own verdict."""
     from tpsctl.workflows.checkpoints import inspect
 
     report = inspect(Path(section.checkpoint))
@@ -101,6 +102,11 @@ def checkpoint_soundness(section: CheckpointPriorSection) -> Iterator[Finding]:
     for test in failed:
         text = f"{test['check']}: got {test['value']:.3g}, expected {test['expected']} ({test['how']})"
         yield Finding("checkpoint", "FAIL", f"`tpsctl inspect` calls it unsound: {text}. Train or convert it again.")
+    verdict = read_verdict(Path(section.checkpoint))
+    if verdict.is_fit is None:
+        yield Finding("verdict", "note", NO_VERDICT)
+    else:
+        yield Finding("verdict", "ok" if verdict.is_fit else "warn", verdict.words)
 
 
 def _rms(v: Float[Tensor, "batch atom dim"]) -> Float[Tensor, " batch"]:

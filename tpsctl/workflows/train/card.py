@@ -15,14 +15,14 @@ from tpsctl.workflows.train.frames import MoleculeFrames
 def molecule_card(
     recipe: sections.TrainRecipe, identity: dict[str, Any], frames: MoleculeFrames, quality: dict[str, Any]
 ) -> dict[str, Any]:
-    """The free part of the card of a model of a molecule."""
+    """The free part of the card of a model of a molecule; `quality` are its entries on how good the model is."""
     return {
         "name": recipe.name,
         "licence": recipe.output.licence,
         "objective": VELOCITY_REGRESSION if recipe.model.kind == "flow_matching" else "denoising score matching",
         "data": frames.facts | {"temperature_k": frames.temperature_k},
-        "metrics": {"held_out_torque_r2": quality},
         "versions": versions(),
+        **quality,
         **identity,
     }
 

@@ -12,9 +12,9 @@ from tpsctl.training.objectives.base import Objective
 from tpsctl.workflows.train import checkpoint
 from tpsctl.workflows.train.card import molecule_card
 from tpsctl.workflows.train.frames import MoleculeFrames, about, load_frames
-from tpsctl.workflows.train.judge import held_out_quality, sound_times
+from tpsctl.workflows.train.judge import held_out_quality, judge_for_paths, losses_at_both_ends
 from tpsctl.workflows.train.networks import chosen_network
-from tpsctl.workflows.train.task import TrainingTask
+from tpsctl.workflows.train.task import Compared, TrainingTask
 
 _ADAM_BETAS = (0.9, 0.99)
 _LARGEST_GRADIENT_NORM = 1.0
@@ -25,6 +25,10 @@ class MoleculeTask(TrainingTask[MoleculeFrames, Any, NetworkPrior]):
 
     def __init__(self, recipe: sections.TrainRecipe) -> None:
         self.recipe = recipe
+        self._compared: Compared | None = None
+
+    def compared(self) -> Compared | None:
+        return self._compared
 
     def load(self) -> MoleculeFrames:
         return load_frames(self.recipe.data, self.recipe.seed)
@@ -53,7 +57,16 @@ class MoleculeTask(TrainingTask[MoleculeFrames, Any, NetworkPrior]):
         return energy_prior(kind, field, chosen.schedule, data.topology, temperature_k=temperature_k)
 
     def judge(self, model: NetworkPrior, losses: Sequence[float], data: MoleculeFrames) -> dict[str, Any]:
-        return held_out_quality(model, data, chosen_network(self.recipe, data.topology).largest_width_nm)
+        largest = chosen_network(self.recipe, data.topology).largest_width_nm
+        verdict, self._compared = judge_for_paths(model, data, largest)
+        return {
+            "metrics": {
+                "held_out_torque_r2": held_out_quality(model, data, largest),
+                "loss": losses_at_both_ends(losses),
+            },
+            "verdict": verdict.as_json(),
+            **({} if verdict.range is None else {"diffusion_times": [w.diffusion_time for w in verdict.range]}),
+        }
 
     def save(
         self,
@@ -64,7 +77,5 @@ class MoleculeTask(TrainingTask[MoleculeFrames, Any, NetworkPrior]):
         identity: dict[str, Any],
     ) -> None:
         card = molecule_card(self.recipe, identity, data, quality)
-        times = sound_times(model, quality)
-        card |= {} if times is None else {"diffusion_times": times}
         chosen = chosen_network(self.recipe, data.topology)
         checkpoint.save_prior(file, model, chosen.name, chosen.sizes, card)

@@ -1,31 +1,17 @@
-"""The table that ends a training run: rows for `tpsctl.cli` to print."""
+"""The tables that end a training run: rows for `tpsctl.cli` to print."""
 
-from dataclasses import dataclass
 from typing import Any
 
-
-@dataclass(frozen=True)
-class TrainingTable:
-    """What a training has led to.
-
-    Attributes:
-        title: Heading.
-        columns: Names of the columns.
-        rows: One list of cells per row.
-        notes: Sentences below the table.
-    """
-
-    title: str
-    columns: list[str]
-    rows: list[list[str]]
-    notes: list[str]
+from tpsctl.workflows.train.verdict_tables import TrainingTable, verdict_tables
 
 
-def table_of(card: dict[str, Any]) -> TrainingTable:
-    """The table for a card, as `train_recipe` returns it, of either kind of recipe."""
+def tables_of(card: dict[str, Any]) -> list[TrainingTable]:
+    """The tables for a card, as `train_recipe` returns it, of any kind of recipe."""
     if "times_ps" in card:
-        return _of_snapshots(card)
-    return _of_molecule(card) if "metrics" in card else _of_potential(card)
+        return [_of_snapshots(card)]
+    if "metrics" not in card:
+        return [_of_potential(card)]
+    return [_of_molecule(card), *verdict_tables(card.get("verdict"))]
 
 
 def _of_molecule(card: dict[str, Any]) -> TrainingTable:

@@ -34,6 +34,7 @@ from tpsctl.workflows.train.card import digest_of
 from tpsctl.workflows.train.carry_out import carry_out, follow
 from tpsctl.workflows.train.molecule import MoleculeTask
 from tpsctl.workflows.train.potential import PotentialTask
+from tpsctl.workflows.train.report import report_folder, write_report
 from tpsctl.workflows.train.snapshots import SnapshotsTask
 from tpsctl.workflows.train.task import TrainingTask
 
@@ -88,7 +89,9 @@ def train_recipe(recipe: AnyTrainRecipe, options: TrainOptions, progress: Progre
         with _as_the_recipe_says(recipe, loop):
             carry_out(loop, kept, progress)
         model = task.model(loop.averaged_network(), data)
+        progress.say("judging the model ...")
         quality = task.judge(model, loop.losses, data)
+        write_report(report_folder(target), recipe.name, loop, task.compared())
         kept.finish(lambda file: task.save(file, model, data, quality, identity))
     return read_card(target) | {"file": str(target)}
 

@@ -5,14 +5,36 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from jaxtyping import Float
+from torch import Tensor
+
+from tpsctl.molecule.topology import Topology
 from tpsctl.training.loop import LoopSettings
 from tpsctl.training.objectives.base import NetworkT, Objective
 
 DataT = TypeVar("DataT")
 ModelT = TypeVar("ModelT")
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Samples of a model and data that they were compared with.
+
+    Attributes:
+        topology: The molecule.
+        samples: Samples, nm.
+        data: Data with the same noise, nm.
+        width_nm: Width of the noise in both, nm.
+    """
+
+    topology: Topology
+    samples: Float[Tensor, "sample bead 3"]
+    data: Float[Tensor, "frame bead 3"]
+    width_nm: float
 
 
 class TrainingTask(ABC, Generic[DataT, NetworkT, ModelT]):
@@ -41,6 +63,10 @@ class TrainingTask(ABC, Generic[DataT, NetworkT, ModelT]):
     @abstractmethod
     def judge(self, model: ModelT, losses: Sequence[float], data: DataT) -> dict[str, Any]:
         """How good the model is, for its card; `losses` are those of all steps."""
+
+    def compared(self) -> Compared | None:
+        """What the last `judge` compared, for figures; None if it compared no samples."""
+        return None
 
     @abstractmethod
     def save(self, file: Path, model: ModelT, data: DataT, quality: dict[str, Any], identity: dict[str, Any]) -> None:

@@ -12,18 +12,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tpsctl.errors import PriorError
 from tpsctl.molecule.topology import Topology
 from tpsctl.prior.base import Prior
 from tpsctl.prior.snapshots import SnapshotPrior
 from tpsctl.recipe.action import FunctionalSection, TimedFunctionalSection, TransportActionSection
 from tpsctl.recipe.auto import AUTO, DEFAULT_TEMPERATURE_K
 from tpsctl.recipe.optimize import LevenbergMarquardtSection, MethodSection
-from tpsctl.recipe.prior import CheckpointPriorSection
+from tpsctl.recipe.prior import CheckpointPriorSection, PriorSection
 from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.score.precision import ScoreInPrecision
 from tpsctl.units import diffusion_coefficient, thermal_energy
 from tpsctl.workflows.sample.assemble.diffusion_time import measured
+from tpsctl.workflows.sample.assemble.fitness import require_fit_time, verdict_of
 from tpsctl.workflows.sample.assemble.prior import precision_of
 from tpsctl.workflows.sample.assemble.system import System
 from tpsctl.workflows.sample.assemble.time_step import images_by_distance, step_by_rates
@@ -34,9 +34,6 @@ _FRICTION_PER_PS, _TIME_FREE_PS = 1.0, 1.0
 _MAX_STEPS = 200
 _FEW, _FEWEST = 0.25, 12
 """Images of the stages before the last one, as a fraction of all, and their least number."""
-
-_DIFFUSION_TIMES = "diffusion_times"
-"""Entry of a native checkpoint's card: [smallest, largest] diffusion time at which its score may be used."""
 
 Forces = Callable[[Tensor], Tensor]
 """Structures (frame, bead, 3), nm, to forces, kJ/mol/nm."""
@@ -117,6 +114,7 @@ def choose(
     else:
         dt_ps = _dt_ps(recipe.action, lambda: step_by_rates(score, system.all_ends.to(device), diffusion, images.value))
     stages, reason = _stages(recipe, images.value, dt_ps.value, is_molecule=system.is_molecule)
+    _require_fit_stages(recipe.prior, stages)
     return Chosen(images, time, temperature, friction, dt_ps, stages, reason)
 
 
@@ -152,9 +150,11 @@ def _diffusion_time(
     if given is None:
         return ChosenNumber(0.0, "this prior has no noise")
     if given != AUTO:
+        if isinstance(section, CheckpointPriorSection):
+            require_fit_time(section, given, "prior.diffusion_time")
         return ChosenNumber(given, GIVEN)
     assert isinstance(section, CheckpointPriorSection)  # no other section has auto here
-    stored = _stored_times(section)
+    stored = verdict_of(section).times
     if stored is not None:
         text = f"the smallest time for which the checkpoint was trained and judged ({stored[0]:g} to {stored[1]:g})"
         return ChosenNumber(stored[0], text)
@@ -165,26 +165,10 @@ def _diffusion_time(
     return ChosenNumber(*measured(prior, lambda t: ScoreInPrecision(prior.at(t), dtype), system, device, reduced))
 
 
-def _stored_times(section: CheckpointPriorSection) -> tuple[float, float] | None:
-    """The range of diffusion times in the card of a native checkpoint, if it has one.
-
-    Raises:
-        PriorError: It is no range.
-    """
-    if section.checkpoint.suffix != ".safetensors":
-        return None
-    from tpsctl.checkpoints.native import read_card
-
-    stored = read_card(section.checkpoint).get(_DIFFUSION_TIMES)
-    if stored is None:
-        return None
-    is_range = isinstance(stored, list) and len(stored) == 2 and all(isinstance(t, int | float) for t in stored)
-    if not (is_range and 0 <= stored[0] <= stored[1] <= 1):
-        raise PriorError(
-            f"{section.checkpoint}: {_DIFFUSION_TIMES} is {stored}, expected [smallest, largest], both in [0, 1]. "
-            "Give prior.diffusion_time, or take another checkpoint."
-        )
-    return float(stored[0]), float(stored[1])
+def _require_fit_stages(section: PriorSection, stages: tuple[MethodSection, ...]) -> None:
+    for time in (stage.diffusion_time for stage in stages):
+        if time is not None and isinstance(section, CheckpointPriorSection):
+            require_fit_time(section, time, "optimize.diffusion_time")
 
 
 def _temperature(section: FunctionalSection | TransportActionSection, prior: Prior) -> ChosenNumber:

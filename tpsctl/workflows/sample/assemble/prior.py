@@ -18,6 +18,7 @@ from tpsctl.recipe.prior import (
 from tpsctl.score.precision import ScoreInPrecision, choose_products
 from tpsctl.workflows.force_field import system_source
 from tpsctl.workflows.sample.assemble.diffusion_time import usable_times
+from tpsctl.workflows.sample.assemble.fitness import require_fit, verdict_of
 from tpsctl.workflows.sample.assemble.system import System
 
 
@@ -53,11 +54,18 @@ def _fitted(prior: Prior, section: PriorSection, system: System, device: torch.d
                 "in the order of the data.topology of its training."
             )
         return prior
-    given = getattr(section, "diffusion_time", 0.0)
-    time = usable_times(prior)[0] if given == AUTO else given
-    score = ScoreInPrecision(prior.at(time), precision_of(section))
+    score = ScoreInPrecision(prior.at(_a_time(prior, section)), precision_of(section))
     order = winding_order(system.topology, system.ends.to(device), score, order)
     return prior if order == sorted(order) else ReorderedPrior(prior, order, system.topology)
+
+
+def _a_time(prior: Prior, section: PriorSection) -> float:
+    """A diffusion time at which the prior knows the molecule, before the one in use is chosen."""
+    given = getattr(section, "diffusion_time", 0.0)
+    if given != AUTO:
+        return float(given)
+    stored = verdict_of(section).times if isinstance(section, CheckpointPriorSection) else None
+    return usable_times(prior)[0] if stored is None else stored[0]
 
 
 def _prior(section: PriorSection, system: System, gpu: int | None) -> Prior:
@@ -65,6 +73,7 @@ def _prior(section: PriorSection, system: System, gpu: int | None) -> Prior:
         case CheckpointPriorSection():
             from tpsctl.workflows.checkpoints import open_prior
 
+            require_fit(section)
             return open_prior(section.checkpoint, system.topology)
         case OpenMMPriorSection():
             from tpsctl.prior.openmm import OpenMMPrior

@@ -21,7 +21,10 @@ class TrainedInternalEnergy(TrainedNetwork[InternalEnergy]):
             optimize.batch, optimize.torsion_weight, optimize.linear_samples, self.recipe.seed
         )
         sizes = InternalEnergySizes(**self.sizes)
-        return InternalEnergyDenoising(data.topology, data.training, sizes, self.widths, settings, self.velocity)
+        held_out = data.held_out_frames
+        return InternalEnergyDenoising(
+            data.topology, data.training, sizes, self.widths, settings, self.velocity, held_out
+        )
 
     def field(self, network: InternalEnergy, n_beads: int) -> InternalEnergyField:
         return InternalEnergyField(network, n_beads, smallest_width=self.smallest_width_nm)

@@ -33,7 +33,8 @@ class TrainedTransformerEnergy(TrainedNetwork[Any]):
         settings = ResidualSettings(
             optimize.batch, optimize.torsion_weight, optimize.linear_samples, fits_pairs=section.pair_energy
         )
-        return ResidualDenoising(data.topology, data.training, network, self.widths, settings, self.velocity)
+        held_out = data.held_out_frames
+        return ResidualDenoising(data.topology, data.training, network, self.widths, settings, self.velocity, held_out)
 
     def field(self, network: TransformerEnergy, n_beads: int) -> TransformerEnergyField:
         return TransformerEnergyField(network, n_beads, smallest_width=self.smallest_width_nm)

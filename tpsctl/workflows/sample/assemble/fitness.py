@@ -1,0 +1,47 @@
+"""Whether a checkpoint, and the diffusion time in use, are fit for paths by the verdict that the checkpoint carries."""
+
+from tpsctl.checkpoints.stored_verdict import StoredVerdict, read_verdict
+from tpsctl.errors import PriorError
+from tpsctl.recipe.prior import CheckpointPriorSection
+
+_ALL_THE_SAME = "or set prior.accept_unfit: true to use it all the same."
+
+
+def verdict_of(section: CheckpointPriorSection) -> StoredVerdict:
+    """The verdict that the checkpoint of a recipe carries.
+
+    Raises:
+        PriorError: It is malformed.
+    """
+    return read_verdict(section.checkpoint)
+
+
+def require_fit(section: CheckpointPriorSection) -> None:
+    """Refuse a checkpoint whose own verdict is that it is unfit for paths.
+
+    Raises:
+        PriorError: It is unfit, and the recipe does not accept that.
+    """
+    verdict = verdict_of(section)
+    if verdict.is_fit is False and not section.accept_unfit:
+        raise PriorError(f"{section.checkpoint}: {verdict.words} Train it longer or with more data, {_ALL_THE_SAME}")
+
+
+def require_fit_time(section: CheckpointPriorSection, time: float, key: str) -> None:
+    """Refuse a diffusion time below those that the checkpoint's own verdict finds fit for paths.
+
+    Args:
+        section: The prior of the recipe.
+        time: The diffusion time.
+        key: The key of the recipe that gives it.
+
+    Raises:
+        PriorError: It is too small, and the recipe does not accept that.
+    """
+    verdict = verdict_of(section)
+    if section.accept_unfit or verdict.is_fit is None or verdict.times is None or time >= verdict.times[0] * (1 - 1e-3):
+        return
+    raise PriorError(
+        f"{key}: got {time:g}; {section.checkpoint} says: {verdict.words} Use {verdict.times[0]:.3g} or auto, "
+        f"{_ALL_THE_SAME}"
+    )
