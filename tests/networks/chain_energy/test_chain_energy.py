@@ -111,6 +111,13 @@ def test_slopes_are_the_derivatives_of_the_terms(network, batch):
     torch.testing.assert_close(found.detach(), gradient, rtol=1e-10, atol=1e-9)
 
 
+def test_the_gradient_of_the_fitted_part_in_closed_form_is_that_of_autograd(network, batch):
+    y, sigma = batch[0].requires_grad_(True), batch[1]
+    (expected,) = torch.autograd.grad(network.base(y, sigma).sum(), y)
+    found = network.base_gradient(y.detach(), sigma)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12 * float(expected.abs().max()))
+
+
 def test_centers_are_quantiles_and_follow_the_distances():
     pairs = PairEnergy(1, 2, 5)
     pairs.set_level(0, torch.linspace(0, 1, 1001).unsqueeze(1))

@@ -77,6 +77,15 @@ class PairEnergy(nn.Module):
         exponent = -0.5 * self._reduced(distances, sigma)[0].square()
         return ((linear + square * z) * z + (coefficients[:, :, 2:] * exponent.exp()).sum(2)).sum(1)
 
+    def rate(
+        self, distances: Float[Tensor, "batch pair"], sigma: Float[Tensor, " batch_or_1"]
+    ) -> Float[Tensor, "batch pair"]:
+        """Derivative of U with respect to every distance, kT/nm."""
+        z, coefficients = self.normalized(distances, sigma), self.at(self.coefficients, sigma)
+        reduced, widths = self._reduced(distances, sigma)
+        bells = (coefficients[:, :, 2:] * (-0.5 * reduced.square()).exp() * reduced / widths).sum(2)
+        return (coefficients[:, :, 0] + 2 * coefficients[:, :, 1] * z) / self.at(self.std, sigma) - bells
+
     def slopes(
         self, distances: Float[Tensor, "batch pair"], sigma: Float[Tensor, " batch_or_1"]
     ) -> Float[Tensor, "batch pair term"]:

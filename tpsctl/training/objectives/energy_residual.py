@@ -166,9 +166,7 @@ class ResidualDenoising(Objective[NoisedFrames, FittedEnergy]):
 
     def _residual(self, batch: NoisedFrames) -> tuple[Tensor, Tensor]:
         """What the pair energies leave of the targets, (batch, bead, 3), 1/nm, and the unit rotations v_b."""
-        y = batch.y.detach().requires_grad_(True)
-        (gradient,) = torch.autograd.grad(self.network.base(y, batch.sigma).sum(), y)
-        return batch.target + gradient, self._rotations(batch.y)
+        return batch.target + self.network.base_gradient(batch.y, batch.sigma), self._rotations(batch.y)
 
     def _scales(self, batch: NoisedFrames, rotations: Tensor) -> tuple[Tensor, Tensor]:
         """By what squared errors (batch,) and squared torques (batch, bond) of the score are divided."""
