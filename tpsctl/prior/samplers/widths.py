@@ -47,7 +47,9 @@ class WidthSampler(Sampler):
         widths = geometric_widths(self._field.largest_width, width_nm, steps)
         y = widths[0] * standard_normal(shape, generator)
         return in_chunks(
-            lambda part: reverse(self._score, part, widths, generator, corrections=_CORRECTIONS, last_mean=False),
+            lambda part: reverse(
+                self._score, part, widths, generator, corrections=self._field.corrections, last_mean=False
+            ),
             y,
             _CHUNK,
             generator,

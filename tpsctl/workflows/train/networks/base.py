@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Generic
 
+from tpsctl.errors import RecipeError
 from tpsctl.prior.fields.energy import EnergyField
 from tpsctl.recipe import train as sections
 from tpsctl.recipe.auto import AUTO
@@ -46,6 +47,9 @@ class TrainedNetwork(ABC, Generic[NetworkT]):
     Attributes:
         name: Name of the network in checkpoints.
         defaults: Values where the recipe says auto.
+
+    Raises:
+        RecipeError: The smallest noise width is not below the largest, of which one may be the network's default.
     """
 
     name: str
@@ -53,6 +57,12 @@ class TrainedNetwork(ABC, Generic[NetworkT]):
 
     def __init__(self, recipe: sections.TrainRecipe) -> None:
         self.recipe = recipe
+        smallest, largest = self.smallest_width_nm, self.largest_width_nm
+        if smallest >= largest:
+            raise RecipeError(
+                f"model.smallest_width_nm: {smallest:g} nm must be less than largest_width_nm, {largest:g} nm for "
+                f"network {self.name}. Give both, or leave both out."
+            )
 
     @abstractmethod
     def objective(self, data: MoleculeFrames) -> Objective[Any, NetworkT]:
