@@ -1,6 +1,6 @@
 """Priors of the Mueller-Brown surface by each objective of `tpsctl train`, and the paths that each one gives.
 
-    python -m benchmarks.objectives [--only NAME,NAME] [--steps N]
+    python -m benchmarks.objectives [--only "NAME;NAME"] [--steps N]
 
 Every row is a training through the command line with one network size, one number of steps, one batch and one seed,
 then a search for the path between both minima with `tpsctl sample`, also through the command line. The table has

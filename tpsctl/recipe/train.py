@@ -110,6 +110,29 @@ class VariancePreservingSection(Section):
     scale_nm: float = key("Width of the noise at t = 1; about the size of the molecule.", "nm", default=0.3, gt=0)
 
 
+class LinearVariancePreservingSection(Section):
+    """x_t = alpha(t) x_0 + sigma(t) noise, where alpha decays at a rate that grows linearly from 0.1 to 20."""
+
+    kind: Literal["linear_variance_preserving"] = key("Data shrinking at a linear rate, noise growing.")
+    scale_nm: float = key("Width of the noise at t = 1; about the size of the molecule.", "nm", default=0.3, gt=0)
+
+
+class SubVariancePreservingSection(Section):
+    """x_t = alpha(t) x_0 + scale (1 - alpha(t)^2) noise, with the same alpha: less noise at every t."""
+
+    kind: Literal["sub_variance_preserving"] = key("Data shrinking at a linear rate, noise growing more slowly.")
+    scale_nm: float = key("Width of the noise at t = 1; about the size of the molecule.", "nm", default=0.3, gt=0)
+
+
+ScheduleSection = Annotated[
+    VarianceExplodingSection
+    | VariancePreservingSection
+    | LinearVariancePreservingSection
+    | SubVariancePreservingSection,
+    Field(discriminator="kind"),
+]
+
+
 class AutomaticNetworkSection(Section):
     """The network that suits the beads."""
 
@@ -194,7 +217,7 @@ class DiffusionModelSection(NetworkSection):
     """Denoising diffusion: widths are drawn evenly on a logarithmic scale."""
 
     kind: Literal["diffusion"] = key("Denoising diffusion.")
-    schedule: Annotated[VarianceExplodingSection | VariancePreservingSection, Field(discriminator="kind")] = key(
+    schedule: ScheduleSection = key(
         "What diffusion time t means.", default=VarianceExplodingSection(kind="variance_exploding")
     )
 

@@ -13,7 +13,13 @@ from tpsctl.errors import DataError, OutputError, PriorError, RecipeError
 from tpsctl.recipe import train as sections
 from tpsctl.recipe.loader import load_recipe
 from tpsctl.recipe.train_potential import TrainPotentialRecipe
-from tpsctl.score.schedule import Flow, VarianceExploding, VariancePreserving
+from tpsctl.score.schedule import (
+    Flow,
+    LinearVariancePreserving,
+    SubVariancePreserving,
+    VarianceExploding,
+    VariancePreserving,
+)
 from tpsctl.simulation.dataset import Dataset
 from tpsctl.training.objectives.internal_energy import InternalEnergySettings
 from tpsctl.workflows.train.networks.internal_energy import TrainedInternalEnergy
@@ -201,6 +207,8 @@ def test_defaults_are_those_of_the_objective():
     [
         ([], VarianceExploding(0.00025, 1.0)),
         (["model.schedule={kind: variance_preserving, scale_nm: 0.4}"], VariancePreserving(0.4)),
+        (["model.schedule={kind: linear_variance_preserving}"], LinearVariancePreserving(0.3)),
+        (["model.schedule={kind: sub_variance_preserving, scale_nm: 0.4}"], SubVariancePreserving(0.4)),
         (["model.kind=flow_matching", "model.scale_nm=0.2"], Flow(0.2)),
     ],
 )

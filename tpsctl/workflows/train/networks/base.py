@@ -8,7 +8,14 @@ from tpsctl.errors import RecipeError
 from tpsctl.prior.fields.energy import EnergyField
 from tpsctl.recipe import train as sections
 from tpsctl.recipe.auto import AUTO
-from tpsctl.score.schedule import Flow, NoiseSchedule, VarianceExploding, VariancePreserving
+from tpsctl.score.schedule import (
+    Flow,
+    LinearVariancePreserving,
+    NoiseSchedule,
+    SubVariancePreserving,
+    VarianceExploding,
+    VariancePreserving,
+)
 from tpsctl.training.objectives.base import NetworkT, Objective
 from tpsctl.training.objectives.velocity_weights import VelocityWeights
 from tpsctl.training.widths import BANDS_OF_ATOMS, WidthLaw
@@ -93,8 +100,13 @@ class TrainedNetwork(ABC, Generic[NetworkT]):
         model = self.recipe.model
         if isinstance(model, sections.FlowMatchingModelSection):
             return Flow(model.scale_nm)
-        if isinstance(model.schedule, sections.VariancePreservingSection):
-            return VariancePreserving(model.schedule.scale_nm)
+        match model.schedule:
+            case sections.VariancePreservingSection(scale_nm=scale):
+                return VariancePreserving(scale)
+            case sections.LinearVariancePreservingSection(scale_nm=scale):
+                return LinearVariancePreserving(scale)
+            case sections.SubVariancePreservingSection(scale_nm=scale):
+                return SubVariancePreserving(scale)
         return VarianceExploding(self.smallest_width_nm, self.largest_width_nm)
 
     @property
