@@ -67,5 +67,5 @@ class TrainSnapshotsRecipe(Section):
     seed: int = key("Seed of all random numbers.", "1", ge=0)
     data: SnapshotsSection = key("The snapshots.")
     model: SnapshotModelSection = key("The model.", default=SnapshotModelSection(kind="action_matching"))
-    optimize: SnapshotOptimizationSection = key("How the network is fitted.", default=SnapshotOptimizationSection())
+    optimize: SnapshotOptimizationSection = key("How the model is fitted.", default=SnapshotOptimizationSection())
     output: SnapshotOutputSection = key("The checkpoint.")
