@@ -108,7 +108,7 @@ def test_files_and_make_targets_named_on_a_page_exist(page):
 
 
 def test_the_recipes_on_the_pages_are_valid(tmp_path):
-    from tpsctl.recipe.kinds import MODELS
+    from tpsctl.recipe.kinds import of_command
     from tpsctl.recipe.loader import load_recipe
 
     checked = 0
@@ -116,7 +116,8 @@ def test_the_recipes_on_the_pages_are_valid(tmp_path):
         for text in re.findall(r"^```yaml[^\n]*\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL):
             if "version: 1" in text:
                 (tmp_path / "recipe.yaml").write_text(text)
-                load_recipe(tmp_path / "recipe.yaml", MODELS["train" if "\nmodel:" in text else "sample"])
+                command = "train" if "\nmodel:" in text else "sample"
+                load_recipe(tmp_path / "recipe.yaml", of_command(command, tmp_path / "recipe.yaml"))
                 checked += 1
     assert checked >= 3
 

@@ -11,6 +11,9 @@ from tpsctl.training.targets import internal_rotations
 
 _RAMACHANDRAN_BINS = 36
 
+_ROUNDING = 1e-10
+"""Mean square of a torque over its largest possible one, below which it is rounding of float32 forces."""
+
 
 def torque_r2(topology: Topology, positions: Tensor, scores: Tensor, reference: Tensor) -> dict[str, float]:
     """Coefficient of determination of the torque about every rotatable bond.
@@ -22,14 +25,17 @@ def torque_r2(topology: Topology, positions: Tensor, scores: Tensor, reference: 
         reference: Physical forces over kT at these frames, 1/nm.
 
     Returns:
-        R^2 = 1 - mean squared error / variance, by the names of the bond's two atoms.
+        R^2 = 1 - mean squared error / variance, by the names of the bond's two atoms. Bonds whose torque never is more
+        than rounding, as in a chain of beads without torsional energies, are left out.
     """
     rotations = internal_rotations(topology)(positions)
     model = (rotations * scores.unsqueeze(1)).sum((2, 3))
     truth = (rotations * reference.unsqueeze(1)).sum((2, 3))
     r2 = 1 - (model - truth).square().mean(0) / truth.var(0)
+    most = rotations.square().sum((2, 3)).mean(0) * reference.square().sum((1, 2)).mean()
+    felt = truth.square().mean(0) > _ROUNDING * most
     names = [f"{topology.atoms[j].label}-{topology.atoms[k].label}" for j, k in topology.rotatable_bonds]
-    return dict(zip(names, r2.tolist(), strict=True))
+    return {name: value for name, value, is_felt in zip(names, r2.tolist(), felt.tolist(), strict=True) if is_felt}
 
 
 def handedness_agreement(topology: Topology, samples: Tensor, reference: Tensor) -> dict[str, float]:

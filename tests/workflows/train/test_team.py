@@ -40,7 +40,7 @@ def test_two_processes_train_the_model_of_one(recipe, run, tmp_path):
     alone = run(recipe, *changes)
     words = [word for change in changes for word in ("--set", change)]
     codes, texts = ended(list(started(recipe, tmp_path / "team" / "x.safetensors", *words)))
-    assert codes == [0, 0], texts
+    assert codes in ([0, 0], [3, 0]), texts  # the first process judges the model, which 12 steps leave unfit
     assert "checkpoint: " in texts[0], "the first process says the result"
     assert "checkpoint: " not in texts[1]
     found, expected = load_file(tmp_path / "team" / "x.safetensors"), load_file(alone["file"])

@@ -176,7 +176,8 @@ class _Judge:
         if self._forces is None or self._rotations is None:
             return None
         found = torch.cat([score(part) for part in self._clean.split(_CHUNK)])
-        return _mean(torque_r2(self._topology, self._clean, found, self._forces))
+        torques = torque_r2(self._topology, self._clean, found, self._forces)
+        return _mean(torques) if torques else None
 
     def _against_posterior(self, score: Score, noised: Tensor, width: float) -> tuple[float, float]:
         weights = self._frames.log_weights
