@@ -12,9 +12,10 @@ from tpsctl.landscape.coordinates import Cartesian
 from tpsctl.landscape.equivalence import Equivalence
 from tpsctl.landscape.modes import normal_modes
 from tpsctl.landscape.moves import Bonds
+from tpsctl.landscape.network import Minimum, Network, Saddle
 from tpsctl.landscape.round_plan import plan_round
 from tpsctl.landscape.search import begin, is_complete, search
-from tpsctl.landscape.search_state import SearchSettings
+from tpsctl.landscape.search_state import RoundRecord, SearchSettings, SearchState
 from tpsctl.molecule.topology import Topology
 
 QUICK = SearchSettings(attempts=8, block=4, most_rounds=3)
@@ -127,6 +128,15 @@ def test_a_search_without_rounds_is_not_complete(butane):
     result = search(state, lambda blocks: [], 1, SearchSettings(most_rounds=0))
     assert result.routes == ()
     assert not result.complete
+
+
+@pytest.mark.parametrize(("times", "complete"), [(1, False), (2, True)])
+def test_a_search_goes_on_until_its_pass_is_found_again(butane, times, complete):
+    x = torch.stack((butane.x["anti"], butane.x["gauche"]))
+    network = Network(butane.molecule.equivalence, [Minimum(x[0], 0.0, 9, 9), Minimum(x[1], 1.0, 9, 9)])
+    network.saddles.append(Saddle(x.mean(0), 20.0, 0.0, 1, (-100.0,), (0, 1), x, times_found=times))
+    record = RoundRecord(20.0, math.inf, 2, 1, 0.0, 0.0, 1000)
+    assert is_complete(SearchState(network, 0, 1, [record] * 9), SearchSettings()) is complete
 
 
 def same_networks(first, second):

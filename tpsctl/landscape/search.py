@@ -20,7 +20,7 @@ from tpsctl.landscape.attempts import AttemptBlock, BlockResult, SearchedMolecul
 from tpsctl.landscape.minimum import minimize
 from tpsctl.landscape.network import Network, missing_fraction
 from tpsctl.landscape.round_plan import is_searched, plan_round
-from tpsctl.landscape.routes import ranked_routes
+from tpsctl.landscape.routes import minimax_route, ranked_routes, saddles_as_high
 from tpsctl.landscape.search_state import RoundRecord, SearchResult, SearchSettings, SearchState
 
 NOTICEABLE = 0.1
@@ -98,7 +98,18 @@ def is_complete(state: SearchState, settings: SearchSettings) -> bool:
         return False
     if math.isfinite(last[-1].second_top) and last[-1].second_missing > settings.missing:
         return False
-    return is_searched(state, settings)
+    return is_searched(state, settings) and _top_is_found_again(state)
+
+
+def _top_is_found_again(state: SearchState) -> bool:
+    """Whether the highest saddle of the best route was found more than once.
+
+    Passes that are as hard to find as one that was found once only are likely to be unseen still, and one of them may
+    be lower. Saddles of the same energy are the same pass by symmetry.
+    """
+    route = minimax_route(state.network, state.start, state.end)
+    assert route is not None
+    return sum(state.network.saddles[k].times_found for k in saddles_as_high(state.network, route)) > 1
 
 
 def _fell(before: float, after: float) -> bool:
