@@ -227,10 +227,10 @@ def with_cutoff():
     return force
 
 
-def quartic_bond():
-    force = openmm.CustomBondForce("k*(r-0.1)^4")
-    force.addGlobalParameter("k", 1e6)
-    force.addBond(0, 1, [])
+def quartic_angle():
+    force = openmm.CustomAngleForce("k*(theta-1)^4")
+    force.addGlobalParameter("k", 1e3)
+    force.addAngle(0, 1, 2, [])
     return force
 
 
@@ -240,7 +240,7 @@ def periodic():
     return force
 
 
-@pytest.mark.parametrize("make", [unknown_solvent, with_cutoff, quartic_bond, periodic])
+@pytest.mark.parametrize("make", [unknown_solvent, with_cutoff, quartic_angle, periodic])
 def test_a_force_without_a_closed_form_is_taken_by_differences(make):
     torch.manual_seed(4)
     system, x = system_of(torsions(), make()), positions(2)
@@ -257,11 +257,11 @@ def test_forces_of_a_molecule_without_a_closed_form_are_found_out(solvated):
     system = openmm.XmlSerializer.clone(solvated("obc2"))
     cutoff = next(force for force in system.getForces() if isinstance(force, openmm.NonbondedForce))
     cutoff.setNonbondedMethod(openmm.NonbondedForce.CutoffNonPeriodic)
-    system.addForce(quartic_bond())
+    system.addForce(quartic_angle())
     solvent = next(force for force in system.getForces() if isinstance(force, openmm.CustomGBForce))
     expression, kind = solvent.getEnergyTermParameters(0)
     solvent.setEnergyTermParameters(0, f"{expression}+0*atan(1)", kind)
-    assert sorted(Curvature(system).by_differences) == ["CustomBondForce", "CustomGBForce", "NonbondedForce"]
+    assert sorted(Curvature(system).by_differences) == ["CustomAngleForce", "CustomGBForce", "NonbondedForce"]
     assert system.getNumForces() == 6, "the given System is only read"
 
 

@@ -168,12 +168,15 @@ def test_missing_topologies_fail_before_anything_is_read(write):
 @pytest.mark.parametrize(
     ("force_field", "text"),
     [
-        ("{kind: ambr, prmtop: x}", 'prior.force_field: kind: got "ambr", expected one of system, amber, gromacs. Did'),
+        (
+            "{kind: ambr, prmtop: x}",
+            'prior.force_field: kind: got "ambr", expected one of system, amber, gromacs, structure_based. Did',
+        ),
         ("[]", "prior.force_field: got [], expected a list of at least 1."),
         (
             "{prmtop: x}",
             'prior.force_field: the key "kind" is missing, which says what kind this is. '
-            "Expected one of system, amber, gromacs.",
+            "Expected one of system, amber, gromacs, structure_based.",
         ),
         ("[3]", "prior.force_field.0: got 3, expected text."),
         ("own.xml", 'prior.force_field: got "own.xml", expected a list: [a, b].'),
