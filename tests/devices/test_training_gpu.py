@@ -9,10 +9,10 @@ from tpsctl.score.levels import cosine_tables
 from tpsctl.score.schedule import VarianceExploding
 from tpsctl.training.laws import RampedDecay, WarmUpThenCosine
 from tpsctl.training.loop import Loop, LoopSettings
+from tpsctl.training.objectives.energy_denoising import TrainingFrames
 from tpsctl.training.objectives.internal_energy import (
     InternalEnergyDenoising,
     InternalEnergySettings,
-    TrainingFrames,
 )
 from tpsctl.training.objectives.noise_prediction import NoisePrediction
 from tpsctl.training.objectives.points import PointSettings

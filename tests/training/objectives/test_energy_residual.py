@@ -9,8 +9,8 @@ from tpsctl.score.schedule import VarianceExploding
 from tpsctl.training.laws import RampedDecay, WarmUpThenCosine
 from tpsctl.training.loop import Loop, LoopSettings
 from tpsctl.training.objectives.base import seeded
+from tpsctl.training.objectives.energy_denoising import TrainingFrames
 from tpsctl.training.objectives.energy_residual import ResidualDenoising, ResidualSettings
-from tpsctl.training.objectives.internal_energy import TrainingFrames
 from tpsctl.training.targets import KnownBias
 from tpsctl.training.widths import BANDS_OF_BEADS, WidthLaw
 

@@ -8,10 +8,10 @@ from tpsctl.networks.internal_energy.network import InternalEnergySizes
 from tpsctl.score.schedule import Flow, VarianceExploding
 from tpsctl.training.laws import RampedDecay, WarmUpThenCosine
 from tpsctl.training.loop import Loop, LoopSettings
+from tpsctl.training.objectives.energy_denoising import TrainingFrames
 from tpsctl.training.objectives.internal_energy import (
     InternalEnergyDenoising,
     InternalEnergySettings,
-    TrainingFrames,
 )
 from tpsctl.training.objectives.velocity_weights import VelocityWeights
 from tpsctl.training.targets import KnownBias, NoisedFrames

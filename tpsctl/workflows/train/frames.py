@@ -12,7 +12,7 @@ from tpsctl.errors import DataError
 from tpsctl.molecule.topology import Topology
 from tpsctl.recipe import train as sections
 from tpsctl.simulation.dataset import Dataset
-from tpsctl.training.objectives.internal_energy import TrainingFrames
+from tpsctl.training.objectives.energy_denoising import TrainingFrames
 from tpsctl.training.targets import KnownBias
 from tpsctl.units import thermal_energy
 from tpsctl.workflows.train.split import held_out_frames
