@@ -7,35 +7,24 @@ The layers are those of `Perceptron`, but for the last one, which has a single o
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from tpsctl.networks.perceptron import ACTIVATIONS, Perceptron, PerceptronSizes, require_activation
+from tpsctl.networks.perceptron import Perceptron, PerceptronSizes, PointLayers
 
 
-class EnergyPerceptron(nn.Module):
+class EnergyPerceptron(PointLayers):
     """Maps points and times to minus the gradient of an energy.
 
     Args:
         sizes: Shapes of the network, as those of a `Perceptron`.
-
-    Raises:
-        PriorError: The activation is unknown.
     """
 
     def __init__(self, sizes: PerceptronSizes) -> None:
-        super().__init__()
-        require_activation(sizes.activation)
-        self.sizes = sizes
-        widths = [sizes.dims + 1, *[sizes.hidden] * (sizes.layers - 1), 1]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
-        self.activation = ACTIVATIONS[sizes.activation]()
+        super().__init__(sizes, 1)
 
     def energy(self, x: Float[Tensor, "batch dim"], t: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
         """The scalar E."""
-        y = torch.cat([x, t.to(x).unsqueeze(-1)], dim=-1)
-        for layer in self.layers[:-1]:
-            y = self.activation(layer(y))
-        return self.layers[-1](y).squeeze(-1)
+        return self.values(x, t).squeeze(-1)
 
     def forward(self, x: Float[Tensor, "batch dim"], t: Float[Tensor, " batch"]) -> Float[Tensor, "batch dim"]:
         trained = any(parameter.requires_grad for parameter in self.parameters())

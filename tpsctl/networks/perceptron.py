@@ -36,36 +36,43 @@ class PerceptronSizes:
         return asdict(self)
 
 
-class Perceptron(nn.Module):
-    """Maps points and times to vectors of the points' dimension.
+class PointLayers(nn.Module):
+    """Linear layers of points and times, with an activation between them.
 
     Args:
         sizes: Shapes of the network.
+        outputs: Number of values that the last layer gives.
 
     Raises:
         PriorError: The activation is unknown.
     """
 
-    def __init__(self, sizes: PerceptronSizes) -> None:
+    def __init__(self, sizes: PerceptronSizes, outputs: int) -> None:
         super().__init__()
-        require_activation(sizes.activation)
+        if sizes.activation not in ACTIVATIONS:
+            raise PriorError(f"activation: got {sizes.activation!r}, expected one of {', '.join(ACTIVATIONS)}.")
         self.sizes = sizes
-        widths = [sizes.dims + 1, *[sizes.hidden] * (sizes.layers - 1), sizes.dims]
+        widths = [sizes.dims + 1, *[sizes.hidden] * (sizes.layers - 1), outputs]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
         self.activation = ACTIVATIONS[sizes.activation]()
 
-    def forward(self, x: Float[Tensor, "batch dim"], t: Float[Tensor, " batch"]) -> Float[Tensor, "batch dim"]:
+    def values(self, x: Float[Tensor, "batch dim"], t: Float[Tensor, " batch"]) -> Float[Tensor, "batch output"]:
+        """What the last layer gives."""
         y = torch.cat([x, t.to(x).unsqueeze(-1)], dim=-1)
         for layer in self.layers[:-1]:
             y = self.activation(layer(y))
         return self.layers[-1](y)
 
 
-def require_activation(name: str) -> None:
-    """Refuse the name of an activation that does not exist.
+class Perceptron(PointLayers):
+    """Maps points and times to vectors of the points' dimension.
 
-    Raises:
-        PriorError: The activation is unknown.
+    Args:
+        sizes: Shapes of the network.
     """
-    if name not in ACTIVATIONS:
-        raise PriorError(f"activation: got {name!r}, expected one of {', '.join(ACTIVATIONS)}.")
+
+    def __init__(self, sizes: PerceptronSizes) -> None:
+        super().__init__(sizes, sizes.dims)
+
+    def forward(self, x: Float[Tensor, "batch dim"], t: Float[Tensor, " batch"]) -> Float[Tensor, "batch dim"]:
+        return self.values(x, t)

@@ -10,35 +10,24 @@ zeros: s = 0 everywhere, so that no mass grows in a model that is not trained ye
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from tpsctl.networks.perceptron import ACTIVATIONS, PerceptronSizes, require_activation
+from tpsctl.networks.perceptron import PerceptronSizes, PointLayers
 
 
-class PotentialPerceptron(nn.Module):
+class PotentialPerceptron(PointLayers):
     """Maps points and times to scalars.
 
     Args:
         sizes: Shapes of the network; `dims` is the number of coordinates of a point.
-
-    Raises:
-        PriorError: The activation is unknown.
     """
 
     def __init__(self, sizes: PerceptronSizes) -> None:
-        super().__init__()
-        require_activation(sizes.activation)
-        self.sizes = sizes
-        widths = [sizes.dims + 1, *[sizes.hidden] * (sizes.layers - 1), sizes.dims + 1]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
-        self.activation = ACTIVATIONS[sizes.activation]()
+        super().__init__(sizes, sizes.dims + 1)
         with torch.no_grad():
             for parameter in self.layers[-1].parameters():
                 parameter.zero_()
 
     def forward(self, y: Float[Tensor, "batch dim"], t: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-        z = torch.cat([y, t.to(y).unsqueeze(-1)], dim=-1)
-        for layer in self.layers[:-1]:
-            z = self.activation(layer(z))
-        z = self.layers[-1](z)
+        z = self.values(y, t)
         return (y * z[:, :-1]).sum(-1) + z[:, -1]
