@@ -30,7 +30,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tpsctl.molecule.geometry import center
-from tpsctl.score.base import AutogradScore, Score
+from tpsctl.score.base import Score
+from tpsctl.score.hamilton_jacobi import hjb_residual
 
 ScoreAtWidth = Callable[[float], Score]
 """Relative noise width s to the score of y = x_t / alpha."""
@@ -198,15 +199,5 @@ def log_density_residual(
         y: Points, in the length unit.
         width: Their noise widths, in the length unit.
     """
-    with torch.enable_grad():
-        y, tau = y.detach().requires_grad_(True), width.detach().square().requires_grad_(True)
-        value = log_density(y, tau.sqrt())
-        gradient, rate = torch.autograd.grad(value.sum(), (y, tau), create_graph=True)
-    score = AutogradScore(lambda z: _gradient(log_density, z, width))
-    return (rate - gradient.square().sum((1, 2)) / 2 - divergence(score, y) / 2).detach()
-
-
-def _gradient(log_density: Callable[[Tensor, Tensor], Tensor], y: Tensor, width: Tensor) -> Tensor:
-    with torch.enable_grad():
-        y = y if y.requires_grad else y.detach().requires_grad_(True)
-        return torch.autograd.grad(log_density(y, width).sum(), y, create_graph=True)[0]
+    time = -width.square()  # the process of data backwards, from noise, whose potential is log p
+    return -hjb_residual(lambda z, t: log_density(z, (-t).sqrt()), y.detach(), time, noise=1.0).residual.detach()

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from tpsctl.molecule.geometry import center
 from tpsctl.score.base import Score
+from tpsctl.score.likelihood import divergence
 
 Rotations = Callable[[Tensor], Tensor]
 """Structures (batch, bead, 3), nm, to displacements per rad about every bond, (batch, bond, bead, 3), nm."""
@@ -90,8 +91,7 @@ def fokker_planck_residual(
     wider, narrower = width_nm * (1 + _STEP), width_nm * (1 - _STEP)
     by_width = (log_density(noised, wider) - log_density(noised, narrower)).double()
     by_width = by_width / ((wider**2 - narrower**2) / 2)
-    divergence = score.jacobian(noised).diagonal(dim1=1, dim2=2).sum(1).double()
-    by_space = divergence + score(noised).double().square().sum((1, 2))
+    by_space = divergence(score, noised).double() + score(noised).double().square().sum((1, 2))
     return float((by_width - by_space).std() / by_space.std().clamp_min(torch.finfo(torch.float64).tiny))
 
 
