@@ -21,17 +21,15 @@ class ChainEnergyArchitecture(EnergyArchitecture):
     def sizes(self, numbers: dict[str, int]) -> dict[str, Any]:
         return ChainEnergySizes(**numbers).to_dict()
 
-    def field(self, model: Model, topology: Topology) -> ChainEnergyField:
+    def network(self, model: Model, topology: Topology) -> ChainEnergy:
         sizes = ChainEnergySizes(**model.description.sizes)
         _require_shapes(sizes, topology.n_atoms, model.weights)
         if not topology.torsions:
             raise PriorError("the bonds in the model card form no chain of four beads.")
-        try:
-            network = ChainEnergy(topology, sizes)
-            network.load_state_dict(model.weights)
-        except RuntimeError as error:
-            raise PriorError(f"tensors do not fit the model card ({error}).") from error
-        return ChainEnergyField(network, topology.n_atoms, smallest_width=model.description.smallest_width_nm)
+        return ChainEnergy(topology, sizes)
+
+    def field(self, network: ChainEnergy, n_beads: int, smallest_width: float) -> ChainEnergyField:
+        return ChainEnergyField(network, n_beads, smallest_width=smallest_width)
 
 
 def _require_shapes(sizes: ChainEnergySizes, n_beads: int, tensors: dict[str, Tensor]) -> None:

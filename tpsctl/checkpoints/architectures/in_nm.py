@@ -4,6 +4,8 @@ import math
 from abc import abstractmethod
 from typing import Any
 
+from torch import nn
+
 from tpsctl.checkpoints.architectures.base import Architecture
 from tpsctl.checkpoints.model import Model, ModelDescription
 from tpsctl.errors import PriorError
@@ -33,12 +35,17 @@ class EnergyArchitecture(Architecture):
         """Complete the sizes in a card; raises TypeError for a name that the network does not know."""
 
     @abstractmethod
-    def field(self, model: Model, topology: Topology) -> EnergyField:
-        """Make the network with its weights, as a field.
+    def network(self, model: Model, topology: Topology) -> nn.Module:
+        """Make the network without its weights.
 
         Raises:
-            PriorError: Tensors do not fit the description.
+            PriorError: Tensors do not have the shapes that the description states, or the bonds are not those of such a
+                network; this is found before memory is allocated.
         """
+
+    @abstractmethod
+    def field(self, network: Any, n_beads: int, smallest_width: float) -> EnergyField:
+        """A network with its weights as a field; `smallest_width` is the smallest noise width of its training, nm."""
 
     def card(self, about: ModelDescription) -> dict[str, Any]:
         topology, schedule = _complete(about)
@@ -79,13 +86,13 @@ class EnergyArchitecture(Architecture):
     def prior(self, model: Model, topology: Topology | None) -> NetworkPrior:
         about = model.description
         molecule, schedule = _complete(about)
-        return energy_prior(
-            about.kind,
-            self.field(model, molecule),
-            schedule,
-            molecule,
-            temperature_k=about.temperature_k,
-        )
+        try:
+            network = self.network(model, molecule)
+            network.load_state_dict(model.weights)
+        except (RuntimeError, IndexError) as error:
+            raise PriorError(f"tensors do not fit the model card ({error}).") from error
+        field = self.field(network, molecule.n_atoms, about.smallest_width_nm)
+        return energy_prior(about.kind, field, schedule, molecule, temperature_k=about.temperature_k)
 
     def facts(self, about: ModelDescription) -> dict[str, Any]:
         card = {"length_unit": "nm", "smallest_width_nm": about.smallest_width_nm, **about.facts}

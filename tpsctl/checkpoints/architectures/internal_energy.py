@@ -21,15 +21,13 @@ class InternalEnergyArchitecture(EnergyArchitecture):
     def sizes(self, numbers: dict[str, int]) -> dict[str, Any]:
         return InternalEnergySizes(**numbers).to_dict()
 
-    def field(self, model: Model, topology: Topology) -> InternalEnergyField:
+    def network(self, model: Model, topology: Topology) -> InternalEnergy:
         sizes = InternalEnergySizes(**model.description.sizes)
         _require_shapes(sizes, topology.n_atoms, model.weights)
-        try:
-            network = InternalEnergy(topology, sizes)
-            network.load_state_dict(model.weights)
-        except (RuntimeError, IndexError) as error:
-            raise PriorError(f"tensors do not fit the model card ({error}).") from error
-        return InternalEnergyField(network, topology.n_atoms, smallest_width=model.description.smallest_width_nm)
+        return InternalEnergy(topology, sizes)
+
+    def field(self, network: InternalEnergy, n_beads: int, smallest_width: float) -> InternalEnergyField:
+        return InternalEnergyField(network, n_beads, smallest_width=smallest_width)
 
 
 def _require_shapes(sizes: InternalEnergySizes, n_atoms: int, tensors: dict[str, Tensor]) -> None:

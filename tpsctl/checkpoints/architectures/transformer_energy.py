@@ -20,17 +20,15 @@ class TransformerEnergyArchitecture(EnergyArchitecture):
     def sizes(self, numbers: dict[str, int]) -> dict[str, Any]:
         return TransformerEnergySizes(**numbers).to_dict()
 
-    def field(self, model: Model, topology: Topology) -> TransformerEnergyField:
+    def network(self, model: Model, topology: Topology) -> TransformerEnergy:
         sizes = TransformerEnergySizes(**model.description.sizes)
         _require_shapes(sizes, topology.n_atoms, model)
         if not topology.torsions:
             raise PriorError("the bonds in the model card form no chain of four beads.")
-        try:
-            network = TransformerEnergy(topology, sizes)
-            network.load_state_dict(model.weights)
-        except RuntimeError as error:
-            raise PriorError(f"tensors do not fit the model card ({error}).") from error
-        return TransformerEnergyField(network, topology.n_atoms, smallest_width=model.description.smallest_width_nm)
+        return TransformerEnergy(topology, sizes)
+
+    def field(self, network: TransformerEnergy, n_beads: int, smallest_width: float) -> TransformerEnergyField:
+        return TransformerEnergyField(network, n_beads, smallest_width=smallest_width)
 
 
 def _require_shapes(sizes: TransformerEnergySizes, n_beads: int, model: Model) -> None:
