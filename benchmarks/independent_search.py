@@ -49,7 +49,13 @@ def relaxed(surface: Surface, x: torch.Tensor, steps: int = 5000) -> tuple[torch
     return torch.from_numpy(found.x.reshape(-1, 3)), float(found.fun)
 
 
-def transition_state(surface: Surface, topology: Topology, x: torch.Tensor) -> torch.Tensor | None:
+MOST_STEPS = 80
+"""Steps after which geomeTRIC gives up on a random guess."""
+
+
+def transition_state(
+    surface: Surface, topology: Topology, x: torch.Tensor, most_steps: int = MOST_STEPS
+) -> torch.Tensor | None:
     """geomeTRIC's transition state, nm; None where it gives up."""
     molecule = Molecule()
     molecule.elem = [atom.element for atom in topology.atoms]
@@ -73,7 +79,7 @@ def transition_state(surface: Surface, topology: Topology, x: torch.Tensor) -> t
                     hessian="first",
                     coordsys="tric",
                     convergence_set="GAU_VERYTIGHT",
-                    maxiter=80,
+                    maxiter=most_steps,
                 )
         except Exception:  # geomeTRIC has its own errors for every way of giving up
             return None

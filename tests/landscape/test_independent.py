@@ -3,9 +3,6 @@
 Both see nothing of tpsctl but energies and forces of OpenMM's Reference platform.
 """
 
-import contextlib
-import io
-
 import numpy as np
 import pytest
 import torch
@@ -17,9 +14,6 @@ from tpsctl.endpoints.match import match
 from tpsctl.landscape.coordinates import BondedCoordinates
 from tpsctl.landscape.saddle import climb_to_saddles
 from tpsctl.landscape.search_state import SearchSettings
-
-KJ_PER_HARTREE = 2625.4996394799
-NM_PER_BOHR = 0.0529177210903
 
 
 def test_geometric_finds_the_same_cis_saddle_of_butane(butane, tmp_path, monkeypatch):
@@ -43,31 +37,11 @@ def test_geometric_finds_the_same_cis_saddle_of_butane(butane, tmp_path, monkeyp
 
 def transition_state_by_geometric(surface, topology, x):
     """geomeTRIC's structure, nm, from a start of ours."""
-    from geometric.engine import Engine
-    from geometric.molecule import Molecule as GeometricMolecule
-    from geometric.optimize import run_optimizer
+    from benchmarks.independent_search import transition_state
 
-    molecule = GeometricMolecule()
-    molecule.elem = [atom.element for atom in topology.atoms]
-    molecule.xyzs = [(x * 10).numpy()]
-
-    class ForceField(Engine):
-        def calc_new(self, coords, dirname):
-            here = torch.from_numpy(coords.reshape(1, -1, 3)) * NM_PER_BOHR
-            energy, gradient = surface.energy_gradient(here)
-            per_bohr = gradient.flatten().numpy() * NM_PER_BOHR / KJ_PER_HARTREE
-            return {"energy": float(energy[0]) / KJ_PER_HARTREE, "gradient": per_bohr}
-
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        progress = run_optimizer(
-            customengine=ForceField(molecule),
-            input="saddle.txt",
-            transition=True,
-            hessian="first",
-            coordsys="tric",
-            convergence_set="GAU_VERYTIGHT",
-        )
-    return torch.from_numpy(progress.xyzs[-1]) / 10
+    found = transition_state(surface, topology, x, most_steps=300)
+    assert found is not None, "geomeTRIC gave up"
+    return found
 
 
 AMBER = ("amber14-all.xml",)

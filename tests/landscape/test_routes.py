@@ -35,7 +35,7 @@ def test_minimax_route_takes_a_detour_over_lower_saddles():
     assert route.minima == (0, 2, 3, 1)
     assert route.saddles == (1, 2, 3)
     assert route.top == 26.0
-    assert route.barriers(square()) == (26.0, 21.0)
+    assert [route.top - square().minima[i].energy for i in (0, 1)] == [26.0, 21.0]
 
 
 def test_alternatives_come_in_order_and_differ_in_their_highest_saddle():

@@ -32,10 +32,6 @@ class Route:
     saddles: tuple[int, ...]
     top: float
 
-    def barriers(self, network: Network) -> tuple[float, float]:
-        """Energy of the highest saddle above A and above B, kJ/mol: the barriers forward and backward."""
-        return self.top - network.minima[self.minima[0]].energy, self.top - network.minima[self.minima[-1]].energy
-
 
 def minimax_route(network: Network, start: int, end: int, *, without: Set[int] = frozenset()) -> Route | None:
     """The route whose highest saddle is as low as possible, or None if A and B are not connected.
