@@ -136,7 +136,7 @@ def test_sizes_that_the_tensors_do_not_have_are_refused(trained, key, value):
 def test_a_card_whose_beads_form_no_chain_is_refused(trained):
     model = load_model(trained[0] / "out" / "chain.safetensors")
     with pytest.raises(PriorError, match="form no chain of four beads"):
-        ARCHITECTURES["chain_energy"].field(model, Topology(CHAIN.atoms, ((0, 1), (1, 2))))
+        ARCHITECTURES["chain_energy"].network(model, Topology(CHAIN.atoms, ((0, 1), (1, 2))))
 
 
 def test_the_network_can_be_named(trained, run):
