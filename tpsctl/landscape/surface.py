@@ -96,6 +96,7 @@ class ScoreSurface(Surface):
         kt: Thermal energy kT, kJ/mol.
         masses_amu: Mass of every atom.
         rigid_motions: Whether the energy is invariant under translation and rotation.
+        device: Where the prior computes, e.g. a GPU; configurations and results are wherever the caller has them.
     """
 
     def __init__(
@@ -106,24 +107,26 @@ class ScoreSurface(Surface):
         kt: float,
         masses_amu: Sequence[float],
         rigid_motions: bool = True,
+        device: torch.device | str = "cpu",
     ) -> None:
-        self._score, self._energy_fn, self._kt = score, energy_fn, kt
+        self._score, self._energy_fn, self._kt, self._device = score, energy_fn, kt, device
         self.masses_amu = torch.tensor(tuple(masses_amu), dtype=torch.float64)
         self.rigid_motions = rigid_motions
 
     def energy_gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Energies and gradients, the latter by autograd where it can follow the energy: that is one pass, not two."""
         self.evaluations += len(x)
-        x = x.detach().requires_grad_(True)
+        there = x.detach().to(self._device).requires_grad_(True)
         with torch.enable_grad():
-            energy = self._energy_fn(x)
-        gradient = torch.autograd.grad(energy.sum(), x)[0] if energy.requires_grad else -self._score(x.detach())
-        return self._kt * energy.detach(), self._kt * gradient
+            energy = self._energy_fn(there)
+        known = energy.requires_grad
+        gradient = torch.autograd.grad(energy.sum(), there)[0] if known else -self._score(there.detach())
+        return (self._kt * energy.detach()).to(x), (self._kt * gradient).to(x)
 
     def hessian(self, x: Tensor) -> Tensor:
         self.evaluations += x[0].numel() * len(x)
-        jacobian = self._score.jacobian(x)
-        return -self._kt * (jacobian + jacobian.mT) / 2
+        jacobian = self._score.jacobian(x.to(self._device))
+        return (-self._kt * (jacobian + jacobian.mT) / 2).to(x)
 
 
 class FunctionSurface(Surface):

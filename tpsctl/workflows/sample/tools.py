@@ -83,8 +83,15 @@ class Tools:
         return self._landscapes_of(self.system)
 
     def _landscapes_of(self, system: assemble.System) -> dict[str, TopJudge]:
-        time, threads = self.final_time, self.threads
-        return assemble.make_landscapes(self.given, system, self.prior, self.energy_model, time, threads)
+        return assemble.make_landscapes(
+            self.given,
+            system,
+            self.prior,
+            self.energy_model,
+            self.final_time,
+            threads=self.threads,
+            device=self.device,
+        )
 
     @cached_property
     def final_time(self) -> float:

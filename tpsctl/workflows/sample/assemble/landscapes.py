@@ -3,7 +3,8 @@
     prior          the energy of the prior, for which the paths are made, if its score is the gradient of a known energy
     force_field    the force field of validation.energy
 
-Both are evaluated on the CPU in double precision (OpenMM's Reference platform), because second derivatives are needed.
+Both are evaluated in double precision, because second derivatives are needed: the force field on OpenMM's Reference
+platform, a network on the device of the run.
 """
 
 from functools import partial
@@ -81,7 +82,14 @@ def judges_saddles(recipe: SampleRecipe, system: System) -> bool:
 
 
 def make_landscapes(
-    recipe: SampleRecipe, system: System, prior: Prior, energy_model: EnergyModel | None, time: float, threads: int
+    recipe: SampleRecipe,
+    system: System,
+    prior: Prior,
+    energy_model: EnergyModel | None,
+    time: float,
+    *,
+    threads: int,
+    device: torch.device,
 ) -> dict[str, TopJudge]:
     """The landscapes of a molecule by name, "prior" and "force_field", as far as there are any.
 
@@ -92,9 +100,10 @@ def make_landscapes(
         energy_model: The force field of validation.energy; None if there is none.
         time: Diffusion time at which the prior's score is used.
         threads: CPU threads.
+        device: Where a network computes.
     """
     surfaces: dict[str, Surface] = {}
-    own = prior_surface(recipe, system, prior, time, threads)
+    own = prior_surface(recipe, system, prior, time, threads=threads, device=device)
     if own is not None:
         surfaces["prior"] = own
     if energy_model is not None:
@@ -137,7 +146,9 @@ def bonded_coordinates(topology: Topology, ends: Float[Tensor, "2 atom 3"]) -> C
     return bonded
 
 
-def prior_surface(recipe: SampleRecipe, system: System, prior: Prior, time: float, threads: int) -> Surface | None:
+def prior_surface(
+    recipe: SampleRecipe, system: System, prior: Prior, time: float, *, threads: int, device: torch.device
+) -> Surface | None:
     """The energy of the prior in double precision; None if its score is no gradient, or it does not know the energy."""
     if isinstance(prior, OpenMMPrior):
         return force_field_surface(prior.made, threads)
@@ -146,16 +157,18 @@ def prior_surface(recipe: SampleRecipe, system: System, prior: Prior, time: floa
     section = recipe.prior
     if isinstance(section, CheckpointPriorSection):
         section = section.model_copy(update={"precision": "float64"})
-    exact = make_prior(section, system, torch.device("cpu"))
-    if exact.log_density(system.ends[:1], time) is None:
+    exact = make_prior(section, system, device)
+    if exact.log_density(system.ends[:1].to(device), time) is None:
         return None
-    turned = system.ends[:1] @ torch.tensor(_ROTATION, dtype=torch.float64).T
+    given = system.ends[:1]
+    both = torch.cat((given, given @ torch.tensor(_ROTATION, dtype=torch.float64).T))
     energy_fn = partial(_energy_over_kt, exact, time)
-    free = bool((energy_fn(turned) - energy_fn(system.ends[:1])).abs() < 1e-6)
+    before, after = energy_fn(both.to(device)).tolist()
+    free = abs(after - before) < 1e-6
     kelvin = prior.temperature_k or recipe.action.temperature_k or DEFAULT_TEMPERATURE_K
     masses = prior.masses_amu or system.topology.masses_amu
     kt = thermal_energy(kelvin)
-    return ScoreSurface(exact.at(time), energy_fn, kt=kt, masses_amu=masses, rigid_motions=free)
+    return ScoreSurface(exact.at(time), energy_fn, kt=kt, masses_amu=masses, rigid_motions=free, device=device)
 
 
 def _energy_over_kt(prior: Prior, time: float, x: Tensor) -> Tensor:
