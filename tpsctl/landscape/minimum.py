@@ -2,7 +2,8 @@
 
 Phase 1 is BFGS for the inverse Hessian, started from a model Hessian, with steps of bounded length that must lower the
 energy (Armijo condition). Phase 2 takes steps -sum_i v_i (v_i.g)/|lambda_i|; at a stationary point with a negative
-curvature it moves along that mode. A minimum is a point with |grad U| below the tolerance and no negative curvature.
+curvature it moves along that mode. Where that leads out of the quadratic region, phase 1 begins again. A minimum is a
+point with |grad U| below the tolerance and no negative curvature.
 """
 
 from collections.abc import Callable
@@ -36,6 +37,7 @@ class MinimumSettings:
         max_steps: Most quasi-Newton steps.
         max_newton_steps: Most Newton steps.
         max_move_nm: Farthest an atom moves in a step, nm.
+        max_descents: Most times that phase 1 begins.
     """
 
     tolerance: float = 1e-3
@@ -43,6 +45,7 @@ class MinimumSettings:
     max_steps: int = 400
     max_newton_steps: int = 30
     max_move_nm: float = 0.02
+    max_descents: int = 4
 
 
 def minimize(
@@ -62,8 +65,15 @@ def minimize(
     Source: Nocedal and Wright, Numerical Optimization, 2nd ed., chapters 3 and 6.
     """
     settings = settings or MinimumSettings()
-    x = descend(surface, x, coordinates, settings)
-    return polish(surface, x, settings)
+    found = polish(surface, descend(surface, x, coordinates, settings), settings)
+    for _ in range(settings.max_descents - 1):
+        left = (~found.converged & (found.gradient.norm(dim=1) > settings.quadratic_below)).nonzero()[:, 0]
+        if len(left) == 0:
+            break
+        again = polish(surface, descend(surface, found.x[left], coordinates, settings), settings)
+        for name in ("x", "energy", "gradient", "hessian", "converged"):
+            getattr(found, name)[left] = getattr(again, name)
+    return found
 
 
 def descend(
@@ -115,7 +125,10 @@ def descend(
 
 
 def polish(surface: Surface, x: Float[Tensor, "batch atom dim"], settings: MinimumSettings) -> Points:
-    """Take Newton steps with exact Hessians from configurations, nm, until |grad U| is below the tolerance."""
+    """Take Newton steps with exact Hessians from configurations, nm, until |grad U| is below the tolerance.
+
+    A configuration that leaves the quadratic region, as one does on its way down from a saddle, stays where it left.
+    """
     dim, x = x.shape[-1], x.clone()
     energy, gradient = evaluate(surface, x)
     hessian = x.new_full((len(x), gradient.shape[1], gradient.shape[1]), torch.nan)
@@ -123,6 +136,7 @@ def polish(surface: Surface, x: Float[Tensor, "batch atom dim"], settings: Minim
     limit = torch.full_like(energy, settings.max_move_nm)
     lanes = torch.isfinite(energy).nonzero()[:, 0]
     for _ in range(settings.max_newton_steps):
+        lanes = lanes[gradient[lanes].norm(dim=1) <= 2 * settings.quadratic_below]
         if len(lanes) == 0:
             break
         hessian[lanes] = surface.hessian(x[lanes])
@@ -139,6 +153,7 @@ def polish(surface: Surface, x: Float[Tensor, "batch atom dim"], settings: Minim
         good = (new_energy <= energy[lanes] + 1e-6) | (new_gradient.norm(dim=1) <= gradient[lanes].norm(dim=1))
         kept, rejected = lanes[good], lanes[~good]
         x[kept], energy[kept], gradient[kept] = moved[good], new_energy[good], new_gradient[good]
+        limit[kept] = (2 * limit[kept]).clamp_max(settings.max_move_nm)
         limit[rejected] *= 0.25
     return Points(x, energy, gradient, hessian, converged)
 

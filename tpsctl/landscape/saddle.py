@@ -57,7 +57,7 @@ class SaddleSettings:
     tolerance: float = 1e-3
     quadratic_below: float = 5.0
     renew_every: int = 5
-    max_steps: int = 80
+    max_steps: int = 40
     max_move_nm: float = 0.05
     kick_nm: float = 0.01
     max_kicks: int = 4
