@@ -1,10 +1,12 @@
 """ASE's climbing-image NEB, restarted from differing guesses, beside the search for routes at the same cost.
 
-    python -m benchmarks.neb_restarts MOLECULES PANEL.json [--only NAME,NAME] [--seeds 1,2]
+    python -m benchmarks.neb_restarts MOLECULES PANEL.json [--only NAME,NAME] [--seeds 1,2] [--guess ase]
 
 PANEL.json is what `panel.py` has written: for the molecule and seed it tells how many force-equivalents the search for
-routes spent until it was complete. NEB gets as many. Its guesses are those of the search: first all torsions turn the
-short way, then every one at random (`TurningGuesses`), with clashes removed, 24 images. Bands are relaxed with FIRE to
+routes spent until it was complete. NEB gets as many, with 24 images. Its guesses are by default those of the search:
+first all torsions turn the short way, then every one at random (`TurningGuesses`), with clashes removed. With `--guess
+ase` they are what ASE itself offers: first its IDPP path, then IDPP from the straight path with random displacements of
+its inner images (0.05 nm per coordinate in the middle). Bands are relaxed with FIRE to
 0.1 eV/angstrom, then climb with L-BFGS to 0.02 eV/angstrom, each for at most 300 steps. To be fair to NEB, the highest
 image is refined to a saddle by eigenvector following, also at its cost. NEB has succeeded when the highest saddle of a
 band is that of the lowest route known (`panel.CASES`), and its seconds and forces are those until then: a user of NEB,
@@ -13,26 +15,46 @@ who does not know the lowest route, would have to go on.
 
 import argparse
 import json
+import math
 import time
 from pathlib import Path
 
 import torch
+from ase import Atoms
+from ase.mep.neb import idpp_interpolate
 
 from benchmarks.neb import converge_band
 from benchmarks.panel import CASES, load_case, molecule_of
-from tpsctl.landscape.attempts import IMAGES
+from tpsctl.landscape.attempts import IMAGES, GuessFn
 from tpsctl.landscape.minimum import minimize
 from tpsctl.landscape.saddle import climb_to_saddles
+from tpsctl.molecule.geometry import superpose
 
 MAX_STEPS = 300
 THRESHOLD_EV_PER_ANGSTROM = 0.02
 
 
-def restarted(name: str, seed: int, folder: Path, budget: int) -> dict:
+DISPLACED_NM = 0.05
+"""Standard deviation of the displacements of the middle image, per coordinate, in ASE's guesses after the first."""
+
+
+def ase_guess(ends: torch.Tensor, images: int, generator: torch.Generator, attempt: int) -> torch.Tensor:
+    """An IDPP path (image, atom, 3), nm, between ends (2, atom, 3), nm, as ASE makes it; displaced after attempt 0."""
+    s = torch.linspace(0, 1, images).reshape(-1, 1, 1)
+    path = (1 - s) * ends[0] + s * superpose(ends[1], ends[0])
+    if attempt:
+        path = path + DISPLACED_NM * torch.sin(math.pi * s) * torch.randn(ends[0].shape, generator=generator)
+    band = [Atoms(f"H{len(x)}", positions=x.numpy() * 10) for x in path]
+    idpp_interpolate(band, traj=None, log=None, fmax=0.1, steps=200)
+    return torch.stack([torch.from_numpy(atoms.positions / 10) for atoms in band])
+
+
+def restarted(name: str, seed: int, folder: Path, budget: int, guess_of: GuessFn | None = None) -> dict:
     """The highest saddles of bands from differing guesses, kJ/mol above A, until the budget of forces is spent."""
     case = CASES[name]
     topology, ends, files = load_case(case, folder)
     molecule = molecule_of(topology, ends[0], files, keep_labels=case.keep_labels)
+    guess_of = guess_of or molecule.guess
     started, forces = time.process_time(), 0
     minima = minimize(molecule.surface, ends, molecule.coordinates)
     zero = float(minima.energy[0])
@@ -40,7 +62,7 @@ def restarted(name: str, seed: int, folder: Path, budget: int) -> dict:
     tops: list[float | None] = []
     found = None
     while found is None and forces + molecule.surface.evaluations < budget:
-        guess = molecule.guess(minima.x, IMAGES, generator, len(tops))
+        guess = guess_of(minima.x, IMAGES, generator, len(tops))
         band = converge_band(guess, topology, files, max_steps=MAX_STEPS, threshold=THRESHOLD_EV_PER_ANGSTROM)
         forces += band.force_calls
         top = band.x[band.top][None]
@@ -88,17 +110,20 @@ def main() -> None:
     parser.add_argument("panel", type=Path)
     parser.add_argument("--only", default="")
     parser.add_argument("--seeds", default="1,2,3,4")
+    parser.add_argument("--guess", choices=("search", "ase"), default="search")
     options = parser.parse_args()
     torch.set_default_dtype(torch.float64)
     torch.set_num_threads(1)
     panel = {(r["molecule"], r["seed"]): r for r in json.loads(options.panel.read_text(encoding="utf-8"))}
-    out = options.panel.with_name("neb_restarts.json")
+    ours = options.guess == "search"
+    out = options.panel.with_name("neb_restarts.json" if ours else "neb_restarts_ase.json")
     rows = json.loads(out.read_text(encoding="utf-8")) if out.exists() else []
     for name in [name for name in CASES if not options.only or name in options.only.split(",")]:
         for seed in [int(seed) for seed in options.seeds.split(",")]:
             if (name, seed) in panel:
                 rows = [row for row in rows if (row["molecule"], row["seed"]) != (name, seed)]
-                rows.append(restarted(name, seed, options.folder, panel[name, seed]["evaluations"]))
+                budget = panel[name, seed]["evaluations"]
+                rows.append(restarted(name, seed, options.folder, budget, None if ours else ase_guess))
                 print(rows[-1], flush=True)
                 out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
                 out.with_suffix(".md").write_text(table(rows, panel), encoding="utf-8")

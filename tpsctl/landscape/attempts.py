@@ -1,11 +1,11 @@
 """Attempts: independent searches of one round, done in blocks of fixed composition.
 
-An attempt is local, a connection, a chain or hot. A local attempt leaves one minimum by a random move and climbs to a
-saddle. A connection draws a random path between two minima, relaxes its images across the path, and climbs from each
-of its peaks to a saddle. A chain finds minima between two that differ much (`tpsctl.landscape.chains`), and a hot
-attempt one near another (`tpsctl.landscape.hot_dynamics`). The random numbers of an attempt depend on (seed, round,
-number of the attempt) only. A block batches the arithmetic of a few attempts, and gives the same finds wherever it is
-run.
+An attempt is local, a variant, a connection, a chain or hot. A local attempt leaves one minimum by a random move and
+climbs to a saddle; a variant leaves a saddle and climbs to another one. A connection draws a random path between two
+minima, relaxes its images across the path, and climbs from each of its peaks to a saddle. A chain finds minima between
+two that differ much (`tpsctl.landscape.chains`), and a hot attempt one near another (`tpsctl.landscape.hot_dynamics`).
+The random numbers of an attempt depend on (seed, round, number of the attempt) only. A block batches the arithmetic of
+a few attempts, and gives the same finds wherever it is run.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ from tpsctl.landscape.coordinates import Coordinates
 from tpsctl.landscape.downhill import follow_downhill
 from tpsctl.landscape.equivalence import Equivalence
 from tpsctl.landscape.hot_dynamics import hot_minima
-from tpsctl.landscape.local_search import search_from_minima
+from tpsctl.landscape.local_search import search_from_minima, search_from_saddles
 from tpsctl.landscape.minimum import MinimumSettings, descend
 from tpsctl.landscape.modes import normal_modes
 from tpsctl.landscape.moves import Bonds
@@ -35,7 +35,7 @@ from tpsctl.landscape.surface import Surface
 GuessFn = Callable[[Tensor, int, torch.Generator, int], Tensor]
 """(ends (2, atom, dim), images, generator, style) -> a path (image, atom, dim), nm; style 0 is the simplest path."""
 
-Kind = Literal["local", "connection", "chain", "hot"]
+Kind = Literal["local", "variant", "connection", "chain", "hot"]
 """What an attempt does."""
 
 IMAGES = 24
@@ -73,8 +73,9 @@ class SearchAttempt:
 
     Attributes:
         number: Number of the attempt in its round.
-        minima: Numbers of the minima: one for a local or hot attempt, two for a connection or a chain.
-        x: Configurations of these minima (1 or 2, atom, dim), nm.
+        minima: Numbers of the minima: one for a local or hot attempt, two for a connection or a chain, none for a
+            variant.
+        x: Configurations of these minima, or of the saddle (1 or 2, atom, dim), nm.
         style: Style of the first path of a connection (see `GuessFn`), or of a chain (see `chained_minima`).
         kind: What the attempt does.
     """
@@ -134,17 +135,23 @@ def run_block(molecule: SearchedMolecule, block: AttemptBlock) -> BlockResult:
     if kind in ("chain", "hot"):
         minima = (_chain if kind == "chain" else _hot)(molecule, block.attempts, generators)
         return BlockResult(((),) * len(block.attempts), molecule.surface.evaluations - before, minima)
-    if kind == "local":
+    if kind in ("local", "variant"):
         start = torch.stack([attempt.x[0] for attempt in block.attempts])
-        saddles = search_from_minima(molecule.surface, start, molecule.bonds, molecule.coordinates, generators)
+        leave = search_from_minima if kind == "local" else search_from_saddles
+        saddles = leave(molecule.surface, start, molecule.bonds, molecule.coordinates, generators)
         owner = list(range(len(block.attempts)))
     else:
         saddles, owner = _connect(molecule, block.attempts, generators)
     finds: list[list[Find | int]] = [[] for _ in block.attempts]
     for attempt, find in zip(owner, _followed(molecule, block, saddles), strict=True):
-        if find is not None:
+        if find is not None and not (kind == "variant" and _is_origin(block, attempt, find)):
             finds[attempt].append(find)
     return BlockResult(tuple(tuple(f) for f in finds), molecule.surface.evaluations - before)
+
+
+def _is_origin(block: AttemptBlock, attempt: int, find: Find | int) -> bool:
+    """Whether a variant is the saddle that it left, which says nothing about how much is unseen."""
+    return isinstance(find, int) and torch.equal(block.known_x[find], block.attempts[attempt].x[0])
 
 
 def _chain(

@@ -1,4 +1,4 @@
-"""Cheap local searches, which leave a minimum by a random move and climb to a nearby saddle."""
+"""Cheap local searches, which leave a minimum or a saddle by a random move and climb to a nearby saddle."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tpsctl.landscape.coordinates import Coordinates, dihedral_gradients
 from tpsctl.landscape.minimum import MinimumSettings, descend
-from tpsctl.landscape.moves import Bonds, Move, draw_move
+from tpsctl.landscape.moves import Bonds, Move, draw_move, draw_variant
 from tpsctl.landscape.saddle import SaddleSettings, climb_to_saddles
 from tpsctl.landscape.stationary import NOTICEABLE_CURVATURE, Points, curvatures, is_rigid
 from tpsctl.landscape.surface import Surface
@@ -40,6 +40,37 @@ def search_from_minima(
         draw_move(x, _softest(v, q), bonds, generator)
         for x, v, q, generator in zip(minima, values, vectors, generators, strict=True)
     ]
+    return _climbed(surface, moves, bonds, coordinates, generators, settings)
+
+
+def search_from_saddles(
+    surface: Surface,
+    saddles: Float[Tensor, "batch atom 3"],
+    bonds: Bonds,
+    coordinates: Coordinates,
+    generators: Sequence[torch.Generator],
+    settings: SaddleSettings | None = None,
+) -> Points:
+    """Search for one variant of each saddle (see `moves`); `converged` of the result says where one was found.
+
+    The arguments are those of `search_from_minima`, with saddles, nm, in place of minima.
+    """
+    _, vectors = curvatures(surface, saddles, surface.hessian(saddles))
+    moves = [
+        draw_variant(x, v[:, 0], bonds, generator) for x, v, generator in zip(saddles, vectors, generators, strict=True)
+    ]
+    return _climbed(surface, moves, bonds, coordinates, generators, settings)
+
+
+def _climbed(
+    surface: Surface,
+    moves: Sequence[Move],
+    bonds: Bonds,
+    coordinates: Coordinates,
+    generators: Sequence[torch.Generator],
+    settings: SaddleSettings | None,
+) -> Points:
+    """Relax the strain of moves with what turned held, and climb."""
     start = torch.stack([move.x for move in moves])
     relaxed = descend(surface, start, coordinates, RELAX, held=_Held(moves))
     return climb_to_saddles(surface, relaxed, coordinates, generators, _directions(relaxed, moves, bonds), settings)

@@ -1,9 +1,12 @@
-"""Random moves out of a minimum, from which cheap local searches for saddles start.
+"""Random moves, from which cheap local searches for saddles start.
 
-A move either turns the molecule about one to three bonds by large random angles (amides and hydroxyls included; groups
-of equivalent hydrogens, such as methyls, seldom), or pushes it along a random mixture of its softest modes, which
-changes rings as well. The molecule is then relaxed with the turned torsions (or the pushed direction) held, and
-eigenvector following climbs from there in the direction of the move.
+A move out of a minimum either turns the molecule about one to three bonds by large random angles (amides and hydroxyls
+included; groups of equivalent hydrogens, such as methyls, seldom), or pushes it along a random mixture of its softest
+modes, which changes rings as well. The molecule is then relaxed with the turned torsions (or the pushed direction)
+held, and eigenvector following climbs from there in the direction of the move.
+
+A variant of a saddle turns the molecule about bonds that have no part in the reaction, and holds the torsion that turns
+most in it: often the same reaction has another pass where the rest of the molecule is in another state.
 """
 
 import math
@@ -13,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tpsctl.landscape.coordinates import dihedral_gradients
 from tpsctl.molecule.topology import Topology
 from tpsctl.molecule.torsions import end_atom, lone_hydrogens
 
@@ -108,6 +112,36 @@ def draw_move(
         moved = bonds.turned(moved, bond, angle)
     quadruples = torch.tensor([bonds.dihedrals[bond] for bond in chosen])
     return Move(moved, quadruples, turns.to(x), torch.zeros_like(x).flatten())
+
+
+VARIANT_DEG = (60.0, 180.0)
+"""Range of the random angles by which bonds that have no part in a reaction are turned, in either direction."""
+
+
+def draw_variant(
+    x: Float[Tensor, "atom 3"], mode: Float[Tensor, " n"], bonds: Bonds, generator: torch.Generator
+) -> Move:
+    """Draw a variant of a saddle; it needs two bonds about which parts can turn.
+
+    Args:
+        x: The saddle, nm.
+        mode: Its mode of negative curvature as a displacement of atoms.
+        bonds: Bonds about which parts can turn.
+        generator: Source of randomness.
+    """
+    quadruples = torch.tensor(bonds.dihedrals)
+    rates = dihedral_gradients(x[None], quadruples)[0] @ mode
+    reactive = int((rates.abs() * bonds.weights.to(rates)).argmax())
+    weights = bonds.weights.clone()
+    weights[reactive] = 0.0
+    count = min(1 + int(torch.randint(2, (), generator=generator)), len(weights) - 1)
+    chosen = torch.multinomial(weights, count, generator=generator).tolist()
+    low, high = (math.radians(limit) for limit in VARIANT_DEG)
+    moved = x
+    for bond in chosen:
+        size = low + (high - low) * float(torch.rand((), generator=generator, dtype=torch.float64))
+        moved = bonds.turned(moved, bond, size * (2 * int(torch.randint(2, (), generator=generator)) - 1))
+    return Move(moved, quadruples[reactive, None], rates[reactive, None].sign(), torch.zeros_like(x).flatten())
 
 
 def _push(x: Tensor, modes: Tensor, generator: torch.Generator) -> Move:

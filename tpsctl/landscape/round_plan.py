@@ -6,7 +6,8 @@ A and B not connected    Three of four attempts are connections over the gaps of
 A and B connected        S_A and S_B are the minima reached from A and from B over saddles below the route's top. A
                          lower route must leave S_A, and enter S_B, over saddles that are still unknown. The round
                          makes local searches from the least searched minima of both, connections between similar
-                         minima of both, and a few new paths from A to B.
+                         minima of both, a few new paths from A to B, and searches for variants of the highest saddles
+                        of the best route and of the alternative.
 every fourth round       Some of the local searches are runs of hot dynamics instead, which find minima
                          (`tpsctl.landscape.hot_dynamics`).
 every second round       The same is done for the best alternative, without the saddles as high as the first top; and
@@ -27,7 +28,15 @@ from tpsctl.landscape.attempts import AttemptBlock, Kind, SearchAttempt, generat
 from tpsctl.landscape.chains import LONG, TurningChains
 from tpsctl.landscape.equivalence import SAME_ENERGY
 from tpsctl.landscape.network import Network
-from tpsctl.landscape.routes import DEARER, gaps, minimax_route, reachable_below, saddles_as_high
+from tpsctl.landscape.routes import (
+    DEARER,
+    gaps,
+    highest_saddle,
+    minimax_route,
+    ranked_routes,
+    reachable_below,
+    saddles_as_high,
+)
 from tpsctl.landscape.search_state import SearchSettings, SearchState
 
 MOST_CHAINS = 16
@@ -50,7 +59,8 @@ def plan_round(state: SearchState, seed: int, settings: SearchSettings) -> list[
         else:
             top = route.top
         pairs, local = _plan_lowering(state, top, closed, settings, generator)
-    attempts = []
+    tops = _tops(state.network, state.start, state.end) if route is not None else []
+    attempts = [SearchAttempt(0, (), state.network.saddles[k].x[None], kind="variant") for k in tops]
     for pair in pairs:
         x = _pair(state.network, pair)
         tries = state.network.was_tried(*pair)
@@ -69,6 +79,9 @@ def plan_round(state: SearchState, seed: int, settings: SearchSettings) -> list[
         for part in parts
     ]
 
+
+VARIANTS = 2
+"""Number of searches for variants in a round, one from the top of each of the best routes."""
 
 HOT, HOT_EVERY = 4, 4
 """Number of runs of hot dynamics in a round, and the number of rounds from one with hot dynamics to the next."""
@@ -125,6 +138,14 @@ def sides_below(state: SearchState, top: float, closed: Set[int] = frozenset()) 
         reachable_below(state.network, i, top - SAME_ENERGY, without=closed) for i in (state.start, state.end)
     )
     return first, second
+
+
+def _tops(network: Network, start: int, end: int) -> list[int]:
+    """The highest saddles of the best routes; none where a molecule has too few bonds for variants."""
+    topology = network.equivalence.topology
+    if topology is None or len(topology.rotatable_bonds) < 2:
+        return []
+    return [highest_saddle(network, route) for route in ranked_routes(network, start, end, most=VARIANTS)]
 
 
 def _closest_pairs(network: Network, sides: tuple[set[int], set[int]], count: int) -> Pairs:
