@@ -6,7 +6,7 @@ import torch
 from tests.landscape.conftest import molecule_of
 from tpsctl.endpoints.load import load_structure
 from tpsctl.landscape.attempts import run_block
-from tpsctl.landscape.local_search import search_from_saddles
+from tpsctl.landscape.local_search import search_nearby, variant_of_saddle
 from tpsctl.landscape.moves import VARIANT_DEG, draw_variant
 from tpsctl.landscape.search import begin, search
 from tpsctl.molecule.geometry import dihedral
@@ -54,9 +54,8 @@ def test_the_second_pass_of_alanine_dipeptide_is_a_variant_of_the_first(alanine)
     """The pass at 42.18 kJ/mol, which local searches and random paths find in one of a hundred attempts."""
     molecule, saddle, zero, _ = alanine
     generators = [torch.Generator().manual_seed(k) for k in range(24)]
-    found = search_from_saddles(
-        molecule.surface, saddle.expand(24, -1, -1), molecule.bonds, molecule.coordinates, generators
-    )
+    start, draws = saddle.expand(24, -1, -1), [variant_of_saddle] * 24
+    found = search_nearby(molecule.surface, start, draws, molecule.bonds, molecule.coordinates, generators)
     energies = (found.energy[found.converged] - zero).tolist()
     assert any(abs(energy - 42.18) < 0.02 for energy in energies)
 
@@ -69,8 +68,8 @@ def test_a_variant_that_comes_back_is_not_counted(alanine):
     def run(blocks):
         results = [run_block(molecule, block) for block in blocks]
         for block, result in zip(blocks, results, strict=True):
-            if block.attempts[0].kind == "variant":
-                for attempt, finds in zip(block.attempts, result.finds, strict=True):
+            for attempt, finds in zip(block.attempts, result.finds, strict=True):
+                if attempt.kind == "variant":
                     own = [k for k, x in enumerate(block.known_x) if torch.equal(x, attempt.x[0])]
                     assert len(own) == 1
                     counted.append(own[0] in finds)

@@ -22,7 +22,7 @@ from tpsctl.landscape.coordinates import Coordinates
 from tpsctl.landscape.downhill import follow_downhill
 from tpsctl.landscape.equivalence import Equivalence
 from tpsctl.landscape.hot_dynamics import hot_minima
-from tpsctl.landscape.local_search import search_from_minima, search_from_saddles
+from tpsctl.landscape.local_search import out_of_minimum, search_nearby, variant_of_saddle
 from tpsctl.landscape.minimum import MinimumSettings, descend
 from tpsctl.landscape.modes import normal_modes
 from tpsctl.landscape.moves import Bonds
@@ -137,21 +137,21 @@ def run_block(molecule: SearchedMolecule, block: AttemptBlock) -> BlockResult:
         return BlockResult(((),) * len(block.attempts), molecule.surface.evaluations - before, minima)
     if kind in ("local", "variant"):
         start = torch.stack([attempt.x[0] for attempt in block.attempts])
-        leave = search_from_minima if kind == "local" else search_from_saddles
-        saddles = leave(molecule.surface, start, molecule.bonds, molecule.coordinates, generators)
+        draws = [out_of_minimum if attempt.kind == "local" else variant_of_saddle for attempt in block.attempts]
+        saddles = search_nearby(molecule.surface, start, draws, molecule.bonds, molecule.coordinates, generators)
         owner = list(range(len(block.attempts)))
     else:
         saddles, owner = _connect(molecule, block.attempts, generators)
     finds: list[list[Find | int]] = [[] for _ in block.attempts]
     for attempt, find in zip(owner, _followed(molecule, block, saddles), strict=True):
-        if find is not None and not (kind == "variant" and _is_origin(block, attempt, find)):
+        if find is not None and not _is_origin(block, block.attempts[attempt], find):
             finds[attempt].append(find)
     return BlockResult(tuple(tuple(f) for f in finds), molecule.surface.evaluations - before)
 
 
-def _is_origin(block: AttemptBlock, attempt: int, find: Find | int) -> bool:
-    """Whether a variant is the saddle that it left, which says nothing about how much is unseen."""
-    return isinstance(find, int) and torch.equal(block.known_x[find], block.attempts[attempt].x[0])
+def _is_origin(block: AttemptBlock, attempt: SearchAttempt, find: Find | int) -> bool:
+    """Whether a variant came back to the saddle that it left, which says nothing about how much is unseen."""
+    return attempt.kind == "variant" and isinstance(find, int) and torch.equal(block.known_x[find], attempt.x[0])
 
 
 def _chain(

@@ -1,6 +1,6 @@
 """Cheap local searches, which leave a minimum or a saddle by a random move and climb to a nearby saddle."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -17,67 +17,48 @@ RELAX = MinimumSettings(quadratic_below=60.0, max_steps=40, max_move_nm=0.02)
 """After a move, strain is relaxed until |grad U| outside the held directions is below 60 kJ/mol/nm, or for 40 steps."""
 
 
-def search_from_minima(
+DrawFn = Callable[[Tensor, Tensor, Tensor, Bonds, torch.Generator], Move]
+"""(configuration (atom, dim), curvatures (n,), modes (n, n), bonds, generator) -> a random move away from there."""
+
+
+def out_of_minimum(x: Tensor, values: Tensor, vectors: Tensor, bonds: Bonds, generator: torch.Generator) -> Move:
+    """A move out of a minimum; the arguments are those of `DrawFn`."""
+    return draw_move(x, vectors[:, (values > NOTICEABLE_CURVATURE) & ~is_rigid(values)], bonds, generator)
+
+
+def variant_of_saddle(x: Tensor, values: Tensor, vectors: Tensor, bonds: Bonds, generator: torch.Generator) -> Move:
+    """A variant of a saddle; the arguments are those of `DrawFn`, with the lowest curvature first."""
+    return draw_variant(x, vectors[:, int(values.argmin())], bonds, generator)
+
+
+def search_nearby(
     surface: Surface,
-    minima: Float[Tensor, "batch atom dim"],
+    start: Float[Tensor, "batch atom dim"],
+    draws: Sequence[DrawFn],
     bonds: Bonds,
     coordinates: Coordinates,
     generators: Sequence[torch.Generator],
     settings: SaddleSettings | None = None,
 ) -> Points:
-    """Search for one saddle from each minimum; `converged` of the result says where one was found.
+    """Search for one saddle from each minimum or saddle; `converged` of the result says where one was found.
 
     Args:
         surface: Energy and its derivatives.
-        minima: Minima to leave, nm; one may occur several times.
+        start: Minima and saddles to leave, nm; one may occur several times.
+        draws: How each is left: `out_of_minimum` or `variant_of_saddle`.
         bonds: Bonds about which parts can turn.
         coordinates: Turns steps into configurations.
         generators: Source of randomness of each search.
         settings: Tolerances and limits of the climb; None for the defaults.
     """
-    values, vectors = curvatures(surface, minima, surface.hessian(minima))
+    values, vectors = curvatures(surface, start, surface.hessian(start))
     moves = [
-        draw_move(x, _softest(v, q), bonds, generator)
-        for x, v, q, generator in zip(minima, values, vectors, generators, strict=True)
+        draw(x, v, q, bonds, generator)
+        for draw, x, v, q, generator in zip(draws, start, values, vectors, generators, strict=True)
     ]
-    return _climbed(surface, moves, bonds, coordinates, generators, settings)
-
-
-def search_from_saddles(
-    surface: Surface,
-    saddles: Float[Tensor, "batch atom 3"],
-    bonds: Bonds,
-    coordinates: Coordinates,
-    generators: Sequence[torch.Generator],
-    settings: SaddleSettings | None = None,
-) -> Points:
-    """Search for one variant of each saddle (see `moves`); `converged` of the result says where one was found.
-
-    The arguments are those of `search_from_minima`, with saddles, nm, in place of minima.
-    """
-    _, vectors = curvatures(surface, saddles, surface.hessian(saddles))
-    moves = [
-        draw_variant(x, v[:, 0], bonds, generator) for x, v, generator in zip(saddles, vectors, generators, strict=True)
-    ]
-    return _climbed(surface, moves, bonds, coordinates, generators, settings)
-
-
-def _climbed(
-    surface: Surface,
-    moves: Sequence[Move],
-    bonds: Bonds,
-    coordinates: Coordinates,
-    generators: Sequence[torch.Generator],
-    settings: SaddleSettings | None,
-) -> Points:
-    """Relax the strain of moves with what turned held, and climb."""
-    start = torch.stack([move.x for move in moves])
-    relaxed = descend(surface, start, coordinates, RELAX, held=_Held(moves))
+    moved = torch.stack([move.x for move in moves])
+    relaxed = descend(surface, moved, coordinates, RELAX, held=_Held(moves))
     return climb_to_saddles(surface, relaxed, coordinates, generators, _directions(relaxed, moves, bonds), settings)
-
-
-def _softest(values: Tensor, vectors: Tensor) -> Tensor:
-    return vectors[:, (values > NOTICEABLE_CURVATURE) & ~is_rigid(values)]
 
 
 class _Held:

@@ -18,7 +18,6 @@ import itertools
 import math
 from collections.abc import Set
 from dataclasses import replace
-from typing import get_args
 
 import torch
 from jaxtyping import Float
@@ -48,6 +47,7 @@ def plan_round(state: SearchState, seed: int, settings: SearchSettings) -> list[
     number = len(state.rounds)
     generator = generator_of(seed, number, -1 & 0xFFFFFFFF)
     route = minimax_route(state.network, state.start, state.end)
+    tops: list[int] = []
     if route is None:
         pairs, local = _plan_connecting(state, settings)
     else:
@@ -58,8 +58,8 @@ def plan_round(state: SearchState, seed: int, settings: SearchSettings) -> list[
             top = math.inf if alternative is None else alternative.top
         else:
             top = route.top
-        pairs, local = _plan_lowering(state, top, closed, settings, generator)
-    tops = _tops(state.network, state.start, state.end) if route is not None else []
+        tops = _tops(state.network, state.start, state.end)
+        pairs, local = _plan_lowering(state, top, closed, settings.attempts - len(tops), generator)
     attempts = [SearchAttempt(0, (), state.network.saddles[k].x[None], kind="variant") for k in tops]
     for pair in pairs:
         x = _pair(state.network, pair)
@@ -69,7 +69,7 @@ def plan_round(state: SearchState, seed: int, settings: SearchSettings) -> list[
     hot = min(HOT, len(local)) if number % HOT_EVERY == 0 and state.network.equivalence.topology is not None else 0
     for k, i in enumerate(local):
         attempts.append(SearchAttempt(0, (i,), state.network.minima[i].x[None], kind="hot" if k < hot else "local"))
-    kinds = [[a for a in attempts if a.kind == kind] for kind in get_args(Kind)]
+    kinds = [[a for a in attempts if a.kind in together] for together in TOGETHER]
     saddles = state.network.saddles
     known = tuple(s.x for s in saddles), tuple(s.energy for s in saddles)
     parts = [kind[k : k + settings.block] for kind in kinds for k in range(0, len(kind), settings.block)]
@@ -79,6 +79,9 @@ def plan_round(state: SearchState, seed: int, settings: SearchSettings) -> list[
         for part in parts
     ]
 
+
+TOGETHER: tuple[tuple[Kind, ...], ...] = (("variant", "local"), ("connection",), ("chain",), ("hot",))
+"""Kinds of attempts whose arithmetic is batched."""
 
 VARIANTS = 2
 """Number of searches for variants in a round, one from the top of each of the best routes."""
@@ -108,16 +111,16 @@ def _plan_connecting(state: SearchState, settings: SearchSettings) -> tuple[Pair
 
 
 def _plan_lowering(
-    state: SearchState, top: float, closed: Set[int], settings: SearchSettings, generator: torch.Generator
+    state: SearchState, top: float, closed: Set[int], attempts: int, generator: torch.Generator
 ) -> tuple[Pairs, list[int]]:
     """Connections, and minima for local searches, that could find a route below the present one."""
     network = state.network
     sides = sides_below(state, top, closed)
-    count = settings.attempts // 4
+    count = attempts // 4
     pairs = gaps(network, state.start, state.end, below=top - SAME_ENERGY, without=closed, most=count // 2)
     pairs += _closest_pairs(network, sides, count - len(pairs))
     pairs.append((state.start, state.end))
-    left = settings.attempts - len(pairs)
+    left = attempts - len(pairs)
     near, far = sorted(sides, key=len)
     local = _least_searched(network, near, (left + 1) // 2, generator)
     return pairs, local + _least_searched(network, far, left // 2, generator)
