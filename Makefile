@@ -13,6 +13,7 @@
 # make gpu-wheels  the packages that a GPU machine without a network needs; there: make gpu-check GPU_PYTHON=python3
 # make reproduce-alanine   simulate alanine dipeptide and train its priors anew, into runs/alanine_dipeptide
 # make reproduce-mueller-brown   train all kinds of prior on the Mueller-Brown surface and find paths, from nothing
+# make reproduce-panel   simulate three small molecules, train their priors, find routes on them, compare with the force fields
 # make reproduce-trp-cage   simulate a structure-based model of Trp-cage that folds, train a prior, find its folding paths, judge them
 # make reproduce-hydrogen   Action Matching on the Schroedinger equation of hydrogen; HYDROGEN_OPTIONS="--steps 2000" for less
 # make reproduce-chignolin (-trp_cage, -bba, -villin, -protein_g)   published protocol, with your checkpoints
@@ -27,10 +28,11 @@ TEST_WORKERS ?= 2
 PIP_INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-check
 
 FAST_FOLDERS = chignolin trp_cage bba villin protein_g
+PANEL = butane pro ala2
 
 .PHONY: help sample test faults lint format docs check pythons figures news
 .PHONY: bench bench-gpu gpu-check gpu-wheels bench-paths reproduce-alanine reproduce-mueller-brown reproduce-hydrogen
-.PHONY: reproduce-trp-cage clean
+.PHONY: reproduce-trp-cage reproduce-panel $(PANEL:%=reproduce-panel-%) clean
 .PHONY: $(FAST_FOLDERS:%=reproduce-%)
 .DEFAULT_GOAL := help
 
@@ -107,6 +109,14 @@ reproduce-mueller-brown: .venv/installed
 
 reproduce-hydrogen: .venv/installed
 	.venv/bin/python -m benchmarks.hydrogen $(HYDROGEN_OPTIONS)
+
+reproduce-panel: $(PANEL:%=reproduce-panel-%)
+	.venv/bin/python -m benchmarks.learned_panel runs/panel
+
+$(PANEL:%=reproduce-panel-%): reproduce-panel-%: .venv/installed
+	.venv/bin/tpsctl simulate recipes/panel/$*_simulate.yaml
+	.venv/bin/tpsctl train recipes/panel/$*_train.yaml
+	.venv/bin/tpsctl sample recipes/panel/$*.yaml || test $$? -eq 3  # not all complete: the routes are there and are judged
 
 reproduce-trp-cage: .venv/installed
 	.venv/bin/tpsctl simulate recipes/trp_cage/simulate.yaml
