@@ -45,6 +45,7 @@ class Saddle:
         sides: The configurations of these minima as they were reached downhill, nm; they may differ from those in the
             network by labels and rigid motion.
         times_found: How often a search reached it.
+        varied: How often a variant of it was sought.
     """
 
     x: Float[Tensor, "atom dim"]
@@ -55,6 +56,7 @@ class Saddle:
     ends: tuple[int, int]
     sides: Float[Tensor, "2 atom dim"]
     times_found: int = 1
+    varied: int = 0
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,11 @@ class Network:
         """Count a local search from a minimum."""
         known = self.minima[minimum]
         self.minima[minimum] = replace(known, searched=known.searched + 1)
+
+    def was_varied(self, saddle: int) -> None:
+        """Count a search for a variant of a saddle."""
+        known = self.saddles[saddle]
+        self.saddles[saddle] = replace(known, varied=known.varied + 1)
 
     def was_tried(self, first: int, second: int) -> int:
         """Count one more search for a connection of two minima, and return the number of those before it."""

@@ -58,8 +58,10 @@ def plan_round(state: SearchState, seed: int, settings: SearchSettings) -> list[
             top = math.inf if alternative is None else alternative.top
         else:
             top = route.top
-        tops = _tops(state.network, state.start, state.end)
+        tops = _tops(state.network, state.start, state.end)[: settings.attempts // 3]
         pairs, local = _plan_lowering(state, top, closed, settings.attempts - len(tops), generator)
+    for k in tops:
+        state.network.was_varied(k)
     attempts = [SearchAttempt(0, (), state.network.saddles[k].x[None], kind="variant") for k in tops]
     for pair in pairs:
         x = _pair(state.network, pair)
@@ -83,8 +85,8 @@ def plan_round(state: SearchState, seed: int, settings: SearchSettings) -> list[
 TOGETHER: tuple[tuple[Kind, ...], ...] = (("variant", "local"), ("connection",), ("chain",), ("hot",))
 """Kinds of attempts whose arithmetic is batched."""
 
-VARIANTS = 2
-"""Number of searches for variants in a round, one from the top of each of the best routes."""
+VARIANTS = (4, 1)
+"""Number of searches in a round for variants of the top of the best route, and of the alternative."""
 
 HOT, HOT_EVERY = 4, 4
 """Number of runs of hot dynamics in a round, and the number of rounds from one with hot dynamics to the next."""
@@ -143,12 +145,19 @@ def sides_below(state: SearchState, top: float, closed: Set[int] = frozenset()) 
     return first, second
 
 
-def _tops(network: Network, start: int, end: int) -> list[int]:
-    """The highest saddles of the best routes; none where a molecule has too few bonds for variants."""
+def has_variants(network: Network) -> bool:
+    """Whether the molecule has bonds that can turn beside one that reacts."""
     topology = network.equivalence.topology
-    if topology is None or len(topology.rotatable_bonds) < 2:
+    return topology is not None and len(topology.rotatable_bonds) > 1
+
+
+def _tops(network: Network, start: int, end: int) -> list[int]:
+    """Saddles of which variants are sought: the highest of the best routes; none where a molecule has too few bonds."""
+    if not has_variants(network):
         return []
-    return [highest_saddle(network, route) for route in ranked_routes(network, start, end, most=VARIANTS)]
+    routes = ranked_routes(network, start, end, most=len(VARIANTS))
+    tops = [[highest_saddle(network, route)] * count for route, count in zip(routes, VARIANTS, strict=False)]
+    return list(itertools.chain.from_iterable(tops))
 
 
 def _closest_pairs(network: Network, sides: tuple[set[int], set[int]], count: int) -> Pairs:
