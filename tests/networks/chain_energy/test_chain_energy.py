@@ -1,5 +1,7 @@
 """The energy of a chain of beads: its symmetries, its derivatives, and what it is before training."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -26,10 +28,10 @@ def chain(count):
     return torch.cat((torch.zeros(count, 1, 3), steps.cumsum(1)), 1)
 
 
-@pytest.fixture
-def network():
-    """Random parameters everywhere, of a size that lets every feature count."""
-    network = ChainEnergy(CHAIN, SIZES)
+@pytest.fixture(params=[2, 3], ids=["distances", "wells"])
+def network(request):
+    """Random parameters everywhere, of a size that lets every feature count; without wells, and with them."""
+    network = ChainEnergy(CHAIN, replace(SIZES, inputs=request.param))
     network.pairs.log_sigmas.copy_(torch.linspace(-5, 1, SIZES.levels))
     values = network.coordinates(chain(50))
     for level in range(SIZES.levels):

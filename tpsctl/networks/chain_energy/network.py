@@ -1,10 +1,14 @@
 """Scalar energy of a chain of beads on noised structures, from pair distances and handedness.
 
-    U(y; sigma) = U_pairs(r(y); sigma) + net( z(r; sigma), (h - mean(sigma)) / std(sigma) ; log sigma )
+    U(y; sigma) = U_pairs(r(y); sigma) + net( z(r; sigma), (h - mean(sigma)) / std(sigma), w(r; sigma) ; log sigma )
 
 The pair energy (`PairEnergy`) is fitted in closed form; the network, a perceptron conditioned on log sigma, learns what
-the pairs leave over: angles, torsions, cooperativity and handedness. The score -grad_y U is a gradient by construction,
-invariant under translation and equivariant under rotation, and it distinguishes mirror images.
+the pairs leave over: angles, torsions, cooperativity and handedness. The wells w are the Gaussians of the fitted energy
+of every pair: a contact is narrow beside the spread of its distance, and a network that sees it as a bend of z hardly
+learns how contacts depend on one another. Models of earlier versions have no wells among their inputs.
+
+The score -grad_y U is a gradient by construction, invariant under translation and equivariant under rotation, and it
+distinguishes mirror images.
 """
 
 from dataclasses import asdict, dataclass
@@ -33,6 +37,7 @@ class ChainEnergySizes:
         levels: Noise widths in the tables.
         embedding: Number of radial functions that embed log sigma.
         gaussians: Number of Gaussians per pair.
+        inputs: Number of sorts of inputs: 2 for distances and handedness, 3 with the wells of the pairs.
     """
 
     hidden: int = 192
@@ -40,6 +45,7 @@ class ChainEnergySizes:
     levels: int = 16
     embedding: int = 16
     gaussians: int = 8
+    inputs: int = 2
 
     def to_dict(self) -> dict[str, Any]:
         """The sizes as plain values, for a checkpoint's metadata."""
@@ -62,7 +68,8 @@ class ChainEnergy(FittedEnergy):
         n_triples = self.coordinates.n_triples
         self.register_buffer("mean", torch.zeros(sizes.levels, n_triples))
         self.register_buffer("std", torch.ones(sizes.levels, n_triples))
-        n_features = self.coordinates.n_pairs + n_triples
+        self.sees_wells = sizes.inputs == 3
+        n_features = (2 if self.sees_wells else 1) * self.coordinates.n_pairs + n_triples
         self.net = ConditionedPerceptron(n_features, sizes.hidden, sizes.layers, sizes.embedding)
 
     def forward(self, y: Float[Tensor, "batch bead 3"], sigma: Float[Tensor, " batch_or_1"]) -> Float[Tensor, " batch"]:
@@ -85,6 +92,7 @@ class ChainEnergy(FittedEnergy):
         return self.net(self.features(self.coordinates(y), sigma), self.level(sigma))
 
     def features(self, values: ChainValues, sigma: Float[Tensor, " batch_or_1"]) -> Float[Tensor, "batch feature"]:
-        """Normalized inputs of the network: distances, then handedness."""
+        """Normalized inputs of the network: distances, then handedness, then wells."""
         triples = (values.handedness - self.pairs.at(self.mean, sigma)) / self.pairs.at(self.std, sigma)
-        return torch.cat((self.pairs.normalized(values.distances, sigma), triples), 1)
+        inputs = (self.pairs.normalized(values.distances, sigma), triples)
+        return torch.cat((*inputs, self.pairs.wells(values.distances, sigma)) if self.sees_wells else inputs, 1)

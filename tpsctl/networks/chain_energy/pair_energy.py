@@ -77,6 +77,13 @@ class PairEnergy(nn.Module):
         exponent = -0.5 * self._reduced(distances, sigma)[0].square()
         return ((linear + square * z) * z + (coefficients[:, :, 2:] * exponent.exp()).sum(2)).sum(1)
 
+    def wells(
+        self, distances: Float[Tensor, "batch pair"], sigma: Float[Tensor, " batch_or_1"]
+    ) -> Float[Tensor, "batch pair"]:
+        """The Gaussians of every pair, kT: where the distance has narrow wells, e.g. of a native contact."""
+        coefficients = self.at(self.coefficients[:, :, 2:], sigma)
+        return (coefficients * (-0.5 * self._reduced(distances, sigma)[0].square()).exp()).sum(2)
+
     def rate(
         self, distances: Float[Tensor, "batch pair"], sigma: Float[Tensor, " batch_or_1"]
     ) -> Float[Tensor, "batch pair"]:

@@ -37,4 +37,4 @@ class TrainedChainEnergy(TrainedNetwork[Any]):
         if not isinstance(section, sections.ChainEnergySection):
             section = sections.ChainEnergySection(kind="chain_energy")
         chosen = {name: self._chosen(name) for name in ("hidden", "layers", "levels", "embedding")}
-        return ChainEnergySizes(gaussians=section.gaussians, **chosen).to_dict()
+        return ChainEnergySizes(gaussians=section.gaussians, inputs=3, **chosen).to_dict()
