@@ -24,7 +24,7 @@ from torch import Tensor
 from tpsctl.errors import PathError
 from tpsctl.landscape.attempts import SearchedMolecule
 from tpsctl.landscape.downhill import DownhillSettings, descent_paths
-from tpsctl.landscape.equivalence import EXACT
+from tpsctl.landscape.equivalence import EXACT, Equivalence
 from tpsctl.landscape.nearest import nearest_stationary
 from tpsctl.landscape.network import Network
 from tpsctl.landscape.routes import Route
@@ -117,8 +117,7 @@ def _halves(molecule: SearchedMolecule, network: Network, route: Route) -> list[
     halves = []
     for number, (first, last) in zip(route.saddles, zip(route.minima, route.minima[1:], strict=False), strict=True):
         up, down = _sides(molecule, network, number, (first, last))
-        energy = network.minima[first].energy
-        order = molecule.equivalence.same(up[-1], here, (energy, energy))
+        order = _labels_towards(molecule.equivalence, up[-1], here)
         if order is None:
             raise PathError(
                 f"saddle {number}: the descents from it do not end in minimum {first}, which the search found. "
@@ -132,6 +131,18 @@ def _halves(molecule: SearchedMolecule, network: Network, route: Route) -> list[
         halves += [both[: top + 1], both[top:]]
         here = both[-1]
     return halves
+
+
+def _labels_towards(equivalence: Equivalence, x: Tensor, here: Tensor) -> tuple[int, ...] | None:
+    """The order of atoms in which a copy x of a minimum (nm) is its copy `here`; None if they are too far apart.
+
+    Each is as close to the minimum in the network as the tolerance says, so they may differ by twice as much.
+    """
+    if equivalence.topology is None:
+        return tuple(range(len(x)))
+    order = equivalence.relabeled_towards(x, here)
+    most = 2 * max(EXACT.rmsd_nm, equivalence.relabeled.rmsd_nm)
+    return order if float(rmsd(x[list(order)], here)) < most else None
 
 
 def _found_again(molecule: SearchedMolecule, both: Tensor, top: int, here: Tensor) -> tuple[Tensor, int]:
