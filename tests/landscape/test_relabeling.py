@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from tests.landscape.conftest import route_search
-from tpsctl.landscape.equivalence import EXACT
-from tpsctl.landscape.pinned_path import pinned_path
+from tpsctl.landscape.equivalence import EXACT, Tolerance
+from tpsctl.landscape.pinned_path import labels_towards, pinned_path
 from tpsctl.landscape.relabeling import MARGIN, tolerance_of_copies
 from tpsctl.landscape.search_state import SearchSettings
 from tpsctl.landscape.surface import Surface
+from tpsctl.molecule.geometry import rmsd
 
 
 class LabeledSurface(Surface):
@@ -79,3 +80,24 @@ def test_a_search_takes_copies_for_one_state_and_its_path_passes_real_saddles(bu
     assert float(gradient.flatten(1).norm(dim=1).max()) < 0.05
     assert float(path.energy.max() - path.energy[0]) == pytest.approx(10.47, abs=0.5)
     assert path.largest_jump < 1.5
+
+
+def test_two_copies_of_a_minimum_may_differ_by_twice_the_tolerance(butane):
+    """A route that reaches one copy goes on from another one; each is within the tolerance of the minimum itself."""
+    equivalence = butane.molecule.equivalence.tolerating(Tolerance(1.0, 0.01))
+    minimum = butane.x["gauche"]
+    names = [atom.name for atom in butane.topology.atoms]
+    shift = torch.zeros_like(minimum)
+    shift[names.index("C1"), 0], shift[names.index("C4"), 0] = 1.0, -1.0
+    shift *= 0.008 / shift.square().sum(1).mean().sqrt()  # 0.008 nm rms, little of which is a rotation
+    here, there = minimum + shift, minimum - shift
+    hydrogens = [i for i in butane.topology.neighbors[names.index("C1")] if butane.topology.atoms[i].element == "H"]
+    order = list(range(len(minimum)))
+    for k, i in enumerate(hydrogens):
+        order[i] = hydrogens[(k + 1) % 3]
+    found = labels_towards(equivalence, there[order], here)
+    assert found is not None
+    assert 0.01 < float(rmsd(there[order][list(found)], here)) < 0.02
+    assert equivalence.same(there[order], here, (0.0, 0.0)) is None, "what the comparison of states says"
+    far = minimum + 4 * shift
+    assert labels_towards(equivalence, far, here) is None

@@ -117,7 +117,7 @@ def _halves(molecule: SearchedMolecule, network: Network, route: Route) -> list[
     halves = []
     for number, (first, last) in zip(route.saddles, zip(route.minima, route.minima[1:], strict=False), strict=True):
         up, down = _sides(molecule, network, number, (first, last))
-        order = _labels_towards(molecule.equivalence, up[-1], here)
+        order = labels_towards(molecule.equivalence, up[-1], here)
         if order is None:
             raise PathError(
                 f"saddle {number}: the descents from it do not end in minimum {first}, which the search found. "
@@ -133,7 +133,7 @@ def _halves(molecule: SearchedMolecule, network: Network, route: Route) -> list[
     return halves
 
 
-def _labels_towards(equivalence: Equivalence, x: Tensor, here: Tensor) -> tuple[int, ...] | None:
+def labels_towards(equivalence: Equivalence, x: Tensor, here: Tensor) -> tuple[int, ...] | None:
     """The order of atoms in which a copy x of a minimum (nm) is its copy `here`; None if they are too far apart.
 
     Each is as close to the minimum in the network as the tolerance says, so they may differ by twice as much.
