@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from tests.landscape.conftest import SCALE, barriers, route_search
+from tpsctl.endpoints.load import load_structure
 from tpsctl.landscape.attempts import SearchedMolecule, run_block
 from tpsctl.landscape.coordinates import Cartesian
-from tpsctl.landscape.equivalence import Equivalence
+from tpsctl.landscape.equivalence import Equivalence, equivalence_of
 from tpsctl.landscape.modes import normal_modes
 from tpsctl.landscape.moves import Bonds
 from tpsctl.landscape.network import Minimum, Network, Saddle
@@ -138,6 +139,17 @@ def test_a_search_goes_on_until_its_pass_is_found_again(butane, times, complete)
     network.saddles.append(Saddle(x.mean(0), 20.0, 0.0, 1, (-100.0,), (0, 1), x, times_found=times))
     record = RoundRecord(20.0, math.inf, 2, 1, 0.0, 0.0, 1000)
     assert is_complete(SearchState(network, 0, 1, [record] * 9), SearchSettings()) is complete
+
+
+@pytest.mark.parametrize(("varied", "complete"), [(7, False), (8, True)])
+def test_a_search_goes_on_until_variants_of_its_pass_were_sought(root, varied, complete):
+    """Alanine dipeptide has other bonds that turn; butane, above, has none but those of its methyls."""
+    ends = [load_structure(root / "recipes" / "alanine_dipeptide" / f"{name}.pdb") for name in ("c7eq", "c7ax")]
+    x = torch.stack([end.x for end in ends])
+    network = Network(equivalence_of(ends[0].topology, x[0]), [Minimum(x[0], 0.0, 9, 9), Minimum(x[1], 1.0, 9, 9)])
+    network.saddles.append(Saddle(x.mean(0), 20.0, 0.0, 1, (-100.0,), (0, 1), x, times_found=3, varied=varied))
+    record = RoundRecord(20.0, math.inf, 2, 1, 0.0, 0.0, 1000)
+    assert is_complete(SearchState(network, 0, 1, [record] * 9), SearchSettings(attempts=8)) is complete
 
 
 def same_networks(first, second):

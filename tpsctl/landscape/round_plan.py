@@ -26,6 +26,7 @@ from torch import Tensor
 from tpsctl.landscape.attempts import AttemptBlock, Kind, SearchAttempt, generator_of
 from tpsctl.landscape.chains import LONG, TurningChains
 from tpsctl.landscape.equivalence import SAME_ENERGY
+from tpsctl.landscape.moves import turns_hydrogens
 from tpsctl.landscape.network import Network
 from tpsctl.landscape.routes import (
     DEARER,
@@ -146,9 +147,9 @@ def sides_below(state: SearchState, top: float, closed: Set[int] = frozenset()) 
 
 
 def has_variants(network: Network) -> bool:
-    """Whether the molecule has bonds that can turn beside one that reacts."""
+    """Whether the molecule has bonds that can turn beside one that reacts; those of methyls do not count."""
     topology = network.equivalence.topology
-    return topology is not None and len(topology.rotatable_bonds) > 1
+    return topology is not None and sum(not turns_hydrogens(topology, bond) for bond in topology.rotatable_bonds) > 1
 
 
 def _tops(network: Network, start: int, end: int) -> list[int]:

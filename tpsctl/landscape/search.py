@@ -114,14 +114,11 @@ def _top_is_found_again(state: SearchState) -> bool:
 
 
 def _top_is_varied(state: SearchState, settings: SearchSettings) -> bool:
-    """Whether variants of the best route's highest saddle were sought often enough, where there are any."""
+    """Whether as many variants of the best route's top were sought as a round has attempts, where there are any."""
     route = minimax_route(state.network, state.start, state.end)
     assert route is not None
     saddles = state.network.saddles
-    return (
-        not has_variants(state.network)
-        or saddles[highest_saddle(state.network, route)].varied >= settings.variants_of_top
-    )
+    return not has_variants(state.network) or saddles[highest_saddle(state.network, route)].varied >= settings.attempts
 
 
 def _fell(before: float, after: float) -> bool:

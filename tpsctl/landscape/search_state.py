@@ -11,14 +11,13 @@ class SearchSettings:
     """Size of the rounds and criteria for the end of a search; none of them depends on the molecule.
 
     Attributes:
-        attempts: Attempts per round.
+        attempts: Attempts per round; so many variants of the best route's top are sought before it may stop, too.
         block: Most attempts in a block.
         most_rounds: Most rounds.
         most_evaluations: Number of force evaluations after which no new round begins: about five minutes of one core
             for 30 atoms, ten for 60.
         stable_rounds: Rounds without change of both routes' highest saddles before the search may stop.
         searches_per_minimum: Local searches from each minimum of the smaller of S_A and S_B before it may stop.
-        variants_of_top: Searches for variants of the best route's highest saddle before it may stop.
         missing: Largest probability that the next saddle below the top is new (Good and Turing) at which it may stop;
             and that below the top of the best alternative.
         most_routes: Most routes that are returned.
@@ -30,7 +29,6 @@ class SearchSettings:
     most_evaluations: float = 3e6
     stable_rounds: int = 4
     searches_per_minimum: int = 4
-    variants_of_top: int = 16
     missing: float = 0.1
     most_routes: int = 8
 
