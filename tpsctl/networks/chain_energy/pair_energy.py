@@ -73,9 +73,8 @@ class PairEnergy(nn.Module):
     ) -> Float[Tensor, " batch"]:
         """U in kT."""
         z = self.normalized(distances, sigma)
-        linear, square, *_ = (coefficients := self.at(self.coefficients, sigma)).unbind(2)
-        exponent = -0.5 * self._reduced(distances, sigma)[0].square()
-        return ((linear + square * z) * z + (coefficients[:, :, 2:] * exponent.exp()).sum(2)).sum(1)
+        linear, square = self.at(self.coefficients[:, :, :2], sigma).unbind(2)
+        return ((linear + square * z) * z + self.wells(distances, sigma)).sum(1)
 
     def wells(
         self, distances: Float[Tensor, "batch pair"], sigma: Float[Tensor, " batch_or_1"]
