@@ -141,15 +141,49 @@ def test_a_search_goes_on_until_its_pass_is_found_again(butane, times, complete)
     assert is_complete(SearchState(network, 0, 1, [record] * 9), SearchSettings()) is complete
 
 
-@pytest.mark.parametrize(("varied", "complete"), [(7, False), (8, True)])
-def test_a_search_goes_on_until_variants_of_its_pass_were_sought(root, varied, complete):
+@pytest.mark.parametrize(
+    ("varied", "complete"),
+    [
+        ((7,), False),
+        ((8,), True),
+        ((8, 3), False),  # of an alternative half as many are due
+        ((8, 4), True),
+        ((8, 4, 3), False),
+        ((8, 4, 4), True),
+        ((8, 0, 8), True),  # so many were sought of all alternatives together
+        ((8, 4, 4, 0), True),  # a fourth route has no variants of its own
+    ],
+)
+def test_a_search_goes_on_until_variants_of_its_passes_were_sought(root, varied, complete):
     """Alanine dipeptide has other bonds that turn; butane, above, has none but those of its methyls."""
     ends = [load_structure(root / "recipes" / "alanine_dipeptide" / f"{name}.pdb") for name in ("c7eq", "c7ax")]
     x = torch.stack([end.x for end in ends])
     network = Network(equivalence_of(ends[0].topology, x[0]), [Minimum(x[0], 0.0, 9, 9), Minimum(x[1], 1.0, 9, 9)])
-    network.saddles.append(Saddle(x.mean(0), 20.0, 0.0, 1, (-100.0,), (0, 1), x, times_found=3, varied=varied))
-    record = RoundRecord(20.0, math.inf, 2, 1, 0.0, 0.0, 1000)
+    for k, count in enumerate(varied):
+        network.saddles.append(
+            Saddle(x.mean(0), 20.0 + k, 0.0, 1, (-100.0,), (0, 1), x, times_found=3, varied=count),
+        )
+    record = RoundRecord(20.0, 21.0, 2, len(varied), 0.0, 0.0, 1000)
     assert is_complete(SearchState(network, 0, 1, [record] * 9), SearchSettings(attempts=8)) is complete
+
+
+def test_a_round_seeks_the_variants_that_are_due(root):
+    """Of three passes, with 16 attempts in a round: 16, 8 and 8 are due, and at most 8 a round."""
+    ends = [load_structure(root / "recipes" / "alanine_dipeptide" / f"{name}.pdb") for name in ("c7eq", "c7ax")]
+    x = torch.stack([end.x for end in ends])
+    network = Network(equivalence_of(ends[0].topology, x[0]), [Minimum(x[0], 0.0), Minimum(x[1], 1.0)])
+    for k in range(3):
+        network.saddles.append(Saddle(x.mean(0), 20.0 + k, 0.0, 1, (-100.0,), (0, 1), x, times_found=3))
+    state = SearchState(network, 0, 1, [RoundRecord(20.0, 21.0, 2, 3, 0.0, 0.0, 1000)])
+    sought = []
+    for _ in range(5):
+        blocks = plan_round(state, 1, SearchSettings(attempts=16, block=5))
+        attempts = [attempt for block in blocks for attempt in block.attempts]
+        assert [attempt.number for attempt in attempts] == list(range(16))
+        assert all(len(block.attempts) <= (2 if block.attempts[0].kind == "connection" else 5) for block in blocks)
+        sought.append(sum(attempt.kind == "variant" for attempt in attempts))
+    assert sought == [8, 8, 8, 8, 0]
+    assert [saddle.varied for saddle in network.saddles] == [16, 8, 8]
 
 
 def same_networks(first, second):

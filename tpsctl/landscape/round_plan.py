@@ -7,7 +7,7 @@ A and B connected        S_A and S_B are the minima reached from A and from B ov
                          lower route must leave S_A, and enter S_B, over saddles that are still unknown. The round
                          makes local searches from the least searched minima of both, connections between similar
                          minima of both, a few new paths from A to B, and searches for variants of the highest saddles
-                        of the best route and of the alternative.
+                         of the best routes.
 every fourth round       Some of the local searches are runs of hot dynamics instead, which find minima
                          (`tpsctl.landscape.hot_dynamics`).
 every second round       The same is done for the best alternative, without the saddles as high as the first top; and
@@ -59,10 +59,8 @@ def plan_round(state: SearchState, seed: int, settings: SearchSettings) -> list[
             top = math.inf if alternative is None else alternative.top
         else:
             top = route.top
-        tops = _tops(state.network, state.start, state.end)[: settings.attempts // 3]
+        tops = _varied_next(state, settings)
         pairs, local = _plan_lowering(state, top, closed, settings.attempts - len(tops), generator)
-    for k in tops:
-        state.network.was_varied(k)
     attempts = [SearchAttempt(0, (), state.network.saddles[k].x[None], kind="variant") for k in tops]
     for pair in pairs:
         x = _pair(state.network, pair)
@@ -75,7 +73,7 @@ def plan_round(state: SearchState, seed: int, settings: SearchSettings) -> list[
     kinds = [[a for a in attempts if a.kind in together] for together in TOGETHER]
     saddles = state.network.saddles
     known = tuple(s.x for s in saddles), tuple(s.energy for s in saddles)
-    parts = [kind[k : k + settings.block] for kind in kinds for k in range(0, len(kind), settings.block)]
+    parts = [part for kind in kinds for part in _evenly(kind, settings.block)]
     numbers = itertools.count()
     return [
         AttemptBlock(seed, number, tuple(replace(attempt, number=next(numbers)) for attempt in part), *known)
@@ -83,11 +81,16 @@ def plan_round(state: SearchState, seed: int, settings: SearchSettings) -> list[
     ]
 
 
-TOGETHER: tuple[tuple[Kind, ...], ...] = (("variant", "local"), ("connection",), ("chain",), ("hot",))
-"""Kinds of attempts whose arithmetic is batched."""
+TOGETHER: tuple[tuple[Kind, ...], ...] = (("hot",), ("connection",), ("chain",), ("variant", "local"))
+"""Kinds of attempts whose arithmetic is batched. Blocks that take long are begun first, so that processes that share a
+round finish together."""
 
-VARIANTS = (4, 1)
-"""Number of searches in a round for variants of the top of the best route, and of the alternative."""
+VARIANTS = (1.0, 0.5, 0.5)
+"""How many variants of the top of each of the best routes are sought before a search may end, as a part of the attempts
+of a round."""
+
+VARIED = 1 / 2
+"""Most of a round's attempts that are spent on variants."""
 
 HOT, HOT_EVERY = 4, 4
 """Number of runs of hot dynamics in a round, and the number of rounds from one with hot dynamics to the next."""
@@ -152,13 +155,45 @@ def has_variants(network: Network) -> bool:
     return topology is not None and sum(not turns_hydrogens(topology, bond) for bond in topology.rotatable_bonds) > 1
 
 
-def _tops(network: Network, start: int, end: int) -> list[int]:
-    """Saddles of which variants are sought: the highest of the best routes; none where a molecule has too few bonds."""
+def is_varied(state: SearchState, settings: SearchSettings) -> bool:
+    """Whether enough variants of the best routes' tops were sought, where the molecule has any (see `VARIANTS`)."""
+    return not _still_due(state, settings)
+
+
+def _still_due(state: SearchState, settings: SearchSettings) -> dict[int, float]:
+    """Saddles of which variants are still due, each with what part of them has been sought.
+
+    They are the highest of the best routes. Once enough variants were sought of saddles other than the best route's
+    top, more are due of this top only: among many alternatives of similar energies there are always new ones.
+    """
+    network = state.network
     if not has_variants(network):
+        return {}
+    routes = ranked_routes(network, state.start, state.end, most=len(VARIANTS))
+    tops = [highest_saddle(network, route) for route in routes]
+    others = sum(saddle.varied for k, saddle in enumerate(network.saddles) if k not in tops[:1])
+    if others >= sum(VARIANTS[1:]) * settings.attempts:
+        tops = tops[:1]
+    done = {k: network.saddles[k].varied / (part * settings.attempts) for k, part in zip(tops, VARIANTS, strict=False)}
+    return {k: part for k, part in done.items() if part < 1}
+
+
+def _varied_next(state: SearchState, settings: SearchSettings) -> list[int]:
+    """The saddles of which a round seeks variants, all counted: those of which most are still due."""
+    chosen: list[int] = []
+    while len(chosen) < int(VARIED * settings.attempts) and (due := _still_due(state, settings)):
+        chosen.append(min(due, key=lambda k: due[k]))
+        state.network.was_varied(chosen[-1])
+    return chosen
+
+
+def _evenly(attempts: list[SearchAttempt], most: int) -> list[list[SearchAttempt]]:
+    """Attempts in blocks of about the same size, with `most` attempts at most, or half as many connections."""
+    if not attempts:
         return []
-    routes = ranked_routes(network, start, end, most=len(VARIANTS))
-    tops = [[highest_saddle(network, route)] * count for route, count in zip(routes, VARIANTS, strict=False)]
-    return list(itertools.chain.from_iterable(tops))
+    size = max(1, most // 2) if attempts[0].kind == "connection" else most
+    count = math.ceil(len(attempts) / size)
+    return [attempts[k * len(attempts) // count : (k + 1) * len(attempts) // count] for k in range(count)]
 
 
 def _closest_pairs(network: Network, sides: tuple[set[int], set[int]], count: int) -> Pairs:

@@ -6,8 +6,8 @@ search can be stopped and continued between any two rounds. What a round does is
 `tpsctl.landscape.round_plan`.
 
 The search stops when neither route has changed for some rounds, every minimum of the smaller of S_A and S_B has been
-searched often enough, variants of the highest saddle were sought, and few saddles below both tops are still unseen
-(Good and Turing); or when its budget is spent.
+searched often enough, variants of the highest saddles of the best routes were sought, and few saddles below both tops
+are still unseen (Good and Turing); or when its budget is spent.
 """
 
 import itertools
@@ -20,8 +20,8 @@ from torch import Tensor
 from tpsctl.landscape.attempts import AttemptBlock, BlockResult, SearchedMolecule
 from tpsctl.landscape.minimum import minimize
 from tpsctl.landscape.network import Network, missing_fraction
-from tpsctl.landscape.round_plan import has_variants, is_searched, plan_round
-from tpsctl.landscape.routes import highest_saddle, minimax_route, ranked_routes, saddles_as_high
+from tpsctl.landscape.round_plan import is_searched, is_varied, plan_round
+from tpsctl.landscape.routes import minimax_route, ranked_routes, saddles_as_high
 from tpsctl.landscape.search_state import RoundRecord, SearchResult, SearchSettings, SearchState
 
 NOTICEABLE = 0.1
@@ -99,7 +99,7 @@ def is_complete(state: SearchState, settings: SearchSettings) -> bool:
         return False
     if math.isfinite(last[-1].second_top) and last[-1].second_missing > settings.missing:
         return False
-    return is_searched(state, settings) and _top_is_found_again(state) and _top_is_varied(state, settings)
+    return is_searched(state, settings) and _top_is_found_again(state) and is_varied(state, settings)
 
 
 def _top_is_found_again(state: SearchState) -> bool:
@@ -111,14 +111,6 @@ def _top_is_found_again(state: SearchState) -> bool:
     route = minimax_route(state.network, state.start, state.end)
     assert route is not None
     return sum(state.network.saddles[k].times_found for k in saddles_as_high(state.network, route)) > 1
-
-
-def _top_is_varied(state: SearchState, settings: SearchSettings) -> bool:
-    """Whether as many variants of the best route's top were sought as a round has attempts, where there are any."""
-    route = minimax_route(state.network, state.start, state.end)
-    assert route is not None
-    saddles = state.network.saddles
-    return not has_variants(state.network) or saddles[highest_saddle(state.network, route)].varied >= settings.attempts
 
 
 def _fell(before: float, after: float) -> bool:

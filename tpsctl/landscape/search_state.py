@@ -11,7 +11,8 @@ class SearchSettings:
     """Size of the rounds and criteria for the end of a search; none of them depends on the molecule.
 
     Attributes:
-        attempts: Attempts per round; so many variants of the best route's top are sought before it may stop, too.
+        attempts: Attempts per round; so many variants of the best route's top are sought before it may stop, too,
+            and half as many of each of the next two.
         block: Most attempts in a block.
         most_rounds: Most rounds.
         most_evaluations: Number of force evaluations after which no new round begins: about five minutes of one core

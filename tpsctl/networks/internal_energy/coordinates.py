@@ -125,15 +125,15 @@ class InternalCoordinates(nn.Module):
         flat = self.stacked.to(x.dtype) @ x.transpose(0, 1).flatten(1)  # one product, not one per structure
         return flat.reshape(-1, len(x), 3).transpose(0, 1)
 
-    def forward(self, x: Float[Tensor, "batch bead 3"], sigma: Float[Tensor, " batch"]) -> Invariants:
+    def forward(self, x: Float[Tensor, "batch bead 3"], sigma: Float[Tensor, " batch_or_1"]) -> Invariants:
         return self.invariants(self.by_group(self.vectors(x)), sigma)
 
-    def softening(self, sigma: Float[Tensor, " batch"]) -> Float[Tensor, "batch 1"]:
+    def softening(self, sigma: Float[Tensor, " batch_or_1"]) -> Float[Tensor, "batch_or_1 1"]:
         """The number that is added to squared normals of angles and torsions at noise of width sigma (nm), nm^4."""
         return ((_SOFT_ARM_NM * sigma).square() + _COLLINEAR_NM4).unsqueeze(1)
 
     def invariants(
-        self, v: dict[str, Float[Tensor, "batch item vector 3"]], sigma: Float[Tensor, " batch"]
+        self, v: dict[str, Float[Tensor, "batch item vector 3"]], sigma: Float[Tensor, " batch_or_1"]
     ) -> Invariants:
         """Features from the vectors of each group, for noise of width sigma (nm)."""
         soft = self.softening(sigma)
@@ -142,14 +142,14 @@ class InternalCoordinates(nn.Module):
         return Invariants(distances, _angle(v["angles"], soft), cos, sin, handedness(v["handedness"]))
 
 
-def _angle(v: Float[Tensor, "batch item 2 3"], soft: Float[Tensor, "batch 1"]) -> Float[Tensor, "batch item"]:
+def _angle(v: Float[Tensor, "batch item 2 3"], soft: Float[Tensor, "batch_or_1 1"]) -> Float[Tensor, "batch item"]:
     a, b = v.unbind(2)
     cosine = (a * b).sum(-1)
     sine_squared = a.square().sum(-1) * b.square().sum(-1) - cosine.square()
     return torch.atan2((sine_squared.clamp_min(0) + soft).sqrt(), cosine)
 
 
-def _torsion(v: Float[Tensor, "batch item 3 3"], soft: Float[Tensor, "batch 1"]) -> tuple[Tensor, Tensor]:
+def _torsion(v: Float[Tensor, "batch item 3 3"], soft: Float[Tensor, "batch_or_1 1"]) -> tuple[Tensor, Tensor]:
     b0, b1, b2 = v.unbind(2)
     n0, n1 = cross(b0, b1), cross(b1, b2)
     norm = ((n0.square().sum(-1) + soft) * (n1.square().sum(-1) + soft)).sqrt()

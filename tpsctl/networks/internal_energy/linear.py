@@ -61,7 +61,7 @@ class LinearEnergy(nn.Module):
         steep[first : first + 2 * len(c.far)] = True
         return ~steep
 
-    def terms(self, values: Invariants, sigma: Float[Tensor, " batch"]) -> Float[Tensor, "batch term"]:
+    def terms(self, values: Invariants, sigma: Float[Tensor, " batch_or_1"]) -> Float[Tensor, "batch term"]:
         """phi_k, dimensionless; sigma in nm."""
         z = (torch.cat((values.distances, values.angles), 1) - self.center) / self.width
         soft = values.distances[:, self.coordinates.far].square() + 36 * sigma.square().unsqueeze(1)
@@ -73,7 +73,7 @@ class LinearEnergy(nn.Module):
         angular = (cos, sin, cos2, sin2, cos3, sin3)
         return torch.cat((z, z.square(), inverse, inverse6, inverse6.square(), *angular, values.handedness), 1)
 
-    def forward(self, values: Invariants, sigma: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+    def forward(self, values: Invariants, sigma: Float[Tensor, " batch_or_1"]) -> Float[Tensor, " batch"]:
         """U in kT."""
         return (interpolate(self.log_sigmas, self.coefficients, sigma) * self.terms(values, sigma)).sum(1)
 

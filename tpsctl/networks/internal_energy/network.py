@@ -74,11 +74,11 @@ class InternalEnergy(nn.Module):
         levels = self.linear.log_sigmas
         return (features - interpolate(levels, self.mean, sigma)) / interpolate(levels, self.std, sigma)
 
-    def residual(self, values: Invariants, sigma: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+    def residual(self, values: Invariants, sigma: Float[Tensor, " batch_or_1"]) -> Float[Tensor, " batch"]:
         """The network's part of U."""
         return self.net(self.normalized(self.features(values), sigma), self.level(sigma))
 
-    def forward(self, y: Float[Tensor, "batch bead 3"], sigma: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+    def forward(self, y: Float[Tensor, "batch bead 3"], sigma: Float[Tensor, " batch_or_1"]) -> Float[Tensor, " batch"]:
         values = self.coordinates(y, sigma)
         return self.linear(values, sigma) + self.residual(values, sigma)
 

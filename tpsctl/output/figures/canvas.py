@@ -56,6 +56,7 @@ def figure_files(stem: Path, width: float, height: float) -> Iterator[tuple["Fig
             with atomic(file) as temporary:
                 metadata: dict[str, Any] = {"Date": None} if file.suffix == ".svg" else {}
                 figure.savefig(temporary, dpi=DPI, metadata=metadata)
+            figure.set_layout_engine("none")  # what the first file's layout found is kept
 
 
 def series_style(number: int) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class InternalEnergyField(EnergyField):
         self.n_beads, self.smallest_width = n_beads, smallest_width
 
     def energy(self, y: Tensor, clock: float) -> Tensor:
-        return self.network(y, torch.full((len(y),), clock, dtype=y.dtype, device=y.device))
+        return self.network(y, torch.full((1,), clock, dtype=y.dtype, device=y.device))
 
     def jacobian(self, y: Tensor, clock: float) -> Tensor:
         """Dense Jacobian in closed form (see `hessian`), which saves one network call per column."""

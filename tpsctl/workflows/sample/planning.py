@@ -11,7 +11,7 @@ from tpsctl.workflows.sample.devices import batch_paths, gpus_for
 from tpsctl.workflows.sample.identity import identify
 from tpsctl.workflows.sample.settings import RunSettings
 
-ATTEMPTS_TOGETHER = 4
+ATTEMPTS_TOGETHER = 6
 
 
 def make_plan(recipe: SampleRecipe, settings: RunSettings, device: torch.device) -> Plan:
