@@ -136,6 +136,7 @@ def row_of(name: str, seed: int, result: SearchResult, seconds: list[float]) -> 
         "seed": seed,
         "barrier": max(routes[0]) if routes else None,
         "routes": routes[:4],
+        "tops": [max(route) for route in routes],
         "all_saddles": sorted({round(saddle.energy - zero, 2) for saddle in network.saddles})[:60],
         "largest_gradient": max((saddle.gradient_norm for saddle in saddles), default=None),
         "all_index_one": all(saddle.index == 1 for saddle in saddles),
@@ -193,16 +194,17 @@ def write(rows: list[dict], out: Path) -> None:
 def table(rows: list[dict]) -> str:
     """The rows as a table in markdown."""
     lines = [
-        "| molecule | seed | barrier, kJ/mol | expected | route, kJ/mol | second route | CPU s | forces | "
-        "forces until found | minima | saddles | missing | complete |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "| molecule | seed | barrier, kJ/mol | expected | route, kJ/mol | second route | further tops | CPU s | "
+        "forces | forces until found | minima | saddles | missing | complete |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         bound = "" if "expected" not in row or math.isnan(row["expected"]) else f"{row['expected']:.2f}"
         routes = [", ".join(f"{saddle:.2f}" for saddle in route) for route in (*row["routes"], [], [])[:2]]
+        further = ", ".join(f"{top:.2f}" for top in row["tops"][2:])
         lines.append(
             f"| {row['molecule']} | {row['seed']} | {row['barrier']} | {bound} | {routes[0]} | {routes[1]} | "
-            f"{row['seconds']} | {row['evaluations']} | {row['evaluations_to_find']} | {row['minima']} | "
+            f"{further} | {row['seconds']} | {row['evaluations']} | {row['evaluations_to_find']} | {row['minima']} | "
             f"{row['saddles']} | {row['missing']} | {'yes' if row['complete'] else 'no'} |"
         )
     return "\n".join(lines) + "\n"
