@@ -16,7 +16,7 @@
 # make reproduce-panel   simulate three small molecules, train their priors, find routes on them, compare with the force fields
 # make reproduce-trp-cage   simulate a structure-based model of Trp-cage that folds, train a prior, find its folding paths, judge them
 # make reproduce-hydrogen   Action Matching on the Schroedinger equation of hydrogen; HYDROGEN_OPTIONS="--steps 2000" for less
-# make reproduce-chignolin (-trp_cage, -bba, -villin, -protein_g)   published protocol, with your checkpoints
+# make reproduce-published-chignolin (-trp_cage, -bba, -villin, -protein_g)   published protocol, with your checkpoints
 #
 # Everything is installed once, into .venv. On Linux without a CUDA GPU choose the small CPU build of
 # PyTorch (README.md, "Install"):  make sample TORCH="torch --index-url <the CPU index of pytorch.org>"
@@ -33,7 +33,7 @@ PANEL = butane pro ala2
 .PHONY: help sample test faults lint format docs check pythons figures news
 .PHONY: bench bench-gpu gpu-check gpu-wheels bench-paths reproduce-alanine reproduce-mueller-brown reproduce-hydrogen
 .PHONY: reproduce-trp-cage reproduce-panel $(PANEL:%=reproduce-panel-%) clean
-.PHONY: $(FAST_FOLDERS:%=reproduce-%)
+.PHONY: $(FAST_FOLDERS:%=reproduce-published-%)
 .DEFAULT_GOAL := help
 
 help:
@@ -124,7 +124,7 @@ reproduce-trp-cage: .venv/installed
 	.venv/bin/tpsctl sample recipes/trp_cage.yaml --set prior.checkpoint=../runs/trp_cage/diffusion.safetensors || test $$? -eq 3  # not all converged: the paths are there and are judged
 	.venv/bin/python -m benchmarks.trp_cage runs/trp_cage/dataset.npz --checkpoint runs/trp_cage/diffusion.safetensors
 
-$(FAST_FOLDERS:%=reproduce-%): reproduce-%: .venv/installed
+$(FAST_FOLDERS:%=reproduce-published-%): reproduce-published-%: .venv/installed
 	.venv/bin/tpsctl sample recipes/fast_folders/$*_diffusion.yaml
 	.venv/bin/tpsctl sample recipes/fast_folders/$*_flow.yaml
 

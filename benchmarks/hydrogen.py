@@ -231,12 +231,15 @@ def carried(potential: Callable[[Tensor, Tensor], Tensor], x: Tensor, steps: int
 
 
 def exact_score(scale: float) -> Callable[[Tensor, Tensor], Tensor]:
-    """The gradient of log |psi|^2 at points in units of `scale` Bohr, and at fractions of the duration."""
+    """The gradient of log |psi|^2 at points in units of `scale` Bohr, and at fractions of the duration.
+
+    It is computed in float64: beside a node of psi a step throws a point far out, where |psi|^2 is 0 in float32.
+    """
 
     def score(x: Tensor, t: Tensor) -> Tensor:
-        y = x.detach().requires_grad_(True)
+        y = x.detach().double().requires_grad_(True)
         log_density = atom.log_density(scale * y, float(t[0]) * atom.DURATION)
-        return torch.autograd.grad(log_density.sum(), y)[0]
+        return torch.autograd.grad(log_density.sum(), y)[0].to(x)
 
     return score
 
