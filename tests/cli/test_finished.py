@@ -1,0 +1,33 @@
+"""The commands for finished runs: exit codes, tables and JSON."""
+
+import json
+import shutil
+
+import pytest
+
+from tpsctl.errors import ExitCode
+
+
+@pytest.fixture
+def run(finished_run, tmp_path):
+    return shutil.copytree(finished_run, tmp_path / "run")
+
+
+def test_validate_prints_a_table_or_json(invoke, run):
+    words = ("validate", run, "--set", "validation.energy.minimize=false")
+    table = invoke(*words)
+    assert table.exit_code == ExitCode.COMPLETE
+    assert table.stdout.splitlines()[0] == "small on amber99sbildn: barriers in kJ/mol"
+    assert "outcome: complete" in table.stdout
+    answer = invoke(*words, "--name", "again", "--json")
+    assert json.loads(answer.stdout)["valid"] == 2
+    refused = invoke(*words)
+    assert refused.exit_code == ExitCode.FAILED
+    assert "exists already; nothing was changed" in refused.stderr
+
+
+def test_validate_says_that_a_top_is_no_saddle(invoke, run):
+    saddle = "validation.saddle=true"
+    result = invoke("validate", run, "--set", "validation.energy.minimize=false", "--set", saddle)
+    assert result.exit_code == ExitCode.NOT_VALID
+    assert "outcome: NOT A SADDLE" in result.stdout

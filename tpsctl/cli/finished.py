@@ -1,0 +1,55 @@
+"""The commands for finished runs: `validate` and `diff`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tpsctl.cli.answer import say_json, working
+from tpsctl.cli.given_files import refuse_special
+from tpsctl.cli.options import JsonOption, OverwriteOption, SetOption, ThreadsOption, given_path
+from tpsctl.errors import ExitCode, OutputError
+
+RunArgument = Annotated[
+    Path, typer.Argument(parser=given_path, metavar="RUN", help="Directory of a finished run.", show_default=False)
+]
+
+
+def validate(
+    run: RunArgument,
+    force_field: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--force-field",
+            metavar="X",
+            help="Force-field XML, or one that OpenMM ships (repeatable); or a prmtop, GROMACS top or System XML.  "
+            "[default: the recipe's]",
+        ),
+    ] = None,
+    set_: SetOption = None,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", help="Folder to write below RUN/validation.  [default: the force field's name]"),
+    ] = None,
+    overwrite: OverwriteOption = False,
+    threads: ThreadsOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Judge the paths of a finished run again, with another force field; the run stays as it is."""
+    refuse_special(run, "a run directory", OutputError)
+    with working():
+        from tpsctl import console
+        from tpsctl.environment import default_threads
+        from tpsctl.workflows.validate import ValidateOptions, validate_run
+
+        options = ValidateOptions(
+            tuple(force_field or ()), tuple(set_ or ()), name, overwrite, threads or default_threads()
+        )
+        manifest = validate_run(run, options, console.make_progress())
+    if json_:
+        say_json(manifest)
+    else:
+        from tpsctl.cli.show_validation import show
+
+        show(manifest)
+    raise typer.Exit(ExitCode.COMPLETE if manifest["outcome"] == "complete" else ExitCode.NOT_VALID)
