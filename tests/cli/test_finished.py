@@ -31,3 +31,17 @@ def test_validate_says_that_a_top_is_no_saddle(invoke, run):
     result = invoke("validate", run, "--set", "validation.energy.minimize=false", "--set", saddle)
     assert result.exit_code == ExitCode.NOT_VALID
     assert "outcome: NOT A SADDLE" in result.stdout
+
+
+def test_diff_of_equal_and_of_different_runs(invoke, finished_run, run):
+    same = invoke("diff", finished_run, run)
+    assert same.exit_code == ExitCode.COMPLETE
+    assert same.stdout.splitlines()[0] == "0 differences"
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["recipe"]["seed"] = 99
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    other = invoke("diff", finished_run, run, "--json")
+    assert other.exit_code == ExitCode.NOT_VALID
+    answer = json.loads(other.stdout)
+    assert answer["equal_parts"] == {"recipe": False, "inputs": True, "versions": True, "results": True}
+    assert answer["differences"] == [{"part": "recipe", "key": "seed", "first": 1, "second": 99}]

@@ -55,6 +55,7 @@ for _command, _example in (
         finished.validate,
         "validate runs/alanine-dipeptide --force-field amber14-all.xml",
     ),
+    (finished.diff, "diff runs/alanine-dipeptide runs/four"),
     (training.simulate, "simulate recipes/alanine_dipeptide/simulate.yaml"),
     (training.train, "train recipes/alanine_dipeptide/train_diffusion.yaml"),
     (cluster.submit, "submit recipes/alanine_dipeptide.yaml --shards 4 --dry-run -- --time=01:00:00 --partition=main"),

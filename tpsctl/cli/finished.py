@@ -53,3 +53,31 @@ def validate(
 
         show(manifest)
     raise typer.Exit(ExitCode.COMPLETE if manifest["outcome"] == "complete" else ExitCode.NOT_VALID)
+
+
+def diff(
+    first: RunArgument,
+    second: Annotated[
+        Path, typer.Argument(parser=given_path, metavar="RUN", help="Directory of another one.", show_default=False)
+    ],
+    tolerance: Annotated[
+        float,
+        typer.Option(
+            "--tolerance", metavar="R", min=0, help="Relative difference of two numbers of the results that is none."
+        ),
+    ] = 0.0,
+    json_: JsonOption = False,
+) -> None:
+    """Show what differs between two finished runs: recipe, inputs, versions, results. Exit code 3 if anything does."""
+    for run in (first, second):
+        refuse_special(run, "a run directory", OutputError)
+    with working():
+        from tpsctl.cli.show_diff import as_json, show
+        from tpsctl.workflows.diff import compare_runs
+
+        found = compare_runs(first, second, tolerance=tolerance)
+    if json_:
+        say_json(as_json((first, second), found))
+    else:
+        show((first, second), found)
+    raise typer.Exit(ExitCode.NOT_VALID if found else ExitCode.COMPLETE)
