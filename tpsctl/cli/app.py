@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from tpsctl.cli import checkpoints, cluster, finished, init, installation, sample, training
+from tpsctl.cli import checkpoints, cluster, finished, init, installation, prepare, sample, training
 from tpsctl.cli.answer import keep_stdout
 from tpsctl.errors import ExitCode, TpsctlError, exit_code_of
 from tpsctl.jobs import interruption
@@ -47,6 +47,7 @@ app = typer.Typer(
 _PUBLISHED = "saved_models/chignolin/model-best.pt"
 
 for _command, _example in (
+    (prepare.prepare, "prepare crystal.pdb start.pdb --ph 7 --remove-water"),
     (init.init, "init start.pdb end.pdb --force-field amber14-all.xml --out recipe.yaml"),
     (sample.sample, "sample recipes/alanine_dipeptide.yaml --set path.paths=4 --out runs/four"),
     (sample.gather, "gather runs/alanine-dipeptide"),
