@@ -45,3 +45,15 @@ def test_diff_of_equal_and_of_different_runs(invoke, finished_run, run):
     answer = json.loads(other.stdout)
     assert answer["equal_parts"] == {"recipe": False, "inputs": True, "versions": True, "results": True}
     assert answer["differences"] == [{"part": "recipe", "key": "seed", "first": 1, "second": 99}]
+
+
+def test_export_lists_what_it_wrote(invoke, finished_run, tmp_path):
+    formats = ("--format", "xtc", "--format", "pdb")
+    words = ("export", finished_run, *formats, "--path", 1, "--out", tmp_path / "out", "--json")
+    answer = json.loads(invoke(*words).stdout)
+    assert answer["files"] == ["README.md", "pdb/path_0001.pdb", "xtc/path_0001.xtc", "xtc/topology.pdb"]
+    assert all((tmp_path / "out" / file).is_file() for file in answer["files"])
+    assert answer["temperature_k"] == 300
+    again = invoke(*words)
+    assert again.exit_code == ExitCode.FAILED
+    assert "exists already; nothing was changed. Choose another with --out." in again.stderr

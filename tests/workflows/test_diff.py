@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from tpsctl.errors import OutputError
-from tpsctl.workflows.diff import Difference, compare_runs
+from tpsctl.workflows.diff import RunDifference, compare_runs
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_a_moved_copy_is_equal(finished_run, tmp_path):
 
 def test_a_changed_key_of_the_recipe(runs):
     found = runs(lambda m: m["recipe"]["optimize"].update(max_steps=7))
-    assert found == [Difference("recipe", "optimize.max_steps", 3, 7)]
+    assert found == [RunDifference("recipe", "optimize.max_steps", 3, 7)]
 
 
 def test_stages_are_compared_one_by_one(tmp_path, finished_run):
@@ -48,7 +48,7 @@ def test_stages_are_compared_one_by_one(tmp_path, finished_run):
         places.append(tmp_path / name)
         places[-1].mkdir()
         (places[-1] / "manifest.json").write_text(json.dumps(manifest))
-    assert compare_runs(*places) == [Difference("recipe", "optimize.1.max_steps", 5, 6)]
+    assert compare_runs(*places) == [RunDifference("recipe", "optimize.1.max_steps", 5, 6)]
 
 
 def test_changed_contents_of_a_file_that_kept_its_name(runs):
@@ -77,7 +77,7 @@ def test_results_path_by_path(runs):
 
 def test_a_missing_path(runs):
     found = runs(lambda m: m["paths"].pop())
-    assert found == [Difference("results", "path 1", "found", "missing")]
+    assert found == [RunDifference("results", "path 1", "found", "missing")]
 
 
 @pytest.mark.parametrize(
@@ -116,9 +116,9 @@ def test_routes_are_recognized_by_their_saddles(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "manifest.json").write_text(json.dumps(manifest))
     assert compare_runs(tmp_path / "a", tmp_path / "b") == [
-        Difference("results", "route 0: route.number", 0, 1),
-        Difference("results", "route 1: route.number", 1, 2),
-        Difference("results", "route 0", "missing", "found"),
+        RunDifference("results", "route 0: route.number", 0, 1),
+        RunDifference("results", "route 1: route.number", 1, 2),
+        RunDifference("results", "route 0", "missing", "found"),
     ]
 
 

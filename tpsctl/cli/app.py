@@ -57,6 +57,7 @@ for _command, _example in (
         "validate runs/alanine-dipeptide --force-field amber14-all.xml",
     ),
     (finished.diff, "diff runs/alanine-dipeptide runs/four"),
+    (finished.export, "export runs/alanine-dipeptide --format plumed --format gromacs --out handed_over"),
     (training.simulate, "simulate recipes/alanine_dipeptide/simulate.yaml"),
     (training.train, "train recipes/alanine_dipeptide/train_diffusion.yaml"),
     (cluster.submit, "submit recipes/alanine_dipeptide.yaml --shards 4 --dry-run -- --time=01:00:00 --partition=main"),

@@ -1,5 +1,6 @@
-"""The commands for finished runs: `validate` and `diff`."""
+"""The commands for finished runs: `validate`, `diff` and `export`."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -81,3 +82,71 @@ def diff(
     else:
         show((first, second), found)
     raise typer.Exit(ExitCode.NOT_VALID if found else ExitCode.COMPLETE)
+
+
+class ExportFormat(StrEnum):
+    """The formats of `export`."""
+
+    ase = "ase"
+    gromacs = "gromacs"
+    infretis = "infretis"
+    openpathsampling = "openpathsampling"
+    pdb = "pdb"
+    plumed = "plumed"
+    xtc = "xtc"
+
+
+class ReferenceAtoms(StrEnum):
+    """The atoms of PLUMED's reference structures."""
+
+    heavy = "heavy"
+    backbone = "backbone"
+    ca = "ca"
+    all = "all"
+
+
+def export(
+    run: RunArgument,
+    format_: Annotated[
+        list[ExportFormat], typer.Option("--format", help="Format to write; repeatable, each gets a folder.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", parser=given_path, metavar="DIR", help="Folder to write; it must not exist yet.")
+    ],
+    path: Annotated[
+        list[int] | None,
+        typer.Option("--path", metavar="N", min=0, help="Number of a path; repeatable.  [default: all]"),
+    ] = None,
+    images: Annotated[int, typer.Option("--images", min=2, help="plumed: most reference structures.")] = 20,
+    atoms: Annotated[
+        ReferenceAtoms, typer.Option("--atoms", help="plumed: atoms that are superposed and compared.")
+    ] = ReferenceAtoms.heavy,
+    order: Annotated[
+        str | None,
+        typer.Option(
+            "--order",
+            metavar="DIHEDRAL",
+            help='infretis: the order parameter, e.g. "phi ALA2".  [default: distance covered along the path]',
+        ),
+    ] = None,
+    temperature: Annotated[
+        float | None,
+        typer.Option("--temperature", metavar="K", min=1, help="Temperature of velocities.  [default: the run's]"),
+    ] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Write the paths of a finished run in the formats of other programs."""
+    refuse_special(run, "a run directory", OutputError)
+    with working():
+        from tpsctl.workflows.export import ExportOptions, export_run
+
+        names = tuple(dict.fromkeys(each.value for each in format_))
+        options = ExportOptions(names, tuple(path or ()), images, atoms.value, order, temperature)
+        facts = export_run(run, out, options)
+    if json_:
+        say_json(facts)
+    else:
+        from tpsctl.console import print_table
+
+        notes = [*(f"note: {note}" for note in facts["notes"]), f"how to use them: {facts['directory']}/README.md"]
+        print_table(f"wrote {facts['directory']}", ["file"], [[file] for file in facts["files"]], notes=notes)

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from tpsctl.console import print_table
-from tpsctl.workflows.diff import PARTS, Difference
+from tpsctl.workflows.diff import PARTS, RunDifference
 
 _MOST_CHARACTERS = 60
 
 
-def as_json(runs: Sequence[Path], found: Sequence[Difference]) -> dict[str, Any]:
+def as_json(runs: Sequence[Path], found: Sequence[RunDifference]) -> dict[str, Any]:
     """Both runs, whether each part is equal, and every difference."""
     return {
         "runs": [str(run) for run in runs],
@@ -21,7 +21,7 @@ def as_json(runs: Sequence[Path], found: Sequence[Difference]) -> dict[str, Any]
     }
 
 
-def show(runs: Sequence[Path], found: Sequence[Difference]) -> None:
+def show(runs: Sequence[Path], found: Sequence[RunDifference]) -> None:
     """Print every difference, and which parts are equal."""
     rows = [[each.part, each.key, _cell(each.first), _cell(each.second)] for each in found]
     differing = {each.part for each in found}

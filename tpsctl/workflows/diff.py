@@ -31,7 +31,7 @@ _OF_ROUTE = (
 
 
 @dataclass(frozen=True)
-class Difference:
+class RunDifference:
     """One value that differs.
 
     Attributes:
@@ -47,7 +47,7 @@ class Difference:
     second: Any
 
 
-def compare_runs(first: Path, second: Path, *, tolerance: float = 0.0) -> list[Difference]:
+def compare_runs(first: Path, second: Path, *, tolerance: float = 0.0) -> list[RunDifference]:
     """All differences of two runs, in the order of `PARTS`.
 
     Args:
@@ -71,7 +71,7 @@ def _manifest(directory: Path) -> dict[str, Any]:
     return manifest
 
 
-def _recipe(a: dict[str, Any], b: dict[str, Any]) -> Iterator[Difference]:
+def _recipe(a: dict[str, Any], b: dict[str, Any]) -> Iterator[RunDifference]:
     """The keys that differ, but for places of output and of files whose contents are equal."""
     same = {key for key, entry in a["inputs"].items() if entry["sha256"] == b["inputs"].get(key, {}).get("sha256")}
     for change in _changes("recipe", a, b, "recipe"):
@@ -79,16 +79,16 @@ def _recipe(a: dict[str, Any], b: dict[str, Any]) -> Iterator[Difference]:
             yield change
 
 
-def _inputs(a: dict[str, Any], b: dict[str, Any]) -> Iterator[Difference]:
+def _inputs(a: dict[str, Any], b: dict[str, Any]) -> Iterator[RunDifference]:
     for key in dict.fromkeys((*a["inputs"], *b["inputs"])):
         one, other = (m["inputs"].get(key, {}).get("sha256") for m in (a, b))
         if one != other:
-            yield Difference("inputs", key, one, other)
+            yield RunDifference("inputs", key, one, other)
 
 
-def _changes(part: str, a: dict[str, Any], b: dict[str, Any], name: str) -> Iterator[Difference]:
+def _changes(part: str, a: dict[str, Any], b: dict[str, Any], name: str) -> Iterator[RunDifference]:
     for key, one, other in _leaves(a[name], b[name], ""):
-        yield Difference(part, key, one, other)
+        yield RunDifference(part, key, one, other)
 
 
 def _leaves(one: Any, other: Any, key: str) -> Iterator[tuple[str, Any, Any]]:
@@ -103,22 +103,22 @@ def _leaves(one: Any, other: Any, key: str) -> Iterator[tuple[str, Any, Any]]:
         yield key, one, other
 
 
-def _results(a: dict[str, Any], b: dict[str, Any], tolerance: float) -> Iterator[Difference]:
+def _results(a: dict[str, Any], b: dict[str, Any], tolerance: float) -> Iterator[RunDifference]:
     for name in _SUMMARY:
         if a.get(name) != b.get(name):
-            yield Difference("results", name, a.get(name), b.get(name))
+            yield RunDifference("results", name, a.get(name), b.get(name))
     by_route = "routes" in a and "routes" in b
     pairs = _matched_routes(a, b) if by_route else _same_numbers(len(a["paths"]), len(b["paths"]))
     for one, other in pairs:
         label = f"{'route' if by_route else 'path'} {other if one is None else one}"
         if one is None or other is None:
-            yield Difference("results", label, *("missing" if k is None else "found" for k in (one, other)))
+            yield RunDifference("results", label, *("missing" if k is None else "found" for k in (one, other)))
             continue
         facts = [_facts(m, k, by_route) for m, k in ((a, one), (b, other))]
         for name in dict.fromkeys((*facts[0], *facts[1])):
             values = [fact.get(name) for fact in facts]
             if not _equal(values[0], values[1], tolerance):
-                yield Difference("results", f"{label}: {name}", *values)
+                yield RunDifference("results", f"{label}: {name}", *values)
 
 
 def _same_numbers(first: int, second: int) -> list[tuple[int | None, int | None]]:
