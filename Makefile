@@ -47,14 +47,15 @@ test: .venv/installed-dev
 	.venv/bin/python -m pytest -n $(TEST_WORKERS) --dist loadfile --durations=10
 
 # Both programs pin NumPy below 2 and run with NumPy 2 when they are installed without their pins.
-.venv_path_sampling:
-	$(PYTHON) -m venv $@
-	$@/bin/pip install --quiet "numpy>=2" scipy pandas netcdf4 svgwrite networkx matplotlib ujson dill sqlalchemy future \
-		psutil six mdtraj openmm ase tomli tomli-w
-	$@/bin/pip install --quiet --no-deps "openpathsampling==1.7.0" infretis
+.venv/path-sampling/installed: .venv/installed-dev
+	.venv/bin/python -m venv .venv/path-sampling
+	.venv/path-sampling/bin/pip install --quiet "numpy>=2" scipy pandas netcdf4 svgwrite networkx matplotlib ujson dill \
+		sqlalchemy future psutil six mdtraj openmm ase tomli tomli-w
+	.venv/path-sampling/bin/pip install --quiet --no-deps openpathsampling==1.7.0 infretis
+	touch $@
 
-test-path-sampling: .venv .venv_path_sampling
-	TPSCTL_PATH_SAMPLING_PYTHON=$(CURDIR)/.venv_path_sampling/bin/python .venv/bin/python -m pytest tests/output/exports
+test-path-sampling: .venv/path-sampling/installed
+	TPSCTL_PATH_SAMPLING_PYTHON=.venv/path-sampling/bin/python .venv/bin/python -m pytest tests/output/exports
 
 faults: .venv/installed-dev
 	.venv/bin/python -m pytest -m "campaign or slow" tests/faults tests/jobs
