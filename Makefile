@@ -1,5 +1,6 @@
 # make sample     install, then find transition paths of alanine dipeptide with the embedded prior
 # make test       install, then run the tests in two processes (TEST_WORKERS=4: in four)
+# make test-path-sampling   exported paths in OpenPathSampling and infretis, in an environment of their own
 # make faults     install, then run the whole fault campaign: kills, full disks, preemption, time limits (an hour)
 # make docs       render the documentation into site/
 # make check      what CI runs: lint, format, types, tests, documentation, other Pythons
@@ -30,7 +31,7 @@ PIP_INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-chec
 FAST_FOLDERS = chignolin trp_cage bba villin protein_g
 PANEL = butane pro ala2
 
-.PHONY: help sample test faults lint format docs check pythons figures news
+.PHONY: help sample test test-path-sampling faults lint format docs check pythons figures news
 .PHONY: bench bench-gpu gpu-check gpu-wheels bench-paths reproduce-alanine reproduce-mueller-brown reproduce-hydrogen
 .PHONY: reproduce-trp-cage reproduce-panel $(PANEL:%=reproduce-panel-%) clean
 .PHONY: $(FAST_FOLDERS:%=reproduce-published-%)
@@ -44,6 +45,17 @@ sample: .venv/installed
 
 test: .venv/installed-dev
 	.venv/bin/python -m pytest -n $(TEST_WORKERS) --dist loadfile --durations=10
+
+# Both programs pin NumPy below 2 and run with NumPy 2 when they are installed without their pins.
+.venv/path-sampling/installed: .venv/installed-dev
+	.venv/bin/python -m venv .venv/path-sampling
+	.venv/path-sampling/bin/pip install --quiet "numpy>=2" scipy pandas netcdf4 svgwrite networkx matplotlib ujson dill \
+		sqlalchemy future psutil six mdtraj openmm ase tomli tomli-w
+	.venv/path-sampling/bin/pip install --quiet --no-deps openpathsampling==1.7.0 infretis
+	touch $@
+
+test-path-sampling: .venv/path-sampling/installed
+	TPSCTL_PATH_SAMPLING_PYTHON=.venv/path-sampling/bin/python .venv/bin/python -m pytest tests/output/exports
 
 faults: .venv/installed-dev
 	.venv/bin/python -m pytest -m "campaign or slow" tests/faults tests/jobs

@@ -167,3 +167,32 @@ def peroxide():
         return x.detach(), -gradient
 
     return SimpleNamespace(topology=topology, frames=frames, energy=energy)
+
+
+SMALL_RUN = """\
+version: 1
+name: small
+seed: 1
+endpoints: {{start: {{structure: {folder}/c7eq.pdb}}, end: {{structure: {folder}/c7ax.pdb}}}}
+prior: {{kind: openmm, force_field: [amber99sbildn.xml], temperature_k: 300}}
+path: {{paths: 2, images: 12, guess: {{kind: torsion}}}}
+action: {{functional: truncated, dt_ps: 0.001, friction_per_ps: 1.0}}
+optimize: {{method: lbfgs, max_steps: 3}}
+validation: {{energy: {{force_field: [amber99sbildn.xml], platform: Reference}}, saddle: false}}
+output: {{directory: small, figures: false}}
+"""
+
+
+@pytest.fixture(scope="session")
+def finished_run(root, tmp_path_factory):
+    """The directory of a finished run: two paths of 12 images of alanine dipeptide, valid and not converged."""
+    from tpsctl.progress import Progress
+    from tpsctl.recipe.loader import load_recipe
+    from tpsctl.recipe.sample import SampleRecipe
+    from tpsctl.workflows.sample.run import run_recipe
+    from tpsctl.workflows.sample.settings import RunSettings
+
+    file = tmp_path_factory.mktemp("finished") / "recipe.yaml"
+    file.write_text(SMALL_RUN.format(folder=root / "recipes/alanine_dipeptide"))
+    run_recipe(load_recipe(file, SampleRecipe), RunSettings(threads=1), Progress())
+    return file.parent / "small"

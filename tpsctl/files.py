@@ -83,3 +83,45 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def whole_folder(folder: Path, *, overwrite: bool = False, remedy: str = "Choose another name.") -> Iterator[Path]:
+    """Give an empty temporary folder beside `folder`; it becomes `folder` if nothing is raised.
+
+    Args:
+        folder: The folder to make.
+        overwrite: Whether a folder of this name is replaced.
+        remedy: What to do if the name is taken, for the message.
+
+    Raises:
+        OutputError: Something has this name, or the operating system refused.
+    """
+    require_free(folder, overwrite=overwrite, remedy=remedy)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        yield temporary
+        for entry in temporary.rglob("*"):
+            sync(entry)
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(temporary, folder)
+        sync(folder.parent)
+    except OSError as error:
+        remedy = _REMEDIES.get(error.errno or 0, "Choose a place where files can be written.")
+        raise OutputError(f"{folder}: cannot be written ({error.strerror or error}). {remedy}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def require_free(path: Path, *, overwrite: bool = False, remedy: str = "Choose another name.") -> None:
+    """Refuse the name of a result that is taken; with `overwrite`, a folder may be there, but no file.
+
+    Raises:
+        OutputError: Something has this name.
+    """
+    if os.path.lexists(path) and not (overwrite and path.is_dir() and not path.is_symlink()):
+        what = "a folder" if path.is_dir() else "a file"
+        raise OutputError(f"{path}: {what} of this name exists already; nothing was changed. {remedy}")

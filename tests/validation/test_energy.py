@@ -205,7 +205,7 @@ class TestForceField:
     def test_missing_hydrogen_is_named(self, alanine):
         assert self.message(self.without(alanine[0], ("ALA", "HB2"))) == (
             "no template found in amber99sbildn.xml for residue ALA2 of chain A: it lacks HB2. "
-            "Add the hydrogens (e.g. with PDBFixer)."
+            "Add the hydrogens (tpsctl prepare IN OUT)."
         )
 
     def test_missing_heavy_atom_is_named(self, alanine):

@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from tpsctl.cli import checkpoints, cluster, init, installation, sample, training
+from tpsctl.cli import checkpoints, cluster, finished, init, installation, prepare, sample, training
 from tpsctl.cli.answer import keep_stdout
 from tpsctl.errors import ExitCode, TpsctlError, exit_code_of
 from tpsctl.jobs import interruption
@@ -47,10 +47,17 @@ app = typer.Typer(
 _PUBLISHED = "saved_models/chignolin/model-best.pt"
 
 for _command, _example in (
+    (prepare.prepare, "prepare crystal.pdb start.pdb --ph 7 --remove-water"),
     (init.init, "init start.pdb end.pdb --force-field amber14-all.xml --out recipe.yaml"),
     (sample.sample, "sample recipes/alanine_dipeptide.yaml --set path.paths=4 --out runs/four"),
     (sample.gather, "gather runs/alanine-dipeptide"),
     (sample.check, "check recipes/alanine_dipeptide.yaml"),
+    (
+        finished.validate,
+        "validate runs/alanine-dipeptide --force-field amber14-all.xml",
+    ),
+    (finished.diff, "diff runs/alanine-dipeptide runs/four"),
+    (finished.export, "export runs/alanine-dipeptide --format plumed --format gromacs --out handed_over"),
     (training.simulate, "simulate recipes/alanine_dipeptide/simulate.yaml"),
     (training.train, "train recipes/alanine_dipeptide/train_diffusion.yaml"),
     (cluster.submit, "submit recipes/alanine_dipeptide.yaml --shards 4 --dry-run -- --time=01:00:00 --partition=main"),

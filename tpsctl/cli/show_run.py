@@ -32,7 +32,7 @@ def show(manifest: dict[str, Any]) -> None:
     columns += [f"{name}\nat top" for name in shown] + (["channel"] if shown else [])
     judged = _judged(manifest["paths"][0])
     columns += [f"top on\n{name.replace('_', ' ')}" for name in judged]
-    rows = [_row(entry, kinds, shown) + _tops(entry, judged) for entry in manifest["paths"]]
+    rows = [_row(entry, kinds, shown) + tops_cells(entry, judged) for entry in manifest["paths"]]
     print_table(f"{manifest['name']}: barriers in kJ/mol", columns, rows, notes=_notes(manifest))
 
 
@@ -48,8 +48,8 @@ def _row(entry: dict[str, Any], kinds: list[str], angles: list[str]) -> list[str
     gate = entry["gate"].partition(" ")[0].rstrip(":")
     cells = [str(entry["path"]), entry["status"], gate, str(entry["steps"]), f"{entry['action']['total']:.1f}"]
     for kind in kinds:
-        cells += [_number(entry[kind][f"barrier_{way}_kj_per_mol"], ".1f") for way in ("forward", "backward")]
-    cells += [_number(entry["raw"]["dihedrals_deg"][name], ".0f") for name in angles]
+        cells += [number(entry[kind][f"barrier_{way}_kj_per_mol"], ".1f") for way in ("forward", "backward")]
+    cells += [number(entry["raw"]["dihedrals_deg"][name], ".0f") for name in angles]
     return cells + ([str(entry["channel"])] if angles else [])
 
 
@@ -59,7 +59,7 @@ def _judged(entry: dict[str, Any]) -> list[str]:
     return [name for k, name in enumerate(tops) if tops[name] not in list(tops.values())[:k]]
 
 
-def _tops(entry: dict[str, Any], names: list[str]) -> list[str]:
+def tops_cells(entry: dict[str, Any], names: list[str]) -> list[str]:
     """For each landscape what the top is, and for a saddle its energy above the start."""
     cells = []
     for name in names:
@@ -69,7 +69,8 @@ def _tops(entry: dict[str, Any], names: list[str]) -> list[str]:
     return cells
 
 
-def _number(value: float | None, form: str) -> str:
+def number(value: float | None, form: str) -> str:
+    """A number for a cell of a table; "-" where it is unknown."""
     return "-" if value is None or value != value else format(value, form)
 
 
@@ -83,28 +84,28 @@ def _notes(manifest: dict[str, Any]) -> list[str]:
         "not_valid": "NOT VALID: the files are there, see the gate column and images.csv",
     }
     lines = search_notes(manifest) if "routes" in manifest else [f"paths: {counts}"]
-    if (protocol := manifest["energies"]) is not None:
-        lines.append(f"energies: {_protocol(protocol)}")
-    lines += [f"prior: {_protocol(forces)}" for forces in manifest["prior_force_fields"]]
-    lines += [] if "routes" in manifest else _remedies(manifest["paths"])
+    if (energies := manifest["energies"]) is not None:
+        lines.append(f"energies: {protocol(energies)}")
+    lines += [f"prior: {protocol(forces)}" for forces in manifest["prior_force_fields"]]
+    lines += [] if "routes" in manifest else remedies(manifest["paths"])
     lines += [f"note: {note}" for note in manifest["notes"]]
     seconds = manifest["seconds"]["total"]
     outcome = f"outcome: {words[manifest['outcome']]} ({seconds:.1f} s of work)"
     return [*lines, outcome, f"files: {manifest['directory']}"]
 
 
-def _protocol(values: dict[str, Any]) -> str:
+def protocol(values: dict[str, Any]) -> str:
     """A force field and how it was evaluated."""
     how = f"{values['solvent'] or 'vacuum'}; {values['platform']} platform, {values['precision']} precision"
     return " + ".join(values["force_field"]) + (f" ({how})" if values["platform"] else "")
 
 
-def _remedies(entries: list[dict[str, Any]]) -> list[str]:
+def remedies(entries: list[dict[str, Any]]) -> list[str]:
     """Remedies for paths with a fault: one for each kind of fault, with the numbers of its first path."""
     remedies: dict[tuple[str, ...], list[str]] = {}
     for entry in entries:
         if entry["remedy"]:
             tops = (top["words"] for top in entry.get("tops", {}).values())
-            kind = (entry["status"], entry["gate"].partition(" ")[0], *tops)
+            kind = (entry.get("status", ""), entry["gate"].partition(" ")[0], *tops)
             remedies.setdefault(kind, []).append(f"path {entry['path']}: {entry['remedy']}")
     return [texts[0] + (f" (and {len(texts) - 1} more)" if texts[1:] else "") for texts in remedies.values()]

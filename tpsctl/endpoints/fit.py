@@ -54,9 +54,8 @@ def _difference(ends: Topology, prior: Topology, name: str) -> str:
         return f'{counts}: the prior is of C-alpha beads, the ends hold more. Set endpoints.select: "name CA".'
     hydrogens = [sum(atom.element == "H" for atom in topology.atoms) for topology in (prior, ends)]
     if prior.n_atoms - ends.n_atoms == hydrogens[0] - hydrogens[1] > 0:
-        return (
-            f"{counts}: {hydrogens[0] - hydrogens[1]} hydrogens are missing in the ends. Add them, e.g. with PDBFixer."
-        )
+        missing = f"{hydrogens[0] - hydrogens[1]} hydrogens are missing in the ends"
+        return f"{counts}: {missing}. Add them (tpsctl prepare IN OUT)."
     names = [{(a.residue_name, a.name) for a in topology.atoms} for topology in (prior, ends)]
     only_prior = [a.label for a in prior.atoms if (a.residue_name, a.name) not in names[1]]
     only_ends = [a.label for a in ends.atoms if (a.residue_name, a.name) not in names[0]]

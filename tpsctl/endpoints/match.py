@@ -116,7 +116,7 @@ def _require_same_composition(start: Structure, end: Structure) -> None:
         if extra and not rest and all(atom.element == "H" for atom in extra):
             raise EndpointError(
                 f"endpoints differ: {counts}; {poorer.source} lacks {len(extra)} hydrogens of the other end (first: "
-                f"{extra[0].label}). Add them, e.g. with PDBFixer, or set endpoints.select."
+                f"{extra[0].label}). Add them (tpsctl prepare IN OUT), or set endpoints.select."
             )
     first = f"{start.source} has {only_start[0].label}" if only_start else f"{end.source} has {only_end[0].label}"
     raise EndpointError(

@@ -87,7 +87,7 @@ def _refuse_alternates(raw: RawStructure, beads: Sequence[int], source: str) -> 
         raise EndpointError(
             f"{source}: {len(heterogeneous)} residues are given as alternates of each other (first: residue "
             f"{place.residue_id}{place.insertion_code}: {names}), expected one residue per place. "
-            "Keep one of them, e.g. with PDBFixer."
+            "Keep one of them (tpsctl prepare IN OUT)."
         )
     if several:
         first = several[0]
@@ -95,7 +95,7 @@ def _refuse_alternates(raw: RawStructure, beads: Sequence[int], source: str) -> 
         raise EndpointError(
             f"{source}: {len(several)} atoms have alternate locations (first: {first[0].label} at "
             f"{' and '.join(places)}), expected one position per atom. "
-            "Keep one location, e.g. with PDBFixer, or leave these atoms out with endpoints.select."
+            "Keep one location (tpsctl prepare IN OUT), or leave these atoms out with endpoints.select."
         )
 
 
@@ -146,5 +146,5 @@ def _refuse_missing_residues(raw: RawStructure, beads: Sequence[int], source: st
         shown = "; ".join(gap.text for gap in gaps[:3]) + ("; ..." if len(gaps) > 3 else "")
         raise EndpointError(
             f"{source}: {shown}. A path of a molecule with a hole in its chain means nothing: model the missing "
-            'residues, e.g. with PDBFixer, or select C-alpha beads (endpoints.select: "name CA").'
+            'residues (tpsctl prepare IN OUT --fill-gaps), or select C-alpha beads (endpoints.select: "name CA").'
         )

@@ -125,7 +125,7 @@ def _problem(field: Any, residue: Any) -> str:
         hydrogens = all(name.startswith("H") for name in missing)
         cure = "Add the hydrogens" if hydrogens else "Complete the structure"
         also = f" and has the unknown {', '.join(extra)}" if extra else ""
-        return f"it lacks {', '.join(missing)}{also}. {cure} (e.g. with PDBFixer)"
+        return f"it lacks {', '.join(missing)}{also}. {cure} (tpsctl prepare IN OUT)"
     if extra:
         return f"{', '.join(extra)} {'is' if len(extra) == 1 else 'are'} in no template of it. Rename or remove"
     return (

@@ -99,6 +99,16 @@ def path_columns(
         "action_divergence_error": terms.divergence_error,
         "gradient_max_per_nm": gradient_max,
     }
+    columns |= energy_columns(profiles, dihedrals)
+    columns["seconds"] = seconds
+    return columns
+
+
+def energy_columns(
+    profiles: Mapping[str, EnergyProfile], dihedrals: Mapping[str, Float[Tensor, "path image"]]
+) -> dict[str, Column]:
+    """The columns of paths.csv about energies: for each kind the highest image, barriers, and dihedrals at the top."""
+    columns: dict[str, Column] = {}
     for kind, profile in profiles.items():
         top = profile.highest_image.unsqueeze(1)
         columns[f"highest_image_{kind}"] = profile.highest_image
@@ -107,7 +117,6 @@ def path_columns(
         columns[f"barrier_backward_{kind}_kj_per_mol"] = profile.barrier_backward
         for label, angle in dihedrals.items():
             columns[f"{_identifier(label)}_at_highest_{kind}_deg"] = angle.gather(1, top).squeeze(1).rad2deg()
-    columns["seconds"] = seconds
     return columns
 
 

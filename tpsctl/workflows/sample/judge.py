@@ -121,10 +121,15 @@ class PathVerdicts:
 
 def judge(tools: Tools, paths: Float[Tensor, "path image bead dim"]) -> PathVerdicts:
     """Judge finished paths, nm: the gate first, then energies, because a minimizer would hide what the gate finds."""
+    return verdict_of(tools.system, tools.gate.check(paths), _energies(tools, paths), paths)
+
+
+def verdict_of(system: System, gate: GateReport, energies: PathEnergies | None, paths: Tensor) -> PathVerdicts:
+    """The verdict on paths, nm, whose gate and energies are known, with their dihedrals and gaps."""
     return PathVerdicts(
-        gate=tools.gate.check(paths),
-        energies=_energies(tools, paths),
-        dihedrals=_dihedrals(tools.system, paths),
+        gate=gate,
+        energies=energies,
+        dihedrals=_dihedrals(system, paths),
         gap_nm=paths.diff(dim=1).square().sum((2, 3)).div(paths.shape[2]).sqrt(),
     )
 
@@ -161,15 +166,30 @@ def with_saddles(tools: Tools, verdict: PathVerdicts, paths: Tensor, numbers: Se
     """
     if not tools.judges_saddles:
         return verdict
+    return with_tops(tools.landscapes, tools.recipe.seed, verdict, paths, numbers)
+
+
+def with_tops(
+    landscapes: Mapping[str, TopJudge], seed: int, verdict: PathVerdicts, paths: Tensor, numbers: Sequence[int]
+) -> PathVerdicts:
+    """The verdict with what the tops of valid paths are on these landscapes.
+
+    Args:
+        landscapes: What judges the tops, by name.
+        seed: Seed of the recipe.
+        verdict: The verdict so far.
+        paths: The paths, nm.
+        numbers: Their numbers, from which their random numbers follow.
+    """
     rows = [row for row, words in enumerate(verdict.verdicts) if words == "valid"]
-    seeds = [path_seed(tools.recipe.seed, numbers[row]) for row in rows]
+    seeds = [path_seed(seed, numbers[row]) for row in rows]
     x = paths[rows].detach().cpu().double()
     invalid = PathTops((), None, TopVerdict.NOT_JUDGED)
     done: dict[TopJudge, tuple[PathTops, ...]] = {}
-    for landscape in set(tools.landscapes.values()):
+    for landscape in set(landscapes.values()):
         found = dict(zip(rows, landscape.judge(x, seeds) if rows else [], strict=True))
         done[landscape] = tuple(found.get(row, invalid) for row in range(len(paths)))
-    return replace(verdict, tops={name: done[landscape] for name, landscape in tools.landscapes.items()})
+    return replace(verdict, tops={name: done[landscape] for name, landscape in landscapes.items()})
 
 
 def _protocol(about: dict[str, Any]) -> EnergyProtocol:

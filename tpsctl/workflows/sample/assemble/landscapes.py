@@ -110,16 +110,17 @@ def make_landscapes(
         made = energy_model.made
         same = prior_is_force_field(recipe)
         surfaces["force_field"] = surfaces["prior"] if same else force_field_surface(made, threads)
-    topology = system.topology
+    judges = {surface: make_judge(recipe, system, surface) for surface in set(surfaces.values())}
+    return {name: judges[surface] for name, surface in surfaces.items()}
+
+
+def make_judge(recipe: SampleRecipe, system: System, surface: Surface) -> TopJudge:
+    """What judges the tops of the paths of a molecule on one energy surface."""
     assert isinstance(recipe.endpoints, MoleculeEndpointsSection)
     keep = recipe.endpoints.equivalent_atoms == "keep"
-    equivalence = equivalence_of(topology, system.ends[0], keep_labels=keep)
-    bonded = bonded_coordinates(topology, system.ends)
-    judges = {
-        surface: TopJudge(surface, bonded if surface.rigid_motions else Cartesian(), equivalence, system.ends)
-        for surface in surfaces.values()
-    }
-    return {name: judges[surface] for name, surface in surfaces.items()}
+    equivalence = equivalence_of(system.topology, system.ends[0], keep_labels=keep)
+    coordinates = bonded_coordinates(system.topology, system.ends) if surface.rigid_motions else Cartesian()
+    return TopJudge(surface, coordinates, equivalence, system.ends)
 
 
 def prior_is_force_field(recipe: SampleRecipe) -> bool:
