@@ -29,7 +29,12 @@ def file_sha256(path: Path) -> str:
 
 def write_manifest(folder: Path, values: dict[str, Any]) -> None:
     """Write `manifest.json`, complete or not at all; a number that is not finite becomes null, as JSON demands."""
-    write_text(folder / NAME, json.dumps(_plain(values), indent=2, allow_nan=False) + "\n")
+    write_json(folder / NAME, values)
+
+
+def write_json(file: Path, values: dict[str, Any]) -> None:
+    """Write a JSON file, complete or not at all; a number that is not finite becomes null, as JSON demands."""
+    write_text(file, json.dumps(plain(values), indent=2, allow_nan=False) + "\n")
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
@@ -77,11 +82,12 @@ def _moved(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
             yield f"inputs.{key}.file: "
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Nested values as JSON can hold them: lists for tuples, null for numbers that are not finite, text for paths."""
     if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return str(value) if isinstance(value, Path) else value

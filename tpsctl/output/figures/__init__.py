@@ -1,6 +1,7 @@
 """Figures of a run, one file per kind."""
 
 from tpsctl.output.figures.arc_length import RouteProfile, arc_length
+from tpsctl.output.figures.comparison import comparison, highest_energies
 from tpsctl.output.figures.contour import contour
 from tpsctl.output.figures.disconnectivity import RouteMarks, disconnectivity
 from tpsctl.output.figures.distributions import DistributionPanel, sample_distributions
@@ -18,9 +19,11 @@ __all__ = [
     "RouteTorsions",
     "action_history",
     "arc_length",
+    "comparison",
     "contour",
     "disconnectivity",
     "energy_profile",
+    "highest_energies",
     "learning_curve",
     "ramachandran",
     "sample_distributions",
