@@ -13,7 +13,18 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from tpsctl.cli import checkpoints, cluster, compare, finished, init, installation, prepare, sample, training
+from tpsctl.cli import (
+    checkpoints,
+    cluster,
+    compare,
+    finished,
+    init,
+    installation,
+    prepare,
+    reconstruct,
+    sample,
+    training,
+)
 from tpsctl.cli.answer import keep_stdout
 from tpsctl.errors import ExitCode, TpsctlError, exit_code_of
 from tpsctl.jobs import interruption
@@ -59,6 +70,7 @@ for _command, _example in (
     (finished.diff, "diff runs/alanine-dipeptide runs/four"),
     (finished.export, "export runs/alanine-dipeptide --format plumed --format gromacs --out handed_over"),
     (compare.compare, "compare runs/trp-cage --reference md.xtc --topology recipes/trp_cage/native.pdb"),
+    (reconstruct.reconstruct, "reconstruct runs/trp-cage --backend pulchra --every 4"),
     (training.simulate, "simulate recipes/alanine_dipeptide/simulate.yaml"),
     (training.train, "train recipes/alanine_dipeptide/train_diffusion.yaml"),
     (cluster.submit, "submit recipes/alanine_dipeptide.yaml --shards 4 --dry-run -- --time=01:00:00 --partition=main"),

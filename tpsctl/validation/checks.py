@@ -117,20 +117,23 @@ class ClashCheck(Check):
 
     Args:
         topology: The molecule.
-        ends: Both ends, or all of a set of ends, nm.
+        ends: Both ends, or all of a set of ends, nm; None for atoms whose limits follow from their elements alone.
     """
 
     name, column = "clashes", "closest_contact"
 
-    def __init__(self, topology: Topology, ends: Float[Tensor, "end bead 3"]) -> None:
+    def __init__(self, topology: Topology, ends: Float[Tensor, "end bead 3"] | None) -> None:
         self._topology = topology
         n = topology.n_atoms
         apart = torch.ones(n, n, dtype=torch.bool).triu(1)
         for i, j in (*topology.bonds, *((i, k) for i, _, k in topology.angles)):
             apart[min(i, j), max(i, j)] = False
-        limit = _bead_limits(topology, ends) if are_beads(topology, ends) else _atom_limits(topology)
-        in_ends = torch.cdist(ends, ends).amin(0)
-        self._limit = torch.minimum(limit, END_FRACTION * in_ends).masked_fill(~apart, 0)
+        if ends is None:
+            limit = _atom_limits(topology)
+        else:
+            limit = _bead_limits(topology, ends) if are_beads(topology, ends) else _atom_limits(topology)
+            limit = torch.minimum(limit, END_FRACTION * torch.cdist(ends, ends).amin(0))
+        self._limit = limit.masked_fill(~apart, 0)
         self._inverse = torch.where(apart, 1 / self._limit, torch.inf)
 
     def measure(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -141,6 +144,11 @@ class ClashCheck(Check):
 
     def passes(self, value: Tensor) -> Tensor:
         return value >= 1
+
+    def count(self, x: Float[Tensor, "frame bead 3"]) -> Int[Tensor, " frame"]:
+        """The number of pairs in every frame (nm) that are closer than their limit."""
+        parts = x.split(max(1, CHUNK_ELEMENTS // x.shape[1] ** 2))
+        return torch.cat([(_distances(part) < self._limit).sum((1, 2)) for part in parts])
 
     def describe(self, which: int, value: float) -> str:
         i, j = divmod(which, self._topology.n_atoms)
