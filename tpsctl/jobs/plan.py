@@ -32,6 +32,7 @@ class Plan:
         origin: Words of a command line that runs this recipe again, without the command itself.
         together: Whether there is one batch, on which all shards work together (`jobs.rounds`); `paths` is then the
             number of attempts in a round, and `batch_paths` the number of attempts in a block.
+        subcommand: The command of tpsctl that does this job.
     """
 
     directory: Path
@@ -41,6 +42,7 @@ class Plan:
     replaces: bool
     origin: tuple[str, ...]
     together: bool = False
+    subcommand: str = "sample"
 
     @property
     def digest(self) -> str:
@@ -96,7 +98,7 @@ class Plan:
     def command(self, shard: Shard = WHOLE) -> str:
         """The command that goes on with this shard."""
         part = () if shard == WHOLE else ("--shard", str(shard))
-        return shlex.join(("tpsctl", "sample", *self.origin, *part))
+        return shlex.join(("tpsctl", self.subcommand, *self.origin, *part))
 
     def write(self) -> None:
         values = asdict(self) | {"directory": str(self.directory)}

@@ -91,7 +91,7 @@ def run_side_by_side(plan: Plan, processes: Sequence[Process], progress: Progres
 def _started(plan: Plan, shard: Shard, what: Process) -> Worker:
     log = plan.shard_folder(shard) / "log.txt"
     log.parent.mkdir(parents=True, exist_ok=True)
-    words = [sys.executable, "-m", "tpsctl", "sample", *plan.origin, "--shard", str(shard), *what.options]
+    words = [sys.executable, "-m", "tpsctl", plan.subcommand, *plan.origin, "--shard", str(shard), *what.options]
     with log.open("ab") as file:
         # In a session of its own, so that Ctrl-C reaches it once: from here.
         process = subprocess.Popen(

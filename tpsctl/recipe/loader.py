@@ -35,7 +35,15 @@ def load_recipe(path: Path, model: type[Model], assignments: Sequence[str] = ())
     Raises:
         RecipeError: The recipe is invalid; the message has one line per mistake.
     """
-    document = read_document(path, assignments)
+    return resolve(read_document(path, assignments), model)
+
+
+def resolve(document: Document, model: type[Model]) -> Model:
+    """Validate a recipe that was read, and make file names absolute.
+
+    Raises:
+        RecipeError: The recipe is invalid; the message has one line per mistake.
+    """
     document = replace(document, values=expand_plugin_kind(document.values))
     _refuse_absurd_numbers(document, document.values, ())
     schema = recipe_schema(model)

@@ -4,6 +4,7 @@ from typing import Literal
 
 from tpsctl.recipe.force_field import FORCE_FIELD, PLATFORM, ForceFieldSection
 from tpsctl.recipe.section import Section, key
+from tpsctl.recipe.states import StatesSection
 
 
 class EnergySection(Section):
@@ -24,4 +25,7 @@ class ValidationSection(Section):
         "Judge whether the highest image of each path is a saddle of the prior's own energy, if it has one, and of the "
         "force field. auto: for molecules of up to 40 atoms.",
         default="auto",
+    )
+    states: StatesSection | None = key(
+        "States A and B for shots of `tpsctl shoot`; without this key, neighborhoods of the two ends.", default=None
     )

@@ -155,7 +155,7 @@ def find_dihedrals(topology: Topology, wanted: tuple[str | tuple[str, str, str, 
         DataError: There is no such dihedral or atom.
     """
     named = dict(topology.backbone_dihedrals)
-    labels = _atom_labels(topology)
+    labels = atom_labels(topology)
     found = []
     for name in wanted:
         if isinstance(name, str):
@@ -171,7 +171,7 @@ def find_dihedrals(topology: Topology, wanted: tuple[str | tuple[str, str, str, 
     return tuple(found)
 
 
-def _atom_labels(topology: Topology) -> dict[str, int]:
+def atom_labels(topology: Topology) -> dict[str, int]:
     """Index of every atom by its label, and by its label without chain where that is unique."""
     short = [atom.label.split(":", atom.label.count(":") - 1)[-1] for atom in topology.atoms]
     unique = {label: i for i, label in enumerate(short) if short.count(label) == 1}

@@ -95,6 +95,12 @@ class Engine:
             raise ValueError("this engine was made without a bias")
         bias.set_table(self._bias_force, self.context)
 
+    def reseed(self, seed: int) -> None:
+        """Begin the sequence of random forces that belongs to a seed, 1 ... 2^31 - 1; a new state must be set next."""
+        self._seed = seed
+        self._integrator.setRandomNumberSeed(seed)
+        self.context.reinitialize()
+
     def set_state(self, state: PhaseState) -> None:
         """Continue from these positions and velocities."""
         self.context.setPositions(state.x)
@@ -114,6 +120,10 @@ class Engine:
         """The present positions and velocities."""
         state = self.context.getState(positions=True, velocities=True)
         return PhaseState(_array(state.getPositions(asNumpy=True)), _array(state.getVelocities(asNumpy=True)))
+
+    def positions(self) -> np.ndarray:
+        """The present positions (atom, 3), nm."""
+        return _array(self.context.getState(positions=True).getPositions(asNumpy=True))
 
     def step(self, steps: int) -> None:
         """Advance this many steps.

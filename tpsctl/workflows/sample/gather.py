@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from tpsctl.errors import RecipeError
 from tpsctl.jobs.batches import BatchedJob, gather_batches
 from tpsctl.jobs.plan import Plan
 from tpsctl.progress import Progress
@@ -27,6 +28,8 @@ def gather(directory: Path, progress: Progress, *, scratch: Path | None = None) 
 
 def _search(plan: Plan, progress: Progress) -> BatchedJob:
     """The job of a plan, made anew from what the plan says."""
+    if plan.subcommand != "sample":
+        raise RecipeError(f"{plan.directory}: this is a job of another command, which gathers itself: {plan.command()}")
     recipe = SampleRecipe.model_validate_json(json.dumps(plan.identity["recipe"]))
     require_unchanged(recipe, plan)
     return job_of(Tools(recipe, torch.device("cpu"), threads=1), progress)
