@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from tpsctl.cli import checkpoints, cluster, init, installation, sample, training
+from tpsctl.cli import checkpoints, cluster, init, installation, report, sample, training
 from tpsctl.cli.answer import keep_stdout
 from tpsctl.errors import ExitCode, TpsctlError, exit_code_of
 from tpsctl.jobs import interruption
@@ -51,6 +51,7 @@ for _command, _example in (
     (sample.sample, "sample recipes/alanine_dipeptide.yaml --set path.paths=4 --out runs/four"),
     (sample.gather, "gather runs/alanine-dipeptide"),
     (sample.check, "check recipes/alanine_dipeptide.yaml"),
+    (report.report, "report runs/alanine-dipeptide"),
     (training.simulate, "simulate recipes/alanine_dipeptide/simulate.yaml"),
     (training.train, "train recipes/alanine_dipeptide/train_diffusion.yaml"),
     (cluster.submit, "submit recipes/alanine_dipeptide.yaml --shards 4 --dry-run -- --time=01:00:00 --partition=main"),
