@@ -15,9 +15,9 @@ from tpsctl.output.report import (
     PathCurve,
     PlaneMap,
     RamachandranPanel,
-    Report,
     ReportTable,
     ReportVerdict,
+    RunReport,
     pack_frames,
 )
 
@@ -56,7 +56,7 @@ def make_report(n_paths=3, n_images=11, n_atoms=6, *, name="run", plane=False, f
     down = np.exp(-steps / 10)[:, None] * (1 + np.arange(n_paths)) + 5
     packed = pack_frames(chain(n_atoms), moving_chain(n_paths, n_images, n_atoms), beads=beads) if frames else None
     grid = np.linspace(-1, 1, 8)
-    return Report(
+    return RunReport(
         name=name,
         verdict=ReportVerdict("not_valid", "1 of 3 paths fails.", ["a reason"], ["a doubt"], ["a remedy"]),
         facts=[("paths", "2 of 3 valid")],

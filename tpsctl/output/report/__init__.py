@@ -9,9 +9,9 @@ from tpsctl.output.report.data import (
     PathCurve,
     PlaneMap,
     RamachandranPanel,
-    Report,
     ReportTable,
     ReportVerdict,
+    RunReport,
 )
 from tpsctl.output.report.frames import PackedFrames, pack_frames
 from tpsctl.output.report.page import report_html
@@ -22,7 +22,7 @@ __all__ = [
     "PathCurve",
     "PlaneMap",
     "RamachandranPanel",
-    "Report",
+    "RunReport",
     "ReportTable",
     "ReportVerdict",
     "pack_frames",

@@ -123,7 +123,7 @@ class PlaneMap:
 
 
 @dataclass(frozen=True)
-class Report:
+class RunReport:
     """Everything that a report shows.
 
     Attributes:

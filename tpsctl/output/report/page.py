@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tpsctl.output.report.data import Report, ReportTable, ReportVerdict
+from tpsctl.output.report.data import ReportTable, ReportVerdict, RunReport
 
 _WORDS = {
     "complete": "complete",
@@ -31,7 +31,7 @@ _DIGITS = 5
 """Significant digits of the numbers in plots."""
 
 
-def report_html(report: Report) -> str:
+def report_html(report: RunReport) -> str:
     """The page of a report as text, UTF-8."""
     parts = {
         "title": html.escape(report.name),
@@ -107,7 +107,7 @@ def _kind(cells: Sequence[str]) -> str:
     return ' class="number"' if cells and all(_NUMBER.fullmatch(text) for text in cells) else ""
 
 
-def _data(report: Report) -> dict[str, Any]:
+def _data(report: RunReport) -> dict[str, Any]:
     """What the page's programs read."""
     return {
         "curves": [asdict(curve) for curve in report.curves],

@@ -9,7 +9,7 @@ import torch
 
 from tpsctl.errors import OutputError, TpsctlError
 from tpsctl.files import write_text
-from tpsctl.output.report import Report, report_html
+from tpsctl.output.report import RunReport, report_html
 from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.workflows.report.plots import (
     PotentialFn,
@@ -53,12 +53,12 @@ def write_report(folder: Path) -> None:
     write_text(folder / NAME, report_html(report_of(RunFiles.of(folder))))
 
 
-def report_of(run: RunFiles) -> Report:
+def report_of(run: RunFiles) -> RunReport:
     """Everything that the report of a run shows."""
     curves, label = curves_of(run)
     panels, panels_note = panels_of(run) if run.paths else ([], "")
     frames, frames_note = frames_of(run) if run.paths else (None, "")
-    return Report(
+    return RunReport(
         name=run.manifest["name"],
         verdict=verdict_of(run.manifest, has_committor=run.has(COMMITTOR)),
         facts=_facts(run.manifest),
