@@ -51,6 +51,14 @@ def test_the_wheel_says_that_it_has_types(build, tmp_path):
     assert "tpsctl/py.typed" in zipfile.ZipFile(tmp_path / "dist" / name).namelist()
 
 
+def test_the_wheel_has_the_parts_of_the_report(build, tmp_path, root):
+    name, _, _ = build("/nonexistent/cc")
+    given = {f"tpsctl/output/report/{file.name}" for file in (root / "tpsctl" / "output" / "report").iterdir()}
+    given = {file for file in given if not file.endswith("__pycache__")}
+    assert {"tpsctl/output/report/3Dmol-min.js", "tpsctl/output/report/3Dmol-LICENSE.txt"} <= given
+    assert given <= set(zipfile.ZipFile(tmp_path / "dist" / name).namelist())
+
+
 def version_of(wheel):
     return wheel.split("-")[1]
 

@@ -136,6 +136,8 @@ def content():
             found[name] = data.decode().splitlines() if is_text else data
         rows = list(csv.DictReader(found["paths.csv"]))
         found["paths.csv"] = [_without(row) for row in rows]
+        if "report.html" in found:
+            found["report.html"] = "a page that shows these files and times"
         found["manifest.json"] = _without(json.loads("\n".join(found["manifest.json"])))
         return found
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from tpsctl.cli import (, checkpoints, cluster, init, installation, sample, shoot, training
+from tpsctl.cli import (, checkpoints, cluster, init, installation, report, sample, shoot, training
     checkpoints,
     cluster,
     compare,
@@ -72,6 +72,7 @@ for _command, _example in (
     (compare.compare, "compare runs/trp-cage --reference md.xtc --topology recipes/trp_cage/native.pdb"),
     (reconstruct.reconstruct, "reconstruct runs/trp-cage --backend pulchra --every 4"),
     (shoot.shoot, "shoot runs/alanine-dipeptide --least 200"),
+    (report.report, "report runs/alanine-dipeptide"),
     (training.simulate, "simulate recipes/alanine_dipeptide/simulate.yaml"),
     (training.train, "train recipes/alanine_dipeptide/train_diffusion.yaml"),
     (cluster.submit, "submit recipes/alanine_dipeptide.yaml --shards 4 --dry-run -- --time=01:00:00 --partition=main"),

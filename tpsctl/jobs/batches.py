@@ -45,6 +45,9 @@ class BatchedJob(ABC):
     def write(self, folder: Path, batches: Sequence[StoredBatch]) -> dict[str, Any]:
         """Write the result into a new folder, and return its manifest without the identity of the run."""
 
+    def present(self, folder: Path) -> None:  # noqa: B027 (most jobs have nothing to present)
+        """Write what is made from the finished result for readers, such as a report, beside its manifest."""
+
 
 def compute_batches(job: BatchedJob, plan: Plan, keeper: ShardKeeper, progress: Progress) -> dict[str, Any]:
     """Compute all batches of a shard that are not there yet, and return what the shard has done.
@@ -137,6 +140,7 @@ def _assemble(
     progress.say(f"writing {plan.directory} ...")
     manifest = plan.identity | job.write(folder, batches) | {"directory": str(plan.directory)}
     write_manifest(folder, manifest)
+    job.present(folder)
     if folder != assembled:
         _copy(folder, assembled)
     publish(assembled, plan.directory)

@@ -154,6 +154,25 @@ def image_columns(
     return columns
 
 
+def step_columns(
+    steps: Sequence[int], stages: Sequence[str], terms: Mapping[str, Float[Tensor, "step path"]]
+) -> dict[str, Column]:
+    """The columns of steps.csv by name, one row per path and step, the paths of a step together.
+
+    Args:
+        steps: Numbers of the optimizer steps.
+        stages: Name of the stage of every step.
+        terms: The total action and its terms, dimensionless.
+    """
+    n_paths = next(iter(terms.values())).shape[1]
+    return {
+        "step": [str(step) for step in steps for _ in range(n_paths)],
+        "stage": [stage for stage in stages for _ in range(n_paths)],
+        "path": [str(path) for _ in steps for path in range(n_paths)],
+        **{name: values.flatten().double() for name, values in terms.items()},
+    }
+
+
 def write_table(file: Path, columns: Mapping[str, Column]) -> None:
     """Write a CSV file from columns of equal length; the file appears complete or not at all.
 

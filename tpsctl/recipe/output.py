@@ -12,3 +12,4 @@ class OutputSection(Section):
     directory: Path = key("Run directory; made new, never overwritten without --overwrite.")
     trajectories: tuple[Literal["dcd", "pdb"], ...] = key("Formats of the paths.", default=("dcd",))
     figures: bool = key("Draw the figures.", default=True)
+    report: bool = key("Write report.html, one page with everything about the run.", default=True)

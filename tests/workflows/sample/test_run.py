@@ -63,6 +63,8 @@ def test_a_run_leaves_everything_the_manifest_promises(recipe, tmp_path):
         "manifest.json",
         "paths",
         "paths.csv",
+        "report.html",
+        "steps.csv",
         "topology.pdb",
     ]
     for i in range(2):
@@ -392,6 +394,7 @@ def same_result(one, other):
         files = {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
         rows = csv.DictReader(files.pop("paths.csv").decode().splitlines())
         manifest = json.loads(files.pop("manifest.json"))
+        assert b"</html>" in files.pop("report.html")  # it shows times
         for changing in ("seconds", "started", "machines", "directory", "recipe", "batches"):
             manifest.pop(changing, None)
         return files, [{k: v for k, v in row.items() if k != "seconds"} for row in rows], manifest

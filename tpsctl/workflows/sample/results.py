@@ -19,8 +19,11 @@ from tpsctl.workflows.sample.assemble import System, path_seed
 from tpsctl.workflows.sample.batch import PathBatch
 from tpsctl.workflows.sample.saddle_columns import verdict_columns
 from tpsctl.workflows.sample.tools import Tools
-from tpsctl.workflows.sample.trace import TERMS
+from tpsctl.workflows.sample.trace import TERMS, Trace
 from tpsctl.workflows.sample.verdict_files import draw_verdict, image_columns, profile_entry, protocol_entry
+
+MOST_STEPS = 500
+"""Most optimizer steps in steps.csv; of a longer optimization it has steps at equal distances."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +93,18 @@ def write_files(folder: Path, run: FinishedRun) -> None:
     columns |= verdict_columns(verdict) | _frame_columns(run)
     tables.write_table(folder / "paths.csv", columns)
     tables.write_table(folder / "images.csv", image_columns(verdict))
+    if trace.steps:
+        tables.write_table(folder / "steps.csv", _step_columns(trace))
     if recipe.output.figures:
         _draw(folder / "figures", run)
+
+
+def _step_columns(trace: Trace) -> dict[str, tables.Column]:
+    """The columns of steps.csv."""
+    steps = trace.some_steps(MOST_STEPS)
+    stages = [trace.stage_at(step) for step in steps]
+    terms = {name: torch.stack([trace.terms[step][name] for step in steps]) for name in trace.terms[0]}
+    return tables.step_columns(steps, stages, terms)
 
 
 def _frame_columns(run: FinishedRun) -> dict[str, list[str]]:

@@ -24,6 +24,7 @@ from tpsctl.workflows.sample.halves import compute_in_parts
 from tpsctl.workflows.sample.hardware import use_hardware
 from tpsctl.workflows.sample.judge import judge, with_bound, with_saddles
 from tpsctl.workflows.sample.optimization import optimize
+from tpsctl.workflows.sample.present import present
 from tpsctl.workflows.sample.results import write_results
 from tpsctl.workflows.sample.settings import RunSettings
 from tpsctl.workflows.sample.survive import survive
@@ -102,6 +103,10 @@ class PathSearch(BatchedJob):
     def write(self, folder: Path, batches: Sequence[StoredBatch]) -> dict[str, Any]:
         """Write trajectories, tables and figures of all batches; the manifest."""
         return write_results(folder, self._tools, [PathBatch.from_stored(*batch) for batch in batches])
+
+    def present(self, folder: Path) -> None:
+        """Write the report, if the recipe wants one."""
+        present(self._tools.recipe, folder)
 
     def _begin(self, numbers: range, keeper: ShardKeeper) -> Attempt:
         """Draw the guesses, or take up what an interrupted attempt saved last."""

@@ -51,6 +51,17 @@ class Trace:
                 whole.terms.append({key: torch.cat([entry[key] for entry in entries]) for key in entries[0]})
         return whole
 
+    def some_steps(self, most: int) -> list[int]:
+        """At most about `most` steps at equal distances, and the first and last of every stage."""
+        starts = {start for start, _ in self.stages}
+        ends = {start - 1 for start in starts if start} | {self.steps - 1}
+        every = max(1, -(-self.steps // most))
+        return sorted({*range(0, self.steps, every)} | starts | ends)
+
+    def stage_at(self, step: int) -> str:
+        """Name of the stage of a step."""
+        return [name for start, name in self.stages if start <= step][-1]
+
     def of_stage(self, number: int) -> list[dict[str, Tensor]]:
         """The terms at every step of one stage."""
         starts = [start for start, _ in self.stages] + [len(self.terms)]

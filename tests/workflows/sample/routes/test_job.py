@@ -66,8 +66,8 @@ def test_the_lowest_route_is_found_and_everything_is_written(finished):
     assert manifest["search"]["complete"]
     names = sorted(p.name for p in out.iterdir())
     assert names == sorted(
-        "figures images.csv manifest.json minima.csv minima.dcd paths paths.csv routes.csv saddles.csv saddles.dcd "
-        "topology.pdb".split()
+        "figures images.csv manifest.json minima.csv minima.dcd paths paths.csv report.html routes.csv saddles.csv "
+        "saddles.dcd topology.pdb".split()
     )
     first = table(out / "routes.csv")[0]
     assert float(first["barrier_forward_kj_per_mol"]) == pytest.approx(13.755, abs=0.02)

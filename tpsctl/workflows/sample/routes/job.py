@@ -11,6 +11,7 @@ from tpsctl.jobs.rounds import do_rounds
 from tpsctl.progress import Progress
 from tpsctl.workflows.sample.batch import now
 from tpsctl.workflows.sample.clock import Clock
+from tpsctl.workflows.sample.present import present
 from tpsctl.workflows.sample.routes.found import FoundRoutes, store_found
 from tpsctl.workflows.sample.routes.molecule import Landscape, make_landscape
 from tpsctl.workflows.sample.routes.results import write_routes
@@ -62,3 +63,7 @@ class RouteSearch(BatchedJob):
         """Write trajectories, tables and figures of the routes; the manifest."""
         found = FoundRoutes.from_stored(batches[0], self._landscape.molecule.equivalence)
         return write_routes(folder, self._tools, self._landscape, found)
+
+    def present(self, folder: Path) -> None:
+        """Write the report, if the recipe wants one."""
+        present(self._tools.recipe, folder)

@@ -1,0 +1,160 @@
+"""The curves, planes and structures of a report, from the files of a run."""
+
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Float
+
+from tpsctl.errors import TpsctlError
+from tpsctl.output.figures.canvas import ceiling_of
+from tpsctl.output.report import ActionCourse, PackedFrames, PathCurve, PlaneMap, RamachandranPanel, pack_frames
+from tpsctl.workflows.run_files import RunFiles, numbers
+
+PotentialFn = Callable[[Float[np.ndarray, "point dim"]], Float[np.ndarray, " point"]]
+"""Energies, kJ/mol, of points of a model system, nm."""
+
+MOST_PANELS = 6
+"""Most Ramachandran plots; of a longer chain, the residues that turn most."""
+
+MOST_STEPS = 300
+"""Most optimizer steps in the plot of the action."""
+
+_GRID = 60
+
+
+def curves_of(run: RunFiles) -> tuple[list[PathCurve], str]:
+    """The energies along all paths, and what the distance along them is."""
+    if not run.paths:
+        return [], ""
+    distance, label = _distances(run)
+    energies = run.energies()
+    level = run.per_image("landscape_energy_kj_per_mol")
+    if level is not None:
+        energies = {"landscape searched": level - level[:, :1], **energies}
+    groups = run.groups
+    curves = [
+        PathCurve(
+            name=_name(run, k),
+            group=int(groups[k]),
+            group_name=_name(run, k) if "routes" in run.manifest else f"channel {groups[k]}",
+            valid=run.valid[k],
+            distance=distance[k],
+            energies={kind: energy[k] for kind, energy in energies.items()},
+        )
+        for k in range(len(run.paths))
+    ]
+    return curves, label
+
+
+def ceiling_of_run(run: RunFiles) -> float:
+    """Upper end of the energy axis, kJ/mol: the highest energy of all paths that are not broken."""
+    return max((ceiling_of(energy) for energy in run.energies().values()), default=1.0)
+
+
+def _name(run: RunFiles, k: int) -> str:
+    if "routes" in run.manifest:
+        return f"route {k}: {run.manifest['routes'][k]['forward']:.1f} kJ/mol"
+    channel = run.paths[k].get("channel")
+    return f"path {run.paths[k]['path']}" + ("" if channel is None else f", channel {channel}")
+
+
+def _distances(run: RunFiles) -> tuple[Float[np.ndarray, "path image"], str]:
+    length = run.per_image("arc_length_sqrt_amu_nm")
+    if length is not None:
+        return length, "arc length (√amu nm)"
+    gaps = run.per_image("gap_to_next_nm")
+    if gaps is None:
+        n_images = len(run.images["image"]) // len(run.paths)
+        return np.tile(np.arange(n_images, dtype=float), (len(run.paths), 1)), "image"
+    steps = np.nan_to_num(gaps[:, :-1])
+    return np.concatenate([np.zeros((len(gaps), 1)), steps.cumsum(1)], 1), "distance along the path (nm)"
+
+
+def panels_of(run: RunFiles) -> tuple[list[RamachandranPanel], str]:
+    """A Ramachandran plot for the residues that turn most, in the order of the chain; a sentence on the others."""
+    angles = run.dihedrals_deg()
+    residues = [name.removeprefix("phi_") for name in angles if name.startswith("phi_")]
+    residues = [residue for residue in residues if f"psi_{residue}" in angles]
+    turns = {r: max(_turn(angles[f"phi_{r}"]), _turn(angles[f"psi_{r}"])) for r in residues}
+    chosen = sorted(residues, key=lambda residue: -turns[residue])[:MOST_PANELS]
+    panels = [RamachandranPanel(_shown(r), angles[f"phi_{r}"], angles[f"psi_{r}"]) for r in residues if r in chosen]
+    left = len(residues) - len(panels)
+    note = f"The {left} other residues turn less; their dihedrals are in images.csv." if left else ""
+    return panels, note
+
+
+def _shown(residue: str) -> str:
+    return residue.upper().replace("_", " ")
+
+
+def _turn(angle: Float[np.ndarray, "path image"]) -> float:
+    """Largest range of an angle along one path, followed over the edge, degrees."""
+    followed = np.unwrap(np.nan_to_num(angle), period=360.0, axis=1)
+    return float(np.ptp(followed, axis=1).max())
+
+
+def action_of(run: RunFiles) -> ActionCourse | None:
+    """The action against the step; None for a run without such a table."""
+    if not run.has("steps.csv"):
+        return None
+    table = run.table("steps.csv")
+    steps, stage = numbers(table["step"]).astype(int), table["stage"]
+    n_paths = len(run.paths)
+    values = {
+        name: numbers(table[name]).reshape(-1, n_paths) for name in table if name not in ("step", "stage", "path")
+    }
+    own = steps.reshape(-1, n_paths)[:, 0]
+    names = stage[::n_paths]
+    stages = [(int(own[k]), name) for k, name in enumerate(names) if not k or name != names[k - 1]]
+    shown = np.unique(np.linspace(0, len(own) - 1, min(len(own), MOST_STEPS)).round().astype(int))
+    terms = {name: v for name, v in values.items() if name != "total" and np.nan_to_num(v).any()}
+    medians = {name: _median(v[shown]) for name, v in terms.items()}
+    return ActionCourse(own[shown], stages, values["total"][shown], medians)
+
+
+def _median(values: Float[np.ndarray, "step path"]) -> Float[np.ndarray, " step"]:
+    """Median over the paths whose value is known."""
+    return np.ma.median(np.ma.masked_invalid(values), axis=1).filled(np.nan)
+
+
+def plane_of(run: RunFiles, potential: PotentialFn | None) -> PlaneMap | None:
+    """The paths of a two-dimensional model system, on its potential if that is known."""
+    if run.n_dims != 2:
+        return None
+    x_angstrom = run.structures_angstrom()
+    if x_angstrom is None:
+        return None
+    x, y = x_angstrom[:, :, 0, 0] / 10, x_angstrom[:, :, 0, 1] / 10
+    if potential is None:
+        return PlaneMap(x, y)
+    grid_x, grid_y = (np.linspace(*_widened(values), _GRID) for values in (x, y))
+    points = np.stack(np.meshgrid(grid_x, grid_y), -1).reshape(-1, 2)
+    return PlaneMap(x, y, grid_x, grid_y, potential(points).reshape(_GRID, _GRID))
+
+
+def _widened(values: np.ndarray) -> tuple[float, float]:
+    low, high = float(values.min()), float(values.max())
+    extra = 0.25 * max(high - low, 1e-6)
+    return low - extra, high + extra
+
+
+def frames_of(run: RunFiles) -> tuple[PackedFrames | None, str]:
+    """The structures for the viewer; or none, with the reason in a sentence."""
+    if not run.is_molecule:
+        return None, "A model system has no structure to show."
+    try:
+        topology, x = run.topology, run.structures_angstrom()
+    except TpsctlError as error:
+        return None, f"The structures cannot be shown: {error}"
+    if x is None:
+        return None, "The run has no trajectory files (output.trajectories), so the structures are not shown."
+    beads = all(atom.name == "CA" for atom in topology.atoms) or not all(atom.element for atom in topology.atoms)
+    packed = pack_frames(topology, x, beads=beads)
+    return (
+        packed,
+        "" if packed.stride == 1 else f"To keep this file small, the viewer holds every {_nth(packed.stride)} image.",
+    )
+
+
+def _nth(number: int) -> str:
+    return {2: "second", 3: "third"}.get(number, f"{number}th")

@@ -1,0 +1,125 @@
+"""`tpsctl report`: a finished run directory -> one HTML page."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tpsctl.errors import OutputError, TpsctlError
+from tpsctl.files import write_text
+from tpsctl.output.report import RunReport, report_html
+from tpsctl.recipe.sample import SampleRecipe
+from tpsctl.workflows.report.plots import (
+    PotentialFn,
+    action_of,
+    ceiling_of_run,
+    curves_of,
+    frames_of,
+    panels_of,
+    plane_of,
+)
+from tpsctl.workflows.report.tables import COMMITTOR, number, tables_of
+from tpsctl.workflows.report.verdict import verdict_of
+from tpsctl.workflows.run_files import RunFiles
+
+NAME = "report.html"
+
+
+def report_run(folder: Path, *, out: Path | None, overwrite: bool) -> dict[str, Any]:
+    """Write the report of a finished run; what was written, for the answer of the command.
+
+    Args:
+        folder: The run directory.
+        out: The file; None for report.html in the run directory.
+        overwrite: Whether a file that is there may be replaced.
+
+    Raises:
+        RecipeError: There is no finished run.
+        OutputError: The file is there already, or cannot be written.
+    """
+    run = RunFiles.of(folder)
+    file = out or folder / NAME
+    if file.exists() and not overwrite:
+        raise OutputError(f"{file}: is there already. Replace it with --overwrite, or choose another file with --out.")
+    text = report_html(report_of(run))
+    write_text(file, text)
+    return {"file": str(file), "bytes": len(text.encode()), "outcome": run.manifest["outcome"]}
+
+
+def write_report(folder: Path) -> None:
+    """Write report.html into a folder that holds all other files of a finished run."""
+    write_text(folder / NAME, report_html(report_of(RunFiles.of(folder))))
+
+
+def report_of(run: RunFiles) -> RunReport:
+    """Everything that the report of a run shows."""
+    curves, label = curves_of(run)
+    panels, panels_note = panels_of(run) if run.paths else ([], "")
+    frames, frames_note = frames_of(run) if run.paths else (None, "")
+    return RunReport(
+        name=run.manifest["name"],
+        verdict=verdict_of(run.manifest, has_committor=run.has(COMMITTOR)),
+        facts=_facts(run.manifest),
+        curves=curves,
+        distance_label=label,
+        ceiling=ceiling_of_run(run),
+        panels=panels,
+        panels_note=panels_note,
+        action=action_of(run) if run.paths else None,
+        plane=plane_of(run, potential_of(run)),
+        frames=frames,
+        frames_note=frames_note,
+        tables=list(tables_of(run)),
+    )
+
+
+def potential_of(run: RunFiles) -> PotentialFn | None:
+    """The potential of a model system; None for a molecule, for a prior without one, and if its files are gone."""
+    if run.is_molecule:
+        return None
+    from tpsctl.workflows.sample.assemble import make_prior, make_system
+
+    try:
+        recipe = SampleRecipe.model_validate_json(json.dumps(run.manifest["recipe"]))
+        prior = make_prior(recipe.prior, make_system(recipe.endpoints), torch.device("cpu"))
+    except (TpsctlError, ValueError):
+        return None
+    named = prior.potential
+    if named is None:
+        return None
+
+    def energies(points: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return named.energy(torch.from_numpy(points).unsqueeze(1)).double().numpy()
+
+    return energies
+
+
+def _facts(manifest: dict[str, Any]) -> list[tuple[str, str]]:
+    """The numbers that a reader looks for first."""
+    facts = [("paths", f"{manifest['valid']} of {manifest['produced']} valid")]
+    if routes := manifest.get("routes"):
+        facts = [
+            ("routes", str(len(routes))),
+            ("barrier A→B", f"{number(routes[0]['forward'], 2)} kJ/mol"),
+            ("barrier B→A", f"{number(routes[0]['backward'], 2)} kJ/mol"),
+            ("found", f"{routes[0]['times_found']} times"),
+            ("share of the flux", f"{100 * routes[0]['flux_share']:.1f} %"),
+            ("rate A→B", f"{manifest['kinetics']['rate_forward_per_s']:.2g} per s"),
+        ]
+    elif best := _best(manifest["paths"]):
+        facts += [
+            ("converged", f"{manifest['converged']} of {manifest['produced']}"),
+            ("lowest barrier A→B", f"{number(best['barrier_forward_kj_per_mol'], 2)} kJ/mol"),
+            ("its barrier B→A", f"{number(best['barrier_backward_kj_per_mol'], 2)} kJ/mol"),
+        ]
+    return [*facts, ("work", f"{manifest['seconds']['total']:.0f} s")]
+
+
+def _best(paths: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The energies of the valid path with the lowest barrier, minimized ones if there are any."""
+    profiles = [entry.get("minimized") or entry.get("raw") for entry in paths if entry["gate"] == "valid"]
+    known = [p for p in profiles if p is not None and p["barrier_forward_kj_per_mol"] is not None]
+    return min(known, key=lambda profile: profile["barrier_forward_kj_per_mol"], default=None)
