@@ -151,4 +151,5 @@ clean:
 
 .venv/installed-dev: .venv/installed
 	$(PIP_INSTALL) --editable ".[dev]"
+	$(PIP_INSTALL) --editable ".[pulchra]" || echo "PULCHRA could not be built (it needs a C compiler): its tests are skipped"
 	@touch $@

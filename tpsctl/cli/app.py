@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from tpsctl.cli import (, checkpoints, cluster, init, installation, report, sample, shoot, training
+from tpsctl.cli import (
     checkpoints,
     cluster,
     compare,
@@ -22,7 +22,9 @@ from tpsctl.cli import (, checkpoints, cluster, init, installation, report, samp
     installation,
     prepare,
     reconstruct,
+    report,
     sample,
+    shoot,
     training,
 )
 from tpsctl.cli.answer import keep_stdout
@@ -63,10 +65,7 @@ for _command, _example in (
     (sample.sample, "sample recipes/alanine_dipeptide.yaml --set path.paths=4 --out runs/four"),
     (sample.gather, "gather runs/alanine-dipeptide"),
     (sample.check, "check recipes/alanine_dipeptide.yaml"),
-    (
-        finished.validate,
-        "validate runs/alanine-dipeptide --force-field amber14-all.xml",
-    ),
+    (finished.validate, "validate runs/alanine-dipeptide --force-field amber14-all.xml"),
     (finished.diff, "diff runs/alanine-dipeptide runs/four"),
     (finished.export, "export runs/alanine-dipeptide --format plumed --format gromacs --out handed_over"),
     (compare.compare, "compare runs/trp-cage --reference md.xtc --topology recipes/trp_cage/native.pdb"),
