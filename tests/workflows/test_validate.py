@@ -145,6 +145,10 @@ def test_a_broken_path_is_not_valid(run):
     assert manifest["outcome"] == "not_valid"
     assert manifest["paths"][0]["gate"] == "valid"
     assert manifest["paths"][1]["gate"].startswith("chirality at image 4: center A:ALA2:CA is inverted")
+    # no energy can tell: a mirror image has the same one, raw and minimized
+    mirrored, own = rows(run / "validation/amber99sbildn/images.csv")[16], rows(run / "images.csv")[16]
+    for name in ("energy_raw_kj_per_mol", "energy_minimized_kj_per_mol"):
+        assert float(mirrored[name]) == pytest.approx(float(own[name]), abs=1e-2)
 
 
 def test_an_earlier_validation_is_replaced_only_if_asked(run):
