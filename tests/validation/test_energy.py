@@ -247,3 +247,21 @@ class TestForceField:
         twice = tuple(replace(atom, residue_id=1, residue_name="UNK") for atom in topology.atoms)
         found = list(residues(Topology((*twice[:5], *twice[:5]), ())))
         assert [len(indices) for indices in found] == [5, 5]
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (
+            ("amber14-all.xml", "amber99sbildn.xml"),
+            r"more than one of these files defines the residue ALA\. Name one force field only",
+        ),
+        (
+            ("amber14-all.xml", "implicit/gbn2.xml", "implicit/obc2.xml"),
+            r"gbn2\.xml \+ obc2\.xml: each of these files adds an implicit solvent, and their energies would add up",
+        ),
+    ],
+)
+def test_force_fields_that_do_not_belong_together(alanine, files, message):
+    with pytest.raises(ValidationError, match=message):
+        EnergyModel(alanine[0], files, alanine[1], platform="Reference", threads=1)

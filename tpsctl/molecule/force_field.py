@@ -5,6 +5,7 @@ the same XML files (amber99sbildn.xml; amber14-all.xml + implicit/gbn2.xml; ...)
 message about a residue that fits no template names the residue, the atoms that it lacks, and the remedy.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,10 @@ def create_system(topology: Topology, force_field: Sequence[str | Path]) -> Any:
     try:
         unmatched = field.getUnmatchedResidues(molecule)
     except Exception as error:  # e.g. several templates fit one residue
-        raise ValidationError(f"force field {_names(force_field)}: {_one_line(error)}.") from error
+        raise ValidationError(
+            f"force field {_names(force_field)}: {_one_line(error)}. Name one force field only, or remove all but "
+            "one of these templates."
+        ) from error
     if unmatched:
         raise ValidationError(_template_message(topology, field, unmatched, force_field))
     try:
@@ -89,8 +93,21 @@ def _load(force_field: Sequence[str | Path]) -> Any:
     try:
         return app.ForceField(*(str(find_file(name)) for name in force_field))
     except Exception as error:  # a mistake in the file may raise any exception in OpenMM's reader
+        if defined := _defined_twice(error):
+            raise ValidationError(
+                f"force field {_names(force_field)}: more than one of these files defines {defined}. Name one force "
+                "field only, with the solvent that belongs to it."
+            ) from error
         place = locate(error, files) or f"force field {_names(force_field)}: OpenMM cannot read it ({_one_line(error)})"
         raise ValidationError(f"{place}. Mend the file, or name another.") from error
+
+
+def _defined_twice(error: Exception) -> str:
+    """What OpenMM says that two files define, in words; "" if the error is another one."""
+    found = re.search(r"Residue template (\S+) .*already exists|multiple definitions for atom type: (\S+)", str(error))
+    if found is None:
+        return ""
+    return f"the residue {found[1]}" if found[1] else f"the atom type {found[2]}"
 
 
 def _one_line(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from tpsctl.errors import ValidationError
 from tpsctl.molecule.force_field import create_system
 from tpsctl.molecule.force_field_files import ForceFieldFile, find_files, read_files, shown
 from tpsctl.molecule.openmm_system.base import ImplicitSolvent, MolecularSystem, SystemSource, particle_masses
@@ -37,15 +38,29 @@ class XmlForceField(SystemSource):
 
 
 def _solvent(files: list[ForceFieldFile]) -> ImplicitSolvent | None:
-    """The generalized Born model that the files ask for; None for vacuum."""
-    for file in files:
-        for model, radii in _RADII.items():
-            if f"GBSA{model}Force" in file.text:
-                return ImplicitSolvent(model, radii)
-        if "<GBSAOBCForce" in file.text:
-            return ImplicitSolvent("OBC2", f"{file.path.name}'s own")
-        if "CustomGBForce" in file.text:
-            return ImplicitSolvent("generalized Born", f"{file.path.name}'s own")
+    """The generalized Born model that the files ask for; None for vacuum.
+
+    Raises:
+        ValidationError: Several files ask for one, and OpenMM would add all of their energies.
+    """
+    found = {file.path.name: model for file in files for model in [_model(file)] if model is not None}
+    if len(found) > 1:
+        raise ValidationError(
+            f"force field {' + '.join(found)}: each of these files adds an implicit solvent, and their energies would "
+            "add up. Name one of them."
+        )
+    return next(iter(found.values()), None)
+
+
+def _model(file: ForceFieldFile) -> ImplicitSolvent | None:
+    """The generalized Born model of one file; None if it has none."""
+    for model, radii in _RADII.items():
+        if f"GBSA{model}Force" in file.text:
+            return ImplicitSolvent(model, radii)
+    if "<GBSAOBCForce" in file.text:
+        return ImplicitSolvent("OBC2", f"{file.path.name}'s own")
+    if "CustomGBForce" in file.text:
+        return ImplicitSolvent("generalized Born", f"{file.path.name}'s own")
     return None
 
 
