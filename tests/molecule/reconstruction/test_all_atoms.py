@@ -32,7 +32,7 @@ def made(bending):
 def minimizer(made):
     molecule = made[0]
     system = XmlForceField(("amber14-all.xml",)).create(molecule.topology).system
-    return BeadRestrainedMinimizer(system, molecule.topology, molecule.alpha_carbons, platform="Reference")
+    return BeadRestrainedMinimizer(system, molecule, platform="Reference")
 
 
 def test_the_molecule_has_all_hydrogens_and_charged_ends(made):
