@@ -110,9 +110,7 @@ def reconstruct_run(run: Path, settings: ReconstructionSettings, progress: Progr
     molecule = build_molecule(beads, names, heavy[first][compact], seed=settings.seed)
     model = EnergyModel(molecule.topology, settings.force_field, molecule.template, threads=1)
     check = ProteinCheck(molecule.topology)
-    minimizer = BeadRestrainedMinimizer(
-        model.made.system, molecule.topology, molecule.alpha_carbons, platform=model.platform
-    )
+    minimizer = BeadRestrainedMinimizer(model.made.system, molecule, platform=model.platform)
     done = [
         _finish(number, images, x, molecule.place(heavy[number]), (molecule, minimizer, check), settings, progress)
         for number, (_, x, images) in loaded.items()

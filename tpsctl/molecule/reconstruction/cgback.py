@@ -33,7 +33,7 @@ class CgbackReconstructor(Reconstructor):
         from cgback import parser
 
         center = x.mean(0)
-        with _own_random_numbers(), _own_log_handlers():
+        with _own_torch_and_random_numbers(), _own_log_handlers():
             done = _run(_system(residues, (x - center) / NM_PER_ANGSTROM), self.seed)
         found: HeavyAtoms = []
         for residue, rows in zip(residues, done.heavy_coordinates.astype(float), strict=True):
@@ -91,15 +91,17 @@ def _run(system: Any, seed: int) -> Any:
 
 
 @contextmanager
-def _own_random_numbers() -> Iterator[None]:
-    """Give the random generators that CGBack seeds their states back afterwards."""
+def _own_torch_and_random_numbers() -> Iterator[None]:
+    """Let CGBack work in single precision, and give the generators that it seeds their states back afterwards."""
     import torch
 
-    plain, numbers = random.getstate(), np.random.get_state()  # noqa: NPY002
+    plain, numbers, precision = random.getstate(), np.random.get_state(), torch.get_default_dtype()  # noqa: NPY002
+    torch.set_default_dtype(torch.float32)
     try:
         with torch.random.fork_rng(devices=[]):
             yield
     finally:
+        torch.set_default_dtype(precision)
         random.setstate(plain)
         np.random.set_state(numbers)  # noqa: NPY002
 

@@ -14,7 +14,7 @@ out. So there are two stages: first with the bonded forces and a soft repulsion,
     E_soft = bonded terms + sum_{i<j} e (1 - r_ij / s_ij)^2     for r_ij < s_ij, pairs more than three bonds apart
 
 with s 0.85 of the sum of the van der Waals radii, then with the whole force field. R is no part of any energy that is
-reported, and the gate looks at the reconstruction before a minimizer may hide a fault.
+reported. Other tetrahedral centers, such as CH2, keep the order of their neighbors in the same way.
 """
 
 import copy
@@ -30,6 +30,8 @@ from torch import Tensor
 from tpsctl.errors import ValidationError
 from tpsctl.molecule.amino_acids import amino_acid_centers
 from tpsctl.molecule.openmm_contexts import ContextPool
+from tpsctl.molecule.reconstruction.all_atoms import AllAtomMolecule
+from tpsctl.molecule.symmetry import stereo_centers
 from tpsctl.molecule.topology import Topology
 
 BEAD_KJ_PER_MOL_NM2 = 10_000.0
@@ -62,16 +64,15 @@ class BeadRestrainedMinimizer:
 
     Args:
         system: The `openmm.System` of the molecule, with one NonbondedForce; it is copied.
-        topology: Its atoms.
-        alpha_carbons: The C-alpha atom of every bead.
+        molecule: Its atoms and the template, which says how the hydrogens of a center that are alike are named.
         platform: OpenMM platform.
     """
 
-    def __init__(self, system: Any, topology: Topology, alpha_carbons: Sequence[int], *, platform: str) -> None:
-        self._alpha = tuple(alpha_carbons)
+    def __init__(self, system: Any, molecule: AllAtomMolecule, *, platform: str) -> None:
+        self._alpha = molecule.alpha_carbons
         self._stages = []
         for made, steps in ((_soft(system), SOFT_STEPS), (copy.deepcopy(system), FULL_STEPS)):
-            made.addForce(_torsion_restraint(topology))
+            made.addForce(_torsion_restraint(molecule.topology, molecule.template))
             made.addForce(_bead_restraint(self._alpha))
             self._stages.append((ContextPool(made, platform=platform, threads=1), steps))
 
@@ -124,7 +125,7 @@ def _soft(system: Any) -> Any:
     return made
 
 
-def _torsion_restraint(topology: Topology) -> Any:
+def _torsion_restraint(topology: Topology, template: Float[Tensor, "atom 3"]) -> Any:
     """The restraint R of omega and of the improper torsions of centers."""
     import openmm
 
@@ -134,8 +135,13 @@ def _torsion_restraint(topology: Topology) -> Any:
     for name, atoms in topology.backbone_dihedrals:
         if name.startswith("omega "):
             force.addTorsion(*atoms, [np.pi])
-    for center, around in amino_acid_centers(topology):
-        force.addTorsion(center, *around, [L_IMPROPER_RAD])
+    of_amino_acids = dict(amino_acid_centers(topology))
+    for center, neighbors in of_amino_acids.items():
+        force.addTorsion(center, *neighbors, [L_IMPROPER_RAD])
+    others = stereo_centers(topology, template[None])
+    for center, around, hand in zip(others.atoms, others.neighbors, others.handedness(template).tolist(), strict=True):
+        if center not in of_amino_acids and len(around) == 4:
+            force.addTorsion(center, *around[:3], [hand * L_IMPROPER_RAD])
     return force
 
 
