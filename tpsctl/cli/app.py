@@ -21,6 +21,7 @@ from tpsctl.cli import (
     init,
     installation,
     prepare,
+    rate,
     reconstruct,
     report,
     sample,
