@@ -37,6 +37,7 @@ def fake_shoot(monkeypatch):
         print("a library talks")  # noqa: T201
         states = {"A": [{"kind": "torsions", "within_deg": 30.0}], "B": [{"kind": "point", "within_nm": 0.5}]}
         return {
+            "kind": "committor",
             "outcome": calls["outcome"],
             "name": "ala",
             "verdict": "The path crosses the transition state.",

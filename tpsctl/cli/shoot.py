@@ -45,6 +45,9 @@ def shoot(
     width: Annotated[
         float, typer.Option("--width", min=0.001, max=1, help="Width of the interval of p_B that is narrow enough.")
     ] = 0.15,
+    ensemble: Annotated[
+        int, typer.Option("--ensemble", metavar="N", min=0, help="Instead, sample N transition paths from A to B.")
+    ] = 0,
     longest_ps: Annotated[
         float | None, typer.Option("--longest-ps", min=0, help="Longest time of a shot.  [default: 20 ps]")
     ] = None,
@@ -59,7 +62,8 @@ def shoot(
         typer.Option("--set", metavar="KEY=VALUE", help="Change validation.states or validation.energy of the run."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", parser=given_path, metavar="DIR", help="Folder.  [default: RUN/shooting]")
+        Path | None,
+        typer.Option("--out", parser=given_path, metavar="DIR", help="Folder.  [default: RUN/shooting, RUN/ensemble]"),
     ] = None,
     shard: Annotated[
         str | None, typer.Option("--shard", metavar="i/N", help="Only part i of N of every round of shots.")
@@ -70,7 +74,7 @@ def shoot(
     threads: ThreadsOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Examine a path by dynamics: the committor of images near its top, by shooting."""
+    """Examine a path by dynamics: committors of images near its top by shooting, or an ensemble of transition paths."""
     refuse_special(run, "the directory of a finished run")
     require_place_for_folder(out)
     part = None if shard is None else Shard.parse(shard)
@@ -86,6 +90,7 @@ def shoot(
     if least > most:
         raise RecipeError(f"--least {least}: more than --most {most}. Give at least as many for --most.")
     options = physics | {"path": path, "images": images, "least": least, "most": most, "width": width, "seed": seed}
+    options |= {"ensemble": ensemble or None}
     from tpsctl import __version__, console
 
     progress = console.make_progress()
@@ -105,6 +110,7 @@ def shoot(
             least=least,
             most=most,
             width=width,
+            ensemble=ensemble,
             seed=seed,
             overwrite=overwrite,
             resume=resume,

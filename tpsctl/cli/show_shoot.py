@@ -9,9 +9,11 @@ def as_json(manifest: dict[str, Any]) -> dict[str, Any]:
     """The answer of `tpsctl shoot --json`; for a shard, all its facts."""
     if "shard" in manifest:
         return manifest
-    names = ("outcome", "verdict", "directory", "recipe", "starts")
+    names = ("outcome", "verdict", "directory", "recipe")
     answer = {name: manifest[name] for name in names}
-    return answer | {"starts": [{key: _known(value) for key, value in entry.items()} for entry in answer["starts"]]}
+    if manifest["kind"] == "ensemble":
+        return answer | {"ensemble": manifest["ensemble"]}
+    return answer | {"starts": [{key: _known(value) for key, value in entry.items()} for entry in manifest["starts"]]}
 
 
 def show(manifest: dict[str, Any]) -> None:
@@ -20,17 +22,44 @@ def show(manifest: dict[str, Any]) -> None:
         facts = [[name, str(value)] for name, value in manifest.items()]
         print_table("shard", ["what", "value"], facts)
         return
+    if manifest["kind"] == "ensemble":
+        _show_ensemble(manifest)
+        return
     columns = ["start", "role", "shots", "to A", "to B", "neither", "p_B", "95 % interval", "mean ps", "verdict"]
     rows = [_row(entry) for entry in manifest["starts"]]
+    print_table(
+        f"{manifest['name']}, path {manifest['recipe']['path']}: committor by shooting",
+        columns,
+        rows,
+        notes=_notes(manifest),
+    )
+
+
+def _show_ensemble(manifest: dict[str, Any]) -> None:
+    found = manifest["ensemble"]
+    rows = [[name, _number(one["mean"]), _number(one["largest"])] for name, one in found["distances"].items()]
+    length, outcomes = found["length_ps"], found["outcomes"]
+    tops = [
+        f"{name} {one['path']:.1f} (ensemble {one['mean']:.1f} +- {one['deviation']:.1f})"
+        for name, one in found["top"].items()
+    ]
     notes = [
+        f"trials: {found['trials']}, of which " + ", ".join(f"{count} {name}" for name, count in outcomes.items()),
+        f"lengths: {length['mean']:.2f} +- {length['deviation']:.2f} ps, up to {length['longest']:.2f}",
+        f"at the top of the path: {', '.join(tops)}",
+        *_notes(manifest),
+    ]
+    title = f"{manifest['name']}, path {manifest['recipe']['path']}: {found['accepted']} transition paths"
+    print_table(title, ["distance from the axis in spreads", "mean", "largest"], rows, notes=notes)
+
+
+def _notes(manifest: dict[str, Any]) -> list[str]:
+    return [
         f"dynamics: {manifest['dynamics']}",
         f"states: {_states(manifest['recipe'])}",
         f"verdict: {manifest['verdict']}",
         f"files: {manifest['directory']}",
     ]
-    print_table(
-        f"{manifest['name']}, path {manifest['recipe']['path']}: committor by shooting", columns, rows, notes=notes
-    )
 
 
 def _row(entry: dict[str, Any]) -> list[str]:

@@ -101,7 +101,7 @@ class CommittorRounds(Rounds):
         seeds = [ShotSeed((question.seed, start.number, number)) for number in numbers]
         x = start.x.expand(len(seeds), *start.x.shape)
         dynamics = question.dynamics
-        flights = dynamics.dynamics.fly(x, seeds, question.states, dynamics.longest_ps)
+        flights = dynamics.propagator.fly(x, seeds, question.states, dynamics.longest_ps)
         arrival = torch.tensor([ARRIVALS.index(flight.arrival) for flight in flights])
         length_ps = torch.tensor([flight.length_ps for flight in flights], dtype=torch.float64)
         return {"arrival": arrival, "length_ps": length_ps}, {}

@@ -32,13 +32,13 @@ class ShotDynamics:
     """The dynamics, and every number of it.
 
     Attributes:
-        dynamics: Makes the shots.
+        propagator: Makes the shots.
         longest_ps: Longest time of a shot, ps.
         about: All numbers, for the manifest.
         name: In words.
     """
 
-    dynamics: Propagator
+    propagator: Propagator
     longest_ps: float
     about: dict[str, Any]
     name: str

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,18 +16,24 @@ from tpsctl.jobs.keeper import KeepingSettings, ShardKeeper
 from tpsctl.jobs.plan import Plan, open_plan
 from tpsctl.jobs.shard import WHOLE
 from tpsctl.jobs.side_by_side import Process, run_side_by_side
+from tpsctl.molecule.topology import Topology
 from tpsctl.output.manifest import NAME, file_sha256
 from tpsctl.progress import Progress
 from tpsctl.simulation.shooting.committor import ShotRule
+from tpsctl.simulation.shooting.states import TwoStates
+from tpsctl.simulation.shooting.two_way import TwoWay
 from tpsctl.workflows.shoot.committor import BLOCK, CommittorSearch, Question
 from tpsctl.workflows.shoot.engine import make_dynamics
+from tpsctl.workflows.shoot.ensemble import BURN_IN, CHAINS, TRIALS, EnsembleQuestion, EnsembleSearch
+from tpsctl.workflows.shoot.ensemble_results import PATH, EnsembleWriter
+from tpsctl.workflows.shoot.features import coordinates_of, straight_torsions, torsions_of
 from tpsctl.workflows.shoot.finished import ExaminedRun
 from tpsctl.workflows.shoot.settings import ShootSettings
 from tpsctl.workflows.shoot.starts import Start, linear_top, starts_on_path, straight_images, thermal_excess
 from tpsctl.workflows.shoot.states import StateMaker
 
-FOLDER = "shooting"
-"""Where in the run the committors go."""
+FOLDER, ENSEMBLE_FOLDER = "shooting", "ensemble"
+"""Where in the run the committors and the ensemble go."""
 
 
 def shoot(settings: ShootSettings, progress: Progress) -> dict[str, Any]:
@@ -42,8 +48,10 @@ def shoot(settings: ShootSettings, progress: Progress) -> dict[str, Any]:
     threads = settings.threads or default_threads()
     torch.set_num_threads(1)
     run = ExaminedRun(settings.run, settings.assignments, threads=1)
-    job, about, blocks = _committor(run, settings, progress)
-    where = (settings.out or run.directory / FOLDER).resolve()
+    asked = _asked(run, settings)
+    job, about, blocks = (_ensemble if settings.ensemble else _committor)(run, asked, settings, progress)
+    folder = ENSEMBLE_FOLDER if settings.ensemble else FOLDER
+    where = (settings.out or run.directory / folder).resolve()
     origin = (*settings.origin, "--out", str(where))
     replaces = settings.overwrite and (where / NAME).exists()
     wanted = Plan(where, _identity(run, about), blocks, 1, replaces, origin, together=True, subcommand="shoot")
@@ -52,9 +60,7 @@ def shoot(settings: ShootSettings, progress: Progress) -> dict[str, Any]:
         progress.say(f"{where}: these shots were made already; nothing to do (--overwrite makes them again).")
         return plan | {"directory": str(where)}
     if settings.shard is None and settings.origin and min(threads, blocks) > 1:
-        run_side_by_side(
-            plan, [Process(("--threads", "1"))] * min(threads, blocks), progress, rounds=settings.most // BLOCK
-        )
+        run_side_by_side(plan, [Process(("--threads", "1"))] * min(threads, blocks), progress, rounds=0)
     else:
         keeping = KeepingSettings(settings.max_hours)
         done = compute_batches(job, plan, ShardKeeper(plan, settings.shard or WHOLE, keeping, progress), progress)
@@ -63,37 +69,83 @@ def shoot(settings: ShootSettings, progress: Progress) -> dict[str, Any]:
     return gather_batches(where, lambda _: job, progress)
 
 
-def _committor(run: ExaminedRun, settings: ShootSettings, progress: Progress) -> tuple[BatchedJob, dict[str, Any], int]:
-    """The job of the committors, what decides its result, and the blocks of a round."""
+@dataclass(frozen=True)
+class _Asked:
+    """What both jobs need: a path, its states, and the top; `about` is what decides the result."""
+
+    path: Tensor
+    top: int | None
+    topology: Topology | None
+    maker: StateMaker
+    states: TwoStates
+    seed: int
+    about: dict[str, Any]
+
+
+def _asked(run: ExaminedRun, settings: ShootSettings) -> _Asked:
     number = run.best_path if settings.path is None else settings.path
     path = run.path(number)
     top = run.top(number) if settings.images is None or "raw" in run.manifest["paths"][number] else None
-    tools = run.tools
-    topology = tools.given_system.topology if tools.given_system.is_molecule else None
-    states, section = StateMaker(topology, path[[0, -1]]).make(run.recipe.validation.states)
-    starts = starts_on_path(path, top, settings.images)
-    if settings.images is None and topology is not None:
+    system = run.tools.given_system
+    topology = system.topology if system.is_molecule else None
+    maker = StateMaker(topology, path[[0, -1]])
+    states, section = maker.make(run.recipe.validation.states)
+    seed = run.recipe.seed if settings.seed is None else settings.seed
+    about = {
+        "path": number,
+        "states": section.model_dump(mode="json"),
+        "turning_torsions": [torsion.name for torsion in maker.turning],
+        "seed": seed,
+    }
+    return _Asked(path, top, topology, maker, states, seed, about)
+
+
+def _committor(
+    run: ExaminedRun, asked: _Asked, settings: ShootSettings, progress: Progress
+) -> tuple[BatchedJob, dict[str, Any], int]:
+    """The job of the committors, what decides its result, and the blocks of a round."""
+    path = asked.path
+    starts = starts_on_path(path, asked.top, settings.images)
+    if settings.images is None and asked.topology is not None:
         starts.append(linear_top(path, run.energies(straight_images(path))))
     dynamics = make_dynamics(run, settings.physics, torch.stack([path[0], path[-1], *(one.x for one in starts)]))
     starts = _with_energies(run, path, starts, settings.physics.temperature_k or run.temperature_k)
-    seed = run.recipe.seed if settings.seed is None else settings.seed
     rule = ShotRule(settings.least, settings.most, settings.width)
-    progress.say(f"path {number}: {', '.join(start.name for start in starts)}; {dynamics.name}")
-    about = {
-        "path": number,
+    progress.say(f"path {asked.about['path']}: {', '.join(start.name for start in starts)}; {dynamics.name}")
+    about = asked.about | {
         "starts": [start.name for start in starts],
-        "states": section.model_dump(mode="json"),
-        "turning_torsions": [torsion.name for torsion in StateMaker(topology, path[[0, -1]]).turning],
         "dynamics": dynamics.about,
         "shots": {"least": rule.least, "most": rule.most, "width": rule.width, "block": BLOCK},
-        "seed": seed,
     }
-    question = Question(starts, states, dynamics, seed, rule)
-    return (
-        CommittorSearch(question, {"name": run.manifest["name"], "dynamics": dynamics.name}, progress),
-        about,
-        len(starts),
-    )
+    question = Question(starts, asked.states, dynamics, asked.seed, rule)
+    facts = {"name": run.manifest["name"], "dynamics": dynamics.name}
+    return CommittorSearch(question, facts, progress), about, len(starts)
+
+
+def _ensemble(
+    run: ExaminedRun, asked: _Asked, settings: ShootSettings, progress: Progress
+) -> tuple[BatchedJob, dict[str, Any], int]:
+    """The job of the ensemble, what decides its result, and the blocks of a round."""
+    path, turning = asked.path, asked.maker.turning
+    image = asked.top if settings.images is None else settings.images[0]
+    (start,) = starts_on_path(path, asked.top, (image,) if image is not None else None)
+    dynamics = make_dynamics(run, settings.physics, torch.stack([path[0], path[-1], start.x]))
+    progress.say(f"path {asked.about['path']}: two-way shooting from {start.name}; {dynamics.name}")
+    features = torsions_of(turning) if turning else coordinates_of(path)
+    names = [torsion.name for torsion in turning] or [f"coordinate {k + 1}" for k in range(features(path).shape[1])]
+    judged = {PATH: features(path), "straight line": features(straight_images(path))}
+    if turning:
+        judged["straight line of torsions"] = straight_torsions(features(path))
+    about = asked.about | {
+        "start": start.name,
+        "dynamics": dynamics.about,
+        "ensemble": {"wanted": settings.ensemble, "chains": CHAINS, "trials_per_block": TRIALS, "burn_in": BURN_IN},
+    }
+    two_way = TwoWay(dynamics.propagator, asked.states, dynamics.longest_ps)
+    question = EnsembleQuestion(start.x, two_way, features, asked.seed, settings.ensemble)
+    facts = {"name": run.manifest["name"], "dynamics": dynamics.name}
+    writer = EnsembleWriter(names, bool(turning), dynamics.propagator.frame_ps, judged, start.number, facts)
+    return EnsembleSearch(question, writer.write, progress), about, CHAINS
 
 
 def _with_energies(run: ExaminedRun, path: Tensor, starts: Sequence[Start], temperature_k: float) -> list[Start]:
