@@ -58,8 +58,8 @@ class RunFiles:
             )
         if missing := [name for name in _NEEDED if name not in manifest]:
             raise RecipeError(
-                f"{folder / 'manifest.json'}: has no {', '.join(missing)}, because an older version of tpsctl wrote it. "
-                "Run the recipe again."
+                f"{folder / 'manifest.json'}: has no {', '.join(missing)}, because an older version of tpsctl wrote "
+                "it. Run the recipe again."
             )
         return cls(folder, manifest)
 
