@@ -25,7 +25,7 @@ def profile(tops):
 
 
 def assert_written(files, stem):
-    assert [file.name for file in files] == [f"{stem.name}.png", f"{stem.name}.svg"]
+    assert [file.name for file in files] == [f"{stem.name}.{kind}" for kind in ("png", "svg", "pdf")]
     assert files[0].read_bytes().startswith(b"\x89PNG")
     assert text_of(stem).rstrip().endswith("</svg>")
     assert sorted(files) == sorted(stem.parent.iterdir())
@@ -45,6 +45,52 @@ def test_a_broken_path_does_not_rule_the_axis_but_is_counted(tmp_path):
     assert "1 path beyond this axis" in text_of(tmp_path / "energy")
     assert "1 path with images without an energy" in text_of(tmp_path / "energy")
     assert ceiling_of(energy.numpy()) < 43
+
+
+def test_each_channel_has_its_own_median_and_no_median_mixes_channels(tmp_path):
+    kinds = {"raw": profile([40.0, 42.0, 90.0, 41.0])}
+    energy_profile(tmp_path / "energy", kinds, title="alanine", groups=[0, 0, 1, 0])
+    text = text_of(tmp_path / "energy")
+    assert "channel 0 (3 paths): median 41.0, worst 42.0 kJ/mol" in text
+    assert "channel 1: 90.0 kJ/mol" in text
+    assert "highest: median" not in text
+    assert all(canvas.SERIES[group].lower() in text for group in (0, 1))
+
+
+def test_an_invalid_path_is_dashed_and_counts_in_no_median(tmp_path):
+    kinds = {"raw": profile([40.0, 42.0, 70.0])}
+    energy_profile(tmp_path / "whole", kinds, title="alanine")
+    energy_profile(tmp_path / "energy", kinds, title="alanine", valid=[True, True, False])
+    text = text_of(tmp_path / "energy")
+    assert "highest: median 41.0, worst 42.0 kJ/mol" in text
+    assert "1 path not valid (dashed)" in text
+    assert text.count("stroke-dasharray") == text_of(tmp_path / "whole").count("stroke-dasharray") + 1
+
+
+def test_free_energies_of_frames_follow_from_their_counts():
+    """Nine frames in one cell and three in another: the free energies differ by kT ln 3."""
+    phi = np.array([-61.0] * 9 + [61.0] * 3)
+    background = Background.of_frames(phi, 0 * phi + 1.0, kT=2.5, cells=60)
+    known = background.values[np.isfinite(background.values)]
+    np.testing.assert_allclose(sorted(known), [0.0, 2.5 * np.log(3)], rtol=1e-14)
+    assert background.values[19, 30] == 0.0  # the cell from -66 to -60 in phi, and from 0 to 6 in psi
+
+
+def test_paths_of_a_ramachandran_plot_have_the_colors_of_their_channels(tmp_path):
+    angle = torch.linspace(-3, 3, 21).repeat(3, 1)
+    ramachandran(tmp_path / "rama", angle, angle, title="ALA2", groups=[0, 1, 1], valid=[True, True, False])
+    text = text_of(tmp_path / "rama")
+    assert all(canvas.SERIES[group].lower() in text for group in (0, 1))
+    assert "stroke-dasharray: 20" in text, "the dashes of the invalid path, 4 line widths of 5 points"
+
+
+def test_the_style_is_one_that_matplotlib_takes():
+    import matplotlib.style
+
+    with matplotlib.style.context(canvas.STYLE):
+        assert matplotlib.rcParams["pdf.fonttype"] == 42
+        colors = matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]
+    assert [f"#{color.lstrip('#')}".lower() for color in colors] == [color.lower() for color in canvas.SERIES]
 
 
 @pytest.mark.parametrize("value", [0.0, torch.nan, -3.0])
@@ -102,6 +148,6 @@ def test_contours_of_a_plane_model(tmp_path):
 def test_equal_figures_are_equal_files(tmp_path):
     for name in ("a", "b"):
         energy_profile(tmp_path / name / "energy", {"raw": profile([40.0])}, title="alanine")
-    for kind in ("png", "svg"):
+    for kind in ("png", "svg", "pdf"):
         first, second = ((tmp_path / name / f"energy.{kind}").read_bytes() for name in ("a", "b"))
         assert first == second

@@ -74,6 +74,7 @@ for _command, _example in (
     (reconstruct.reconstruct, "reconstruct runs/trp-cage --backend pulchra --every 4"),
     (shoot.shoot, "shoot runs/alanine-dipeptide --least 200"),
     (report.report, "report runs/alanine-dipeptide"),
+    (report.plot, "plot runs/alanine-dipeptide --density md.dcd --out figures"),
     (training.simulate, "simulate recipes/alanine_dipeptide/simulate.yaml"),
     (training.train, "train recipes/alanine_dipeptide/train_diffusion.yaml"),
     (cluster.submit, "submit recipes/alanine_dipeptide.yaml --shards 4 --dry-run -- --time=01:00:00 --partition=main"),

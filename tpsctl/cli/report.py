@@ -1,4 +1,4 @@
-"""The command that makes a page of a finished run: `report`."""
+"""The commands that show a finished run: `report`, `plot`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tpsctl.cli.answer import say_facts, working
-from tpsctl.cli.given_files import refuse_special, require_place_for_file
+from tpsctl.cli.given_files import refuse_special, require_place_for_file, require_place_for_folder
 from tpsctl.cli.options import JsonOption, OverwriteOption, given_path
 
 RunArgument = Annotated[
@@ -31,3 +31,34 @@ def report(
 
         done = report_run(run.resolve(), out=None if out is None else out.resolve(), overwrite=overwrite)
     say_facts(done, as_json=json_, title="report")
+
+
+def plot(
+    run: RunArgument,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", parser=given_path, metavar="DIR", help="Folder for them.  [default: figures in RUN]"),
+    ] = None,
+    density: Annotated[
+        Path | None,
+        typer.Option(
+            "--density",
+            parser=given_path,
+            metavar="TRAJECTORY",
+            help="MD of the same atoms, whose free energy lies behind the Ramachandran plots.",
+        ),
+    ] = None,
+    overwrite: OverwriteOption = False,
+    json_: JsonOption = False,
+) -> None:
+    """Draw the figures of a finished run again, as PNG, SVG and PDF."""
+    refuse_special(run, "the directory of a finished run")
+    require_place_for_folder(out)
+    if density is not None:
+        refuse_special(density, "a trajectory")
+    with working():
+        from tpsctl.workflows.plot import plot_run
+
+        place = None if out is None else out.resolve()
+        done = plot_run(run.resolve(), out=place, density=density, overwrite=overwrite)
+    say_facts(done, as_json=json_, title="figures")

@@ -1,21 +1,30 @@
-"""Reads a finished run directory again, as reports need it: manifest, tables, structures."""
+"""Reads a finished run directory again, as reports and figures need it: manifest, tables, structures."""
 
 import csv
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
+from torch import Tensor
 
-from tpsctl.errors import OutputError, RecipeError
+from tpsctl.errors import OutputError, RecipeError, TpsctlError
 from tpsctl.molecule.topology import Topology
 from tpsctl.output.dcd import read_dcd
 from tpsctl.output.manifest import read_manifest
 from tpsctl.output.pdb import read_mmcif, read_pdb
 from tpsctl.output.trajectory import dummy_topology
+
+_NEEDED = (
+    *("name", "outcome", "produced", "valid", "converged", "energies", "prior_force_fields", "notes", "started"),
+    *("seconds", "versions", "machines", "digest", "inputs", "chosen"),
+)
+"""What the manifest of a finished run holds beside its recipe and its paths."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,11 @@ class RunFiles:
         if "paths" not in manifest or "recipe" not in manifest:
             raise RecipeError(
                 f"{folder / 'manifest.json'}: this is no manifest of `tpsctl sample`. Name another folder."
+            )
+        if missing := [name for name in _NEEDED if name not in manifest]:
+            raise RecipeError(
+                f"{folder / 'manifest.json'}: has no {', '.join(missing)}, because an older version of tpsctl wrote "
+                "it. Run the recipe again."
             )
         return cls(folder, manifest)
 
@@ -97,6 +111,22 @@ class RunFiles:
         """E - E(A) of every image by kind, kJ/mol."""
         found = {kind: self.per_image(f"energy_{kind}_above_start_kj_per_mol") for kind in ("raw", "minimized")}
         return {kind: energy for kind, energy in found.items() if energy is not None}
+
+    @property
+    def has_arc_length(self) -> bool:
+        """Whether the distances along paths are arc lengths in mass-weighted coordinates."""
+        return "arc_length_sqrt_amu_nm" in self.images
+
+    def distances(self) -> Float[np.ndarray, "path image"]:
+        """Distance of every image from A along its path: arc length, sqrt(amu) nm, or else the sum of gaps, nm."""
+        length = self.per_image("arc_length_sqrt_amu_nm")
+        if length is not None:
+            return length
+        gaps = self.per_image("gap_to_next_nm")
+        if gaps is None:
+            raise OutputError(f"{self.folder / 'images.csv'}: has no column gap_to_next_nm. Run the recipe again.")
+        steps = np.nan_to_num(gaps[:, :-1])
+        return np.concatenate([np.zeros((len(gaps), 1)), steps.cumsum(1)], 1)
 
     def dihedrals_deg(self) -> dict[str, Float[np.ndarray, "path image"]]:
         """The backbone dihedrals of every image by their columns, e.g. "phi_ala2", degrees."""
@@ -150,6 +180,20 @@ class RunFiles:
                 except (ValueError, IndexError) as error:
                     raise OutputError(f"{file}: is damaged ({error}). Run the recipe again.") from None
         raise OutputError(f"{stem}.dcd: is missing. Run the recipe again.")
+
+    def potential(self) -> Callable[[Tensor], Tensor] | None:
+        """The potential of a model system, kJ/mol; None for a molecule, or if the prior has none or is gone."""
+        if self.is_molecule:
+            return None
+        from tpsctl.recipe.sample import SampleRecipe
+        from tpsctl.workflows.sample.assemble import make_prior, make_system
+
+        try:
+            recipe = SampleRecipe.model_validate_json(json.dumps(self.manifest["recipe"]))
+            prior = make_prior(recipe.prior, make_system(recipe.endpoints), torch.device("cpu"))
+        except (TpsctlError, ValueError):
+            return None
+        return None if prior.potential is None else prior.potential.energy
 
     @property
     def groups(self) -> Int[np.ndarray, " path"]:

@@ -128,6 +128,9 @@ def test_what_is_no_finished_run_is_refused(tmp_path, copied):
     (copied / "manifest.json").write_text("{}")
     with pytest.raises(RecipeError, match="no manifest of `tpsctl sample`"):
         report_run(copied, out=None, overwrite=True)
+    (copied / "manifest.json").write_text('{"paths": [], "recipe": {}, "name": "old"}')
+    with pytest.raises(RecipeError, match="has no outcome, produced.*older version"):
+        report_run(copied, out=None, overwrite=True)
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,8 @@ def require_report(folder, *, steps):
     assert lines[0] == "step,learning_rate,loss,held_out_loss"
     assert [line.split(",")[0] for line in lines[1:]] == [str(n) for n in range(1, steps + 1)]
     assert all(float(value) > 0 for line in lines[1:] for value in line.split(","))
-    figures = {f"{name}.{kind}" for name in ("learning_curve", "sample_distributions") for kind in ("png", "svg")}
+    names = ("learning_curve", "sample_distributions")
+    figures = {f"{name}.{kind}" for name in names for kind in ("png", "svg", "pdf")}
     assert {file.name for file in folder.iterdir()} == {"log.csv", *figures}
 
 

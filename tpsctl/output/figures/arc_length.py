@@ -49,7 +49,7 @@ def arc_length(stem: Path, profiles: Sequence[RouteProfile], *, title: str) -> l
         title: Title of the figure.
 
     Returns:
-        The files written: PNG and SVG.
+        The files written: PNG, SVG and PDF.
     """
     with figure_files(stem, 7.0, 4.4 + 0.09 * len(profiles)) as (figure, files):
         axes = figure.subplots()

@@ -1,8 +1,8 @@
 """What all figures share: colors and style, files, marks of ends and of highest images.
 
-Each figure is written as PNG (for the screen) and SVG (for print). Colors are from palettes for color-blind readers
-(Okabe and Ito; viridis), and color is never the only distinction. A broken path does not decide the range of an axis;
-a figure says in words how many paths lie beyond it.
+Each figure is written as PNG (for the screen), SVG and PDF (for print). Colors are from palettes for color-blind
+readers (Okabe and Ito; viridis), and color is never the only distinction. A broken path does not decide the range of
+an axis; a figure says in words how many paths lie beyond it.
 """
 
 from collections.abc import Iterator
@@ -23,18 +23,15 @@ BLUE, ORANGE, GREEN, RED, PURPLE, GRAY = "#0072B2", "#E69F00", "#009E73", "#D55E
 SERIES = (BLUE, RED, GREEN, PURPLE, ORANGE, "#56B4E9", "#000000", GRAY)
 """Colors of routes and torsions in their order; dashes tell apart those whose colors are similar or repeat."""
 _DASHES: tuple[Any, ...] = ("solid", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
-STYLE: Any = {
-    "font.size": 9,
-    "axes.titlesize": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "grid.color": "#e4e4e4",
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "svg.hashsalt": "tpsctl",  # equal figures are equal files
-}
+STYLE = Path(__file__).with_name("tpsctl.mplstyle")
+"""The matplotlib style of all figures; `matplotlib.style.use` takes it for figures of one's own."""
+
+KINDS = ("png", "svg", "pdf")
+"""Every figure is written as PNG (for the screen), SVG and PDF (for print)."""
+
+_UNDATED: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+"""Metadata without the time, so that equal figures are equal files."""
+
 DPI = 180
 _CLIP_FACTOR = 2.5
 """A path whose highest energy is more than this many times the median over paths does not decide an axis' range."""
@@ -42,20 +39,19 @@ _CLIP_FACTOR = 2.5
 
 @contextmanager
 def figure_files(stem: Path, width: float, height: float) -> Iterator[tuple["Figure", list[Path]]]:
-    """An empty figure of this size in inches and its files, stem.png and stem.svg, which are written on leaving."""
-    import matplotlib
+    """An empty figure of this size in inches and its files (see `KINDS`), which are written on leaving."""
+    import matplotlib.style
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    files = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "svg")]
-    with matplotlib.rc_context(STYLE):
+    files = [stem.with_name(f"{stem.name}.{kind}") for kind in KINDS]
+    with matplotlib.style.context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
         yield figure, files
         for file in files:
             with atomic(file) as temporary:
-                metadata: dict[str, Any] = {"Date": None} if file.suffix == ".svg" else {}
-                figure.savefig(temporary, dpi=DPI, metadata=metadata)
+                figure.savefig(temporary, dpi=DPI, metadata=_UNDATED.get(file.suffix, {}))
             figure.set_layout_engine("none")  # what the first file's layout found is kept
 
 
@@ -63,6 +59,12 @@ def series_style(number: int) -> dict[str, Any]:
     """Color and dashes of the line with this number, counted from 0."""
     dashes = _DASHES[(number + number // len(SERIES)) % len(_DASHES)]
     return {"color": SERIES[number % len(SERIES)], "linestyle": dashes}
+
+
+def path_style(group: int | None, *, valid: bool) -> dict[str, Any]:
+    """Color of the channel of a path, gray if channels are not told apart; dashes if the path failed the gate."""
+    color = GRAY if group is None else SERIES[group % len(SERIES)]
+    return {"color": color, "linestyle": "solid" if valid else (0, (4, 2))}
 
 
 def line_style(n_paths: int) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def comparison(
         title: Title of the figure.
 
     Returns:
-        The files written: PNG and SVG.
+        The files written: PNG, SVG and PDF.
     """
     rows = 1 + -(-(len(measures) + 1) // _COLUMNS)
     with figure_files(stem, 11.0, 2.6 * rows + 0.4) as (figure, files):
@@ -61,7 +61,7 @@ def highest_energies(stem: Path, above_start: Mapping[str, Float[Tensor, " path"
         title: Title of the figure.
 
     Returns:
-        The files written: PNG and SVG.
+        The files written: PNG, SVG and PDF.
     """
     with figure_files(stem, 5.2, 3.4) as (figure, files):
         axes = figure.subplots()

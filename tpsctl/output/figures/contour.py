@@ -34,7 +34,7 @@ def contour(
         unit: Unit of the energies, for the labels.
 
     Returns:
-        The files written: PNG and SVG.
+        The files written: PNG, SVG and PDF.
     """
     x, y = as_array(paths[..., 0, 0]), as_array(paths[..., 0, 1])
     energy = as_array(energy_fn(paths.flatten(0, 1)).reshape(paths.shape[:2]))

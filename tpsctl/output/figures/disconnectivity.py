@@ -67,7 +67,7 @@ def disconnectivity(
         most: Number of the lowest minima that are drawn beside A, B and those on the routes.
 
     Returns:
-        The files written: PNG and SVG.
+        The files written: PNG, SVG and PDF.
     """
     drawn = drawn_minima(minima, start, end, routes, most)
     leaves, roots = merge_tree(minima, saddles, drawn)

@@ -39,7 +39,7 @@ def sample_distributions(stem: Path, panels: Sequence[DistributionPanel], *, tit
         title: Title of the figure.
 
     Returns:
-        The files written: PNG and SVG.
+        The files written: PNG, SVG and PDF.
     """
     rows = -(-len(panels) // _COLUMNS)
     with figure_files(stem, 8.6, 2.1 * rows + 0.5) as (figure, files):

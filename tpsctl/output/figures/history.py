@@ -34,7 +34,7 @@ def action_history(
         stages: First step and name of each stage of the optimization, marked by a line if there are several.
 
     Returns:
-        The files written: PNG and SVG.
+        The files written: PNG, SVG and PDF.
     """
     values = {name: as_array(value) for name, value in terms.items()}
     with figure_files(stem, 8.6, 3.4) as (figure, files):

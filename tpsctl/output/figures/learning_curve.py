@@ -20,7 +20,7 @@ def learning_curve(
         title: Title of the figure.
 
     Returns:
-        The files written: PNG and SVG.
+        The files written: PNG, SVG and PDF.
     """
     with figure_files(stem, 5.2, 3.4) as (figure, files):
         axes = figure.subplots()

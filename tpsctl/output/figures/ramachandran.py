@@ -1,5 +1,6 @@
 """A figure of paths in the plane of two backbone dihedrals."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,13 +10,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tpsctl.output.figures.canvas import (
-    GRAY,
     as_array,
     ceiling_of,
     cross_highest,
     figure_files,
     legend_below,
     mark_ends,
+    path_style,
 )
 
 if TYPE_CHECKING:
@@ -37,6 +38,24 @@ class Background:
     psi_edges_deg: Float[np.ndarray, " psi_edge"]
     values: Float[np.ndarray, "phi psi"]
 
+    @classmethod
+    def of_frames(
+        cls, phi_deg: Float[np.ndarray, " frame"], psi_deg: Float[np.ndarray, " frame"], *, kT: float, cells: int = 60
+    ) -> "Background":
+        """The free energy -kT ln p of frames, above its lowest cell; a cell without a frame is unknown.
+
+        Args:
+            phi_deg: Dihedral phi of every frame, degrees.
+            psi_deg: Dihedral psi of every frame, degrees.
+            kT: Thermal energy, kJ/mol.
+            cells: Number of cells along each angle.
+        """
+        edges = np.linspace(-180, 180, cells + 1)
+        counts, _, _ = np.histogram2d(phi_deg, psi_deg, bins=(edges, edges))
+        with np.errstate(divide="ignore"):
+            values = kT * (np.log(counts.max()) - np.log(counts))
+        return cls(edges, edges, np.where(counts > 0, values, np.nan))
+
 
 def ramachandran(
     stem: Path,
@@ -46,6 +65,8 @@ def ramachandran(
     title: str,
     above_start: Float[Tensor, "path image"] | None = None,
     background: Background | None = None,
+    groups: Sequence[int] | None = None,
+    valid: Sequence[bool] | None = None,
 ) -> list[Path]:
     """Draw paths in the (phi, psi) plane with marked ends, images colored by energy and crosses on the highest ones.
 
@@ -56,17 +77,27 @@ def ramachandran(
         title: Title of the figure, e.g. with the residue.
         above_start: E - E(A) of each image, kJ/mol; None for no colors and no crosses.
         background: A free energy to draw behind the paths; None for none.
+        groups: Number of the channel or route of every path, which decides the color of its line; None for gray.
+        valid: Whether every path passed the gate, and is drawn without dashes; None for all.
 
     Returns:
-        The files written: PNG and SVG.
+        The files written: PNG, SVG and PDF.
     """
     x, y = as_array(phi.rad2deg()), as_array(psi.rad2deg())
     with figure_files(stem, 5.8 if above_start is not None or background is not None else 4.8, 4.6) as (figure, files):
         axes = figure.subplots()
         if background is not None:
             _draw_background(figure, axes, background)
-        for one_x, one_y in zip(x, y, strict=True):
-            axes.plot(*unwrapped_pieces(one_x, one_y), color=GRAY, linewidth=0.6, alpha=0.7, zorder=2)
+        for k, (one_x, one_y) in enumerate(zip(x, y, strict=True)):
+            style = path_style(None if groups is None else groups[k], valid=valid is None or valid[k])
+            width = 0.6 if groups is None else 5.0  # wider than the dots of the images
+            axes.plot(
+                *unwrapped_pieces(one_x, one_y),
+                linewidth=width,
+                alpha=0.7 if groups is None else 0.4,
+                zorder=2,
+                **style,
+            )
         if above_start is not None:
             _draw_images(figure, axes, x, y, as_array(above_start), "E − E(A)  (kJ/mol)")
         mark_ends(axes, x, y)

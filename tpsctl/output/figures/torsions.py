@@ -34,7 +34,9 @@ class RouteTorsions:
     saddles: tuple[int, ...] = ()
 
 
-def torsions(stem: Path, routes: Sequence[RouteTorsions], *, title: str) -> list[Path]:
+def torsions(
+    stem: Path, routes: Sequence[RouteTorsions], *, title: str, distance: str = "arc length (√amu nm)"
+) -> list[Path]:
     """Draw angles against arc length, one row per route and one line per angle, with minima and saddles marked.
 
     Angles lie between -180 and 180 degrees; where one leaves this range, its line goes on at the other side.
@@ -43,9 +45,10 @@ def torsions(stem: Path, routes: Sequence[RouteTorsions], *, title: str) -> list
         stem: File name without suffix.
         routes: The routes, best first; at least one.
         title: Title of the figure.
+        distance: Name and unit of the distance along the paths.
 
     Returns:
-        The files written: PNG and SVG.
+        The files written: PNG, SVG and PDF.
     """
     names = list(dict.fromkeys(name for route in routes for name in route.angles))
     height = 0.9 + 2.0 * len(routes) + 0.2 * (len(names) // 3 + 1)
@@ -53,7 +56,7 @@ def torsions(stem: Path, routes: Sequence[RouteTorsions], *, title: str) -> list
         rows = figure.subplots(len(routes), 1, squeeze=False)[:, 0]
         for axes, route in zip(rows, routes, strict=True):
             _draw(axes, route, names)
-        rows[-1].set_xlabel("arc length (√amu nm)")
+        rows[-1].set_xlabel(distance)
         figure.suptitle(title)
         handles, shown = rows[0].get_legend_handles_labels()
         columns = 2 if max(map(len, names), default=0) > 24 else 3

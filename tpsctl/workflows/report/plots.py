@@ -1,17 +1,13 @@
 """The curves, planes and structures of a report, from the files of a run."""
 
-from collections.abc import Callable
-
 import numpy as np
+import torch
 from jaxtyping import Float
 
 from tpsctl.errors import TpsctlError
-from tpsctl.output.figures.canvas import ceiling_of
+from tpsctl.output.figures.canvas import as_array, ceiling_of
 from tpsctl.output.report import ActionCourse, PackedFrames, PathCurve, PlaneMap, RamachandranPanel, pack_frames
 from tpsctl.workflows.run_files import RunFiles, numbers
-
-PotentialFn = Callable[[Float[np.ndarray, "point dim"]], Float[np.ndarray, " point"]]
-"""Energies, kJ/mol, of points of a model system, nm."""
 
 MOST_PANELS = 6
 """Most Ramachandran plots; of a longer chain, the residues that turn most."""
@@ -26,7 +22,8 @@ def curves_of(run: RunFiles) -> tuple[list[PathCurve], str]:
     """The energies along all paths, and what the distance along them is."""
     if not run.paths:
         return [], ""
-    distance, label = _distances(run)
+    distance = run.distances()
+    label = "arc length (√amu nm)" if run.has_arc_length else "distance along the path (nm)"
     energies = run.energies()
     level = run.per_image("landscape_energy_kj_per_mol")
     if level is not None:
@@ -56,18 +53,6 @@ def _name(run: RunFiles, k: int) -> str:
         return f"route {k}: {run.manifest['routes'][k]['forward']:.1f} kJ/mol"
     channel = run.paths[k].get("channel")
     return f"path {run.paths[k]['path']}" + ("" if channel is None else f", channel {channel}")
-
-
-def _distances(run: RunFiles) -> tuple[Float[np.ndarray, "path image"], str]:
-    length = run.per_image("arc_length_sqrt_amu_nm")
-    if length is not None:
-        return length, "arc length (√amu nm)"
-    gaps = run.per_image("gap_to_next_nm")
-    if gaps is None:
-        n_images = len(run.images["image"]) // len(run.paths)
-        return np.tile(np.arange(n_images, dtype=float), (len(run.paths), 1)), "image"
-    steps = np.nan_to_num(gaps[:, :-1])
-    return np.concatenate([np.zeros((len(gaps), 1)), steps.cumsum(1)], 1), "distance along the path (nm)"
 
 
 def panels_of(run: RunFiles) -> tuple[list[RamachandranPanel], str]:
@@ -117,7 +102,7 @@ def _median(values: Float[np.ndarray, "step path"]) -> Float[np.ndarray, " step"
     return np.ma.median(np.ma.masked_invalid(values), axis=1).filled(np.nan)
 
 
-def plane_of(run: RunFiles, potential: PotentialFn | None) -> PlaneMap | None:
+def plane_of(run: RunFiles) -> PlaneMap | None:
     """The paths of a two-dimensional model system, on its potential if that is known."""
     if run.n_dims != 2:
         return None
@@ -125,11 +110,14 @@ def plane_of(run: RunFiles, potential: PotentialFn | None) -> PlaneMap | None:
     if x_angstrom is None:
         return None
     x, y = x_angstrom[:, :, 0, 0] / 10, x_angstrom[:, :, 0, 1] / 10
+    potential = run.potential()
     if potential is None:
         return PlaneMap(x, y)
     grid_x, grid_y = (np.linspace(*_widened(values), _GRID) for values in (x, y))
-    points = np.stack(np.meshgrid(grid_x, grid_y), -1).reshape(-1, 2)
-    return PlaneMap(x, y, grid_x, grid_y, potential(points).reshape(_GRID, _GRID))
+    points = torch.from_numpy(np.stack(np.meshgrid(grid_x, grid_y), -1).reshape(-1, 1, 2))
+    with torch.no_grad():
+        energy = as_array(potential(points))
+    return PlaneMap(x, y, grid_x, grid_y, energy.reshape(_GRID, _GRID))
 
 
 def _widened(values: np.ndarray) -> tuple[float, float]:

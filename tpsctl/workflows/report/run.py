@@ -1,18 +1,12 @@
 """`tpsctl report`: a finished run directory -> one HTML page."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
-from tpsctl.errors import OutputError, TpsctlError
+from tpsctl.errors import OutputError
 from tpsctl.files import write_text
 from tpsctl.output.report import RunReport, report_html
-from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.workflows.report.plots import (
-    PotentialFn,
     action_of,
     ceiling_of_run,
     curves_of,
@@ -48,9 +42,9 @@ def report_run(folder: Path, *, out: Path | None, overwrite: bool) -> dict[str, 
     return {"file": str(file), "bytes": len(text.encode()), "outcome": run.manifest["outcome"]}
 
 
-def write_report(folder: Path) -> None:
-    """Write report.html into a folder that holds all other files of a finished run."""
-    write_text(folder / NAME, report_html(report_of(RunFiles.of(folder))))
+def write_report(run: RunFiles) -> None:
+    """Write report.html beside all other files of a finished run."""
+    write_text(run.folder / NAME, report_html(report_of(run)))
 
 
 def report_of(run: RunFiles) -> RunReport:
@@ -68,33 +62,11 @@ def report_of(run: RunFiles) -> RunReport:
         panels=panels,
         panels_note=panels_note,
         action=action_of(run) if run.paths else None,
-        plane=plane_of(run, potential_of(run)),
+        plane=plane_of(run),
         frames=frames,
         frames_note=frames_note,
         tables=list(tables_of(run)),
     )
-
-
-def potential_of(run: RunFiles) -> PotentialFn | None:
-    """The potential of a model system; None for a molecule, for a prior without one, and if its files are gone."""
-    if run.is_molecule:
-        return None
-    from tpsctl.workflows.sample.assemble import make_prior, make_system
-
-    try:
-        recipe = SampleRecipe.model_validate_json(json.dumps(run.manifest["recipe"]))
-        prior = make_prior(recipe.prior, make_system(recipe.endpoints), torch.device("cpu"))
-    except (TpsctlError, ValueError):
-        return None
-    named = prior.potential
-    if named is None:
-        return None
-
-    def energies(points: np.ndarray) -> np.ndarray:
-        with torch.no_grad():
-            return named.energy(torch.from_numpy(points).unsqueeze(1)).double().numpy()
-
-    return energies
 
 
 def _facts(manifest: dict[str, Any]) -> list[tuple[str, str]]:

@@ -258,7 +258,7 @@ def _value(value: Any) -> str:
 
 
 def _protocol(values: dict[str, Any]) -> str:
-    how = f" ({values['solvent'] or 'vacuum'}; {values['platform']} platform, {values['precision']} precision)"
+    how = f" ({values.get('solvent') or 'vacuum'}; {values['platform']} platform, {values['precision']} precision)"
     return " + ".join(map(str, values["force_field"])) + (how if values["platform"] else "")
 
 

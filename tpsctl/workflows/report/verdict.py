@@ -207,7 +207,7 @@ def _route_doubts(manifest: dict[str, Any]) -> list[str]:
 def _common_doubts(manifest: dict[str, Any]) -> list[str]:
     found = [f"Note of the run: {note}" for note in manifest["notes"]]
     energies = manifest["energies"]
-    if energies is not None and not energies["solvent"] and energies["platform"]:
+    if energies is not None and not energies.get("solvent") and energies["platform"]:
         found.append("Energies are potential energies without a solvent; they are not free energies.")
     elif energies is None:
         found.append("No energies were computed, so nothing is said of barriers.")

@@ -3,11 +3,17 @@
 from pathlib import Path
 
 from tpsctl.recipe.sample import SampleRecipe
+from tpsctl.workflows.run_files import RunFiles
 
 
 def present(recipe: SampleRecipe, folder: Path) -> None:
-    """Write the report of a finished run into its folder, if the recipe wants one."""
+    """Draw the figures of a finished run and write its report into its folder, as far as the recipe wants them."""
+    run = RunFiles.of(folder)
+    if recipe.output.figures and run.paths:
+        from tpsctl.workflows.plot import FOLDER, draw_figures
+
+        draw_figures(run, folder / FOLDER)
     if recipe.output.report:
         from tpsctl.workflows.report.run import write_report
 
-        write_report(folder)
+        write_report(run)

@@ -10,9 +10,8 @@ import torch
 
 from tpsctl.environment import versions
 from tpsctl.optimize.outcome import Outcome, Status
-from tpsctl.output import figures, tables
+from tpsctl.output import tables
 from tpsctl.output.trajectory import write_path, write_topology
-from tpsctl.prior.potentials import NamedPotential
 from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.validation.remedies import gate_remedy, saddle_remedy
 from tpsctl.workflows.sample.assemble import System, path_seed
@@ -20,7 +19,7 @@ from tpsctl.workflows.sample.batch import PathBatch
 from tpsctl.workflows.sample.saddle_columns import verdict_columns
 from tpsctl.workflows.sample.tools import Tools
 from tpsctl.workflows.sample.trace import TERMS, Trace
-from tpsctl.workflows.sample.verdict_files import draw_verdict, image_columns, profile_entry, protocol_entry
+from tpsctl.workflows.sample.verdict_files import image_columns, profile_entry, protocol_entry
 
 MOST_STEPS = 500
 """Most optimizer steps in steps.csv; of a longer optimization it has steps at equal distances."""
@@ -34,14 +33,12 @@ class FinishedRun:
         recipe: What was run.
         system: The ends and what they are made of.
         batch: All paths.
-        potential: The model potential they are drawn on; None for a molecule.
         chosen: Every number that the recipe may leave open, as it was used, with the reason for it.
     """
 
     recipe: SampleRecipe
     system: System
     batch: PathBatch
-    potential: NamedPotential | None
     chosen: dict[str, Any]
 
     @property
@@ -62,9 +59,8 @@ class FinishedRun:
 
 def write_results(folder: Path, tools: Tools, batches: Sequence[PathBatch]) -> dict[str, Any]:
     """Write all files of a run but its manifest into a new folder; the manifest without the run's identity."""
-    potential = None if tools.system.is_molecule else tools.prior.potential
     batch = PathBatch.joined(batches)
-    run = FinishedRun(tools.recipe, tools.system, batch, potential, chosen_numbers(batch.facts, tools))
+    run = FinishedRun(tools.recipe, tools.system, batch, chosen_numbers(batch.facts, tools))
     write_files(folder, run)
     return describe(run, tools, batches)
 
@@ -75,7 +71,7 @@ def chosen_numbers(facts: dict[str, Any], tools: Tools) -> dict[str, Any]:
 
 
 def write_files(folder: Path, run: FinishedRun) -> None:
-    """Trajectories, tables and figures."""
+    """Trajectories and tables."""
     recipe, verdict, trace = run.recipe, run.batch.verdict, run.batch.trace
     write_topology(folder, run.system.topology, run.system.ends[0], name=recipe.name)
     for i, path in enumerate(run.batch.paths):
@@ -95,8 +91,6 @@ def write_files(folder: Path, run: FinishedRun) -> None:
     tables.write_table(folder / "images.csv", image_columns(verdict))
     if trace.steps:
         tables.write_table(folder / "steps.csv", _step_columns(trace))
-    if recipe.output.figures:
-        _draw(folder / "figures", run)
 
 
 def _step_columns(trace: Trace) -> dict[str, tables.Column]:
@@ -111,16 +105,6 @@ def _frame_columns(run: FinishedRun) -> dict[str, list[str]]:
     """The frames at which each path begins and ends, as far as the recipe gives sets of them."""
     each = [run.system.frames_of(path) for path in range(len(run.batch.paths))]
     return {column: [str(frames[column]) for frames in each] for column in run.system.frames}
-
-
-def _draw(folder: Path, run: FinishedRun) -> None:
-    trace, name = run.batch.trace, run.recipe.name
-    draw_verdict(folder, run.batch.verdict, title=name)
-    terms = {key: torch.stack([entry[key] for entry in trace.terms]) for key in trace.terms[0]}
-    shown = {key: value for key, value in terms.items() if key == "total" or bool((value != 0).any())}
-    figures.action_history(folder / "action", range(trace.steps), shown, title=name, stages=trace.stages)
-    if run.potential is not None and run.batch.paths.shape[2:] == (1, 2):
-        figures.contour(folder / "contour", run.batch.paths, run.potential.energy, title=name)
 
 
 def describe(run: FinishedRun, tools: Tools, batches: Sequence[PathBatch]) -> dict[str, Any]:

@@ -101,11 +101,11 @@ class PathSearch(BatchedJob):
         return PathBatch.from_stored(*batch).is_good
 
     def write(self, folder: Path, batches: Sequence[StoredBatch]) -> dict[str, Any]:
-        """Write trajectories, tables and figures of all batches; the manifest."""
+        """Write trajectories and tables of all batches; the manifest."""
         return write_results(folder, self._tools, [PathBatch.from_stored(*batch) for batch in batches])
 
     def present(self, folder: Path) -> None:
-        """Write the report, if the recipe wants one."""
+        """Draw the figures and write the report, as far as the recipe wants them."""
         present(self._tools.recipe, folder)
 
     def _begin(self, numbers: range, keeper: ShardKeeper) -> Attempt:

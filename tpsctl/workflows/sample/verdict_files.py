@@ -1,14 +1,13 @@
-"""What the files of a run say of a verdict, whichever method found the paths: columns, figures, manifest entries."""
+"""What the files of a run say of a verdict, whichever method found the paths: columns, manifest entries."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from tpsctl.output import figures, tables
+from tpsctl.output import tables
 from tpsctl.output.tables import Column
 from tpsctl.validation.energy import PathEnergies, Profile
 from tpsctl.workflows.sample.judge import PathVerdicts
@@ -23,24 +22,6 @@ def image_columns(verdict: PathVerdicts) -> dict[str, Column]:
         dihedrals=verdict.dihedrals,
         gate=verdict.gate.columns,
     )
-
-
-def draw_verdict(folder: Path, verdict: PathVerdicts, *, title: str) -> None:
-    """Draw the energies along the paths, and a Ramachandran plot for every residue with phi and psi."""
-    above = {kind: profile.above_start for kind, profile in verdict.profiles.items()}
-    if above:
-        figures.energy_profile(folder / "energy", above, title=title)
-    for label, phi in verdict.dihedrals.items():
-        residue = label.removeprefix("phi ")
-        psi = verdict.dihedrals.get(f"psi {residue}")
-        if label.startswith("phi ") and psi is not None:
-            figures.ramachandran(
-                folder / f"ramachandran_{residue.lower()}",
-                phi,
-                psi,
-                title=f"{title}, {residue}",
-                above_start=above.get("raw"),
-            )
 
 
 def protocol_entry(energies: PathEnergies | None) -> dict[str, Any] | None:

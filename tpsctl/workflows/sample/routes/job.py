@@ -60,10 +60,10 @@ class RouteSearch(BatchedJob):
         return FoundRoutes.from_stored(batch, self._landscape.molecule.equivalence).is_good
 
     def write(self, folder: Path, batches: Sequence[StoredBatch]) -> dict[str, Any]:
-        """Write trajectories, tables and figures of the routes; the manifest."""
+        """Write trajectories and tables of the routes; the manifest."""
         found = FoundRoutes.from_stored(batches[0], self._landscape.molecule.equivalence)
         return write_routes(folder, self._tools, self._landscape, found)
 
     def present(self, folder: Path) -> None:
-        """Write the report, if the recipe wants one."""
+        """Draw the figures and write the report, as far as the recipe wants them."""
         present(self._tools.recipe, folder)

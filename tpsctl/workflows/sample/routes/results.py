@@ -1,4 +1,4 @@
-"""Writes what a search for routes leaves: paths, tables, structures of saddles and minima, figures, the manifest."""
+"""Writes what a search for routes leaves: paths, tables, structures of saddles and minima, the manifest."""
 
 import math
 from dataclasses import asdict
@@ -14,7 +14,6 @@ from tpsctl.optimize.outcome import Status
 from tpsctl.output import route_tables, tables
 from tpsctl.output.trajectory import write_frames, write_path, write_topology
 from tpsctl.workflows.sample.assemble import path_seed
-from tpsctl.workflows.sample.routes.figures import draw_routes
 from tpsctl.workflows.sample.routes.found import FoundRoutes
 from tpsctl.workflows.sample.routes.molecule import Landscape
 from tpsctl.workflows.sample.routes.rows import Numbering, Rows
@@ -37,8 +36,6 @@ def write_routes(folder: Path, tools: Tools, landscape: Landscape, found: FoundR
         write_frames(folder / "saddles.dcd", x, title=f"{recipe.name}: saddles in the order of saddles.csv")
     x = torch.stack([network.minima[i].x for i in numbers.minima])
     write_frames(folder / "minima.dcd", x, title=f"{recipe.name}: minima in the order of minima.csv")
-    if recipe.output.figures and found.paths:
-        draw_routes(folder / "figures", tools, found, numbers)
     return _manifest(tools, landscape, found, rows) | {"kinetics": _kinetics_entry(numbers, kinetics)}
 
 
