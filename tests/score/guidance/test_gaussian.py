@@ -163,7 +163,7 @@ def test_without_guidance_it_is_the_reverse_process():
 
 def test_flow_has_the_closed_mean_and_work(generator):
     """No sampling error: the work of the ODE depends on the mean of the start only, which is subtracted."""
-    widths = geometric_widths(S1, S0, 400)
+    widths = geometric_widths(S1, S0, 160)
     y = start(500, generator)
     y = torch.cat((y, -y))  # mean zero
     found = guided_flow(LAW, NoisedGuide(tilt, exact_strength), y, widths)
@@ -178,7 +178,7 @@ def test_flow_has_the_closed_mean_and_work(generator):
 
 def test_log_ratio_of_the_flow_is_that_of_the_densities_at_the_end(generator):
     """Two ways: integrated along the trajectory, and from both Gaussian densities at the end."""
-    found = guided_flow(LAW, NoisedGuide(tilt, exact_strength), start(50, generator), geometric_widths(S1, S0, 400))
+    found = guided_flow(LAW, NoisedGuide(tilt, exact_strength), start(50, generator), geometric_widths(S1, S0, 160))
     end = along(found.y) * variance(S0) / C**2
     shift = -LAMBDA * C**2 * (1 - (variance(S0) / variance(S1)) ** 0.5)
     expected = (end.square() - (end - shift).square()) / (2 * variance(S0))
