@@ -36,9 +36,7 @@ def find_dihedral(topology: Topology, named: str | Sequence[str], *, where: str)
 
 
 def _find(topology: Topology, label: str, where: str) -> int:
-    found = [
-        i for i, atom in enumerate(topology.atoms) if label in (atom.label, f"{atom.residue}:{atom.name}")
-    ]
+    found = [i for i, atom in enumerate(topology.atoms) if label in (atom.label, f"{atom.residue}:{atom.name}")]
     if len(found) == 1:
         return found[0]
     if found:

@@ -5,9 +5,9 @@ fitted to all values, and the next point is where the improvement expected from 
 
     E[max(best - f, 0)] = (best - m) Phi(z) + s phi(z) ,     z = (best - m) / s ,
 
-with mean m and standard deviation s of the process, and with `best` its least mean at the points so far, which a lucky
-value of a noisy function does not decide. Everything follows from the values and a seed, so that an interrupted search
-goes on as if it had not been interrupted.
+with mean m and standard deviation s of the process. The function has to be the same in every evaluation: a random one
+must use the same random numbers (common random numbers). Everything follows from the values and a seed, so that an
+interrupted search goes on as if it had not been interrupted.
 
 Source: Jones, Schonlau, Welch, J. Global Optim. 13 (1998) 455, eq. 15; Rasmussen and Williams, Gaussian Processes for
 Machine Learning (2006), eq. 4.17.
@@ -69,13 +69,7 @@ def next_point(box: Box, points: Sequence[Sequence[float]], values: Sequence[flo
     process = _fitted(box, points, values, seed)
     candidates = _sobol(len(box), _CANDIDATES, seed + len(points))
     mean, deviation = (torch.tensor(part) for part in process.predict(candidates.numpy(), return_std=True))
-    best = float(process.predict(_to_unit(box, points).numpy()).min())
-    return _in_box(box, candidates[int(_improvement(mean, deviation, best).argmax())]).tolist()
-
-
-def best_point(box: Box, points: Sequence[Sequence[float]], values: Sequence[float], seed: int) -> int:
-    """Which of the points has the least mean of the process: the best one, noise taken out."""
-    return int(_fitted(box, points, values, seed).predict(_to_unit(box, points).numpy()).argmin())
+    return _in_box(box, candidates[int(_improvement(mean, deviation, min(values)).argmax())]).tolist()
 
 
 def _fitted(box: Box, points: Sequence[Sequence[float]], values: Sequence[float], seed: int) -> Any:

@@ -16,12 +16,12 @@ from tpsctl.prior.base import Prior
 from tpsctl.prior.conversions.base import OutputConversion
 from tpsctl.prior.gaussian import GaussianPrior
 from tpsctl.prior.network import NetworkPrior
-from tpsctl.score.base import AutogradScore, Score
+from tpsctl.score.base import AutogradScore
 from tpsctl.score.likelihood import Diffusion
 from tpsctl.score.schedule import NoiseSchedule
 
-_PURE_NOISE = 100.0
-"""Largest noise width of an exact Gaussian, in its standard deviations."""
+_PURE_NOISE, _LEAST_NOISE = 20.0, 0.01
+"""Largest and smallest noise width of an exact Gaussian, in its standard deviations."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def _of_gaussian(prior: GaussianPrior, t: float) -> DiffusedPrior:
     mean, std = prior.mean_nm, prior.std_nm
     law = Diffusion(
         lambda width: AutogradScore(lambda y: -y / (std**2 + width**2)),
-        max(prior.sigma_nm(t), 1e-3 * std),
+        max(prior.sigma_nm(t), _LEAST_NOISE * std),
         _PURE_NOISE * std,
         spread=std,
     )

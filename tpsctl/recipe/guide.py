@@ -48,7 +48,9 @@ class ObservableGuidanceSection(Section):
         "Where observables are differentiated: at the posterior mean of the clean structure, or at the noised one.",
         default="denoised",
     )
-    strength: ExponentialStrengthSection = key("The strength, unless it is tuned.", default=ExponentialStrengthSection())
+    strength: ExponentialStrengthSection = key(
+        "The strength, unless it is tuned.", default=ExponentialStrengthSection()
+    )
     tune: TuneSection | None = key(
         "Choose a and b of the strength by the squared deviations from the targets; without it, as given.", default=None
     )
@@ -71,6 +73,7 @@ class GuideFilesSection(Section):
     """Guides from structure files; every model of a file is a guide."""
 
     structures: tuple[Path, ...] = key("Structure files with the atoms of the prior.", min_length=1)
+    select: str = key('Their beads, as an MDTraj selection, e.g. "name CA".', default="all", min_length=1)
 
 
 class GuideFramesSection(Section):
@@ -79,6 +82,7 @@ class GuideFramesSection(Section):
     trajectory: Path = key("Trajectory file: XTC, DCD, TRR, NetCDF or HDF5.")
     topology: Path = key("Structure file that names the trajectory's atoms.")
     frames: tuple[Annotated[int, Field(ge=0)], ...] = key("Frames, counted from 0.", "1", min_length=1)
+    select: str = key('Their beads, as an MDTraj selection, e.g. "name CA".', default="all", min_length=1)
 
 
 class GuidePointsSection(Section):

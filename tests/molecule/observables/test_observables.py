@@ -11,7 +11,7 @@ from tpsctl.errors import TpsctlError
 from tpsctl.molecule.atom_labels import find_atoms, find_dihedral
 from tpsctl.molecule.contacts import find_contacts
 from tpsctl.molecule.geometry import superpose
-from tpsctl.molecule.observables.base import Coordinate, stacked
+from tpsctl.molecule.observables.base import PointCoordinate, stacked
 from tpsctl.molecule.observables.experimental import COUPLINGS, NoeDistance, ScalarCoupling, TransferEfficiency
 from tpsctl.molecule.observables.geometric import (
     BondAngle,
@@ -129,13 +129,17 @@ def test_observables_do_not_see_rigid_motions(alanine, frames, generator):
 
 def test_gradients_are_those_of_the_values(alanine, frames):
     phi = find_dihedral(alanine[0], "phi ALA2", where="here")
-    for observable in (ScalarCoupling("J", phi, COUPLINGS["HN-C"]), NoeDistance("n", [(0, 9)]), BondAngle("a", phi[:3])):
+    for observable in (
+        ScalarCoupling("J", phi, COUPLINGS["HN-C"]),
+        NoeDistance("n", [(0, 9)]),
+        BondAngle("a", phi[:3]),
+    ):
         assert torch.autograd.gradcheck(observable, frames[:2].clone().requires_grad_(True), atol=1e-4)
 
 
 def test_a_coordinate_of_a_point():
-    assert Coordinate("y", 1)(torch.tensor([[[0.2, 0.7]]])).item() == pytest.approx(0.7)
-    assert Coordinate("y", 1).label == "y (nm)"
+    assert PointCoordinate("y", 1)(torch.tensor([[[0.2, 0.7]]])).item() == pytest.approx(0.7)
+    assert PointCoordinate("y", 1).label == "y (nm)"
     assert math.isclose(DihedralAngle("p", (0, 1, 2, 3)).period, 360)
 
 

@@ -55,7 +55,7 @@ class Observable(ABC):
         return f"{self.name} ({self.unit})" if self.unit else self.name
 
 
-class Coordinate(Observable):
+class PointCoordinate(Observable):
     """One coordinate of a point of a model potential, nm.
 
     Args:

@@ -35,9 +35,7 @@ def excess_work(samples: GuidedSamples) -> ExcessWork:
     """The excess work of these samples, at least two."""
     mean, error = mean_and_error(samples.work.sum(0))
     from_ratios, ratio_error = mean_and_error(samples.log_ratio)
-    return ExcessWork(
-        mean, error, from_ratios, ratio_error, samples.work.mean(1), effective_size(-samples.log_ratio)
-    )
+    return ExcessWork(mean, error, from_ratios, ratio_error, samples.work.mean(1), effective_size(-samples.log_ratio))
 
 
 def mean_and_error(values: Float[Tensor, " sample"]) -> tuple[float, float]:
