@@ -31,10 +31,10 @@ from tpsctl.score.guidance.work import excess_work
 from tpsctl.score.likelihood import Diffusion
 from tpsctl.score.reverse_process import geometric_widths
 
-TILT, LEAST, LARGEST, STEPS = -2.0, 0.03, 8.0, 60
+TILT, LEAST, LARGEST, STEPS = -2.0, 0.04, 8.0, 50
 BOX = (Interval(0.2, 2.5), Interval(0.0, 6.0))
 EVALUATIONS, INITIAL, TUNED_SAMPLES, SAMPLES, BINS = 12, 8, 200, 1000, 28
-GRID = torch.linspace(-1.4, 1.4, 281, dtype=torch.float64)
+GRID = torch.linspace(-1.4, 1.4, 201, dtype=torch.float64)
 
 
 def potential(x):
@@ -126,13 +126,15 @@ def repetition(seed, log_truth, law, target):
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--repetitions", type=int, default=20)
-    count = arguments.parse_args().repetitions
+    arguments.add_argument("--first", type=int, default=0, help="number of the first repetition")
+    given = arguments.parse_args()
+    count = given.repetitions
     torch.set_num_threads(1)
     log_truth = -potential(GRID)
     target = float(torch.softmax(log_truth, 0) @ GRID)
     law = law_of(log_truth + TILT * GRID)
     found = []
-    for seed in range(count):
+    for seed in range(given.first, given.first + count):
         found.append(repetition(seed, log_truth, law, target))
         print(seed, {name: tuple(round(part, 4) for part in row) for name, row in found[-1].items()}, flush=True)
     print(f"KL to the truth, mean and standard deviation over {count} repetitions; target <x> = {target:.4f}")
