@@ -25,6 +25,15 @@ sampling: {kind: plain}
 production: {trajectories: 2, duration_ps: 0.2, equilibration_ps: 0.01, frame_interval_ps: 0.02, chunk_ps: 0.1}
 output: {data: out/data.npz}
 """
+GUIDE = """\
+version: 1
+name: short
+seed: 1
+prior: {kind: gaussian, mean_nm: [0.0], std_nm: 0.1}
+guide: {kind: observables, observables: [{kind: coordinate, dimension: 0, target_nm: 0.02, error_nm: 0.1}]}
+sampling: {samples: 20, steps: 10}
+output: {directory: out, figures: false}
+"""
 PHASES = {
     "sample": (
         "recipe.loader:load_recipe",
@@ -51,6 +60,12 @@ PHASES = {
         "simulation.engine:openmm.LocalEnergyMinimizer.minimize",
         "simulation.simulate:run_chunk",
         "simulation.dataset:Dataset.save",
+    ),
+    "guide": (
+        "recipe.loader:load_recipe",
+        "workflows.guide.run:make_tools",
+        "workflows.guide.rounds:draw",
+        "workflows.guide.run:write_result",
     ),
     "train": (
         "recipe.loader:load_recipe",
@@ -104,6 +119,9 @@ def command_line(root, recipe, peptide, tmp_path, start):
         if command == "simulate":
             (tmp_path / "simulate.yaml").write_text(SIMULATE)
             return (command, tmp_path / "simulate.yaml", "--out", out / "data.npz", "--workers", 1)
+        if command == "guide":
+            (tmp_path / "guide.yaml").write_text(GUIDE)
+            return (command, tmp_path / "guide.yaml", "--out", out, "--threads", 1)
         if command == "train":
             (tmp_path / "train.yaml").write_text(POTENTIAL)
             return (command, tmp_path / "train.yaml", "--out", out / "x.safetensors", "--threads", 1)
@@ -173,7 +191,7 @@ def test_a_command_that_hangs_in_c_is_ended(start, command_line, slurm, tmp_path
     assert not results, "no result, not even half of one"
 
 
-@pytest.mark.parametrize("command", ["sample", "gather", "simulate", "train", "convert"])
+@pytest.mark.parametrize("command", ["sample", "gather", "guide", "simulate", "train", "convert"])
 def test_the_same_command_then_finishes(start, command_line, tmp_path, command):
     words, place = command_line(command), f"tpsctl.{PHASES[command][-1]}"
     running = start(*words, fault=f"stuck:{place}")

@@ -18,6 +18,7 @@ class RecipeKind(StrEnum):
     train = "train"
     train_potential = "train_potential"
     train_snapshots = "train_snapshots"
+    guide = "guide"
 
 
 class Shell(StrEnum):

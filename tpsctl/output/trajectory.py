@@ -24,7 +24,7 @@ from tpsctl.units import NM_PER_ANGSTROM
 
 Format = Literal["dcd", "pdb"]
 
-_PDB_ROUNDING_ANGSTROM = 0.00051
+_PDB_ROUNDING_ANGSTROM, _XTC_ROUNDING_ANGSTROM = 0.00051, 0.0051
 _FLOAT32_EPS = 1.2e-7
 
 
@@ -91,6 +91,46 @@ def write_frames(file: Path, x: Float[Tensor, "frame bead dim"], *, title: str) 
         OutputError: A coordinate is not finite, or the file cannot be written or does not read back as it should.
     """
     return _write_dcd(file, _angstrom(x, title), 1.0, title)
+
+
+def write_ensemble(
+    stem: Path,
+    x: Float[Tensor, "sample bead dim"],
+    topology: Topology,
+    *,
+    title: str,
+    formats: Sequence[Literal["dcd", "xtc", "pdb"]],
+) -> list[Path]:
+    """Write samples that are no path, nm, in each format, and return the files, e.g. [stem.dcd, stem.pdb].
+
+    Args:
+        stem: File name without suffix.
+        x: The samples, nm.
+        topology: Their atoms or beads.
+        title: Title of the files.
+        formats: "dcd", "xtc" (in steps of 0.001 nm) and/or "pdb".
+
+    Raises:
+        OutputError: A coordinate is not finite, or a file cannot be written or does not read back as it should.
+    """
+    angstrom = _angstrom(x, title)
+    writers = {
+        "dcd": lambda: _write_dcd(stem.with_suffix(".dcd"), angstrom, 1.0, title),
+        "xtc": lambda: _write_xtc(stem.with_suffix(".xtc"), angstrom),
+        "pdb": lambda: _write_structures(stem.with_suffix(".pdb"), topology, angstrom, title=title),
+    }
+    return [writers[name]() for name in formats]
+
+
+def _write_xtc(file: Path, x: np.ndarray) -> Path:
+    from mdtraj.formats import XTCTrajectoryFile
+
+    with atomic(file) as temporary:
+        with XTCTrajectoryFile(str(temporary), "w") as out:
+            out.write((x * NM_PER_ANGSTROM).astype("<f4"), time=np.arange(len(x), dtype="<f4"))
+        with XTCTrajectoryFile(str(temporary), "r") as written:
+            _compare(file, written.read()[0] / NM_PER_ANGSTROM, x, _XTC_ROUNDING_ANGSTROM)
+    return file
 
 
 def _angstrom(path: Tensor, what: str) -> Float[np.ndarray, "frame atom 3"]:

@@ -16,10 +16,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tpsctl.prior.conversions.base import OutputConversion
+from tpsctl.prior.diffused import diffused
 from tpsctl.prior.network import NetworkPrior
-from tpsctl.score.base import AutogradScore
-from tpsctl.score.likelihood import Diffusion, nll_ode
+from tpsctl.score.likelihood import nll_ode
 
 
 @dataclass(frozen=True)
@@ -57,16 +56,8 @@ def log_densities(
         PriorError: The prior has no score at t.
     """
     prior.to(device="cpu", dtype=torch.float64)
-    prior.at(t)  # refuses a time without a score
-    output, units = prior.output, prior.units
-    width = prior.schedule.width(t)
-    law = Diffusion(
-        lambda s: _WidthScore(output, s),
-        width,
-        output.largest_width,
-        spread=output.data_spread,
-        centered=prior.field.centered,
-    )
+    model = diffused(prior, t)
+    law, units = model.law, prior.units
     y = units.to_network(x)
     found = nll_ode(law, y, steps=steps)
     coordinates = law.coordinates(y)
@@ -79,15 +70,3 @@ def log_densities(
         coordinates=coordinates,
         width_nm=prior.sigma_nm(t),
     )
-
-
-class _WidthScore(AutogradScore):
-    """The score of y at a relative noise width, in the network's own unit of length."""
-
-    def __init__(self, output: OutputConversion, width: float) -> None:
-        super().__init__(lambda y: output.relative_score(y, width), conservative=output.field.conservative)
-        self._output, self._width = output, width
-
-    def jacobian(self, y: Tensor) -> Tensor:
-        found = self._output.relative_jacobian(y, self._width)
-        return super().jacobian(y) if found is None else found

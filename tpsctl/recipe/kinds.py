@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from tpsctl.recipe.document import read_document
+from tpsctl.recipe.guide import GuideRecipe
 from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.recipe.simulate import SimulateRecipe
 from tpsctl.recipe.train import TrainRecipe
@@ -17,6 +18,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "train": TrainRecipe,
     "train_potential": TrainPotentialRecipe,
     "train_snapshots": TrainSnapshotsRecipe,
+    "guide": GuideRecipe,
 }
 
 

@@ -33,7 +33,7 @@ from torch import Tensor
 
 from tpsctl.molecule.geometry import center
 
-_CORRECTION = 0.15
+CORRECTION = 0.15
 """Langevin step in units of s^2; its discretization widens the noise by under 10 %."""
 
 _FARTHEST = 6.0
@@ -75,12 +75,12 @@ def reverse(
         return standard_normal(y[:1] if shared_noise else y, generator, centered=centered)
 
     for here, there in zip(widths[:-1], widths[1:], strict=True):
-        y = y + (here**2 - there ** (1 + kappa**2) * here ** (1 - kappa**2)) * _bounded(score(y, here), here)
+        y = y + (here**2 - there ** (1 + kappa**2) * here ** (1 - kappa**2)) * bounded(score(y, here), here)
         y = gauge(y + there * (1 - there**both / here**both) ** 0.5 * noise(y))
         for _ in range(corrections):
-            step = _CORRECTION * there**2
-            y = y + step * _bounded(score(y, there), there) + (2 * step) ** 0.5 * noise(y)
-    return gauge(y + widths[-1] ** 2 * _bounded(score(y, widths[-1]), widths[-1])) if last_mean else gauge(y)
+            step = CORRECTION * there**2
+            y = y + step * bounded(score(y, there), there) + (2 * step) ** 0.5 * noise(y)
+    return gauge(y + widths[-1] ** 2 * bounded(score(y, widths[-1]), widths[-1])) if last_mean else gauge(y)
 
 
 def in_chunks(
@@ -95,7 +95,8 @@ def in_chunks(
     return torch.cat(done)
 
 
-def _bounded(score: Tensor, width: float) -> Tensor:
+def bounded(score: Tensor, width: float) -> Tensor:
+    """A score whose part on every bead is shortened to a posterior mean at most six noise widths away."""
     norm = score.norm(dim=-1, keepdim=True)
     return score * (_FARTHEST / width / norm.clamp_min(1e-12)).clamp_max(1.0)
 

@@ -28,6 +28,10 @@ def gather(directory: Path, progress: Progress, *, scratch: Path | None = None) 
 
 def _search(plan: Plan, progress: Progress) -> BatchedJob:
     """The job of a plan, made anew from what the plan says."""
+    if plan.subcommand == "guide":
+        from tpsctl.workflows.guide.run import job_of_plan
+
+        return job_of_plan(plan, progress)
     if plan.subcommand != "sample":
         raise RecipeError(f"{plan.directory}: this is a job of another command, which gathers itself: {plan.command()}")
     recipe = SampleRecipe.model_validate_json(json.dumps(plan.identity["recipe"]))

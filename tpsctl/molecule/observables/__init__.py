@@ -1,0 +1,1 @@
+"""Quantities of configurations that an experiment averages, or that tell states apart; each is differentiable."""
