@@ -10,7 +10,7 @@ from tpsctl.files import whole_folder, write_text
 from tpsctl.output.exports.base import Export, ExportedPath
 from tpsctl.output.exports.formats import make_export
 from tpsctl.recipe.auto import DEFAULT_TEMPERATURE_K
-from tpsctl.workflows.stored_run import StoredRun
+from tpsctl.workflows.recorded_run import RecordedRun
 
 _UNTIMED_PS = 1.0
 """Time between images of a path that has no time step, ps, as in the files of the run."""
@@ -43,7 +43,7 @@ def export_run(directory: Path, out: Path, options: ExportOptions) -> dict[str, 
     Raises:
         OutputError: There is no finished run of a molecule, a path is not there, or the folder exists.
     """
-    run = StoredRun.read(directory)
+    run = RecordedRun.read(directory)
     system = run.system
     numbers = options.paths or tuple(range(len(run.paths)))
     missing = [k for k in numbers if k >= len(run.paths)]
@@ -88,7 +88,7 @@ def export_run(directory: Path, out: Path, options: ExportOptions) -> dict[str, 
     }
 
 
-def _temperature(run: StoredRun) -> float:
+def _temperature(run: RecordedRun) -> float:
     """The temperature of the run, K."""
     recipe = run.manifest["recipe"]
     chosen = run.manifest.get("chosen", {}).get("action.temperature_k", {}).get("value")
@@ -97,7 +97,7 @@ def _temperature(run: StoredRun) -> float:
     )
 
 
-def _readme(run: StoredRun, exports: Sequence[Export], temperature_k: float) -> str:
+def _readme(run: RecordedRun, exports: Sequence[Export], temperature_k: float) -> str:
     if run.dt_ps is None:
         time = f"The paths have no time step: images are written {_UNTIMED_PS:g} ps apart."
     else:

@@ -26,12 +26,12 @@ from tpsctl.validation.remedies import gate_remedy
 from tpsctl.validation.tops import PathTops, TopVerdict
 from tpsctl.workflows.force_field import force_field_files, system_source
 from tpsctl.workflows.init.force_field import force_field_value
+from tpsctl.workflows.recorded_run import RecordedRun
 from tpsctl.workflows.sample.assemble import judges_saddles
 from tpsctl.workflows.sample.assemble.landscapes import force_field_surface, make_judge
 from tpsctl.workflows.sample.judge import PathVerdicts, verdict_of, with_tops
 from tpsctl.workflows.sample.saddle_columns import verdict_columns
 from tpsctl.workflows.sample.verdict_files import image_columns, profile_entry, protocol_entry
-from tpsctl.workflows.stored_run import StoredRun
 
 FOLDER = "validation"
 """Folder of a run directory that holds later validations."""
@@ -68,7 +68,7 @@ def validate_run(directory: Path, options: ValidateOptions, progress: Progress) 
         ValidationError: The force field does not fit the molecule.
     """
     started = time.monotonic()
-    run = StoredRun.read(directory)
+    run = RecordedRun.read(directory)
     system, recipe = run.system, _recipe(run, options)
     section = recipe.validation.energy
     assert section is not None
@@ -109,7 +109,7 @@ def validate_run(directory: Path, options: ValidateOptions, progress: Progress) 
     return manifest
 
 
-def _recipe(run: StoredRun, options: ValidateOptions) -> SampleRecipe:
+def _recipe(run: RecordedRun, options: ValidateOptions) -> SampleRecipe:
     """The recipe of the run with the force field and the keys that the command line gives."""
     wrong = [text for text in options.assignments if not text.startswith(_KEYS)]
     if wrong:

@@ -25,7 +25,7 @@ from tpsctl.workflows.sample.assemble import System
 
 
 @dataclass(frozen=True)
-class StoredRun:
+class RecordedRun:
     """A finished run of `tpsctl sample`, read from its directory.
 
     Attributes:
@@ -37,7 +37,7 @@ class StoredRun:
     manifest: dict[str, Any]
 
     @classmethod
-    def read(cls, directory: Path) -> "StoredRun":
+    def read(cls, directory: Path) -> "RecordedRun":
         """The run in a directory.
 
         Raises:
