@@ -8,7 +8,7 @@ import torch
 
 from tpsctl.environment import versions
 from tpsctl.output.tables import Column, write_table
-from tpsctl.simulation.shooting.committor import HIGHEST, LOWEST, CommittorVerdict
+from tpsctl.simulation.shooting.committor import HIGHEST, LOWEST, Committor, CommittorVerdict
 from tpsctl.workflows.shoot.committor import Question, Shots
 from tpsctl.workflows.shoot.starts import Start
 
@@ -52,7 +52,7 @@ def verdict_in_words(starts: Sequence[Start], shots: Sequence[Shots]) -> str:
     """What the shots say of the path, in one or two sentences."""
     pairs = list(zip(starts, shots, strict=True))
     asked = [(start, found.committor) for start, found in pairs if _asked(start, starts)]
-    start, best = min(asked, key=lambda pair: abs(pair[1].p_b - 0.5) if pair[1].arrived else 2.0)
+    start, best = min(asked, key=_rank)
     low, high = best.interval
     number = f"p_B = {best.p_b:.2f}, 95 % interval {low:.2f} to {high:.2f}, {best.shots} shots"
     match outcome_of(starts, shots):
@@ -78,6 +78,13 @@ def _asked(start: Start, starts: Sequence[Start]) -> bool:
     if any(one.role == "top" for one in starts):
         return start.role in ("top", "neighbor")
     return start.role not in CONTROLS
+
+
+def _rank(pair: tuple[Start, Committor]) -> tuple[bool, float]:
+    """The top first if it belongs to the transition state, then whatever is nearest to p_B = 1/2."""
+    start, found = pair
+    top = start.role == "top" and start.verdict(found) is CommittorVerdict.TRANSITION_STATE
+    return not top, abs(found.p_b - 0.5) if found.arrived else 2.0
 
 
 def _entry(start: Start, shots: Shots) -> dict[str, Any]:
