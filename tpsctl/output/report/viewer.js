@@ -28,9 +28,9 @@ class StructureViewer {
     this.viewer = $3Dmol.createViewer(container, { backgroundColor: this.background(), antialias: true });
     this.model = this.viewer.addModel();
     this.model.addAtoms(this.atoms());
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-      this.viewer.setBackgroundColor(this.background());
-    });
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.viewer.setBackgroundColor(this.background()));
+    addEventListener("beforeprint", () => this.viewer.setBackgroundColor("#ffffff"));
+    addEventListener("afterprint", () => this.viewer.setBackgroundColor(this.background()));
   }
 
   background() {
