@@ -8,7 +8,7 @@ from scipy.spatial.distance import jensenshannon
 
 from tpsctl.units import thermal_energy
 from tpsctl.validation.ensemble import measures
-from tpsctl.validation.ensemble.bootstrap import Estimate, Yardstick, pieces_of, resampled
+from tpsctl.validation.ensemble.bootstrap import BootstrapEstimate, Yardstick, pieces_of, resampled
 from tpsctl.validation.ensemble.free_energy_map import free_energy_map
 from tpsctl.validation.ensemble.measures import MEASURES, PathFacts
 from tpsctl.validation.ensemble.profiles import PathContacts, compare, contact_profile, forms_first
@@ -123,15 +123,15 @@ def test_the_interval_of_a_mean_is_that_of_the_normal_distribution(generator):
     values = torch.randn(400, generator=generator)
     weights = resampled(torch.arange(400), 400, 1000, generator)
     draws = weights @ values / weights.sum(1)
-    found = Estimate.of(float(values.mean()), draws)
+    found = BootstrapEstimate.of(float(values.mean()), draws)
     # 2.5 % quantiles of 1000 draws scatter by 5 % of the width; three times that
     assert (found.high - found.low) / 2 == pytest.approx(1.96 * float(values.std()) / 20, rel=0.15)
 
 
 def test_intervals_apart_and_overlapping():
-    assert Estimate(1, 0, 2).apart_from(Estimate(5, 3, 6))
-    assert not Estimate(1, 0, 4).apart_from(Estimate(5, 3, 6))
-    assert not Estimate(1, math.nan, math.nan).apart_from(Estimate(5, 3, 6))
+    assert BootstrapEstimate(1, 0, 2).apart_from(BootstrapEstimate(5, 3, 6))
+    assert not BootstrapEstimate(1, 0, 4).apart_from(BootstrapEstimate(5, 3, 6))
+    assert not BootstrapEstimate(1, math.nan, math.nan).apart_from(BootstrapEstimate(5, 3, 6))
 
 
 def test_paths_of_the_same_kind_are_not_told_apart_and_others_are(generator):

@@ -10,7 +10,7 @@ from scipy.sparse.linalg import spsolve
 from tpsctl.errors import ValidationError
 from tpsctl.prior.potentials import mueller_brown
 from tpsctl.validation.rate.committor import (
-    Committor,
+    CommittorNetwork,
     States,
     WeightedSamples,
     dissipation,
@@ -63,7 +63,7 @@ def test_tempered_samples_of_a_harmonic_well_have_its_moments(generator):
 
 def test_the_conditions_at_the_states_hold_for_any_network():
     states = States(torch.zeros(2), torch.tensor([3.0, 0.0]), 0.5, periodic=False)
-    committor = Committor(states, torch.zeros(2), torch.ones(2), seed=3)
+    committor = CommittorNetwork(states, torch.zeros(2), torch.ones(2), seed=3)
     q, density = dissipation(
         committor, torch.tensor([[0.2, 0.3], [2.9, 0.1], [1.5, 0.0]]), torch.eye(2).expand(3, 2, 2)
     )

@@ -30,7 +30,7 @@ LEAST_TRANSITIONS = 6
 
 
 @dataclass(frozen=True)
-class Estimate:
+class BootstrapEstimate:
     """A number with its 95 % interval.
 
     Attributes:
@@ -44,7 +44,7 @@ class Estimate:
     high: float
 
     @classmethod
-    def of(cls, value: float, draws: Float[Tensor, " draw"], *, centered: bool = False) -> "Estimate":
+    def of(cls, value: float, draws: Float[Tensor, " draw"], *, centered: bool = False) -> "BootstrapEstimate":
         """The estimate with the interval of these draws; draws that are not a number are left out.
 
         Args:
@@ -59,7 +59,7 @@ class Estimate:
         shift = value - middle if centered else 0.0
         return cls(value, low + shift, high + shift)
 
-    def apart_from(self, other: "Estimate") -> bool:
+    def apart_from(self, other: "BootstrapEstimate") -> bool:
         """Whether the two intervals do not overlap; False if one of them is unknown."""
         return self.low > other.high or other.low > self.high
 
@@ -111,7 +111,7 @@ class Yardstick:
     draws: int
     seed: int
 
-    def row(self, ensemble: PathFacts) -> dict[str, Estimate]:
+    def row(self, ensemble: PathFacts) -> dict[str, BootstrapEstimate]:
         """Every measure of an ensemble with its error bar."""
         generator = torch.Generator().manual_seed(self.seed)
         own = resampled(torch.arange(len(ensemble)), len(ensemble), self.draws, generator)
@@ -120,7 +120,7 @@ class Yardstick:
         own, theirs = own[usable], theirs[usable]
         one = torch.ones(1, len(ensemble), dtype=torch.float64), torch.ones(1, len(self.paths), dtype=torch.float64)
         return {
-            name: Estimate.of(
+            name: BootstrapEstimate.of(
                 float(measure(ensemble, one[0], self.paths, one[1])[0]),
                 measure(ensemble, own, self.paths, theirs),
                 centered=True,
@@ -132,7 +132,7 @@ class Yardstick:
         """How many paths a set of the simulation's own paths can have: at most half of all."""
         return min(wanted, len(self.paths) // 2)
 
-    def own_sets(self, count: int) -> dict[str, Estimate]:
+    def own_sets(self, count: int) -> dict[str, BootstrapEstimate]:
         """Mean over random sets of `count` of the paths, measured against all the others, and the spread."""
         generator = torch.Generator().manual_seed(self.seed + 1)
         found: dict[str, list[Tensor]] = {name: [] for name in MEASURES}
@@ -143,4 +143,4 @@ class Yardstick:
             for name, measure in MEASURES.items():
                 found[name].append(measure(some, one[0], others, one[1])[0])
         draws = {name: torch.stack(values) for name, values in found.items()}
-        return {name: Estimate.of(float(values.nanmean()), values) for name, values in draws.items()}
+        return {name: BootstrapEstimate.of(float(values.nanmean()), values) for name, values in draws.items()}

@@ -97,7 +97,7 @@ class WeightedSamples:
     groups: Int[Tensor, " sample"]
 
 
-class Committor(nn.Module):
+class CommittorNetwork(nn.Module):
     """q(c) with the conditions at both states built in.
 
     Args:
@@ -149,7 +149,7 @@ class RateEstimate:
 
 def fit_committor(
     samples: WeightedSamples, states: States, *, steps: int, seed: int, tell: Callable[[int, float], None] | None = None
-) -> Committor:
+) -> CommittorNetwork:
     """The committor of least functional over the samples.
 
     Args:
@@ -163,7 +163,7 @@ def fit_committor(
         ValidationError: All samples to fit, or all that are held out, lie in the states.
     """
     center, scale = samples.c.mean(0), samples.c.std(0).clamp_min(1e-12)
-    found = Committor(states, center, scale, seed=seed)
+    found = CommittorNetwork(states, center, scale, seed=seed)
     held_out = samples.groups % _HELD_OUT == 0
     fitted, judge = (_outside(samples, states, mask) for mask in (~held_out, held_out))
     report = tell or _tell_nobody
@@ -215,7 +215,9 @@ def _outside(samples: WeightedSamples, states: States, mask: Tensor) -> Weighted
     return WeightedSamples(samples.c[kept], samples.metric[kept], samples.weights[kept], samples.groups[kept])
 
 
-def _log_flux(committor: Committor, samples: WeightedSamples, *, create_graph: bool = False) -> Float[Tensor, ""]:
+def _log_flux(
+    committor: CommittorNetwork, samples: WeightedSamples, *, create_graph: bool = False
+) -> Float[Tensor, ""]:
     """ln of the mean of g^T M g over samples outside both states."""
     _, density = dissipation(committor, samples.c, samples.metric, create_graph=create_graph)
     return ((samples.weights * density).sum() / samples.weights.sum()).log()
@@ -226,7 +228,7 @@ def _tell_nobody(step: int, flux: float) -> None:
 
 
 def dissipation(
-    committor: Committor, c: Tensor, metric: Tensor, *, create_graph: bool = False
+    committor: CommittorNetwork, c: Tensor, metric: Tensor, *, create_graph: bool = False
 ) -> tuple[Float[Tensor, " sample"], Float[Tensor, " sample"]]:
     """q and g^T M g of every sample, g = dq/dc by automatic differentiation."""
     with torch.enable_grad():
@@ -236,7 +238,7 @@ def dissipation(
     return q, torch.einsum("si,sij,sj->s", slope, metric, slope)
 
 
-def measure_rate(committor: Committor, samples: WeightedSamples, *, draws: int, seed: int) -> RateEstimate:
+def measure_rate(committor: CommittorNetwork, samples: WeightedSamples, *, draws: int, seed: int) -> RateEstimate:
     """Flux and rate constant with their intervals.
 
     Args:

@@ -13,7 +13,7 @@ from tpsctl.endpoints.structure import Structure
 from tpsctl.errors import EndpointError, RecipeError, ValidationError
 from tpsctl.progress import Progress
 from tpsctl.validation.ensemble import markov
-from tpsctl.validation.ensemble.bootstrap import LEAST_TRANSITIONS, Estimate, Yardstick, pieces_of, resampled
+from tpsctl.validation.ensemble.bootstrap import LEAST_TRANSITIONS, BootstrapEstimate, Yardstick, pieces_of, resampled
 from tpsctl.validation.ensemble.free_energy_map import free_energy_map
 from tpsctl.validation.ensemble.measures import PathReader
 from tpsctl.validation.ensemble.observables import Observables, observables_of
@@ -227,7 +227,7 @@ class _Estimation:
         values = (self.chain.timescale, self.chain.rate, float(self.chain.stationary[b].sum()))
         names = ("slowest_timescale_frames", "rate_a_to_b_per_frame", "population_b")
         estimates = {
-            name: vars(Estimate.of(value, columns[:, k]))
+            name: vars(BootstrapEstimate.of(value, columns[:, k]))
             for k, (name, value) in enumerate(zip(names, values, strict=True))
         }
         return estimates | {

@@ -8,7 +8,7 @@ from tpsctl.environment import versions
 from tpsctl.errors import RecipeError
 from tpsctl.output.manifest import file_sha256, plain
 from tpsctl.progress import Progress
-from tpsctl.validation.ensemble.bootstrap import Estimate
+from tpsctl.validation.ensemble.bootstrap import BootstrapEstimate
 from tpsctl.validation.ensemble.measures import MEASURES
 from tpsctl.workflows.compare.ensembles import NO_OM, RUN, STRAIGHT, make_ensembles
 from tpsctl.workflows.compare.reference import Reference, build_reference
@@ -73,7 +73,9 @@ def compare_run(directory: Path, settings: CompareSettings, progress: Progress) 
     return plain(answer)
 
 
-def judgment(name: str, rows: dict[str, dict[str, Estimate]], own: dict[str, Estimate]) -> dict[str, Any]:
+def judgment(
+    name: str, rows: dict[str, dict[str, BootstrapEstimate]], own: dict[str, BootstrapEstimate]
+) -> dict[str, Any]:
     """Whether a measure tells the controls from the simulation, and where the run stands.
 
     Args:
