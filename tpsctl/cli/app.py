@@ -71,7 +71,7 @@ for _command, _example in (
     (finished.diff, "diff runs/alanine-dipeptide runs/four"),
     (finished.export, "export runs/alanine-dipeptide --format plumed --format gromacs --out handed_over"),
     (compare.compare, "compare runs/trp-cage --reference md.xtc --topology recipes/trp_cage/native.pdb"),
-    (rate.rate, "rate recipes/mueller_brown.yaml"),
+    (rate.rate, "rate recipes/mueller_brown.yaml --set prior.temperature_k=120.27 --radius 0.5"),
     (reconstruct.reconstruct, "reconstruct runs/trp-cage --backend pulchra --every 4"),
     (shoot.shoot, "shoot runs/alanine-dipeptide --least 200"),
     (report.report, "report runs/alanine-dipeptide"),
