@@ -129,4 +129,6 @@ def _shot_columns(question: Question, shots: Sequence[Shots]) -> dict[str, Colum
 
 def _column(entries: Sequence[dict[str, Any]], name: str) -> Column:
     values = [entry[name] for entry in entries]
-    return values if isinstance(values[0], str) else torch.tensor(values)
+    if isinstance(values[0], str):
+        return values
+    return torch.tensor(values, dtype=torch.float64 if isinstance(values[0], float) else torch.int64)

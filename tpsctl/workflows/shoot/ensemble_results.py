@@ -50,20 +50,22 @@ class EnsembleWriter:
         members = sorted(float(tube.distances(self._embedded(path)).mean()) for path in paths)
         away = {name: tube.distances(self._embedded(path)) for name, path in self.judged.items()}
         distances = {name: (float(each.mean()), float(each.max())) for name, each in away.items()}
-        length = torch.tensor([(len(path) - 1) * self.frame_ps for path in paths])
+        length = torch.tensor([(len(path) - 1) * self.frame_ps for path in paths], dtype=torch.float64)
         write_table(folder / "trials.csv", self._trials(chains))
         write_table(folder / "tube.csv", self._tube(tube, paths, weights))
         write_table(
             folder / "distances.csv",
             {
                 "path": list(distances),
-                "mean_distance_in_spreads": torch.tensor([mean for mean, _ in distances.values()]),
-                "largest_distance_in_spreads": torch.tensor([most for _, most in distances.values()]),
+                "mean_distance_in_spreads": torch.tensor([mean for mean, _ in distances.values()], dtype=torch.float64),
+                "largest_distance_in_spreads": torch.tensor(
+                    [most for _, most in distances.values()], dtype=torch.float64
+                ),
             },
         )
         counts = {str(kind): sum(OUTCOMES[k] is kind for c in chains for k in c.outcomes) for kind in TrialOutcome}
         accepted = sum(chain.accepted for chain in chains)
-        middle = _weighted(length, torch.tensor(weights))
+        middle = _weighted(length, torch.tensor(weights, dtype=torch.float64))
         result: dict[str, Any] = {
             "accepted": accepted,
             "trials": sum(len(chain.outcomes) for chain in chains),
@@ -109,18 +111,20 @@ class EnsembleWriter:
             "trial": [str(trial) for _, trial, *_ in rows],
             "counts": torch.tensor([trial >= BURN_IN for _, trial, *_ in rows]),
             "outcome": [str(OUTCOMES[outcome]) for *_, outcome, _ in rows],
-            "length_ps": torch.tensor([(frames - 1) * self.frame_ps for *_, frames in rows]),
+            "length_ps": torch.tensor([(frames - 1) * self.frame_ps for *_, frames in rows], dtype=torch.float64),
         }
 
     def _tube(self, tube: Tube, paths: Sequence[Tensor], weights: Sequence[float]) -> dict[str, Column]:
         """One row per level: mean and deviation of every variable, and how far the judged paths are from the axis."""
         columns: dict[str, Column] = {"progress": tube.levels}
         points = torch.stack([self._at_levels(tube, path) for path in paths], dim=1)
-        moments = [self._moments(each, torch.tensor(weights)) for each in points]
+        moments = [self._moments(each, torch.tensor(weights, dtype=torch.float64)) for each in points]
         for i, name in enumerate(self.names):
             column = "_".join(name.lower().split())
-            columns[f"{column}_mean_{self._unit}"] = torch.tensor([mean[i] for mean, _ in moments])
-            columns[f"{column}_deviation_{self._unit}"] = torch.tensor([deviation[i] for _, deviation in moments])
+            columns[f"{column}_mean_{self._unit}"] = torch.tensor([mean[i] for mean, _ in moments], dtype=torch.float64)
+            columns[f"{column}_deviation_{self._unit}"] = torch.tensor(
+                [deviation[i] for _, deviation in moments], dtype=torch.float64
+            )
         columns["spread"] = tube.spread
         for name, path in self.judged.items():
             columns[f"{'_'.join(name.split())}_in_spreads"] = tube.distances(self._embedded(path))
@@ -138,7 +142,7 @@ class EnsembleWriter:
         level = progress(self._embedded(top), tube.ends)
         here = replace(tube, levels=level)
         passed = torch.cat([self._at_levels(here, path) for path in paths])
-        mean, deviation = self._moments(passed, torch.tensor(weights))
+        mean, deviation = self._moments(passed, torch.tensor(weights, dtype=torch.float64))
         of_path = torch.rad2deg(top[0]).tolist() if self.angles else top[0].tolist()
         each = zip(self.names, of_path, mean, deviation, strict=True)
         return {name: {"path": at, "mean": middle, "deviation": width} for name, at, middle, width in each}
