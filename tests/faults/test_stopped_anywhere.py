@@ -6,6 +6,7 @@ minutes. The signal is sent when the process says that it is there. Such a proce
 """
 
 import os
+import shutil
 import signal
 import time
 
@@ -13,6 +14,7 @@ import pytest
 
 from tpsctl.jobs import interruption
 
+from .conftest import PEPTIDE, WELL
 from .test_train_killed import POTENTIAL
 
 SIMULATE = """\
@@ -74,6 +76,33 @@ PHASES = {
         "workflows.train.potential:PotentialTask.judge",
         "workflows.train.potential:PotentialTask.save",
     ),
+    "prepare": (
+        "workflows.prepare.run:read_with_gemmi",
+        "workflows.prepare.run:Builder.build",
+        "workflows.prepare.run:pdb_text",
+    ),
+    "validate": (
+        "workflows.recorded_run:read_manifest",
+        "workflows.validate:path_energies",
+        "workflows.validate:write_manifest",
+    ),
+    "diff": ("workflows.diff:read_manifest",),
+    "export": ("workflows.recorded_run:read_manifest", "workflows.export:make_export", "workflows.export:write_text"),
+    "compare": (
+        "workflows.compare.run:load_run",
+        "workflows.compare.run:make_ensembles",
+        "workflows.compare.run:judge_ensemble",
+        "workflows.compare.run:write_comparison",
+    ),
+    "rate": ("workflows.rate:tempered_samples", "workflows.rate:fit_committor", "workflows.rate:measure_rate"),
+    "reconstruct": ("workflows.reconstruct:read_manifest", "workflows.reconstruct:reconstructor"),
+    "shoot": (
+        "workflows.shoot.run:starts_on_path",
+        "workflows.shoot.run:open_plan",
+        "workflows.shoot.run:gather_batches",
+    ),
+    "report": ("workflows.report.run:report_of", "workflows.report.run:write_text"),
+    "plot": ("workflows.plot:draw_figures",),
     "submit": (
         "recipe.loader:load_recipe",
         "workflows.sample.submit:check_recipe",
@@ -97,16 +126,59 @@ PHASES = {
 }
 """Functions of every command, in the order in which they are called; each stands for a phase."""
 
-RESULTS = ("manifest.json", "paths.csv", "data.npz", "x.safetensors", "gather.sbatch")
+RESULTS = (
+    *("manifest.json", "paths.csv", "data.npz", "x.safetensors", "gather.sbatch", "comparison.json", "committor.csv"),
+    *("report.html", "images.csv", "README.md", "whole.pdb"),
+)
 CASES = [(command, f"tpsctl.{phase}") for command, phases in PHASES.items() for phase in phases]
 
 
+OF_RUNS = {
+    "validate": ("--force-field", "amber99sbildn.xml", "--threads", 1),
+    "export": ("--format", "xtc", "--out", "{out}"),
+    "compare": ("--threads", 1),
+    "reconstruct": ("--backend", "pulchra"),
+    "shoot": ("--least", 1, "--most", 1, "--threads", 1),
+    "report": ("--out", "{out}"),
+    "plot": ("--out", "{out}"),
+}
+"""Options of the commands for a finished run."""
+
+OF_MOLECULES = ("validate", "export", "reconstruct")
+"""Those of them that need a molecule."""
+
+
+@pytest.fixture(scope="session")
+def finished(start, tmp_path_factory):
+    """`finished(text)` is the directory of a finished run of a recipe."""
+    done = {}
+
+    def directory(text):
+        if text not in done:
+            folder = tmp_path_factory.mktemp("finished")
+            (folder / "recipe.yaml").write_text(text)
+            running = start("sample", folder / "recipe.yaml", "--out", folder / "run", "--threads", 1)
+            assert running.wait() in (0, 3), running.text
+            done[text] = folder / "run"
+        return done[text]
+
+    return directory
+
+
 @pytest.fixture
-def command_line(root, recipe, peptide, tmp_path, start):
+def command_line(root, recipe, peptide, finished, tmp_path, start):
     """The words of a command that works, and variables of the environment that it needs."""
 
     def words(command):
         out = tmp_path / "out"
+        if command in OF_RUNS or command == "diff":
+            shutil.copytree(finished(PEPTIDE if command in OF_MOLECULES else WELL), tmp_path / "run")
+            options = [str(word).format(out=out) for word in OF_RUNS.get(command, (tmp_path / "run",))]
+            return (command, tmp_path / "run", *options)
+        if command == "rate":
+            return (command, root / "recipes/mueller_brown.yaml", "--threads", 1)
+        if command == "prepare":
+            return (command, root / "recipes/alanine_dipeptide/c7eq.pdb", tmp_path / "whole.pdb")
         if command == "sample":
             return (command, recipe, "--out", out, "--threads", 1)
         if command == "check":
@@ -181,14 +253,20 @@ def test_the_time_to_end_fits_into_ten_seconds():
 @pytest.mark.parametrize(("command", "place"), CASES)
 def test_a_command_that_hangs_in_c_is_ended(start, command_line, slurm, tmp_path, command, place, number, code):
     words = command_line(command)
+    before = results_in(tmp_path)
     running = start(*words, fault=f"stuck:{place}", environment=path_with(slurm))
     running.wait_for(f"stuck in {place}", 120.0)
     os.kill(running.pid, number)
     assert running.wait(120.0) == code, running.text
     assert "did not end within 1 s of the signal; stopped at once" in running.text
     assert "Traceback" not in running.text
-    results = [file for file in tmp_path.rglob("*") if file.name in RESULTS and "state" not in file.parts]
-    assert not results, "no result, not even half of one"
+    assert results_in(tmp_path) == before, "no result, not even half of one"
+
+
+def results_in(folder):
+    """Files with the name of a result, but those of unfinished work: in `state` or in a hidden folder."""
+    files = [file for file in folder.rglob("*") if file.name in RESULTS]
+    return {file for file in files if not any(part == "state" or part.startswith(".") for part in file.parts)}
 
 
 @pytest.mark.parametrize("command", ["sample", "gather", "guide", "simulate", "train", "convert"])
