@@ -61,35 +61,91 @@ app = typer.Typer(
 
 _PUBLISHED = "saved_models/chignolin/model-best.pt"
 
-for _command, _example in (
-    (prepare.prepare, "prepare crystal.pdb start.pdb --ph 7 --remove-water"),
-    (init.init, "init start.pdb end.pdb --force-field amber14-all.xml --out recipe.yaml"),
-    (sample.sample, "sample recipes/alanine_dipeptide.yaml --set path.paths=4 --out runs/four"),
-    (sample.gather, "gather runs/alanine-dipeptide"),
-    (sample.check, "check recipes/alanine_dipeptide.yaml"),
-    (finished.validate, "validate runs/alanine-dipeptide --force-field amber14-all.xml"),
-    (finished.diff, "diff runs/alanine-dipeptide runs/four"),
-    (finished.export, "export runs/alanine-dipeptide --format plumed --format gromacs --out handed_over"),
-    (compare.compare, "compare runs/trp-cage --reference md.xtc --topology recipes/trp_cage/native.pdb"),
-    (rate.rate, "rate recipes/mueller_brown.yaml --set prior.temperature_k=120.27 --radius 0.5"),
-    (reconstruct.reconstruct, "reconstruct runs/trp-cage --backend pulchra --every 4"),
-    (shoot.shoot, "shoot runs/alanine-dipeptide --least 200"),
-    (report.report, "report runs/alanine-dipeptide"),
-    (report.plot, "plot runs/alanine-dipeptide --density md.dcd --out figures"),
-    (guide.guide, "guide recipes/alanine_dipeptide_coupling.yaml --out runs/coupling"),
-    (training.simulate, "simulate recipes/alanine_dipeptide/simulate.yaml"),
-    (training.train, "train recipes/alanine_dipeptide/train_diffusion.yaml"),
-    (cluster.submit, "submit recipes/alanine_dipeptide.yaml --shards 4 --dry-run -- --time=01:00:00 --partition=main"),
-    (cluster.status, "status runs/alanine-dipeptide"),
-    (checkpoints.inspect, f"inspect {_PUBLISHED}"),
-    (checkpoints.convert, f"convert {_PUBLISHED} chignolin.safetensors"),
-    (installation.schema, "schema > recipes/schema.json"),
-    (installation.doctor, "doctor --json"),
-    (installation.completion, "completion bash > ~/.local/share/bash-completion/completions/tpsctl"),
+for _command, _summary, _example in (
+    (
+        prepare.prepare,
+        "Repair a structure and list every change.",
+        "prepare crystal.pdb start.pdb --ph 7 --remove-water",
+    ),
+    (
+        init.init,
+        "Write the recipe for two structures of a molecule.",
+        "init start.pdb end.pdb --force-field amber14-all.xml --out recipe.yaml",
+    ),
+    (
+        sample.sample,
+        "Find transition paths: recipe in, validated paths out.",
+        "sample recipes/alanine_dipeptide.yaml --set path.paths=4 --out runs/four",
+    ),
+    (sample.gather, "Join the shards of a run into its result.", "gather runs/alanine-dipeptide"),
+    (sample.check, "Find what is wrong with a recipe before any optimization.", "check recipes/alanine_dipeptide.yaml"),
+    (
+        finished.validate,
+        "Judge the paths of a run with another force field.",
+        "validate runs/alanine-dipeptide --force-field amber14-all.xml",
+    ),
+    (finished.diff, "Show what differs between two runs.", "diff runs/alanine-dipeptide runs/four"),
+    (
+        finished.export,
+        "Write the paths of a run in formats of other programs.",
+        "export runs/alanine-dipeptide --format plumed --format gromacs --out handed_over",
+    ),
+    (
+        compare.compare,
+        "Compare paths with controls, other methods and dynamics.",
+        "compare runs/trp-cage --reference md.xtc --topology recipes/trp_cage/native.pdb",
+    ),
+    (
+        rate.rate,
+        "Estimate committor and rate constant from samples.",
+        "rate recipes/mueller_brown.yaml --set prior.temperature_k=120.27 --radius 0.5",
+    ),
+    (
+        reconstruct.reconstruct,
+        "Make all-atom structures of C-alpha paths and judge them.",
+        "reconstruct runs/trp-cage --backend pulchra --every 4",
+    ),
+    (
+        shoot.shoot,
+        "Examine a path by dynamics: committors and path ensembles.",
+        "shoot runs/alanine-dipeptide --least 200",
+    ),
+    (report.report, "Write the report of a run, one HTML file.", "report runs/alanine-dipeptide"),
+    (report.plot, "Draw the figures of a run again.", "plot runs/alanine-dipeptide --density md.dcd --out figures"),
+    (
+        guide.guide,
+        "Draw samples of a prior, guided to averages or structures.",
+        "guide recipes/alanine_dipeptide_coupling.yaml --out runs/coupling",
+    ),
+    (training.simulate, "Make a data set by molecular dynamics.", "simulate recipes/alanine_dipeptide/simulate.yaml"),
+    (
+        training.train,
+        "Train a prior on dynamics, simulated or your own.",
+        "train recipes/alanine_dipeptide/train_diffusion.yaml",
+    ),
+    (
+        cluster.submit,
+        "Run the shards of a recipe as a Slurm job array.",
+        "submit recipes/alanine_dipeptide.yaml --shards 4 --dry-run -- --time=01:00:00 --partition=main",
+    ),
+    (cluster.status, "Show what has become of the shards of a run.", "status runs/alanine-dipeptide"),
+    (checkpoints.inspect, "Describe a checkpoint: is it safe, sound, fit for paths?", f"inspect {_PUBLISHED}"),
+    (
+        checkpoints.convert,
+        "Turn a published checkpoint into a native file.",
+        f"convert {_PUBLISHED} chignolin.safetensors",
+    ),
+    (installation.schema, "Print the JSON schema of recipes.", "schema > recipes/schema.json"),
+    (installation.doctor, "Show versions, devices and platforms.", "doctor --json"),
+    (
+        installation.completion,
+        "Print the script that completes commands in a shell.",
+        "completion bash > ~/.local/share/bash-completion/completions/tpsctl",
+    ),
 ):
     # `submit` takes any option that it does not know as an option of sbatch.
     _settings = {"ignore_unknown_options": _command is cluster.submit}
-    app.command(epilog=f"Example: tpsctl {_example}", context_settings=_settings)(_command)
+    app.command(short_help=_summary, epilog=f"Example: tpsctl {_example}", context_settings=_settings)(_command)
 
 
 def _print_version(wanted: bool) -> None:
