@@ -1,11 +1,21 @@
 """Facts about this machine and installation that decide whether and how fast tpsctl runs."""
 
+import importlib.metadata
 import os
 import platform
 from typing import Any
 
 from tpsctl.environment import default_threads, versions
 from tpsctl.workflows.sample.devices import cuda_fault
+
+EXTRAS = {
+    "prepare": "pdbfixer",
+    "compare": "deeptime",
+    "guide": "scikit-learn",
+    "cgback": "cgback",
+    "pulchra": "pypulchra",
+}
+"""The package of each extra, without which one command, or one of its options, is not there."""
 
 
 def examine() -> dict[str, Any]:
@@ -16,6 +26,7 @@ def examine() -> dict[str, Any]:
         "threads": default_threads(),
         "memory_gb": _memory_gb(),
         "attention": _attention(),
+        "extras": {extra: _version(package) for extra, package in EXTRAS.items()},
     }
     torch_devices, openmm_platforms, problems = _torch_devices(), _openmm_platforms(), []
     if not openmm_platforms:
@@ -27,6 +38,14 @@ def examine() -> dict[str, Any]:
     if fault := cuda_fault():
         problems.append(f"There is a GPU, but PyTorch cannot use it: {fault}")
     return facts | {"torch_devices": torch_devices, "openmm_platforms": openmm_platforms, "problems": problems}
+
+
+def _version(package: str) -> str:
+    """The installed version of a package, or that it is not installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def _memory_gb() -> float:
