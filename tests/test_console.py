@@ -27,6 +27,16 @@ def test_a_task_is_announced_and_closed_with_its_last_state(capsys):
     assert "work 3/3  b" in lines[1]
 
 
+def test_a_task_of_unknown_length_counts_only(capsys):
+    with LineProgress().task("rounds", 0) as update:
+        update(43, "a")
+    assert "rounds 43  a" in capsys.readouterr().err
+    stream = io.StringIO()
+    with BarProgress(Console(file=stream, force_terminal=True, width=100, no_color=True)).task("rounds", 0) as update:
+        update(43, "a")
+    assert "43/?" in stream.getvalue()
+
+
 def test_a_long_task_reports_now_and_then(capsys, monkeypatch):
     monkeypatch.setattr(console, "LINE_EVERY_S", 0.0)
     with LineProgress().task("work", 2) as update:

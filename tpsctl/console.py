@@ -36,18 +36,18 @@ class LineProgress(Progress):
     def task(self, name: str, total: int) -> Iterator[Update]:
         last = started = time.monotonic()
         self.say(f"{name} ...")
-        latest = (0, "")
+        latest, of = (0, ""), f"/{total}" if total else ""
 
         def update(done: int, text: str) -> None:
             nonlocal last, latest
             latest = (done, text)
             if time.monotonic() - last >= LINE_EVERY_S:
                 last = time.monotonic()
-                self.say(f"{name} {done}/{total}  {text}".rstrip())
+                self.say(f"{name} {done}{of}  {text}".rstrip())
 
         yield update
         seconds = time.monotonic() - started
-        self.say(f"{name} {latest[0]}/{total}  {latest[1]}".rstrip() + f"  ({seconds:.1f} s)")
+        self.say(f"{name} {latest[0]}{of}  {latest[1]}".rstrip() + f"  ({seconds:.1f} s)")
 
 
 class BarProgress(Progress):
@@ -69,7 +69,7 @@ class BarProgress(Progress):
             TextColumn("{task.fields[text]}", markup=False),
         )
         with Bars(*columns, console=self._console) as bars:
-            task = bars.add_task(name, total=total, text="")
+            task = bars.add_task(name, total=total or None, text="")
             yield lambda done, text: bars.update(task, completed=done, text=text)
 
 

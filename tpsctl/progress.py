@@ -19,5 +19,5 @@ class Progress:
 
     @contextmanager
     def task(self, name: str, total: int) -> Iterator[Update]:
-        """Report a loop of `total` steps; the yielded function is called after each of them."""
+        """Report a loop of `total` steps (0: unknown); the yielded function is called after each of them."""
         yield lambda done, text: None

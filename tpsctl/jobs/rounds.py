@@ -27,7 +27,7 @@ class Rounds(ABC):
     """Says what each round consists of, and learns from its results.
 
     Attributes:
-        most: Most rounds, for the display of progress.
+        most: Most rounds, for the display of progress; 0 if that is unknown.
     """
 
     most: int

@@ -58,7 +58,7 @@ def run_side_by_side(plan: Plan, processes: Sequence[Process], progress: Progres
         plan: What is to be done.
         processes: What each process gets beside its shard.
         progress: Told how far all of them together are.
-        rounds: Most rounds of a plan on whose batch all processes work together.
+        rounds: Most rounds of a plan on whose batch all processes work together; 0 if that is unknown.
 
     Raises:
         Interrupted: Told to stop, and so were the processes.
@@ -71,7 +71,7 @@ def run_side_by_side(plan: Plan, processes: Sequence[Process], progress: Progres
         try:
             for number, process in enumerate(processes, start=1):
                 workers.append(_started(plan, Shard(number, len(processes)), process))
-            with progress.task("rounds" if plan.together else "paths", rounds or plan.paths) as update:
+            with progress.task(*(("rounds", rounds) if plan.together else ("paths", plan.paths))) as update:
                 while not _failed(workers) and any(worker.process.poll() is None for worker in workers):
                     time.sleep(_LOOK_EVERY_S)
                     statuses = [_status(plan, worker.shard) for worker in workers]

@@ -27,7 +27,6 @@ CHAINS, TRIALS = 8, 10
 BURN_IN = 20
 """First trials of a chain, which forget how its first path came about and do not count."""
 
-_ASSUMED_ACCEPTANCE = 0.25
 _CHAIN_SEED = 2_000_000
 
 OUTCOMES = tuple(TrialOutcome)
@@ -105,7 +104,7 @@ class EnsembleRounds(Rounds):
 
     def __init__(self, question: EnsembleQuestion) -> None:
         self._question = question
-        self.most = -(-BURN_IN // TRIALS) + -(-question.wanted // round(CHAINS * TRIALS * _ASSUMED_ACCEPTANCE))
+        self.most = 0  # how many trials will be accepted is unknown
         self.chains = [ChainOfPaths() for _ in range(CHAINS)]
 
     def plan(self) -> int:
