@@ -157,20 +157,23 @@ def has_variants(network: Network) -> bool:
 
 def is_varied(state: SearchState, settings: SearchSettings) -> bool:
     """Whether enough variants of the best routes' tops were sought, where the molecule has any (see `VARIANTS`)."""
-    return not _still_due(state, settings)
+    return not _still_due(state.network, _varied_tops(state), settings)
 
 
-def _still_due(state: SearchState, settings: SearchSettings) -> dict[int, float]:
-    """Saddles of which variants are still due, each with what part of them has been sought.
+def _varied_tops(state: SearchState) -> list[int]:
+    """Saddles of which variants are sought: the highest of the best routes; none where a molecule has too few bonds."""
+    if not has_variants(state.network):
+        return []
+    routes = ranked_routes(state.network, state.start, state.end, most=len(VARIANTS))
+    return [highest_saddle(state.network, route) for route in routes]
 
-    They are the highest of the best routes. Once enough variants were sought of saddles other than the best route's
-    top, more are due of this top only: among many alternatives of similar energies there are always new ones.
+
+def _still_due(network: Network, tops: list[int], settings: SearchSettings) -> dict[int, float]:
+    """Those of the tops, best route first, of which variants are still due, each with what part of them was sought.
+
+    Once enough variants were sought of saddles other than the best route's top, more are due of this top only: among
+    many alternatives of similar energies there are always new ones.
     """
-    network = state.network
-    if not has_variants(network):
-        return {}
-    routes = ranked_routes(network, state.start, state.end, most=len(VARIANTS))
-    tops = [highest_saddle(network, route) for route in routes]
     others = sum(saddle.varied for k, saddle in enumerate(network.saddles) if k not in tops[:1])
     if others >= sum(VARIANTS[1:]) * settings.attempts:
         tops = tops[:1]
@@ -180,8 +183,8 @@ def _still_due(state: SearchState, settings: SearchSettings) -> dict[int, float]
 
 def _varied_next(state: SearchState, settings: SearchSettings) -> list[int]:
     """The saddles of which a round seeks variants, all counted: those of which most are still due."""
-    chosen: list[int] = []
-    while len(chosen) < int(VARIED * settings.attempts) and (due := _still_due(state, settings)):
+    tops, chosen = _varied_tops(state), list[int]()
+    while len(chosen) < int(VARIED * settings.attempts) and (due := _still_due(state.network, tops, settings)):
         chosen.append(min(due, key=lambda k: due[k]))
         state.network.was_varied(chosen[-1])
     return chosen
