@@ -79,7 +79,7 @@ def test_the_density_of_a_trajectory_lies_behind_the_dihedrals(peptide, tmp_path
 
 
 def test_a_density_of_other_atoms_or_of_no_peptide_is_refused(peptide, well, tmp_path):
-    with pytest.raises(RecipeError, match="needs a peptide with phi and psi"):
+    with pytest.raises(RecipeError, match="a density needs a molecule"):
         plot_run(well, out=tmp_path / "a", density=peptide / "paths" / "path_0000.dcd", overwrite=False)
     with pytest.raises(EndpointError, match="path_0000.dcd"):
         plot_run(peptide, out=tmp_path / "b", density=well / "paths" / "path_0000.dcd", overwrite=False)

@@ -7,12 +7,13 @@ import numpy as np
 import torch
 
 from tpsctl.errors import OutputError, RecipeError
-from tpsctl.molecule.geometry import dihedral
 from tpsctl.molecule.torsions import turning_angles
 from tpsctl.output import figures
 from tpsctl.output.figures import Background
-from tpsctl.units import NM_PER_ANGSTROM, thermal_energy
+from tpsctl.units import NM_PER_ANGSTROM
+from tpsctl.workflows.density import Density, ramachandran_backgrounds, read_density, slow_map
 from tpsctl.workflows.run_files import RunFiles, numbers
+from tpsctl.workflows.tube import stored_tube
 
 FOLDER = "figures"
 
@@ -29,13 +30,15 @@ def plot_run(folder: Path, *, out: Path | None, density: Path | None, overwrite:
     Args:
         folder: The run directory.
         out: Folder of the figures; None for `figures` in the run directory.
-        density: A trajectory of the same atoms, whose density lies behind the Ramachandran plots; None for none.
+        density: A simulation of the same atoms, whose free energy lies behind the paths; None for none.
         overwrite: Whether figures that are there may be replaced.
 
     Raises:
         RecipeError: There is no finished run, or it has no paths.
         OutputError: Figures are there already, or a file cannot be read or written.
-        EndpointError: The trajectory cannot be read or has other atoms.
+        EndpointError: The simulation cannot be read or has other atoms.
+        DataError: A data set is damaged.
+        MissingDependencyError: deeptime, which finds slow coordinates, is not installed.
     """
     run = RunFiles.of(folder)
     if not run.paths:
@@ -49,8 +52,12 @@ def plot_run(folder: Path, *, out: Path | None, density: Path | None, overwrite:
 
 def draw_figures(run: RunFiles, folder: Path, *, density: Path | None = None) -> list[Path]:
     """Draw every figure that the run has something for; the files."""
-    backgrounds = {} if density is None else _backgrounds(run, density)
+    found = None if density is None else read_density(run, density)
+    backgrounds = {} if found is None else ramachandran_backgrounds(run, found)
     files = [*_energies(run, folder), *_ramachandrans(run, folder, backgrounds)]
+    if found is not None and not backgrounds:
+        files += _slow_coordinates(run, folder, found)
+    files += _tube(run, folder)
     if "routes" in run.manifest:
         return files + _routes(run, folder)
     return files + _omegas(run, folder) + _action(run, folder) + _contour(run, folder)
@@ -96,27 +103,24 @@ def _ramachandrans(run: RunFiles, folder: Path, backgrounds: dict[str, Backgroun
     return files
 
 
-def _backgrounds(run: RunFiles, density: Path) -> dict[str, Background]:
-    """Free energies of the frames of a trajectory in the plane of every residue's phi and psi."""
-    from tpsctl.endpoints.load import load_ensemble
-
-    if not run.is_molecule or not run.topology.backbone_dihedrals:
-        raise RecipeError(f"{density}: a density needs a peptide with phi and psi; this run has none. Leave it out.")
-    name = "topology.pdb" if run.has("topology.pdb") else "topology.cif"
-    _, (x,) = load_ensemble([density], topology=run.folder / name)
-    labels, atoms = zip(*run.topology.backbone_dihedrals, strict=True)
-    values = dihedral(x, torch.tensor(atoms)).rad2deg().numpy()
-    by_name = {"_".join(label.lower().split()): values[:, k] for k, label in enumerate(labels)}
-    kT = thermal_energy(_temperature_k(run))
-    return {
-        name.removeprefix("phi_"): Background.of_frames(phi, by_name[name.replace("phi_", "psi_", 1)], kT=kT)
-        for name, phi in by_name.items()
-        if name.startswith("phi_") and name.replace("phi_", "psi_", 1) in by_name
-    }
+def _slow_coordinates(run: RunFiles, folder: Path, density: Density) -> list[Path]:
+    """The paths over the two slowest coordinates of a simulation."""
+    found, raw = slow_map(run, density), run.energies().get("raw")
+    return figures.slow_coordinates(
+        folder / "slow_coordinates",
+        found.x,
+        found.y,
+        found.background,
+        title=_title(run),
+        above_start=raw,
+        groups=_groups(run),
+        valid=run.valid,
+    )
 
 
-def _temperature_k(run: RunFiles) -> float:
-    return run.manifest["chosen"]["action.temperature_k"]["value"]
+def _tube(run: RunFiles, folder: Path) -> list[Path]:
+    found = stored_tube(run)
+    return [] if found is None else figures.tube(folder / "tube", found.course, title=_title(run))
 
 
 def _omegas(run: RunFiles, folder: Path) -> list[Path]:
