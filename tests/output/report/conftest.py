@@ -18,6 +18,7 @@ from tpsctl.output.report import (
     ReportTable,
     ReportVerdict,
     RunReport,
+    Shading,
     pack_frames,
 )
 
@@ -56,6 +57,7 @@ def make_report(n_paths=3, n_images=11, n_atoms=6, *, name="run", plane=False, f
     down = np.exp(-steps / 10)[:, None] * (1 + np.arange(n_paths)) + 5
     packed = pack_frames(chain(n_atoms), moving_chain(n_paths, n_images, n_atoms), beads=beads) if frames else None
     grid = np.linspace(-1, 1, 8)
+    shading = Shading("potential energy", grid, grid, np.add.outer(grid**2, grid**2))
     return RunReport(
         name=name,
         verdict=ReportVerdict("not_valid", "1 of 3 paths fails.", ["a reason"], ["a doubt"], ["a remedy"]),
@@ -66,7 +68,9 @@ def make_report(n_paths=3, n_images=11, n_atoms=6, *, name="run", plane=False, f
         panels=[] if plane else [RamachandranPanel("ALA2", angle, -angle)],
         panels_note="",
         action=ActionCourse(steps, [(0, "1. adam"), (20, "2. lbfgs")], down, {"kinetic": down[:, 0]}),
-        plane=PlaneMap(angle / 100, -angle / 100, grid, grid, np.add.outer(grid**2, grid**2)) if plane else None,
+        planes=[PlaneMap("Paths on the potential", "x (nm)", "y (nm)", angle / 100, -angle / 100, shading)]
+        if plane
+        else [],
         frames=packed,
         frames_note="" if frames else "A model system has no structure to show.",
         tables=[ReportTable("Paths", ("path", "gate"), [(str(k), "valid") for k in range(n_paths)], path_column=0)],

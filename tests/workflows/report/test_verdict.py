@@ -2,6 +2,7 @@
 
 import pytest
 
+from tpsctl.output.report import Evidence
 from tpsctl.workflows.report.verdict import verdict_of
 
 
@@ -41,9 +42,27 @@ def routes_manifest(outcome, *, complete, missing):
     return manifest(outcome, [entry(0)], routes=[route], search=search, kinetics=kinetics)
 
 
+def committor(*, speaks_for, verdict="Half of the shots arrive in B."):
+    return Evidence("Committor: a test", verdict, speaks_for)
+
+
+@pytest.mark.parametrize("speaks_for", [True, False, None])
+def test_what_dynamics_says_is_a_reason_only_if_it_speaks_for_the_paths(speaks_for):
+    verdict = verdict_of(manifest("complete", [entry(0)]), [committor(speaks_for=speaks_for)])
+    said = "Half of the shots arrive in B."
+    assert (said in verdict.reasons, said in verdict.doubts) == (speaks_for is True, speaks_for is not True)
+    assert not any("No committor" in doubt for doubt in verdict.doubts)
+
+
+def test_shots_of_earlier_paths_are_a_doubt():
+    verdict = verdict_of(manifest("complete", [entry(0)]), replaced=True)
+    assert any("shots from earlier paths" in doubt for doubt in verdict.doubts)
+    assert any("No committor" in doubt for doubt in verdict.doubts)
+
+
 def test_complete_paths():
     both = {"prior": top(energy=36.1), "force_field": top()}
-    verdict = verdict_of(manifest("complete", [entry(0, tops=both), entry(1, tops=both)]), has_committor=True)
+    verdict = verdict_of(manifest("complete", [entry(0, tops=both), entry(1, tops=both)]), [committor(speaks_for=True)])
     assert verdict.headline.startswith("All 2 paths converged and passed the geometry gate, and every top that was")
     assert "2 of 2 tops are saddles of the force field, the lowest at 36.4 kJ/mol above A." in verdict.reasons
     assert any("2 of 2 paths take the channel with the lowest top; no other" in reason for reason in verdict.reasons)
@@ -55,7 +74,7 @@ def test_complete_paths():
 def test_paths_that_are_not_converged():
     stopped = [entry(k, status="max_steps", remedy=text) for k, text in ((1, "Raise it."), (2, "Raise it!"))]
     paths = [entry(0), *stopped]
-    verdict = verdict_of(manifest("not_converged", paths), has_committor=False)
+    verdict = verdict_of(manifest("not_converged", paths))
     assert verdict.headline == "2 of 3 paths stopped before the action was a minimum."
     assert verdict.remedies == ["Path 1 and 1 path more: Raise it."]
     assert not any("barrier from A to B" in reason for reason in verdict.reasons)
@@ -68,14 +87,14 @@ def test_paths_that_fail_the_gate_are_counted_by_check():
         entry(1, gate="bonds at image 3: long; jump at image 4: far", remedy="bonds: mend."),
         entry(2, gate="bonds at image 7: long", remedy="bonds: mend them."),
     ]
-    verdict = verdict_of(manifest("not_valid", paths), has_committor=False)
+    verdict = verdict_of(manifest("not_valid", paths))
     assert verdict.headline == "2 of 3 paths contain an image that the geometry gate refuses."
     assert "The gate refused: bonds in 2 paths, jump in 1 path." in verdict.doubts
 
 
 def test_a_top_that_is_no_saddle():
     paths = [entry(0, tops={"force_field": top()}), entry(1, tops={"force_field": top("index 2")})]
-    verdict = verdict_of(manifest("not_saddle", paths), has_committor=False)
+    verdict = verdict_of(manifest("not_saddle", paths))
     assert "a top is no saddle" in verdict.headline
     assert "1 of 2 tops are saddles of the force field, the lowest at 36.4 kJ/mol above A." in verdict.reasons
     assert "On the force field, 1 top: index 2." in verdict.doubts
@@ -90,7 +109,7 @@ def test_a_top_that_is_no_saddle():
     ],
 )
 def test_routes(outcome, complete, words):
-    verdict = verdict_of(routes_manifest(outcome, complete=complete, missing=0.3), has_committor=False)
+    verdict = verdict_of(routes_manifest(outcome, complete=complete, missing=0.3))
     assert words in verdict.headline
     said = verdict.reasons if complete else verdict.doubts
     assert any("30 %" in sentence for sentence in said)
@@ -99,4 +118,4 @@ def test_routes(outcome, complete, words):
 
 def test_no_route_at_all():
     found = routes_manifest("not_converged", complete=False, missing=1.0) | {"routes": [], "paths": []}
-    assert verdict_of(found, has_committor=False).headline == "No route connects A and B."
+    assert verdict_of(found).headline == "No route connects A and B."

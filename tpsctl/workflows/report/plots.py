@@ -1,21 +1,15 @@
-"""The curves, planes and structures of a report, from the files of a run."""
+"""The curves and structures of a report, from the files of a run."""
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from tpsctl.errors import TpsctlError
-from tpsctl.output.figures.canvas import as_array, ceiling_of
-from tpsctl.output.report import ActionCourse, PackedFrames, PathCurve, PlaneMap, RamachandranPanel, pack_frames
+from tpsctl.output.figures.canvas import ceiling_of
+from tpsctl.output.report import ActionCourse, PackedFrames, PathCurve, pack_frames
 from tpsctl.workflows.run_files import RunFiles, numbers
-
-MOST_PANELS = 6
-"""Most Ramachandran plots; of a longer chain, the residues that turn most."""
 
 MOST_STEPS = 300
 """Most optimizer steps in the plot of the action."""
-
-_GRID = 60
 
 
 def curves_of(run: RunFiles) -> tuple[list[PathCurve], str]:
@@ -55,29 +49,6 @@ def _name(run: RunFiles, k: int) -> str:
     return f"path {run.paths[k]['path']}" + ("" if channel is None else f", channel {channel}")
 
 
-def panels_of(run: RunFiles) -> tuple[list[RamachandranPanel], str]:
-    """A Ramachandran plot for the residues that turn most, in the order of the chain; a sentence on the others."""
-    angles = run.dihedrals_deg()
-    residues = [name.removeprefix("phi_") for name in angles if name.startswith("phi_")]
-    residues = [residue for residue in residues if f"psi_{residue}" in angles]
-    turns = {r: max(_turn(angles[f"phi_{r}"]), _turn(angles[f"psi_{r}"])) for r in residues}
-    chosen = sorted(residues, key=lambda residue: -turns[residue])[:MOST_PANELS]
-    panels = [RamachandranPanel(_shown(r), angles[f"phi_{r}"], angles[f"psi_{r}"]) for r in residues if r in chosen]
-    left = len(residues) - len(panels)
-    note = f"The {left} other residues turn less; their dihedrals are in images.csv." if left else ""
-    return panels, note
-
-
-def _shown(residue: str) -> str:
-    return residue.upper().replace("_", " ")
-
-
-def _turn(angle: Float[np.ndarray, "path image"]) -> float:
-    """Largest range of an angle along one path, followed over the edge, degrees."""
-    followed = np.unwrap(np.nan_to_num(angle), period=360.0, axis=1)
-    return float(np.ptp(followed, axis=1).max())
-
-
 def action_of(run: RunFiles) -> ActionCourse | None:
     """The action against the step; None for a run without such a table."""
     if not run.has("steps.csv"):
@@ -100,30 +71,6 @@ def action_of(run: RunFiles) -> ActionCourse | None:
 def _median(values: Float[np.ndarray, "step path"]) -> Float[np.ndarray, " step"]:
     """Median over the paths whose value is known."""
     return np.ma.median(np.ma.masked_invalid(values), axis=1).filled(np.nan)
-
-
-def plane_of(run: RunFiles) -> PlaneMap | None:
-    """The paths of a two-dimensional model system, on its potential if that is known."""
-    if run.n_dims != 2:
-        return None
-    x_angstrom = run.structures_angstrom()
-    if x_angstrom is None:
-        return None
-    x, y = x_angstrom[:, :, 0, 0] / 10, x_angstrom[:, :, 0, 1] / 10
-    potential = run.potential()
-    if potential is None:
-        return PlaneMap(x, y)
-    grid_x, grid_y = (np.linspace(*_widened(values), _GRID) for values in (x, y))
-    points = torch.from_numpy(np.stack(np.meshgrid(grid_x, grid_y), -1).reshape(-1, 1, 2))
-    with torch.no_grad():
-        energy = as_array(potential(points))
-    return PlaneMap(x, y, grid_x, grid_y, energy.reshape(_GRID, _GRID))
-
-
-def _widened(values: np.ndarray) -> tuple[float, float]:
-    low, high = float(values.min()), float(values.max())
-    extra = 0.25 * max(high - low, 1e-6)
-    return low - extra, high + extra
 
 
 def frames_of(run: RunFiles) -> tuple[PackedFrames | None, str]:

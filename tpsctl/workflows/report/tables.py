@@ -1,13 +1,11 @@
-"""The tables of a report, from the files of a run: routes, saddles, paths, gate, committor, provenance."""
+"""The tables of a report, from the files of a run: routes, saddles, paths, gate, provenance."""
 
 from collections.abc import Iterator
 from typing import Any
 
 from tpsctl.output.report import ReportTable
+from tpsctl.workflows.report.numbers import number
 from tpsctl.workflows.run_files import RunFiles, text_of
-
-COMMITTOR = "shooting/committor.csv"
-"""Where shooting leaves the committors of a run."""
 
 _CHECKS = {
     "ok_finite": "all coordinates are finite",
@@ -18,8 +16,6 @@ _CHECKS = {
     "ok_omega": "peptide bonds cis or trans as in the ends",
     "ok_jump": "gaps between neighboring images",
 }
-_MOST_ROWS = 200
-"""Most rows of a table of unknown length."""
 
 
 def tables_of(run: RunFiles) -> Iterator[ReportTable]:
@@ -34,17 +30,10 @@ def tables_of(run: RunFiles) -> Iterator[ReportTable]:
         yield _paths(run)
         if any(entry.get("tops") for entry in run.paths):
             yield _tops(run)
-    if run.has(COMMITTOR):
-        yield _committor(run)
     if run.images:
         yield _gate(run)
     yield _provenance(manifest)
     yield _inputs(manifest)
-
-
-def number(value: float | None, digits: int = 1) -> str:
-    """A number with a fixed number of decimals, "-" if it is unknown."""
-    return "-" if value is None or value != value else f"{value:.{digits}f}"
 
 
 def _routes(manifest: dict[str, Any]) -> ReportTable:
@@ -197,24 +186,6 @@ def _tops(run: RunFiles) -> ReportTable:
 
 def _short(value: float | None) -> str:
     return "-" if value is None or value != value else f"{value:.1g}"
-
-
-def _committor(run: RunFiles) -> ReportTable:
-    columns = run.table(COMMITTOR)
-    rows = list(zip(*(map(_rounded, cells) for cells in columns.values()), strict=True))
-    note = f"From {COMMITTOR}."
-    if len(rows) > _MOST_ROWS:
-        note += f" The first {_MOST_ROWS} of {len(rows)} rows."
-    return ReportTable("Committor", list(columns), rows[:_MOST_ROWS], note)
-
-
-def _rounded(cell: str) -> str:
-    """A number of a file with four significant digits; other text as it is."""
-    try:
-        value = float(cell)
-    except ValueError:
-        return cell
-    return cell if value.is_integer() and "e" not in cell.lower() and "." not in cell else f"{value:.4g}"
 
 
 def _gate(run: RunFiles) -> ReportTable:

@@ -2,23 +2,30 @@
 
 import statistics
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
-from tpsctl.output.report import ReportVerdict
+from tpsctl.output.report import Evidence, ReportVerdict
+from tpsctl.workflows.report.numbers import count
 
 
-def verdict_of(manifest: dict[str, Any], *, has_committor: bool) -> ReportVerdict:
+def verdict_of(manifest: dict[str, Any], dynamics: Sequence[Evidence] = (), *, replaced: bool = False) -> ReportVerdict:
     """The verdict of a run: its outcome, what speaks for it and against it, and what to do.
 
     Args:
         manifest: The manifest of a finished run.
-        has_committor: Whether committors were computed by shooting.
+        dynamics: What shooting and comparison say of its paths.
+        replaced: Whether there are shots that began at paths which are no longer those of the run.
     """
     routes = "routes" in manifest
     headline = _route_headline(manifest) if routes else _path_headline(manifest)
     reasons = [*(_route_reasons(manifest) if routes else _path_reasons(manifest)), *_tops(manifest)]
     doubts = [*(_route_doubts(manifest) if routes else _path_doubts(manifest)), *_common_doubts(manifest)]
-    if not has_committor:
+    reasons += [part.verdict for part in dynamics if part.speaks_for]
+    doubts += [part.verdict for part in dynamics if not part.speaks_for]
+    if replaced:
+        doubts.append("There are shots from earlier paths, which are not shown. Repeat them with --overwrite.")
+    if not any(part.title.startswith("Committor") for part in dynamics):
         doubts.append("No committor was computed: no dynamics has tested whether the tops divide A from B.")
     return ReportVerdict(manifest["outcome"], headline, reasons, doubts, remedies(manifest))
 
@@ -38,11 +45,6 @@ def remedies(manifest: dict[str, Any]) -> list[str]:
 def _named(paths: list[int]) -> str:
     """E.g. "Path 3 and 2 paths more"."""
     return f"Path {paths[0]}" + (f" and {count(len(paths) - 1, 'path')} more" if paths[1:] else "")
-
-
-def count(number: int, noun: str) -> str:
-    """A number with its noun, e.g. "1 path" or "16 paths"."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _path_headline(manifest: dict[str, Any]) -> str:
