@@ -73,7 +73,7 @@ def _committor_row(start: dict[str, Any]) -> Interval:
         start["p_b"] if arrived else float("nan"),
         start["p_b_low"],
         start["p_b_high"],
-        f"{words}{start['shots']} shots",
+        f"{words}{start['shots']} shots" + (f"; {start['verdict']}" if start["verdict"].startswith("not ") else ""),
         "control" if control else "own",
         image,
     )
@@ -137,7 +137,7 @@ def ensemble_of(tube: StoredTube | None) -> Evidence | None:
             f"{found['accepted']} transition paths were accepted in {found['trials']} trials of two-way shooting: "
             f"{manifest['dynamics']}. They last {length['mean']:.2f} ± {length['deviation']:.2f} ps, "
             f"from {length['shortest']:.2f} to {length['longest']:.2f} ps.",
-            "The figure tube, which `tpsctl plot` draws, shows them in their collective variables.",
+            "The figure “tube” of tpsctl plot shows them in their collective variables.",
         ],
         [chart],
         [_top(found["top"], angles=tube.course.angles)],
