@@ -54,6 +54,12 @@ def test_what_dynamics_says_is_a_reason_only_if_it_speaks_for_the_paths(speaks_f
     assert not any("No committor" in doubt for doubt in verdict.doubts)
 
 
+def test_notes_name_files_without_their_folders():
+    inputs = {"endpoints.end.structure": {"file": "/home/me/end.pdb"}}
+    found = verdict_of(manifest("complete", [entry(0)]) | {"notes": ["/home/me/end.pdb: relabeled"], "inputs": inputs})
+    assert "Note of the run: end.pdb: relabeled" in found.doubts
+
+
 def test_shots_of_earlier_paths_are_a_doubt():
     verdict = verdict_of(manifest("complete", [entry(0)]), replaced=True)
     assert any("shots from earlier paths" in doubt for doubt in verdict.doubts)

@@ -122,7 +122,7 @@ function drawBehind(plot, legend, { shading, tube, note }) {
 function shadeEnergy(plot, shading) {
   const values = unfinite(shading.values.flat()).sort((a, b) => a - b);
   const low = values[0], span = Math.max(values[Math.floor(shading.shown * (values.length - 1))] - low, 1e-9);
-  const step = ticksBetween(0, span, 6)[1] || span;
+  const step = ticksBetween(0, span, 9)[1] || span;
   const levels = Array.from({ length: Math.max(1, Math.ceil(span / step - 1e-9)) }, () => "");
   const halfX = (shading.x[1] - shading.x[0]) / 2, halfY = (shading.y[1] - shading.y[0]) / 2;
   shading.y.forEach((y, row) => shading.x.forEach((x, column) => {

@@ -6,6 +6,7 @@ from typing import Any
 
 from tpsctl.errors import OutputError
 from tpsctl.output.report import Evidence, Interval, IntervalChart, ReportTable
+from tpsctl.workflows.compare.ensembles import NO_OM, RUN
 from tpsctl.workflows.report.numbers import count, number
 from tpsctl.workflows.run_files import RunFiles
 
@@ -23,8 +24,8 @@ _TITLES = {
 }
 """What the measures mean; see `tpsctl.validation.ensemble.measures`."""
 
-_RUN, _SIMULATION = "run", "simulation"
-_NAMES = {_RUN: "this run", _SIMULATION: "the simulation's own transitions"}
+_SIMULATION = "simulation"
+_NAMES = {RUN: "this run", NO_OM: "guesses, not optimized", _SIMULATION: "the simulation's own transitions"}
 
 
 def comparison_of(run: RunFiles) -> Evidence | None:
@@ -100,7 +101,7 @@ def _row(ensemble: dict[str, Any], found: dict[str, Any]) -> Interval:
     value, low, high = (float("nan") if found[key] is None else found[key] for key in ("value", "low", "high"))
     name = ensemble["name"]
     text = f"{value:.2f} ({low:.2f} to {high:.2f})" if math.isfinite(value) else "not defined"
-    kind = {_RUN: "own", _SIMULATION: "reference"}.get(name, "control")
+    kind = {RUN: "own", _SIMULATION: "reference"}.get(name, "control")
     return Interval(_NAMES.get(name, name), value, low, high, text, kind)
 
 
@@ -109,7 +110,7 @@ def _judgment(judged: dict[str, Any]) -> str:
     if told == "no":
         return "It tells no control from the simulation, so it decides nothing."
     like = {True: "The run is like the simulation.", False: "The run is not like the simulation."}
-    tells = "both controls" if told == "both controls" else f"the control “{told}”"
+    tells = "both controls" if told == "both controls" else f"the control “{_NAMES.get(told, told)}”"
     return f"It tells {tells} from the simulation. {like.get(judged['run_like_simulation'], '')}".strip()
 
 

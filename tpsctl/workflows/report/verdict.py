@@ -3,6 +3,7 @@
 import statistics
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from tpsctl.output.report import Evidence, ReportVerdict
@@ -207,10 +208,17 @@ def _route_doubts(manifest: dict[str, Any]) -> list[str]:
 
 
 def _common_doubts(manifest: dict[str, Any]) -> list[str]:
-    found = [f"Note of the run: {note}" for note in manifest["notes"]]
+    found = [f"Note of the run: {_without_folders(note, manifest)}" for note in manifest["notes"]]
     energies = manifest["energies"]
     if energies is not None and not energies.get("solvent") and energies["platform"]:
         found.append("Energies are potential energies without a solvent; they are not free energies.")
     elif energies is None:
         found.append("No energies were computed, so nothing is said of barriers.")
     return found
+
+
+def _without_folders(note: str, manifest: dict[str, Any]) -> str:
+    """A note in which input files have their names only; the provenance has their places."""
+    for entry in manifest.get("inputs", {}).values():
+        note = note.replace(str(entry["file"]), Path(str(entry["file"])).name)
+    return note

@@ -18,6 +18,10 @@ _ALWAYS = (
         "How improbable a path is under overdamped dynamics with the forces of the prior; without a unit, and smaller "
         "is better. A converged path has the least action near it, which need not be the least of all.",
     ),
+    (
+        "max_steps",
+        "The optimizer reached its limit of steps before the action was a minimum: the path is not converged.",
+    ),
     ("prior", "Where the forces come from: a trained model, a force field, or a formula."),
 )
 _SADDLES = (
