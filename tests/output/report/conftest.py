@@ -12,6 +12,9 @@ import pytest
 from tpsctl.molecule.topology import Atom, Topology
 from tpsctl.output.report import (
     ActionCourse,
+    Evidence,
+    Interval,
+    IntervalChart,
     PathCurve,
     PlaneMap,
     RamachandranPanel,
@@ -35,6 +38,17 @@ def moving_chain(n_paths, n_images, n_atoms, *, step=0.05):
     random = np.random.default_rng(7)
     start = np.stack([1.3 * np.arange(n_atoms), 0.7 * (np.arange(n_atoms) % 2), np.zeros(n_atoms)], -1)
     return start + random.normal(0, step, (n_paths, n_images, n_atoms, 3)).cumsum(1)
+
+
+def make_evidence():
+    """A section with a chart of two lines; the first is about image 7 of path 2."""
+    rows = [
+        Interval("image 7, the top of the path", 0.5, 0.4, 0.6, "0.50 (0.40 to 0.60), 100 shots", image=7),
+        Interval("top of the straight line, control", np.nan, np.nan, np.nan, "unknown, 20 shots", "control"),
+    ]
+    chart = IntervalChart("Chance to reach B before A", rows, 0.0, 1.0, (0.3, 0.7), "Shaded: 0.3 to 0.7.", path=2)
+    table = ReportTable("All shots", ("start", "shots"), [("image 7", "100")], closed=True)
+    return Evidence("Committor: a test", "Half of the shots arrive in B.", True, ["A sentence."], [chart], [table])
 
 
 def make_report(n_paths=3, n_images=11, n_atoms=6, *, name="run", plane=False, frames=True, beads=False, groups=None):
@@ -74,6 +88,8 @@ def make_report(n_paths=3, n_images=11, n_atoms=6, *, name="run", plane=False, f
         frames=packed,
         frames_note="" if frames else "A model system has no structure to show.",
         tables=[ReportTable("Paths", ("path", "gate"), [(str(k), "valid") for k in range(n_paths)], path_column=0)],
+        evidence=[make_evidence()],
+        words=[("action", "how improbable a path is")],
     )
 
 
