@@ -1,5 +1,6 @@
 """The figures of a finished run, drawn from its files: by `tpsctl sample` at the end, and again by `tpsctl plot`."""
 
+from math import radians
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 import torch
 
 from tpsctl.errors import OutputError, RecipeError
-from tpsctl.molecule.torsions import turning_angles
+from tpsctl.molecule.torsions import AngleCourse, turning_angles
 from tpsctl.output import figures
 from tpsctl.output.figures import Background
 from tpsctl.units import NM_PER_ANGSTROM
@@ -188,7 +189,7 @@ def _routes(run: RunFiles, folder: Path) -> list[Path]:
     files = figures.arc_length(folder / "routes", profiles, title=title)
     x = run.structures_angstrom()
     if x is not None:
-        courses = turning_angles(run.topology, list(torch.from_numpy(x.astype(float)) * NM_PER_ANGSTROM))
+        courses = _turning(run, x)
         rows = [
             figures.RouteTorsions(
                 name, arcs[k], {course.name: course.values[k] for course in courses}, *run.stationary(k)
@@ -197,6 +198,13 @@ def _routes(run: RunFiles, folder: Path) -> list[Path]:
         ]
         files += figures.torsions(folder / "torsions", rows, title=title)
     return files + _network(run, folder, names)
+
+
+def _turning(run: RunFiles, x_angstrom: np.ndarray) -> list[AngleCourse]:
+    """The angles that turn along the routes; omega only where it turns from cis to trans, or nearly."""
+    found = turning_angles(run.topology, list(torch.from_numpy(x_angstrom.astype(float)) * NM_PER_ANGSTROM))
+    least = radians(OMEGA_TURN_DEG)
+    return [each for each in found if not each.name.startswith("omega") or each.turn_rad > least] or found
 
 
 def _network(run: RunFiles, folder: Path, names: list[str]) -> list[Path]:

@@ -13,8 +13,8 @@ from tpsctl.molecule.topology import Atom, Topology
 from tpsctl.output.report import (
     ActionCourse,
     Evidence,
-    Interval,
     IntervalChart,
+    IntervalRow,
     PathCurve,
     PlaneMap,
     RamachandranPanel,
@@ -43,8 +43,8 @@ def moving_chain(n_paths, n_images, n_atoms, *, step=0.05):
 def make_evidence():
     """A section with a chart of two lines; the first is about image 7 of path 2."""
     rows = [
-        Interval("image 7, the top of the path", 0.5, 0.4, 0.6, "0.50 (0.40 to 0.60), 100 shots", image=7),
-        Interval("top of the straight line, control", np.nan, np.nan, np.nan, "unknown, 20 shots", "control"),
+        IntervalRow("image 7, the top of the path", 0.5, 0.4, 0.6, "0.50 (0.40 to 0.60), 100 shots", image=7),
+        IntervalRow("top of the straight line, control", np.nan, np.nan, np.nan, "unknown, 20 shots", "control"),
     ]
     chart = IntervalChart("Chance to reach B before A", rows, 0.0, 1.0, (0.3, 0.7), "Shaded: 0.3 to 0.7.", path=2)
     table = ReportTable("All shots", ("start", "shots"), [("image 7", "100")], closed=True)

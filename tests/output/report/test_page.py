@@ -11,7 +11,7 @@ import pytest
 
 from tests.output.report.conftest import chain, make_report, moving_chain
 from tpsctl.molecule.topology import Atom, Topology
-from tpsctl.output.report import Evidence, Interval, IntervalChart, ReportTable, pack_frames, report_html
+from tpsctl.output.report import Evidence, IntervalChart, IntervalRow, ReportTable, pack_frames, report_html
 from tpsctl.output.report.frames import frames_kept
 from tpsctl.output.report.intervals import intervals_html
 
@@ -41,7 +41,7 @@ def test_names_from_files_stay_text():
 
 
 def test_text_of_sections_and_words_stays_text():
-    row = Interval(EVIL, 0.5, 0.4, 0.6, EVIL, image=1)
+    row = IntervalRow(EVIL, 0.5, 0.4, 0.6, EVIL, image=1)
     part = Evidence(EVIL, EVIL, None, [EVIL], [IntervalChart(EVIL, [row], 0.0, 1.0, note=EVIL)])
     page = report_html(replace(make_report(), evidence=[part], words=[(EVIL, EVIL)]))
     assert "<script>alert" not in page
@@ -56,7 +56,7 @@ def test_the_verdict_of_a_section_comes_before_its_chart():
 
 
 def test_an_unknown_number_has_no_dot():
-    known, unknown = Interval("a", 2.0, 1.0, 3.0, ""), Interval("b", np.nan, np.nan, np.nan, "")
+    known, unknown = IntervalRow("a", 2.0, 1.0, 3.0, ""), IntervalRow("b", np.nan, np.nan, np.nan, "")
     chart = IntervalChart("", [known, unknown], 0.0, 4.0)
     page = intervals_html(chart)
     assert page.count('class="dot"') == page.count('class="bar"') == 1
@@ -65,7 +65,7 @@ def test_an_unknown_number_has_no_dot():
 
 
 def test_a_number_beyond_the_axis_stays_at_its_end():
-    page = intervals_html(IntervalChart("", [Interval("a", 9.0, 9.0, 9.0, "")], 0.0, 4.0))
+    page = intervals_html(IntervalChart("", [IntervalRow("a", 9.0, 9.0, 9.0, "")], 0.0, 4.0))
     assert 'cx="100.0%"' in page
     assert 'class="bar"' not in page, "the interval is empty"
 

@@ -7,6 +7,7 @@ import pytest
 from tpsctl.errors import Interrupted, TpsctlError
 from tpsctl.jobs.shard import Shard
 from tpsctl.progress import Progress
+from tpsctl.workflows.shoot import ensemble
 from tpsctl.workflows.shoot.ensemble import OUTCOMES, ChainOfPaths, EnsembleRounds
 from tpsctl.workflows.shoot.run import shoot
 

@@ -8,8 +8,8 @@ own style and programs lie beside them, and so does the viewer 3Dmol.js 2.5.5 wi
 from tpsctl.output.report.data import (
     ActionCourse,
     Evidence,
-    Interval,
     IntervalChart,
+    IntervalRow,
     PathCurve,
     PlaneMap,
     RamachandranPanel,
@@ -25,7 +25,7 @@ from tpsctl.output.report.page import report_html
 __all__ = [
     "ActionCourse",
     "Evidence",
-    "Interval",
+    "IntervalRow",
     "IntervalChart",
     "PackedFrames",
     "PathCurve",

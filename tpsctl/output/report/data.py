@@ -169,7 +169,7 @@ class PlaneMap:
 
 
 @dataclass(frozen=True)
-class Interval:
+class IntervalRow:
     """One line of a chart of intervals.
 
     Attributes:
@@ -206,7 +206,7 @@ class IntervalChart:
     """
 
     title: str
-    rows: Sequence[Interval]
+    rows: Sequence[IntervalRow]
     least: float
     most: float
     band: tuple[float, float] | None = None

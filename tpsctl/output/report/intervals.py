@@ -7,7 +7,7 @@ is lost to those who do not see the bars. A line about an image is a button that
 import html
 import math
 
-from tpsctl.output.report.data import Interval, IntervalChart
+from tpsctl.output.report.data import IntervalChart, IntervalRow
 
 _TICKS = 5
 
@@ -22,7 +22,7 @@ def intervals_html(chart: IntervalChart) -> str:
     )
 
 
-def _row(chart: IntervalChart, row: Interval) -> str:
+def _row(chart: IntervalChart, row: IntervalRow) -> str:
     name = html.escape(row.name)
     if row.image is not None:
         name = (
@@ -33,7 +33,7 @@ def _row(chart: IntervalChart, row: Interval) -> str:
     return f'<div class="interval {row.kind}">{words}{_bar(chart, row)}</div>'
 
 
-def _bar(chart: IntervalChart, row: Interval) -> str:
+def _bar(chart: IntervalChart, row: IntervalRow) -> str:
     parts = [f'<line class="grid" x1="{at}%" x2="{at}%" y1="0" y2="100%"/>' for at, _ in _places(chart)]
     if chart.band is not None:
         low, high = (_place(chart, value) for value in chart.band)

@@ -5,7 +5,7 @@ import math
 from typing import Any
 
 from tpsctl.errors import OutputError
-from tpsctl.output.report import Evidence, Interval, IntervalChart, ReportTable
+from tpsctl.output.report import Evidence, IntervalChart, IntervalRow, ReportTable
 from tpsctl.workflows.compare.ensembles import NO_OM, RUN
 from tpsctl.workflows.report.numbers import count, number
 from tpsctl.workflows.run_files import RunFiles
@@ -97,12 +97,12 @@ def _chart(name: str, ensembles: list[dict[str, Any]], judged: dict[str, Any]) -
     )
 
 
-def _row(ensemble: dict[str, Any], found: dict[str, Any]) -> Interval:
+def _row(ensemble: dict[str, Any], found: dict[str, Any]) -> IntervalRow:
     value, low, high = (float("nan") if found[key] is None else found[key] for key in ("value", "low", "high"))
     name = ensemble["name"]
     text = f"{value:.2f} ({low:.2f} to {high:.2f})" if math.isfinite(value) else "not defined"
     kind = {RUN: "own", _SIMULATION: "reference"}.get(name, "control")
-    return Interval(_NAMES.get(name, name), value, low, high, text, kind)
+    return IntervalRow(_NAMES.get(name, name), value, low, high, text, kind)
 
 
 def _judgment(judged: dict[str, Any]) -> str:

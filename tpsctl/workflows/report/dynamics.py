@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tpsctl.output.report import Evidence, Interval, IntervalChart, ReportTable
+from tpsctl.output.report import Evidence, IntervalChart, IntervalRow, ReportTable
 from tpsctl.simulation.shooting.committor import HIGHEST, LOWEST
 from tpsctl.workflows.report.numbers import number
 from tpsctl.workflows.run_files import RunFiles
@@ -62,13 +62,13 @@ def replaced_shots(run: RunFiles) -> bool:
     return any(run.has(name) and shooting_manifest(run, name) is None for name in (COMMITTOR, ENSEMBLE))
 
 
-def _committor_row(start: dict[str, Any]) -> Interval:
+def _committor_row(start: dict[str, Any]) -> IntervalRow:
     control = start["role"] in ("control", "straight line")
     arrived = start["to_a"] + start["to_b"]
     words = f"{start['p_b']:.2f} ({start['p_b_low']:.2f} to {start['p_b_high']:.2f}), " if arrived else "unknown, "
     name = start["start"]
     image = int(name.removeprefix("image ")) if name.startswith("image ") else None
-    return Interval(
+    return IntervalRow(
         name + _ROLES.get(start["role"], ""),
         start["p_b"] if arrived else float("nan"),
         start["p_b_low"],
@@ -103,7 +103,7 @@ def ensemble_of(tube: StoredTube | None) -> Evidence | None:
     first = next(iter(found["distances"]))
     alone = len(tube.course.names) == 1
     rows = [
-        Interval(
+        IntervalRow(
             f"path {manifest['recipe']['path']} of this run" if name == first else f"{name}, control",
             each["mean"],
             each["mean"],
@@ -113,7 +113,7 @@ def ensemble_of(tube: StoredTube | None) -> Evidence | None:
         )
         for name, each in found["distances"].items()
     ]
-    own = Interval(
+    own = IntervalRow(
         "the ensemble's own paths",
         members["median"],
         members["low"],
