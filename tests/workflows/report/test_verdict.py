@@ -50,7 +50,8 @@ def committor(*, speaks_for, verdict="Half of the shots arrive in B."):
 def test_what_dynamics_says_is_a_reason_only_if_it_speaks_for_the_paths(speaks_for):
     verdict = verdict_of(manifest("complete", [entry(0)]), [committor(speaks_for=speaks_for)])
     said = "Half of the shots arrive in B."
-    assert (said in verdict.reasons, said in verdict.doubts) == (speaks_for is True, speaks_for is not True)
+    assert (verdict.reasons[0] == said, verdict.doubts[0] == said) == (speaks_for is True, speaks_for is not True)
+    assert verdict.headline.endswith("Dynamics speaks against it: see the first doubts.") == (speaks_for is False)
     assert not any("No committor" in doubt for doubt in verdict.doubts)
 
 

@@ -20,15 +20,22 @@ def verdict_of(manifest: dict[str, Any], dynamics: Sequence[Evidence] = (), *, r
     """
     routes = "routes" in manifest
     headline = _route_headline(manifest) if routes else _path_headline(manifest)
+    if any(part.speaks_for is False for part in dynamics):
+        headline += " Dynamics speaks against it: see the first doubts."
     reasons = [*(_route_reasons(manifest) if routes else _path_reasons(manifest)), *_tops(manifest)]
     doubts = [*(_route_doubts(manifest) if routes else _path_doubts(manifest)), *_common_doubts(manifest)]
-    reasons += [part.verdict for part in dynamics if part.speaks_for]
-    doubts += [part.verdict for part in dynamics if not part.speaks_for]
+    reasons = [part.verdict for part in dynamics if part.speaks_for] + reasons
+    doubts = [part.verdict for part in sorted(dynamics, key=_open) if not part.speaks_for] + doubts
     if replaced:
         doubts.append("There are shots from earlier paths, which are not shown. Repeat them with --overwrite.")
     if not any(part.title.startswith("Committor") for part in dynamics):
         doubts.append("No committor was computed: no dynamics has tested whether the tops divide A from B.")
     return ReportVerdict(manifest["outcome"], headline, reasons, doubts, remedies(manifest))
+
+
+def _open(part: Evidence) -> bool:
+    """Whether a section decides nothing; such ones come after those that speak against the paths."""
+    return part.speaks_for is None
 
 
 def remedies(manifest: dict[str, Any]) -> list[str]:
