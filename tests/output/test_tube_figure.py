@@ -59,3 +59,4 @@ def test_words_of_the_figure(tmp_path, turns, angles, unit):
     assert "503 transition paths" in text
     assert f"chi0 VAL2  ({unit})" in text
     assert "straight line" in text
+    assert ("with a single variable, distances say nothing" in text) == (len(turns) == 1)

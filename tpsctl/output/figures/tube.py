@@ -152,7 +152,9 @@ def _draw_distances(axes: "Axes", course: TubeCourse) -> None:
         axes.plot(course.levels, values, linewidth=1.4, label=name, **style)
     axes.set(xlim=(0, 1), xlabel="progress from A to B", ylabel="distance from the axis (spreads)")
     axes.set_ylim(bottom=0)
-    axes.set_title("gray: mean of 90 % of the ensemble's own paths", loc="left", fontsize=7)
+    words = "gray: means of 90 % of the ensemble's own paths"
+    alone = "with a single variable, distances say nothing"
+    axes.set_title(words if len(course.names) > 1 else alone, loc="left", fontsize=8)
     axes.legend(fontsize=7)
 
 
