@@ -39,6 +39,9 @@ _NEEDED = (
 )
 """What the manifest of a finished run holds beside its recipe and its paths."""
 
+SHOTS = "shooting"
+"""Folder of a run directory with the shots of `tpsctl shoot`, unless they are elsewhere."""
+
 _READERS = {".dcd": read_dcd, ".pdb": lambda file: read_pdb(file)[1], ".cif": lambda file: read_mmcif(file)[1]}
 
 
@@ -138,6 +141,18 @@ class StoredRun:
         name = "images.csv"
         table = self.table(name) if self.has(name) else RunTable(self.directory / name, {})
         return ImageTable(table, len(self.entries))
+
+    @property
+    def committor(self) -> dict[str, Any] | None:
+        """The manifest of the shots in this directory; None if there are none.
+
+        Raises:
+            RecipeError: It is damaged.
+        """
+        try:
+            return read_manifest(self.directory / SHOTS)
+        except OutputError as error:
+            raise RecipeError(f"{error} {AGAIN}") from None
 
     @property
     def topology_file(self) -> Path:

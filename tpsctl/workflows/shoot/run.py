@@ -28,12 +28,14 @@ from tpsctl.workflows.shoot.ensemble import BURN_IN, CHAINS, TRIALS, EnsembleQue
 from tpsctl.workflows.shoot.ensemble_results import PATH, EnsembleWriter
 from tpsctl.workflows.shoot.examined import ExaminedRun
 from tpsctl.workflows.shoot.features import coordinates_of, straight_torsions, torsions_of
+from tpsctl.workflows.shoot.separation import require_separated
 from tpsctl.workflows.shoot.settings import ShootSettings
 from tpsctl.workflows.shoot.starts import Start, linear_top, starts_on_path, straight_images, thermal_excess
 from tpsctl.workflows.shoot.states import StateMaker
+from tpsctl.workflows.stored_run import SHOTS
 
-FOLDER, ENSEMBLE_FOLDER = "shooting", "ensemble"
-"""Where in the run the committors and the ensemble go."""
+ENSEMBLE = "ensemble"
+"""Folder of a run directory with an ensemble of transition paths, unless it is elsewhere."""
 
 
 def shoot(settings: ShootSettings, progress: Progress) -> dict[str, Any]:
@@ -50,7 +52,7 @@ def shoot(settings: ShootSettings, progress: Progress) -> dict[str, Any]:
     run = ExaminedRun.read(settings.run, settings.assignments, threads=1)
     asked = _asked(run, settings)
     job, about, blocks = (_ensemble if settings.ensemble else _committor)(run, asked, settings, progress)
-    folder = ENSEMBLE_FOLDER if settings.ensemble else FOLDER
+    folder = ENSEMBLE if settings.ensemble else SHOTS
     where = (settings.out or run.stored.directory / folder).resolve()
     origin = (*settings.origin, "--out", str(where))
     replaces = settings.overwrite and (where / NAME).exists()
@@ -89,7 +91,11 @@ def _asked(run: ExaminedRun, settings: ShootSettings) -> _Asked:
     system = run.tools.given_system
     topology = system.topology if system.is_molecule else None
     maker = StateMaker(topology, path[[0, -1]])
-    states, section = maker.make(run.tools.given.validation.states)
+    wanted = run.tools.given.validation.states
+    states, section = maker.make(wanted)
+    temperature_k = settings.physics.temperature_k or run.stored.temperature_k
+    image = _image_asked_about(settings, top)
+    require_separated(states, path, image, run.energies, temperature_k=temperature_k, chosen=wanted is not None)
     seed = run.tools.given.seed if settings.seed is None else settings.seed
     about = {
         "path": number,
@@ -98,6 +104,13 @@ def _asked(run: ExaminedRun, settings: ShootSettings) -> _Asked:
         "seed": seed,
     }
     return _Asked(path, top, topology, maker, states, seed, about)
+
+
+def _image_asked_about(settings: ShootSettings, top: int | None) -> int | None:
+    """The image that must lie between the states: the top, if it is shot from, or where an ensemble begins."""
+    if settings.images is None or top in settings.images:
+        return top
+    return settings.images[0] if settings.ensemble else None
 
 
 def _committor(
