@@ -146,10 +146,12 @@ def test_damaged_structures_of_a_molecule_leave_a_page_that_says_so(peptide, tmp
 def test_a_committor_is_shown_as_the_table_that_it_is(copied):
     (copied / "shooting").mkdir()
     (copied / "shooting" / "committor.csv").write_text("image,p_b,note\n5,0.512345678,<b>\n6,nan,\n")
+    (copied / "shooting" / "manifest.json").write_text('{"outcome": "complete", "verdict": "It crosses."}')
     report_run(copied, out=None, overwrite=True)
     page = (copied / "report.html").read_text()
     assert "<td>&lt;b&gt;</td>" in page
     assert ">0.5123</td>" in page
+    assert "Shooting: It crosses." in page
     assert "No committor was computed" not in page
 
 

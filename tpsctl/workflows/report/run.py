@@ -14,7 +14,7 @@ from tpsctl.workflows.report.plots import (
     panels_of,
     plane_of,
 )
-from tpsctl.workflows.report.tables import COMMITTOR, number, tables_of
+from tpsctl.workflows.report.tables import number, tables_of
 from tpsctl.workflows.report.verdict import verdict_of
 from tpsctl.workflows.stored_run import StoredRun
 
@@ -54,7 +54,7 @@ def report_of(run: StoredRun) -> RunReport:
     frames, frames_note = frames_of(run) if run.entries else (None, "")
     return RunReport(
         name=run.manifest["name"],
-        verdict=verdict_of(run.manifest, has_committor=run.has(COMMITTOR)),
+        verdict=verdict_of(run.manifest, committor=run.committor),
         facts=_facts(run.manifest),
         curves=curves,
         distance_label=label,
