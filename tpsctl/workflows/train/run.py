@@ -70,9 +70,20 @@ def train_recipe(recipe: AnyTrainRecipe, options: TrainOptions, progress: Progre
         DataError: The data cannot be used, or the loss is no longer finite.
         Interrupted: Told to stop; the same call goes on.
     """
-    task, target, identity = task_of(recipe), checkpoint_file(recipe, options), identify(recipe)
     team = Team.joined(gpus=torch.cuda.is_available())
     torch.set_num_threads(options.threads or default_threads())
+    try:
+        return _train(recipe, options, team, progress)
+    finally:
+        if team is not None:
+            team.leave()
+
+
+def _train(
+    recipe: AnyTrainRecipe, options: TrainOptions, team: Team | None, progress: Progress
+) -> dict[str, Any] | None:
+    """The part of this process in a training; arguments and result as those of `train_recipe`."""
+    task, target, identity = task_of(recipe), checkpoint_file(recipe, options), identify(recipe)
     if team is not None and not team.leads:
         _follow(recipe, task, team, device_of(options, recipe, progress))
         return None
