@@ -8,12 +8,8 @@ import typer
 
 from tpsctl.cli.answer import say_json, working
 from tpsctl.cli.given_files import refuse_special
-from tpsctl.cli.options import JsonOption, OverwriteOption, SetOption, ThreadsOption, given_path
+from tpsctl.cli.options import JsonOption, OverwriteOption, RunArgument, SetOption, ThreadsOption, given_path
 from tpsctl.errors import ExitCode
-
-RunArgument = Annotated[
-    Path, typer.Argument(parser=given_path, metavar="RUN", help="Directory of a finished run.", show_default=False)
-]
 
 
 def validate(

@@ -64,10 +64,7 @@ class StoredRun:
         Raises:
             RecipeError: It holds no finished run, or one that this version of tpsctl cannot read.
         """
-        try:
-            manifest = read_manifest(directory) if directory.is_dir() else None
-        except OutputError as error:
-            raise RecipeError(f"{error} {AGAIN}") from None
+        manifest = _manifest(directory) if directory.is_dir() else None
         if manifest is None:
             raise RecipeError(_no_run(directory))
         file = directory / NAME
@@ -149,10 +146,7 @@ class StoredRun:
         Raises:
             RecipeError: It is damaged.
         """
-        try:
-            return read_manifest(self.directory / SHOTS)
-        except OutputError as error:
-            raise RecipeError(f"{error} {AGAIN}") from None
+        return _manifest(self.directory / SHOTS)
 
     @property
     def topology_file(self) -> Path:
@@ -319,6 +313,14 @@ class StoredRun:
         if _order(theirs) > _order(__version__):
             return f"the newer tpsctl {theirs} wrote it, and this is {__version__}. Update tpsctl."
         return f"the older tpsctl {theirs} wrote it, and this is {__version__}. Run the recipe again."
+
+
+def _manifest(folder: Path) -> Any:
+    """The content of a manifest; None if there is none."""
+    try:
+        return read_manifest(folder)
+    except OutputError:
+        raise damaged(folder / NAME, "no JSON") from None
 
 
 def _no_run(directory: Path) -> str:
