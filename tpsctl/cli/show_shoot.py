@@ -11,7 +11,7 @@ def as_json(manifest: dict[str, Any]) -> dict[str, Any]:
         return manifest
     names = ("outcome", "verdict", "directory", "recipe")
     answer = {name: manifest[name] for name in names if name in manifest}
-    if "starts" not in manifest and "ensemble" not in manifest:  # nothing was shot
+    if "kind" not in manifest:  # nothing was shot
         return answer
     if manifest["kind"] == "ensemble":
         return answer | {"ensemble": manifest["ensemble"]}
@@ -24,11 +24,11 @@ def show(manifest: dict[str, Any]) -> None:
         facts = [[name, str(value)] for name, value in manifest.items()]
         print_table("shard", ["what", "value"], facts)
         return
+    if "kind" not in manifest:
+        print_table("committor by shooting", ["outcome"], [[manifest["outcome"]]], notes=[manifest["verdict"]])
+        return
     if manifest["kind"] == "ensemble":
         _show_ensemble(manifest)
-        return
-    if "starts" not in manifest:
-        print_table("committor by shooting", ["outcome"], [[manifest["outcome"]]], notes=[manifest["verdict"]])
         return
     columns = ["start", "role", "shots", "to A", "to B", "neither", "p_B", "95 % interval", "mean ps", "verdict"]
     rows = [_row(entry) for entry in manifest["starts"]]

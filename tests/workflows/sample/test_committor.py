@@ -1,9 +1,11 @@
 """`validation.committor`: a run shoots from its best path when it is done, with the files of `tpsctl shoot`."""
 
+import json
 from dataclasses import replace
 
 import pytest
 
+from tpsctl.cli import show_run
 from tpsctl.errors import ExitCode, Interrupted, RecipeError
 from tpsctl.jobs.shard import Shard
 from tpsctl.progress import Progress
@@ -44,7 +46,7 @@ def tables(folder):
     return {file.name: file.read_text() for file in folder.glob("*.csv")}
 
 
-def test_a_run_shoots_as_the_command_does_and_its_report_says_so(root, tmp_path, asked, monkeypatch):
+def test_a_run_shoots_as_the_command_does_and_its_report_says_so(root, tmp_path, asked, monkeypatch, capsys):
     settings = RunSettings(tmp_path / "run", device="cpu", threads=1)
     done = run_recipe(recipe(root), settings, Progress())
     assert [entry["role"] for entry in done["committor"]["starts"]] == [
@@ -52,6 +54,11 @@ def test_a_run_shoots_as_the_command_does_and_its_report_says_so(root, tmp_path,
     ]
     assert f"Shooting: {done['committor']['verdict']}" in (tmp_path / "run/report.html").read_text()
     assert "No committor was computed" not in (tmp_path / "run/report.html").read_text()
+    show_run.show(done)
+    printed = capsys.readouterr().out
+    assert printed.index("barriers in kJ/mol") < printed.index("path 0: committor by shooting")
+    answer = json.loads(json.dumps(show_run.as_json(done)))
+    assert answer["committor"]["starts"][2]["role"] == "top"
     # all that decides the result is what `tpsctl shoot RUN` has, so that it finds these shots
     plain = ShootSettings(tmp_path / "run", threads=1, origin=asked[0].origin)
     assert asked == [plain]
@@ -98,13 +105,17 @@ def test_shots_that_were_stopped_go_on_with_the_same_command(root, tmp_path, ask
     assert tables(tmp_path / "run/shooting") == tables(tmp_path / "whole/shooting")
 
 
-def test_states_that_say_nothing_leave_the_run_without_a_committor(root, tmp_path, asked):
+def test_states_that_say_nothing_leave_the_run_without_a_committor(root, tmp_path, asked, capsys):
     wide = "validation.states={A: [{kind: point, within_nm: 17}], B: [{kind: point, within_nm: 3}]}"
     done = run_recipe(recipe(root, wide), RunSettings(tmp_path / "run", device="cpu", threads=1), Progress())
     assert done["outcome"] == "complete"
     assert done["committor"]["outcome"] == "not_judged"
     assert "No committor was computed: validation.states.A: state A contains image" in done["committor"]["verdict"]
     assert not (tmp_path / "run/shooting").exists()
+    show_run.show(done)
+    assert "state A contains image" in capsys.readouterr().out
+    assert show_run.as_json(done)["committor"] == done["committor"]
+    assert show_run.exit_code(done) == ExitCode.NOT_VALID
 
 
 def test_what_cannot_be_shot_from_is_refused_before_any_work(root, tmp_path, asked):
@@ -119,9 +130,7 @@ def test_what_cannot_be_shot_from_is_refused_before_any_work(root, tmp_path, ask
 
 
 def test_the_exit_code_tells_of_the_committor():
-    from tpsctl.cli.show_run import exit_code
-
-    assert exit_code({"outcome": "complete"}) == ExitCode.COMPLETE
-    assert exit_code({"outcome": "complete", "committor": {"outcome": "complete"}}) == ExitCode.COMPLETE
-    assert exit_code({"outcome": "complete", "committor": {"outcome": "not_judged"}}) == ExitCode.NOT_VALID
-    assert exit_code({"outcome": "not_valid", "committor": {"outcome": "complete"}}) == ExitCode.NOT_VALID
+    assert show_run.exit_code({"outcome": "complete"}) == ExitCode.COMPLETE
+    assert show_run.exit_code({"outcome": "complete", "committor": {"outcome": "complete"}}) == ExitCode.COMPLETE
+    assert show_run.exit_code({"outcome": "complete", "committor": {"outcome": "not_judged"}}) == ExitCode.NOT_VALID
+    assert show_run.exit_code({"outcome": "not_valid", "committor": {"outcome": "complete"}}) == ExitCode.NOT_VALID
