@@ -10,7 +10,7 @@ from tests.small_manifest import small_manifest
 from tpsctl.errors import RecipeError
 from tpsctl.output.manifest import write_manifest
 from tpsctl.output.trajectory import write_path
-from tpsctl.workflows import stored_run
+from tpsctl.workflows.run_refusals import release_order
 from tpsctl.workflows.stored_run import StoredRun
 
 
@@ -42,9 +42,14 @@ def test_a_recipe_with_keys_of_another_version_says_so(run, theirs, words):
         changed(run, change).recipe()
 
 
+def test_a_manifest_of_this_version_that_lacks_something_is_damaged(run):
+    with pytest.raises(RecipeError, match=r"has no outcome: Restore it, or run the recipe again\.$"):
+        changed(run, lambda manifest: manifest.pop("outcome"))
+
+
 def test_versions_are_ordered_as_they_were_released():
     versions = ["0.0.9", "0.1.dev9+gab", "0.1.dev564+gcd", "0.1", "0.1.1", "0.2.dev1", "0.10"]
-    assert sorted(sorted(versions), key=stored_run._order) == versions
+    assert sorted(sorted(versions), key=release_order) == versions
 
 
 def test_changes_of_the_recipe_leave_the_manifest_as_it_is(run):

@@ -7,15 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from tpsctl.errors import RecipeError
-
-AGAIN = "Restore it, or run the recipe again."
-"""What to do about a file of a run that is missing or damaged."""
-
-
-def damaged(file: Path, problem: str) -> RecipeError:
-    """The error that a file of a run cannot be used."""
-    return RecipeError(f"{file}: damaged ({problem}). {AGAIN}")
+from tpsctl.workflows.run_refusals import damaged
 
 
 @dataclass(frozen=True)

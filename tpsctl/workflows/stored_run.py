@@ -1,10 +1,9 @@
 """The one reader of a finished run directory: manifest, tables, molecule, paths and recipe, for every later command.
 
-Whatever is wrong with the directory that a user names is told here, in the same words for all commands.
+What is wrong with the directory that a user names is told in the same words for all commands (`run_refusals`).
 """
 
 import copy
-import re
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from tpsctl import __version__
-from tpsctl.errors import OutputError, RecipeError, StateError, TpsctlError
-from tpsctl.jobs.plan import read_plan
+from tpsctl.errors import OutputError, RecipeError, TpsctlError
 from tpsctl.molecule.topology import Topology
 from tpsctl.output.dcd import read_dcd
 from tpsctl.output.manifest import NAME, file_sha256, read_manifest
@@ -30,7 +27,8 @@ from tpsctl.recipe.document import Document, Origin
 from tpsctl.recipe.loader import resolve
 from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.units import NM_PER_ANGSTROM
-from tpsctl.workflows.run_tables import AGAIN, ImageTable, RunTable, damaged
+from tpsctl.workflows.run_refusals import AGAIN, SAMPLED, damaged, missing, no_finished_run, of_another_version
+from tpsctl.workflows.run_tables import ImageTable, RunTable
 from tpsctl.workflows.sample.assemble import System
 
 _NEEDED = (
@@ -66,14 +64,13 @@ class StoredRun:
         """
         manifest = _manifest(directory) if directory.is_dir() else None
         if manifest is None:
-            raise RecipeError(_no_run(directory))
+            raise no_finished_run(directory)
         file = directory / NAME
         if not isinstance(manifest, dict) or not {"recipe", "paths"} <= manifest.keys():
-            raise RecipeError(f"{file}: no manifest of a run. Name a directory that `tpsctl sample` has written.")
-        run = cls(directory, manifest)
-        if missing := [name for name in _NEEDED if name not in manifest]:
-            raise RecipeError(f"{file}: has no {', '.join(missing)}: {run._writer()}")
-        return run
+            raise RecipeError(f"{file}: no manifest of a run. {SAMPLED}")
+        if lacking := [name for name in _NEEDED if name not in manifest]:
+            raise RecipeError(f"{file}: has no {', '.join(lacking)}: {of_another_version(manifest)}")
+        return cls(directory, manifest)
 
     @property
     def name(self) -> str:
@@ -261,7 +258,7 @@ class StoredRun:
         try:
             resolve(document, SampleRecipe)
         except RecipeError as error:
-            raise RecipeError(f"{error}\n{file}: {self._writer()}") from None
+            raise RecipeError(f"{error}\n{file}: {of_another_version(self.manifest)}") from None
         for key, value in (changes or {}).items():
             *parents, last = key.split(".")
             section = values
@@ -305,14 +302,7 @@ class StoredRun:
         for file in files:
             if file.is_file():
                 return file
-        raise RecipeError(f"{files[0]}: missing. {AGAIN}")
-
-    def _writer(self) -> str:
-        """What to do about a manifest that another version of tpsctl has written."""
-        theirs = str(self.manifest.get("versions", {}).get("tpsctl", "of unknown version"))
-        if _order(theirs) > _order(__version__):
-            return f"the newer tpsctl {theirs} wrote it, and this is {__version__}. Update tpsctl."
-        return f"the older tpsctl {theirs} wrote it, and this is {__version__}. Run the recipe again."
+        raise missing(files[0])
 
 
 def _manifest(folder: Path) -> Any:
@@ -321,30 +311,3 @@ def _manifest(folder: Path) -> Any:
         return read_manifest(folder)
     except OutputError:
         raise damaged(folder / NAME, "no JSON") from None
-
-
-def _no_run(directory: Path) -> str:
-    """Why there is no finished run in a directory, and what to do."""
-    try:
-        plan = read_plan(directory)
-        unfinished = "" if plan is None else f" Go on with `{plan.command()}`"
-    except StateError:
-        unfinished = " Run its recipe again"
-    if unfinished:
-        return (
-            f"{directory}: the run here is not finished, expected a finished one.{unfinished}, or join its shards with "
-            f"`tpsctl gather {directory}`."
-        )
-    found = f"it has no {NAME}" if directory.is_dir() else ("it is a file" if directory.exists() else "no such folder")
-    return (
-        f"{directory}: not the directory of a finished run ({found}). Name a directory that `tpsctl sample` has "
-        "written."
-    )
-
-
-def _order(version: str) -> tuple[list[int], float]:
-    """A key that sorts versions of tpsctl: its release, then the number of a development version before it."""
-    found = re.match(r"(\d+(?:\.\d+)*)(?:\.dev(\d+))?", version)
-    if found is None:
-        return [], 0.0
-    return [int(part) for part in found[1].split(".")], float(found[2] or "inf")
