@@ -8,11 +8,11 @@ from tests.workflows.report.test_run import PEPTIDE, data_of, run
 from tpsctl.errors import EndpointError, RecipeError
 from tpsctl.molecule.topology import Atom, Topology
 from tpsctl.simulation.dataset import Dataset
-from tpsctl.units import NM_PER_ANGSTROM, thermal_energy
+from tpsctl.units import thermal_energy
 from tpsctl.validation.ensemble.markov import slow_axes
 from tpsctl.workflows.density import Density, ramachandran_backgrounds, read_density, slow_map
 from tpsctl.workflows.report.run import report_run
-from tpsctl.workflows.run_files import RunFiles
+from tpsctl.workflows.stored_run import StoredRun
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def peptide(tmp_path_factory, request):
 
 def dataset(found, frames, bias_kj_per_mol):
     """A data set of images of the first path of a run."""
-    x = torch.from_numpy(found.structures_angstrom()[0][frames].astype("float32")) * NM_PER_ANGSTROM
+    x = found.path(0)[frames].float()
     count = len(frames)
     return Dataset(
         topology=found.topology,
@@ -41,7 +41,7 @@ def dataset(found, frames, bias_kj_per_mol):
 
 def test_weights_undo_the_bias_of_a_data_set(peptide, tmp_path):
     """Three frames at A, one of them with a bias of -2 kJ/mol, and one at B: F(B) - F(A) = kT ln(2 + e^(-2/kT))."""
-    found = RunFiles.of(peptide)
+    found = StoredRun.read(peptide)
     dataset(found, [0, 0, 0, -1], [0.0, 0.0, -2.0, 0.0]).save(tmp_path / "data.npz")
     background = ramachandran_backgrounds(found, read_density(found, tmp_path / "data.npz"))["ala2"]
     kT = thermal_energy(300.0)
@@ -50,7 +50,7 @@ def test_weights_undo_the_bias_of_a_data_set(peptide, tmp_path):
 
 
 def test_a_data_set_of_another_molecule_is_refused(peptide, tmp_path):
-    found = RunFiles.of(peptide)
+    found = StoredRun.read(peptide)
     data = dataset(found, [0, 1], [0.0, 0.0])
     fewer = Topology(found.topology.atoms[:-1], tuple(bond for bond in found.topology.bonds if max(bond) < 21))
     other = Dataset(
@@ -105,11 +105,10 @@ def bent(angles):
 class _Beads:
     """A run of beads, as far as the slow coordinates ask for it."""
 
-    def __init__(self, topology, paths):
-        self.topology, self._paths = topology, paths
+    has_trajectories = True
 
-    def structures_angstrom(self):
-        return (self._paths / NM_PER_ANGSTROM).numpy()
+    def __init__(self, topology, paths):
+        self.topology, self.paths = topology, paths
 
 
 def test_paths_of_beads_are_shown_in_the_slow_coordinates_of_their_simulation(beads, tmp_path):

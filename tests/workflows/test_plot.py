@@ -16,7 +16,7 @@ from tpsctl.molecule.torsions import AngleCourse
 from tpsctl.output.figures import canvas
 from tpsctl.workflows import plot
 from tpsctl.workflows.plot import plot_run
-from tpsctl.workflows.run_files import RunFiles
+from tpsctl.workflows.stored_run import StoredRun
 
 
 @pytest.fixture(autouse=True)
@@ -111,5 +111,4 @@ def test_the_command_answers_as_json(well, tmp_path):
 def test_omega_is_drawn_along_routes_where_it_turns_or_nothing_else_does(peptide, monkeypatch, turns_deg, shown):
     found = [AngleCourse(name, (), radians(turn)) for name, turn in turns_deg.items()]
     monkeypatch.setattr(plot, "turning_angles", lambda topology, paths: found)
-    run = RunFiles.of(peptide)
-    assert [course.name for course in plot._turning(run, run.structures_angstrom())] == shown
+    assert [course.name for course in plot._turning(StoredRun.read(peptide))] == shown

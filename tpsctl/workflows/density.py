@@ -18,10 +18,10 @@ from tpsctl.errors import EndpointError, RecipeError, ValidationError
 from tpsctl.molecule.geometry import dihedral
 from tpsctl.molecule.topology import Topology
 from tpsctl.output.figures import Background
-from tpsctl.units import NM_PER_ANGSTROM, thermal_energy
+from tpsctl.units import thermal_energy
 from tpsctl.validation.ensemble.markov import require_deeptime, slow_axes
 from tpsctl.validation.ensemble.observables import observables_of
-from tpsctl.workflows.run_files import RunFiles
+from tpsctl.workflows.stored_run import StoredRun
 
 MOST_FRAMES = 200_000
 """Of more frames than these, evenly spread ones are taken."""
@@ -73,7 +73,7 @@ class SlowMap:
     features: str
 
 
-def read_density(run: RunFiles, file: Path) -> Density:
+def read_density(run: StoredRun, file: Path) -> Density:
     """The frames of a simulation of the run's molecule.
 
     Raises:
@@ -87,13 +87,14 @@ def read_density(run: RunFiles, file: Path) -> Density:
         )
     if file.suffix == ".npz":
         return _of_dataset(run, file)
-    topology = run.folder / ("topology.pdb" if run.has("topology.pdb") else "topology.cif")
-    found = stream_ensemble([file], topology=topology, most_frames=MOST_FRAMES)
+    found = stream_ensemble([file], topology=run.topology_file, most_frames=MOST_FRAMES)
     x = found.trajectories[0].double()
-    return Density(file, (x,), torch.full((len(x),), 1 / len(x), dtype=torch.float64), _thermal_energy(run), False)
+    return Density(
+        file, (x,), torch.full((len(x),), 1 / len(x), dtype=torch.float64), thermal_energy(run.temperature_k), False
+    )
 
 
-def _of_dataset(run: RunFiles, file: Path) -> Density:
+def _of_dataset(run: StoredRun, file: Path) -> Density:
     from tpsctl.simulation.dataset import Dataset
 
     found = Dataset.load(file)
@@ -121,11 +122,7 @@ def _require_same_atoms(of_run: Topology, found: Topology, file: Path) -> None:
         )
 
 
-def _thermal_energy(run: RunFiles) -> float:
-    return thermal_energy(run.manifest["chosen"]["action.temperature_k"]["value"])
-
-
-def ramachandran_backgrounds(run: RunFiles, density: Density) -> dict[str, Background]:
+def ramachandran_backgrounds(run: StoredRun, density: Density) -> dict[str, Background]:
     """Free energies in the plane of every residue's phi and psi, by the name of the residue in images.csv."""
     if not run.topology.backbone_dihedrals:
         return {}
@@ -142,7 +139,7 @@ def ramachandran_backgrounds(run: RunFiles, density: Density) -> dict[str, Backg
     }
 
 
-def slow_map(run: RunFiles, density: Density) -> SlowMap:
+def slow_map(run: StoredRun, density: Density) -> SlowMap:
     """The paths over the two slowest coordinates of a simulation.
 
     Raises:
@@ -150,10 +147,9 @@ def slow_map(run: RunFiles, density: Density) -> SlowMap:
         MissingDependencyError: deeptime is not installed.
     """
     require_deeptime("--density of a molecule without phi and psi")
-    stored = run.structures_angstrom()
-    if stored is None:
+    if not run.has_trajectories:
         raise RecipeError(f"{density.file}: the run has no trajectory files, so its paths have no slow coordinates.")
-    paths = torch.from_numpy(stored.astype(float)) * NM_PER_ANGSTROM
+    paths = run.paths
     try:
         observed = observables_of(run.topology, paths[:, 0], paths[:, -1])
     except ValidationError as error:

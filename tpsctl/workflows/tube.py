@@ -9,14 +9,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tpsctl.errors import OutputError
 from tpsctl.molecule.torsions import named_torsions
 from tpsctl.output.figures import TubeCourse
 from tpsctl.output.manifest import file_sha256
 from tpsctl.simulation.shooting.tube import progress
-from tpsctl.units import NM_PER_ANGSTROM
-from tpsctl.workflows.run_files import RunFiles, numbers
+from tpsctl.workflows.run_refusals import damaged
 from tpsctl.workflows.shoot.features import coordinates_of, torsions_of
+from tpsctl.workflows.stored_run import StoredRun
 
 MANIFEST, TABLE = "ensemble/manifest.json", "ensemble/tube.csv"
 
@@ -34,21 +33,19 @@ class StoredTube:
     course: TubeCourse
 
 
-def stored_tube(run: RunFiles) -> StoredTube | None:
+def stored_tube(run: StoredRun) -> StoredTube | None:
     """The ensemble of a run; None if it has none, or one of other paths than those that are there now.
 
     Raises:
-        OutputError: A file of the ensemble is damaged.
+        RecipeError: A file of the ensemble is damaged.
     """
     manifest = shooting_manifest(run, MANIFEST)
     if manifest is None or not run.has(TABLE):
         return None
-    x = run.structures_angstrom()
-    if x is None:
-        return None
-    table = {name: numbers(cells) for name, cells in run.table(TABLE).items()}
+    read = run.table(TABLE)
+    table = {name: read.numbers(name) for name in read.columns}
     names = [name.removesuffix("_deg").removesuffix("_nm").removesuffix("_mean") for name in table if "_mean_" in name]
-    path = torch.from_numpy(x[manifest["recipe"]["path"], ..., : run.n_dims].astype(float)) * NM_PER_ANGSTROM
+    path = run.path(manifest["recipe"]["path"])
     values, angles = _variables(run, manifest["recipe"]["turning_torsions"], path)
     embedded = torch.cat((values.cos(), values.sin()), 1) if angles else values
     unit = "deg" if angles else "nm"
@@ -69,26 +66,26 @@ def stored_tube(run: RunFiles) -> StoredTube | None:
     return StoredTube(manifest, course)
 
 
-def shooting_manifest(run: RunFiles, name: str) -> dict[str, Any] | None:
+def shooting_manifest(run: StoredRun, name: str) -> dict[str, Any] | None:
     """What shooting says of a run; None if it did not shoot, or from a path that was replaced since.
 
     Raises:
-        OutputError: The manifest is damaged.
+        RecipeError: The manifest is damaged.
     """
     if not run.has(name):
         return None
-    file = run.folder / name
+    file = run.directory / name
     try:
         manifest: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         shot_from = manifest["recipe"]["path"]
         digest = manifest["inputs"][f"run: paths/path_{shot_from:04d}.dcd"]["sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise OutputError(f"{file}: cannot be read ({error}). Run `tpsctl shoot` again with --overwrite.") from None
-    path = run.folder / "paths" / f"path_{shot_from:04d}.dcd"
+        raise damaged(file, str(error)) from None
+    path = run.directory / "paths" / f"path_{shot_from:04d}.dcd"
     return manifest if path.is_file() and file_sha256(path) == digest else None
 
 
-def _variables(run: RunFiles, torsions: list[str], path: Tensor) -> tuple[Float[Tensor, "image cv"], bool]:
+def _variables(run: StoredRun, torsions: list[str], path: Tensor) -> tuple[Float[Tensor, "image cv"], bool]:
     """The collective variables of a path, rad or nm, as shooting had them, and whether they are angles."""
     if not torsions:
         return coordinates_of(path)(path), False

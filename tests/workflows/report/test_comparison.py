@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from tpsctl.errors import OutputError
+from tpsctl.errors import RecipeError
 from tpsctl.workflows.report.comparison import FILE, comparison_of
-from tpsctl.workflows.run_files import RunFiles
+from tpsctl.workflows.stored_run import StoredRun
 
 
 def ensemble(name, value, low, high):
@@ -29,7 +29,7 @@ def comparison(*, discriminates="both controls", like=True):
 def evidence(folder, found):
     (folder / "comparison").mkdir(exist_ok=True)
     (folder / FILE).write_text(found if isinstance(found, str) else json.dumps(found))
-    return comparison_of(RunFiles(folder, {}))
+    return comparison_of(StoredRun(folder, {}))
 
 
 @pytest.mark.parametrize(
@@ -68,9 +68,9 @@ def test_a_comparison_without_a_simulation_decides_nothing(tmp_path):
 
 
 def test_a_damaged_comparison_is_named(tmp_path):
-    with pytest.raises(OutputError, match=r"comparison\.json: cannot be read.*tpsctl compare"):
+    with pytest.raises(RecipeError, match=r"comparison\.json: damaged"):
         evidence(tmp_path, "{")
 
 
 def test_without_a_comparison_there_is_no_section(tmp_path):
-    assert comparison_of(RunFiles(tmp_path, {})) is None
+    assert comparison_of(StoredRun(tmp_path, {})) is None

@@ -9,8 +9,8 @@ from tpsctl.output.figures import canvas
 from tpsctl.progress import Progress
 from tpsctl.workflows.plot import plot_run
 from tpsctl.workflows.report.run import report_run
-from tpsctl.workflows.run_files import RunFiles, numbers
 from tpsctl.workflows.shoot.run import shoot
+from tpsctl.workflows.stored_run import StoredRun
 from tpsctl.workflows.tube import stored_tube
 
 
@@ -53,9 +53,9 @@ def test_an_ensemble_is_a_section_a_figure_and_the_middle_on_the_map(run, few, t
     done = plot_run(run, out=tmp_path / "figures", density=None, overwrite=False)
     assert "tube" in done["figures"]
     assert "progress from A to B" in text_of(tmp_path / "figures" / "tube")
-    course, table = stored_tube(RunFiles.of(run)).course, RunFiles.of(run).table("ensemble/tube.csv")
+    course, table = stored_tube(StoredRun.read(run)).course, StoredRun.read(run).table("ensemble/tube.csv")
     assert course.names == ("coordinate 1", "coordinate 2")
     assert (course.path_progress[0], course.path_progress[-1]) == (0.0, 1.0)
-    np.testing.assert_array_equal(course.mean[:, 1], numbers(table["coordinate_2_mean_nm"]))
+    np.testing.assert_array_equal(course.mean[:, 1], table.numbers("coordinate_2_mean_nm"))
     replace_path(run)
-    assert stored_tube(RunFiles.of(run)) is None
+    assert stored_tube(StoredRun.read(run)) is None

@@ -4,11 +4,11 @@ import json
 import math
 from typing import Any
 
-from tpsctl.errors import OutputError
 from tpsctl.output.report import Evidence, IntervalChart, IntervalRow, ReportTable
 from tpsctl.workflows.compare.ensembles import NO_OM, RUN
 from tpsctl.workflows.report.numbers import count, number
-from tpsctl.workflows.run_files import RunFiles
+from tpsctl.workflows.run_refusals import damaged
+from tpsctl.workflows.stored_run import StoredRun
 
 FILE = "comparison/comparison.json"
 """What `tpsctl compare` leaves in a run."""
@@ -28,20 +28,20 @@ _SIMULATION = "simulation"
 _NAMES = {RUN: "this run", NO_OM: "guesses, not optimized", _SIMULATION: "the simulation's own transitions"}
 
 
-def comparison_of(run: RunFiles) -> Evidence | None:
+def comparison_of(run: StoredRun) -> Evidence | None:
     """The paths beside controls and a simulation; None if they were not compared.
 
     Raises:
-        OutputError: The file of the comparison is damaged.
+        RecipeError: The file of the comparison is damaged.
     """
     if not run.has(FILE):
         return None
-    file = run.folder / FILE
+    file = run.directory / FILE
     try:
         found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         ensembles, measures = found["ensembles"], found.get("measures", {})
     except (OSError, ValueError, KeyError) as error:
-        raise OutputError(f"{file}: cannot be read ({error}). Run `tpsctl compare` again with --overwrite.") from None
+        raise damaged(file, str(error)) from None
     verdict, speaks_for = _verdict(measures)
     charts = [_chart(name, ensembles, measures[name]) for name in _TITLES if name in measures]
     return Evidence(

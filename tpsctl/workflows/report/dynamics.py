@@ -5,7 +5,7 @@ from typing import Any
 from tpsctl.output.report import Evidence, IntervalChart, IntervalRow, ReportTable
 from tpsctl.simulation.shooting.committor import HIGHEST, LOWEST
 from tpsctl.workflows.report.numbers import number
-from tpsctl.workflows.run_files import RunFiles
+from tpsctl.workflows.stored_run import StoredRun
 from tpsctl.workflows.tube import MANIFEST as ENSEMBLE
 from tpsctl.workflows.tube import StoredTube, shooting_manifest
 
@@ -25,7 +25,7 @@ _ROLES = {
 }
 
 
-def committor_of(run: RunFiles) -> Evidence | None:
+def committor_of(run: StoredRun) -> Evidence | None:
     """The committors of images near the top; None if the run has none of its present paths."""
     manifest = shooting_manifest(run, COMMITTOR)
     if manifest is None:
@@ -57,7 +57,7 @@ def committor_of(run: RunFiles) -> Evidence | None:
     )
 
 
-def replaced_shots(run: RunFiles) -> bool:
+def replaced_shots(run: StoredRun) -> bool:
     """Whether there are shots or an ensemble of paths that are no longer those of the run."""
     return any(run.has(name) and shooting_manifest(run, name) is None for name in (COMMITTOR, ENSEMBLE))
 

@@ -16,7 +16,7 @@ from tpsctl.output.figures import Background
 from tpsctl.output.figures.canvas import as_array
 from tpsctl.output.report import PlaneMap, RamachandranPanel, Shading, TubeAxis
 from tpsctl.workflows.density import ramachandran_backgrounds, read_density, slow_map
-from tpsctl.workflows.run_files import RunFiles
+from tpsctl.workflows.stored_run import StoredRun
 from tpsctl.workflows.tube import StoredTube
 
 MOST_PANELS = 6
@@ -43,9 +43,9 @@ class Maps:
     note: str = ""
 
 
-def maps_of(run: RunFiles, density: Path | None, tube: StoredTube | None) -> Maps:
+def maps_of(run: StoredRun, density: Path | None, tube: StoredTube | None) -> Maps:
     """All maps of a run, over the free energy of a simulation if one is named."""
-    if not run.paths:
+    if not run.entries:
         return Maps()
     found = None if density is None else read_density(run, density)
     if not run.is_molecule:
@@ -79,9 +79,9 @@ def _shading(background: Background, name: str) -> Shading:
     return Shading(name, x, y, background.values.T)
 
 
-def _residues(run: RunFiles) -> dict[str, float]:
+def _residues(run: StoredRun) -> dict[str, float]:
     """The residues with phi and psi, by their names in images.csv, and how far each of them turns, degrees."""
-    angles = run.dihedrals_deg()
+    angles = run.images.dihedrals_deg()
     names = [name.removeprefix("phi_") for name in angles if name.startswith("phi_")]
     return {r: max(_turn(angles[f"phi_{r}"]), _turn(angles[f"psi_{r}"])) for r in names if f"psi_{r}" in angles}
 
@@ -93,10 +93,10 @@ def _turn(angle: Float[np.ndarray, "path image"]) -> float:
 
 
 def _peptide(
-    run: RunFiles, residues: Mapping[str, float], shadings: Mapping[str, Shading], tube: StoredTube | None
+    run: StoredRun, residues: Mapping[str, float], shadings: Mapping[str, Shading], tube: StoredTube | None
 ) -> Maps:
     """A Ramachandran plot for the residues that turn most, in the order of the chain."""
-    angles = run.dihedrals_deg()
+    angles = run.images.dihedrals_deg()
     chosen = sorted(residues, key=lambda residue: -residues[residue])[:MOST_PANELS]
     panels = [
         RamachandranPanel(
@@ -121,17 +121,16 @@ def _tube_axis(tube: StoredTube | None, x: str, y: str) -> TubeAxis | None:
     return TubeAxis(*course.mean[:, columns].T, *course.deviation[:, columns].T)
 
 
-def _model_system(run: RunFiles, tube: StoredTube | None) -> list[PlaneMap]:
+def _model_system(run: StoredRun, tube: StoredTube | None) -> list[PlaneMap]:
     """The paths of a two-dimensional model system, on its potential if that is known."""
-    x_angstrom = run.structures_angstrom() if run.n_dims == 2 else None
-    if x_angstrom is None:
+    if run.n_dims != 2 or not run.has_trajectories:
         return []
-    x, y = x_angstrom[:, :, 0, 0] / 10, x_angstrom[:, :, 0, 1] / 10
+    x, y = run.paths[:, :, 0].numpy().transpose(2, 0, 1)
     axis = None if tube is None else _tube_axis(tube, *tube.course.names)
     return [PlaneMap("Paths on the potential", "x (nm)", "y (nm)", x, y, _potential(run, x, y), axis)]
 
 
-def _potential(run: RunFiles, x: np.ndarray, y: np.ndarray) -> Shading | None:
+def _potential(run: StoredRun, x: np.ndarray, y: np.ndarray) -> Shading | None:
     potential = run.potential()
     if potential is None:
         return None

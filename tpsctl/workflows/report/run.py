@@ -14,7 +14,7 @@ from tpsctl.workflows.report.plots import action_of, ceiling_of_run, curves_of, 
 from tpsctl.workflows.report.tables import tables_of
 from tpsctl.workflows.report.verdict import verdict_of
 from tpsctl.workflows.report.words import words_of
-from tpsctl.workflows.run_files import RunFiles
+from tpsctl.workflows.stored_run import StoredRun
 from tpsctl.workflows.tube import stored_tube
 
 NAME = "report.html"
@@ -30,13 +30,13 @@ def report_run(folder: Path, *, out: Path | None, density: Path | None, overwrit
         overwrite: Whether a file that is there may be replaced.
 
     Raises:
-        RecipeError: There is no finished run, or a density does not fit it.
+        RecipeError: There is no finished run, a file of it is missing or damaged, or a density does not fit it.
         OutputError: The file is there already, or cannot be written.
         EndpointError: The simulation cannot be read or has other atoms.
         DataError: A data set is damaged.
         MissingDependencyError: deeptime, which finds slow coordinates, is not installed.
     """
-    run = RunFiles.of(folder)
+    run = StoredRun.read(folder)
     file = out or folder / NAME
     if file.exists() and not overwrite:
         raise OutputError(f"{file}: is there already. Replace it with --overwrite, or choose another file with --out.")
@@ -45,16 +45,16 @@ def report_run(folder: Path, *, out: Path | None, density: Path | None, overwrit
     return {"file": str(file), "bytes": len(text.encode()), "outcome": run.manifest["outcome"]}
 
 
-def write_report(run: RunFiles) -> None:
+def write_report(run: StoredRun) -> None:
     """Write report.html beside all other files of a finished run."""
-    write_text(run.folder / NAME, report_html(report_of(run)))
+    write_text(run.directory / NAME, report_html(report_of(run)))
 
 
-def report_of(run: RunFiles, density: Path | None = None) -> RunReport:
+def report_of(run: StoredRun, density: Path | None = None) -> RunReport:
     """Everything that the report of a run shows, over the density of a simulation if one is named."""
     curves, label = curves_of(run)
-    frames, frames_note = frames_of(run) if run.paths else (None, "")
-    tube = stored_tube(run) if run.paths else None
+    frames, frames_note = frames_of(run) if run.entries else (None, "")
+    tube = stored_tube(run) if run.entries else None
     dynamics = [part for part in (committor_of(run), ensemble_of(tube), comparison_of(run)) if part is not None]
     maps = maps_of(run, density, tube)
     return RunReport(
@@ -66,7 +66,7 @@ def report_of(run: RunFiles, density: Path | None = None) -> RunReport:
         ceiling=ceiling_of_run(run),
         panels=maps.panels,
         panels_note=maps.note,
-        action=action_of(run) if run.paths else None,
+        action=action_of(run) if run.entries else None,
         planes=maps.planes,
         frames=frames,
         frames_note=frames_note,

@@ -12,7 +12,7 @@ from tpsctl.recipe.prior import OpenMMPriorSection
 from tpsctl.simulation.shooting.dynamics import Propagator
 from tpsctl.workflows.force_field import system_source
 from tpsctl.workflows.sample.tools import Tools
-from tpsctl.workflows.shoot.finished import ExaminedRun
+from tpsctl.workflows.shoot.examined import ExaminedRun
 from tpsctl.workflows.shoot.settings import PhysicsSettings
 
 _FRAME_PS = 0.01
@@ -83,7 +83,7 @@ def _langevin(run: ExaminedRun, wanted: PhysicsSettings, section: ForceFieldSect
     from tpsctl.simulation.shooting.langevin import LangevinDynamics
 
     made = system_source(section).create(run.tools.given_system.topology)
-    temperature_k = wanted.temperature_k or run.temperature_k
+    temperature_k = wanted.temperature_k or run.stored.temperature_k
     light = min(made.masses_amu) < _LIGHT_AMU
     dt_ps = wanted.dt_ps or (_DT_PS if light else _DT_HEAVY_PS)
     frame_steps = max(1, round(_FRAME_PS / dt_ps))
