@@ -19,6 +19,9 @@ from tpsctl.workflows.stored_run import StoredRun
 
 MANIFEST, TABLE = "ensemble/manifest.json", "ensemble/tube.csv"
 
+_PATH_KEY = "run: paths/"
+"""How the key of the path that shots began at begins, among the inputs of shooting."""
+
 
 @dataclass(frozen=True)
 class StoredTube:
@@ -77,11 +80,11 @@ def shooting_manifest(run: StoredRun, name: str) -> dict[str, Any] | None:
     file = run.directory / name
     try:
         manifest: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        shot_from = manifest["recipe"]["path"]
-        digest = manifest["inputs"][f"run: paths/path_{shot_from:04d}.dcd"]["sha256"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise damaged(file, str(error)) from None
-    path = run.directory / "paths" / f"path_{shot_from:04d}.dcd"
+        began_at, entry = next(pair for pair in manifest["inputs"].items() if pair[0].startswith(_PATH_KEY))
+        digest = entry["sha256"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
+        raise damaged(file, str(error) or "names no path") from None
+    path = run.directory / began_at.removeprefix("run: ")
     return manifest if path.is_file() and file_sha256(path) == digest else None
 
 

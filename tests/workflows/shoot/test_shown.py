@@ -3,8 +3,10 @@
 import json
 
 import numpy as np
+import pytest
 
 from tests.output.test_figures import text_of
+from tpsctl.errors import RecipeError
 from tpsctl.output.figures import canvas
 from tpsctl.progress import Progress
 from tpsctl.workflows.plot import plot_run
@@ -59,3 +61,11 @@ def test_an_ensemble_is_a_section_a_figure_and_the_middle_on_the_map(run, few, t
     np.testing.assert_array_equal(course.mean[:, 1], table.numbers("coordinate_2_mean_nm"))
     replace_path(run)
     assert stored_tube(StoredRun.read(run)) is None
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"inputs": {}}'])
+def test_a_damaged_manifest_of_shots_is_named(run, content):
+    (run / "shooting").mkdir()
+    (run / "shooting" / "manifest.json").write_text(content)
+    with pytest.raises(RecipeError, match=r"shooting/manifest\.json: damaged"):
+        page_of(run)
