@@ -177,8 +177,10 @@ def _verdict(result: dict[str, Any], *, inside: bool) -> str:
     mean, members = result["distances"][PATH]["mean"], result["members"]
     rest = {name: found["mean"] for name, found in result["distances"].items() if name != PATH}
     controls = ", ".join(f"{name} {value:.2f}" for name, value in rest.items())
+    blind = inside and all(value <= members["high"] for value in rest.values())
     return (
         f"The path {'lies in the tube' if inside else 'leaves the tube'} of {result['accepted']} transition paths: its "
         f"mean distance from the axis is {mean:.2f} spreads (paths of the ensemble itself: {members['low']:.2f} to "
         f"{members['high']:.2f}; {controls})."
+        + (" So do all controls, so the ensemble cannot tell this path from one that knows nothing." if blind else "")
     )

@@ -31,7 +31,7 @@ from tpsctl.workflows.shoot.features import coordinates_of, straight_torsions, t
 from tpsctl.workflows.shoot.separation import require_separated
 from tpsctl.workflows.shoot.settings import ShootSettings
 from tpsctl.workflows.shoot.starts import Start, linear_top, starts_on_path, straight_images, thermal_excess
-from tpsctl.workflows.shoot.states import StateMaker
+from tpsctl.workflows.shoot.states import StateMaker, torsions_along
 from tpsctl.workflows.stored_run import SHOTS
 
 ENSEMBLE = "ensemble"
@@ -140,6 +140,8 @@ def _ensemble(
 ) -> tuple[BatchedJob, dict[str, Any], int]:
     """The job of the ensemble, what decides its result, and the blocks of a round."""
     path, turning = asked.path, asked.maker.turning
+    if turning and asked.topology is not None:
+        turning = torsions_along(asked.topology, path, turning)
     image = asked.top if settings.images is None else settings.images[0]
     (start,) = starts_on_path(path, asked.top, (image,) if image is not None else None)
     dynamics = make_dynamics(run, settings.physics, torch.stack([path[0], path[-1], start.x]))
@@ -151,6 +153,7 @@ def _ensemble(
         judged["straight line of torsions"] = straight_torsions(features(path))
     about = asked.about | {
         "start": start.name,
+        "turning_torsions": [torsion.name for torsion in turning],
         "dynamics": dynamics.about,
         "ensemble": {"wanted": settings.ensemble, "chains": CHAINS, "trials_per_block": TRIALS, "burn_in": BURN_IN},
     }

@@ -18,7 +18,7 @@ from torch import Tensor
 from tpsctl.errors import DataError, RecipeError
 from tpsctl.molecule.geometry import dihedral, rmsd
 from tpsctl.molecule.topology import Topology
-from tpsctl.molecule.torsions import Torsion, named_torsions
+from tpsctl.molecule.torsions import Torsion, named_torsions, turning_angles
 from tpsctl.molecule.z_matrix import wrapped
 from tpsctl.recipe.states import (
     ConditionSection,
@@ -43,6 +43,9 @@ from tpsctl.simulation.shooting.states import (
 
 TURNS_RAD = math.radians(30)
 """A torsion that differs by less than this between the ends does not count."""
+
+RETURNS_RAD = math.radians(60)
+"""A torsion that turns by this much along a path belongs to the collective variables of its ensemble."""
 
 _WINDOW_DEG = 30.0
 _FRACTION, _FRACTION_OF_POINT = 1 / 3, 1 / 10
@@ -158,6 +161,15 @@ def turning_torsions(topology: Topology, ends: Float[Tensor, "2 bead 3"]) -> lis
     angles = dihedral(ends, torch.tensor([torsion.atoms for torsion in torsions]))
     turned = wrapped(angles[1] - angles[0]).abs()
     return [torsion for torsion, by in zip(torsions, turned.tolist(), strict=True) if by >= TURNS_RAD]
+
+
+def torsions_along(
+    topology: Topology, path: Float[Tensor, "image bead 3"], turning: Sequence[Torsion]
+) -> list[Torsion]:
+    """Torsions that turn between the ends, and those that turn by `RETURNS_RAD` along the path and may turn back."""
+    along = {course.name for course in turning_angles(topology, [path]) if course.turn_rad >= RETURNS_RAD}
+    along |= {torsion.name for torsion in turning}
+    return [torsion for torsion in named_torsions(topology) if torsion.name in along and not torsion.rotor]
 
 
 def _sides(section: StatesSection) -> Iterator[tuple[int, str, Sequence[ConditionSection]]]:
