@@ -317,7 +317,8 @@ def test_the_command_answers_and_its_exit_code_tells(tmp_path):
 
 
 def test_success_across_half_a_turn_and_its_interval():
-    from tpsctl.workflows.guide.success import in_range, wilson_interval
+    from tpsctl.simulation.shooting.committor import wilson_interval
+    from tpsctl.workflows.guide.success.ranges import in_range
 
     values = torch.tensor([170.0, -175.0, 0.0, 150.0])
     assert in_range(values, 160, -160, 360.0).tolist() == [True, True, False, False]

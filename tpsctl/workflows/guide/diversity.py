@@ -1,9 +1,9 @@
 """Whether guided samples are new structures, or copies of the guides: distances, and bond lengths beside those of data.
 
 Distances are root mean square deviations, of molecules after superposition. The diversity of samples is their mean
-pairwise distance. It is compared with that of the unguided samples in the same wanted ranges or, where these are too
-few, with that of the guides themselves. Samples have collapsed if they are less than half as diverse, or if they lie
-nearer to a guide than half the distance from an unguided sample to its nearest neighbor.
+pairwise distance. It is compared with that of the wanted ones of the unguided samples or, where these are too few, with
+that of the guides themselves. Samples have collapsed if they are less than half as diverse, or if they lie nearer to a
+guide than half the distance from an unguided sample to its nearest neighbor.
 """
 
 from dataclasses import asdict, dataclass
@@ -57,7 +57,7 @@ def judge_collapse(
     """Judge the wanted ones of guided samples, nm."""
     own = diversity(wanted, superposed=superposed)
     enough = len(unguided_wanted) >= _FEWEST
-    name = "unguided samples in the same ranges" if enough else "the guides"
+    name = "wanted unguided samples" if enough else "the guides"
     reference = diversity(unguided_wanted if enough else guides, superposed=superposed)
     to_guide = distances_nm(wanted, guides, superposed=superposed).amin(1) if len(wanted) else torch.zeros(0)
     nearest = float(to_guide.median()) if len(wanted) else float("nan")
