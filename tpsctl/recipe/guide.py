@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from tpsctl.recipe.auto import AUTO, PositiveOrAuto
 from tpsctl.recipe.guide_success import AnyStructuresSection, SuccessSection
 from tpsctl.recipe.observables import ObservableSection, has_target
 from tpsctl.recipe.prior import CheckpointPriorSection, GaussianPriorSection
@@ -79,9 +80,14 @@ class SigmoidStrengthSection(Section):
 
 
 class SigmoidBandwidthSection(Section):
-    """Bandwidth a + sigmoid(k (t - b)) at diffusion time t, in units of the spread of the guides' coordinates."""
+    """Bandwidth a + sigmoid(k (t - b)) at diffusion time t, in units of the spread of the data's coordinates."""
 
-    floor: float = key("a.", "1", default=0.3, gt=0)
+    floor: PositiveOrAuto = key(
+        "a; auto: the distance of guides from one another, or that of unguided samples to their nearest neighbors if "
+        "that is larger, as the standard deviation of a coordinate.",
+        "1",
+        default=AUTO,
+    )
     slope: float = key("k.", "1", default=20.0, gt=0)
     midpoint: float = key("b.", "1", default=0.7)
 

@@ -43,7 +43,7 @@ class ObservableCampaign(Campaign):
     """
 
     names = ("height", "decay")
-    box = (Interval(0.2, 2.5), Interval(0.0, 6.0))
+    box = (Interval(0.2, 10.0, logarithmic=True), Interval(0.0, 20.0))
     multipliers: Multipliers
     clock: GuidanceClock
 

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from tpsctl.errors import RecipeError
 from tpsctl.optimize.tuning import Interval
+from tpsctl.recipe.auto import AUTO
 from tpsctl.recipe.guide import PathGuidanceSection
 from tpsctl.score.guidance.base import Guide
 from tpsctl.score.guidance.clock import GuidanceClock
@@ -14,7 +15,14 @@ from tpsctl.score.guidance.schedules import SigmoidBandwidth, SigmoidStrength
 from tpsctl.simulation.shooting.committor import wilson_interval
 from tpsctl.workflows.guide.campaigns.base import GUIDED, UNGUIDED, Campaign, CampaignReport, clock_of
 from tpsctl.workflows.guide.campaigns.comparison import plane_of
-from tpsctl.workflows.guide.diversity import Collapse, bond_deviation, distances_nm, diversity, judge_collapse
+from tpsctl.workflows.guide.diversity import (
+    Collapse,
+    bond_deviation,
+    distances_nm,
+    diversity,
+    judge_collapse,
+    natural_bandwidth_nm,
+)
 from tpsctl.workflows.guide.drawing import Drawn
 from tpsctl.workflows.guide.structures import load_guides
 from tpsctl.workflows.guide.success.base import WANTED
@@ -34,7 +42,12 @@ class PathCampaign(Campaign):
     """
 
     names = ("strength_height", "strength_midpoint", "bandwidth_floor", "bandwidth_midpoint")
-    box = (Interval(0.05, 2.0), Interval(0.05, 0.9), Interval(0.05, 1.0), Interval(0.2, 1.2))
+    box = (
+        Interval(0.05, 10.0, logarithmic=True),
+        Interval(0.05, 0.9),
+        Interval(0.05, 1.0, logarithmic=True),
+        Interval(0.2, 1.2),
+    )
     clock: GuidanceClock
 
     def __init__(self, tools: GuideTools, section: PathGuidanceSection) -> None:
@@ -46,13 +59,18 @@ class PathCampaign(Campaign):
                 "it. Give further ones, e.g. the tops of several paths."
             )
         self._success = make_success(tools, section.success, self.guides)
-        strength, bandwidth = section.strength, section.bandwidth
-        self.given = (strength.height, strength.midpoint, bandwidth.floor, bandwidth.midpoint)
         self.tune = section.tune
 
     def learn(self, unguided: Drawn) -> None:
         self.clock = clock_of(unguided)
         model = self._tools.model
+        strength, bandwidth = self._section.strength, self._section.bandwidth
+        floor = bandwidth.floor
+        if floor == AUTO:
+            superposed = self._tools.is_molecule
+            floor = natural_bandwidth_nm(self.guides, unguided.x, superposed=superposed)
+            floor /= self.clock.spread * model.unit_nm
+        self.given = (strength.height, strength.midpoint, float(floor), bandwidth.midpoint)
         self._widths = self._tools.widths[::-1]
         start = model.from_nm(self.guides).to(model.like)
         self._points = flow_to_noise(model.law, start, self._widths).double()
