@@ -16,6 +16,7 @@ The objective is (1 - success) + gamma_w W with W in nats, and beside it the pub
 of atoms. For the first there is a bound: W is at least the relative entropy of reaching a set of unguided probability p
 with probability f, f ln(f/p) + (1 - f) ln((1 - f)/(1 - p)); above gamma_w = 1 / ln(1/p) no guidance is the best.
 
+A shot ends after 4 ps at the latest; a sample from which more than a fifth of the shots reach no state is not wanted.
 Every result is a file in the folder --work, which is not computed again; so the benchmark may be stopped at any time,
 and goes on with larger --pool, --samples and --gammas.
 """
@@ -54,12 +55,14 @@ guide:
   success:
     kind: committor
     ends: {{structures: [{folder}/c7eq.pdb, {folder}/c7ax.pdb]}}
-    dynamics: {{kind: force_field, force_field: [amber99sbildn.xml]}}
+    dynamics: {{kind: force_field, force_field: [amber99sbildn.xml], longest_ps: {longest_ps}}}
 sampling: {{steps: {steps}}}
 output: {{directory: {work}/unused}}
 """
 FOLDER = ROOT / "recipes" / "alanine_dipeptide"
-STEPS, SPREAD, BLOCK, ENOUGH, MOST_UNGUIDED = 100, 16, 200, 20, 2000
+STEPS, SPREAD, BLOCK, ENOUGH, LONGEST_PS = 100, 16, 100, 10, 4.0
+OF_POOL = (0.0, 1e-4, 1e-3, 3e-3)
+"""gamma_w per nat for which the pool is enlarged in turn."""
 UNGUIDED, POOL, FINAL = 0, 1, 2
 """Phases of random numbers."""
 
@@ -73,7 +76,9 @@ class Measurement:
         recipe = self.work / "guide.yaml"
         guides = guides_of(run, self.work)
         names = ", ".join(map(str, guides))
-        write_text(recipe, RECIPE.format(folder=FOLDER, guides=names, steps=STEPS, work=self.work))
+        write_text(
+            recipe, RECIPE.format(folder=FOLDER, guides=names, steps=STEPS, longest_ps=LONGEST_PS, work=self.work)
+        )
         self.tools = make_tools(load_recipe(recipe, GuideRecipe, []), torch.device("cpu"))
         self.campaign = PathCampaign(self.tools, self.tools.recipe.guide)
 
@@ -91,10 +96,10 @@ class Measurement:
         print(f"{name}: {wanted} of {len(found.x)}, {found.work.nats:.2f} nats, {shots} shots", flush=True)
         return found
 
-    def unguided(self):
-        """Blocks of unguided samples until enough of them succeed."""
+    def unguided(self, most):
+        """Blocks of unguided samples until enough of them succeed, or until there are `most` of them."""
         blocks = []
-        while len(blocks) * BLOCK < MOST_UNGUIDED:
+        while len(blocks) * BLOCK < most:
             name, stream = f"unguided_{len(blocks)}", len(blocks)
             blocks.append(self.drawn(name, NoGuide(), BLOCK, UNGUIDED, stream, tuning=False).store())
             if sum(int(block["marks.wanted"].sum()) for block in blocks) >= ENOUGH:
@@ -107,10 +112,10 @@ class Measurement:
         points, found = spread_points(box, SPREAD, seed), []
         for k in range(count):
             if k >= SPREAD:
-                gamma = (0.0, 0.1, 0.3, 0.6)[k % 4] / self.tools.prior.n_beads
+                gamma = OF_POOL[k % len(OF_POOL)]
                 values = [math.log(1e-3 + 1 - f + gamma * work) for f, work in found]
                 points.append(next_point(box, points, values, seed))
-            name = f"pool_{k}_{samples}"
+            name = f"pool_{named(points[k])}_{samples}"
             here = self.drawn(name, self.campaign.guide(points[k]), samples, POOL, 0, tuning=True)
             found.append((fraction(here), here.work.nats))
         return points[:count], found
@@ -148,6 +153,11 @@ def data_of(tools, ends, frames=500):
     return torch.stack(found)
 
 
+def named(point):
+    """A name of a schedule, so that a file is never taken for that of another one."""
+    return "_".join(f"{number:.4g}" for number in point)
+
+
 def fraction(drawn):
     return float(drawn.marks["wanted"].double().mean())
 
@@ -182,10 +192,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="run directory of `tpsctl sample`, with PDB files of its paths")
     parser.add_argument("--work", type=Path, required=True, help="folder of the results so far")
-    parser.add_argument("--pool", type=int, default=32, help="schedules in the pool")
+    parser.add_argument("--pool", type=int, default=28, help="schedules in the pool")
     parser.add_argument("--pool-samples", type=int, default=24, help="samples per schedule of the pool")
     parser.add_argument("--samples", type=int, default=40, help="guided samples of the best schedules")
-    parser.add_argument("--gammas", type=float, nargs="+", default=[0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
+    parser.add_argument("--unguided", type=int, default=2000, help="most unguided samples")
+    parser.add_argument("--gammas", type=float, nargs="+", default=[0, 1e-4, 1e-3, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
     given = parser.parse_args()
     torch.set_num_threads(1)
     facts = machine() | {"threads": 1, "steps": STEPS, "pool": given.pool, "pool_samples": given.pool_samples}
@@ -194,7 +205,6 @@ def main():
     first = measurement.drawn("unguided_0", NoGuide(), BLOCK, UNGUIDED, 0, tuning=False)
     campaign.learn(first)
     points, found = measurement.pool(given.pool, given.pool_samples)
-    unguided = measurement.unguided()
     finals = {}
     atoms = tools.prior.n_beads
     for per, divisor in (("nat", 1), ("nat and atom", atoms)):
@@ -204,9 +214,9 @@ def main():
             finals[f"gamma_w {gamma:g} per {per}"] = best, min(values) >= 1.0
     judged = {}
     for best in sorted({best for best, _ in finals.values()}):
-        name = f"final_{best}_{given.samples}"
+        name = f"final_{named(points[best])}_{given.samples}"
         judged[best] = measurement.drawn(name, campaign.guide(points[best]), given.samples, FINAL, 0, tuning=False)
-    report(measurement, facts, unguided, finals, judged, (points, found))
+    report(measurement, facts, measurement.unguided(given.unguided), finals, judged, (points, found))
 
 
 def report(measurement, facts, unguided, finals, judged, pool):

@@ -120,6 +120,13 @@ def test_the_chance_of_giving_up_too_early_is_what_the_rule_says():
     assert given_up(0.1) > 0.99
 
 
+def test_shots_that_go_nowhere_are_given_up():
+    rule = WindowRule(10, 100, 0.4, 0.6)
+    assert not rule.enough(Committor(a=5, b=4, neither=1))
+    assert rule.enough(Committor(a=2, b=2, neither=6))
+    assert not rule.enough(Committor(a=1, b=1, neither=6))  # fewer than the least
+
+
 def test_a_committor_that_is_not_known_is_not_wanted():
     rule = WindowRule(10, 100, 0.4, 0.6)
     assert rule.holds(Committor(a=5, b=5))

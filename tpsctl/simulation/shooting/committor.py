@@ -146,8 +146,9 @@ class WindowRule:
     """When there are enough shots to say whether p_B lies in a window.
 
     Only configurations near the window get all shots: from `least` on, shots end once the 95 % interval of p_B has
-    nothing in common with the window. With least = 20 and most = 100 in blocks of ten, a configuration whose committor
-    is 0.5 is given up too early with a chance below 1 %, and one at the edge of the window 0.4 to 0.6 with 7 %.
+    nothing in common with the window, or once the share that reaches neither state is surely too large. With
+    least = 20 and most = 100 in blocks of ten, a configuration whose committor is 0.5 is given up too early with a
+    chance below 1 %, and one at the edge of the window 0.4 to 0.6 with 7 %.
 
     Attributes:
         least: Shots before anything is decided.
@@ -166,7 +167,11 @@ class WindowRule:
         if found.shots < self.least:
             return False
         low, high = found.interval
-        return found.shots >= self.most or high < self.low or low > self.high
+        return found.shots >= self.most or high < self.low or low > self.high or self._lost(found)
+
+    def _lost(self, found: Committor) -> bool:
+        """Whether so many shots reach neither state that p_B will not be judged."""
+        return wilson_interval(found.neither + found.failed, found.shots)[0] > _MOST_UNDECIDED
 
     def holds(self, found: Committor) -> bool:
         """Whether p_B lies in the window; not so where too many shots reached neither state."""
