@@ -133,7 +133,7 @@ $(PANEL:%=reproduce-panel-%): reproduce-panel-%: .venv/installed
 reproduce-trp-cage: .venv/installed
 	.venv/bin/tpsctl simulate recipes/trp_cage/simulate.yaml
 	.venv/bin/tpsctl train recipes/trp_cage/train_diffusion.yaml
-	.venv/bin/tpsctl sample recipes/trp_cage.yaml --set prior.checkpoint=../runs/trp_cage/diffusion.safetensors || test $$? -eq 3  # not all converged: the paths are there and are judged
+	.venv/bin/tpsctl sample recipes/trp_cage.yaml --set prior.checkpoint=runs/trp_cage/diffusion.safetensors || test $$? -eq 3  # not all converged: the paths are there and are judged
 	.venv/bin/python -m benchmarks.trp_cage runs/trp_cage/dataset.npz --checkpoint runs/trp_cage/diffusion.safetensors
 
 $(FAST_FOLDERS:%=reproduce-published-%): reproduce-published-%: .venv/installed

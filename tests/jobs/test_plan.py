@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tpsctl.errors import RecipeError, StateError
-from tpsctl.jobs.plan import Plan, open_plan, read_plan
+from tpsctl.errors import Interrupted, PriorError, RecipeError, StateError
+from tpsctl.jobs.plan import Plan, leaving_nothing, open_plan, read_plan
 from tpsctl.jobs.shard import WHOLE, Shard
 
 IDENTITY = {"digest": "aa", "recipe": {"seed": 1}, "inputs": {}}
@@ -120,3 +120,41 @@ def test_a_run_that_replaces_another_is_not_complete_before_its_result_is_there(
     finished(tmp_path, replaces=True)
     assert read_plan(tmp_path).result is None
     assert open_plan(plan(tmp_path), overwrite=False, resume=False) == plan(tmp_path, replaces=True)
+
+
+def refused(run, error):
+    """The work on a new plan ends with this error."""
+    run.write()
+    with pytest.raises(type(error)), leaving_nothing(run):
+        raise error
+
+
+def test_work_that_is_refused_at_once_leaves_nothing_behind(tmp_path):
+    run = plan(tmp_path / "run")
+    refused(run, PriorError("do not use"))
+    assert not run.directory.exists()
+
+
+def test_work_that_is_refused_leaves_an_earlier_result_as_it_is(tmp_path):
+    run = plan(tmp_path, replaces=True)
+    (tmp_path / "manifest.json").write_text("{}")
+    refused(run, PriorError("do not use"))
+    assert [file.name for file in tmp_path.iterdir()] == ["manifest.json"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "error"),
+    [
+        ("batches/batch_00000.safetensors", "", PriorError("memory ran out")),
+        ("shards/0001_of_0002/log.txt", "Traceback (most recent call last):\n", RecipeError("process 1/2 failed")),
+        ("shards/0001_of_0001/status.json", "{}", Interrupted("stopped", 75)),
+        ("shards/0001_of_0001/status.json", "{}", ValueError("a defect of tpsctl")),
+    ],
+)
+def test_what_was_saved_or_tells_of_a_defect_stays(tmp_path, name, text, error):
+    run = plan(tmp_path / "run")
+    (run.folder / name).parent.mkdir(parents=True)
+    (run.folder / name).write_text(text)
+    refused(run, error)
+    assert read_plan(run.directory) == run
+    assert (run.folder / name).exists()

@@ -6,7 +6,8 @@ import shutil
 
 import pytest
 
-from tpsctl.errors import OutputError
+from tests.small_manifest import small_manifest
+from tpsctl.errors import RecipeError
 from tpsctl.workflows.diff import RunDifference, compare_runs
 
 
@@ -96,18 +97,18 @@ def search(*routes):
     saddles = sorted({energy for route in routes for energy in route})
     entry = {"status": "converged", "gate": "valid", "steps": 3, "action": {"total": 1.0}}
     names = ("forward", "backward", "action", "length", "free_energy_forward", "free_energy_backward", "flux_share")
-    return {
-        "recipe": {},
-        "inputs": {},
-        "versions": {},
-        "paths": [{"path": k} | entry for k in range(len(routes))],
-        "saddles": [{"saddle": k, "energy": energy} for k, energy in enumerate(saddles)],
-        "routes": [
+    return small_manifest(
+        [{"path": k} | entry for k in range(len(routes))],
+        produced=2,
+        valid=2,
+        converged=2,
+        saddles=[{"saddle": k, "energy": energy} for k, energy in enumerate(saddles)],
+        routes=[
             {"number": k, "valid": "valid", "saddles": [saddles.index(e) for e in route]}
             | dict.fromkeys(names, max(route))
             for k, route in enumerate(routes)
         ],
-    }
+    )
 
 
 def test_routes_are_recognized_by_their_saddles(tmp_path):
@@ -122,8 +123,6 @@ def test_routes_are_recognized_by_their_saddles(tmp_path):
     ]
 
 
-def test_what_is_no_run_is_refused(finished_run, tmp_path):
-    with pytest.raises(OutputError, match="this is not the directory of a finished run"):
+def test_the_second_directory_must_hold_a_finished_run_too(finished_run, tmp_path):
+    with pytest.raises(RecipeError, match="not the directory of a finished run"):
         compare_runs(finished_run, tmp_path)
-    with pytest.raises(OutputError, match="this is not the directory of a finished run"):
-        compare_runs(tmp_path / "nowhere", finished_run)

@@ -9,6 +9,7 @@ import mdtraj
 import pytest
 import torch
 
+from tests.small_manifest import small_manifest
 from tpsctl.endpoints.load import load_structure, load_structures
 from tpsctl.errors import OutputError, RecipeError, ValidationError
 from tpsctl.output.manifest import write_manifest
@@ -26,7 +27,7 @@ def write_run(folder, topology, path):
     write_topology(folder, topology, path[0], name="a run")
     for k in (0, 1):
         write_path(folder, k, path, topology, dt_ps=None, formats=("dcd",))
-    write_manifest(folder, {"name": "small"})
+    write_manifest(folder, small_manifest([{"path": k, "gate": "valid"} for k in (0, 1)]))
     return folder
 
 
@@ -123,11 +124,8 @@ def test_chosen_paths_and_images_are_reconstructed(bending, tmp_path):
 
 
 def test_bad_input_is_refused(bending, tmp_path):
-    settings = ReconstructionSettings("pulchra", force_field=VACUUM)
-    with pytest.raises(RecipeError, match="no finished run directory"):
-        reconstruct_run(tmp_path / "nowhere", settings, Progress())
     run = write_run(tmp_path / "run", *bending)
-    with pytest.raises(RecipeError, match="has no path 7. Paths with a trajectory: 0, 1"):
+    with pytest.raises(RecipeError, match="--path 7: .* has the paths 0 to 1"):
         reconstruct_run(run, ReconstructionSettings("pulchra", (7,)), Progress())
     (run / "all_atom").mkdir()
     (run / "all_atom" / "mine.txt").write_text("a note")

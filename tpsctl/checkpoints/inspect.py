@@ -26,6 +26,7 @@ from tpsctl.checkpoints.model import Model, ModelDescription
 from tpsctl.checkpoints.source import find_checkpoint
 from tpsctl.errors import PriorError
 from tpsctl.prior.network import NetworkPrior
+from tpsctl.prior.snapshots import SnapshotPrior
 from tpsctl.score.base import Score
 
 _TIMES = (0.02, 0.5)
@@ -48,6 +49,32 @@ def describe(path: Path, model: Model, prior: NetworkPrior) -> dict[str, Any]:
         "sha256": about.provenance.get("sha256") if path.suffix != ".safetensors" else _sha256(path),
     }
     return facts | ARCHITECTURES[about.network].facts(about)
+
+
+def describe_field(path: Path, model: Model, prior: SnapshotPrior) -> dict[str, Any]:
+    """Describe the checkpoint of a field between snapshots in facts that are JSON values."""
+    about = model.description
+    return {
+        "layout": about.layout,
+        "kind": f"{about.kind}, a field between snapshots",
+        "network": {"name": about.network, **about.sizes},
+        "parameters": sum(parameter.numel() for parameter in prior.network.parameters()),
+        "beads": prior.n_beads,
+        "sha256": _sha256(path),
+        **ARCHITECTURES[about.network].facts(about),
+    }
+
+
+def field_test(prior: SnapshotPrior) -> list[dict[str, Any]]:
+    """The self-test of a field between snapshots: finite, and unchanged where a molecule is moved."""
+    prior, generator = prior.to(device="cpu", dtype=torch.float64), torch.Generator().manual_seed(0)
+    y = torch.randn(_COUNT, prior.n_beads, prior.n_dims, generator=generator, dtype=torch.float64)
+    x = prior.units.from_network(y)
+    scores = [prior.at(t)(x) for t in (0.0, 0.5, 1.0)]
+    finite = all(bool(score.isfinite().all()) for score in scores)
+    how = f"{_COUNT} configurations, at the first time, half way and at the last"
+    tests = [_verdict("finite field", float(finite), "1", finite, how)]
+    return tests if prior.topology is None else [*tests, _translation(prior.at(0.5), x, scores[1])]
 
 
 def fixed_scores(model: Model) -> Tensor:

@@ -7,7 +7,7 @@ import typer
 
 from tpsctl.cli.answer import say_json, working
 from tpsctl.cli.given_files import refuse_special
-from tpsctl.cli.options import DeviceOption, JsonOption, OverwriteOption, ThreadsOption, given_path
+from tpsctl.cli.options import DeviceOption, JsonOption, OverwriteOption, RunArgument, ThreadsOption, given_path
 from tpsctl.errors import RecipeError
 
 Baseline = Literal["idpp", "latent", "string"]
@@ -15,7 +15,7 @@ BASELINES: tuple[Baseline, ...] = ("idpp", "latent", "string")
 
 
 def compare(
-    run: Annotated[Path, typer.Argument(parser=given_path, metavar="RUN", help="Directory of a finished run.")],
+    run: RunArgument,
     reference: Annotated[
         list[Path] | None,
         typer.Option("--reference", parser=given_path, metavar="FILE", help="Trajectory of a simulation; repeatable."),

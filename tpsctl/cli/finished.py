@@ -8,12 +8,8 @@ import typer
 
 from tpsctl.cli.answer import say_json, working
 from tpsctl.cli.given_files import refuse_special
-from tpsctl.cli.options import JsonOption, OverwriteOption, SetOption, ThreadsOption, given_path
-from tpsctl.errors import ExitCode, OutputError
-
-RunArgument = Annotated[
-    Path, typer.Argument(parser=given_path, metavar="RUN", help="Directory of a finished run.", show_default=False)
-]
+from tpsctl.cli.options import JsonOption, OverwriteOption, RunArgument, SetOption, ThreadsOption, given_path
+from tpsctl.errors import ExitCode
 
 
 def validate(
@@ -37,7 +33,7 @@ def validate(
     json_: JsonOption = False,
 ) -> None:
     """Judge the paths of a finished run again, with another force field; the run stays as it is."""
-    refuse_special(run, "a run directory", OutputError)
+    refuse_special(run, "the directory of a finished run")
     with working():
         from tpsctl import console
         from tpsctl.environment import default_threads
@@ -71,7 +67,7 @@ def diff(
 ) -> None:
     """Show what differs between two finished runs: recipe, inputs, versions, results. Exit code 3 if anything does."""
     for run in (first, second):
-        refuse_special(run, "a run directory", OutputError)
+        refuse_special(run, "the directory of a finished run")
     with working():
         from tpsctl.cli.show_diff import as_json, show
         from tpsctl.workflows.diff import compare_runs
@@ -136,7 +132,7 @@ def export(
     json_: JsonOption = False,
 ) -> None:
     """Write the paths of a finished run in the formats of other programs."""
-    refuse_special(run, "a run directory", OutputError)
+    refuse_special(run, "the directory of a finished run")
     with working():
         from tpsctl.workflows.export import ExportOptions, export_run
 

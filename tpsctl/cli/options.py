@@ -16,6 +16,9 @@ def given_path(text: str) -> Path:
 RecipeArgument = Annotated[
     Path, typer.Argument(parser=given_path, metavar="RECIPE", help="Recipe file (YAML).", show_default=False)
 ]
+RunArgument = Annotated[
+    Path, typer.Argument(parser=given_path, metavar="RUN", help="Directory of a finished run.", show_default=False)
+]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a recipe key, e.g. path.paths=4.")
 ]

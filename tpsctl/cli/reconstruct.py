@@ -46,7 +46,7 @@ def reconstruct(
     json_: JsonOption = False,
 ) -> None:
     """Make all-atom structures of C-alpha paths, judge them, and write RUN/all_atom."""
-    refuse_special(run, "a run directory")
+    refuse_special(run, "the directory of a finished run")
     with working():
         from tpsctl import console
         from tpsctl.workflows.reconstruct import FORCE_FIELD, ReconstructionSettings, reconstruct_run

@@ -7,11 +7,7 @@ import typer
 
 from tpsctl.cli.answer import say_facts, working
 from tpsctl.cli.given_files import refuse_special, require_place_for_file, require_place_for_folder
-from tpsctl.cli.options import JsonOption, OverwriteOption, given_path
-
-RunArgument = Annotated[
-    Path, typer.Argument(parser=given_path, metavar="RUN", help="Directory of a finished run.", show_default=False)
-]
+from tpsctl.cli.options import JsonOption, OverwriteOption, RunArgument, given_path
 
 
 def report(

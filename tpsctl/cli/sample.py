@@ -58,7 +58,7 @@ def sample(
         say_json(show_run.as_json(done))
     else:
         show_run.show(done)
-    raise typer.Exit(ExitCode.COMPLETE if done["outcome"] == "complete" else ExitCode.NOT_VALID)
+    raise typer.Exit(show_run.exit_code(done))
 
 
 def gather(
@@ -91,7 +91,7 @@ def gather(
         say_json(show_run.as_json(manifest))
     else:
         show_run.show(manifest)
-    raise typer.Exit(ExitCode.COMPLETE if manifest["outcome"] == "complete" else ExitCode.NOT_VALID)
+    raise typer.Exit(show_run.exit_code(manifest))
 
 
 def check(

@@ -13,6 +13,7 @@ from tpsctl.cli.options import (
     MaxHoursOption,
     OverwriteOption,
     ResumeOption,
+    RunArgument,
     ThreadsOption,
     given_path,
 )
@@ -29,9 +30,7 @@ class DynamicsChoice(StrEnum):
 
 
 def shoot(
-    run: Annotated[
-        Path, typer.Argument(parser=given_path, metavar="RUN", help="Directory of a finished run.", show_default=False)
-    ],
+    run: RunArgument,
     path: Annotated[int | None, typer.Option("--path", min=0, help="Which path.  [default: the best]")] = None,
     images: Annotated[
         str | None,

@@ -2,24 +2,39 @@
 
 from typing import Any
 
+from tpsctl.cli import show_shoot
 from tpsctl.cli.show_routes import search_notes, show_routes
 from tpsctl.console import print_table
+from tpsctl.errors import ExitCode
 
 
 def as_json(manifest: dict[str, Any]) -> dict[str, Any]:
     """The answer of `tpsctl sample --json`: outcome, counts, directory and paths; for a shard, all its facts."""
     if "shard" in manifest:
         return manifest
+    committor = {} if "committor" not in manifest else {"committor": show_shoot.as_json(manifest["committor"])}
     names = ("outcome", "directory", "requested", "produced", "valid", "converged", "paths")
     routes = ("routes", "saddles", "search") if "routes" in manifest else ()
-    return {name: manifest.get(name) for name in (*names, *routes)}
+    return {name: manifest.get(name) for name in (*names, *routes)} | committor
+
+
+def exit_code(manifest: dict[str, Any]) -> ExitCode:
+    """How a run ended, with its committor if that was asked for."""
+    outcomes = {manifest["outcome"], manifest.get("committor", manifest)["outcome"]}
+    return ExitCode.COMPLETE if outcomes == {"complete"} else ExitCode.NOT_VALID
 
 
 def show(manifest: dict[str, Any]) -> None:
-    """Print the summary table of a finished run, or the result of one shard."""
+    """Print the summary table of a finished run and that of its committor, or the result of one shard."""
     if "shard" in manifest:
         _show_shard(manifest)
         return
+    _show_paths(manifest)
+    if "committor" in manifest:
+        show_shoot.show(manifest["committor"])
+
+
+def _show_paths(manifest: dict[str, Any]) -> None:
     if "routes" in manifest:
         show_routes(manifest, _notes(manifest))
         return

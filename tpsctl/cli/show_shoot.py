@@ -10,17 +10,22 @@ def as_json(manifest: dict[str, Any]) -> dict[str, Any]:
     if "shard" in manifest:
         return manifest
     names = ("outcome", "verdict", "directory", "recipe")
-    answer = {name: manifest[name] for name in names}
+    answer = {name: manifest[name] for name in names if name in manifest}
+    if "kind" not in manifest:  # nothing was shot
+        return answer
     if manifest["kind"] == "ensemble":
         return answer | {"ensemble": manifest["ensemble"]}
     return answer | {"starts": [{key: _known(value) for key, value in entry.items()} for entry in manifest["starts"]]}
 
 
 def show(manifest: dict[str, Any]) -> None:
-    """Print the committors, or the result of one shard."""
+    """Print the committors, the result of one shard, or why nothing was shot."""
     if "shard" in manifest:
         facts = [[name, str(value)] for name, value in manifest.items()]
         print_table("shard", ["what", "value"], facts)
+        return
+    if "kind" not in manifest:
+        print_table("committor by shooting", ["outcome"], [[manifest["outcome"]]], notes=[manifest["verdict"]])
         return
     if manifest["kind"] == "ensemble":
         _show_ensemble(manifest)

@@ -2,12 +2,13 @@
 
 import json
 import shlex
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tpsctl.errors import OutputError, RecipeError, StateError
+from tpsctl.errors import Interrupted, OutputError, RecipeError, StateError, TpsctlError
 from tpsctl.files import remove_folder, write_text
 from tpsctl.jobs.directory import earlier_result
 from tpsctl.jobs.lease import holder
@@ -193,6 +194,30 @@ def _found(wanted: Plan) -> Plan | dict[str, Any] | None:
         return found
     found.finish()
     return result
+
+
+@contextmanager
+def leaving_nothing(plan: Plan) -> Iterator[None]:
+    """Remove the state of a new plan again if its work is refused before anything of it was kept.
+
+    Then the next call, with the recipe mended, finds the directory free. What a process saved stays, and so does the
+    log of one that ended with a traceback, and everything after an interruption.
+    """
+    try:
+        yield
+    except Interrupted:
+        raise
+    except TpsctlError:
+        if not (any(plan.folder.rglob("*.safetensors")) or _has_traceback(plan.folder)):
+            plan.remove()
+            with suppress(OSError):  # an earlier result may lie there
+                plan.directory.rmdir()
+        raise
+
+
+def _has_traceback(folder: Path) -> bool:
+    logs = (file.read_text(encoding="utf-8", errors="replace") for file in folder.rglob("log.txt"))
+    return any("Traceback (most recent call last)" in text for text in logs)
 
 
 def require_idle(plan: Plan, shard: Shard | None = None) -> None:

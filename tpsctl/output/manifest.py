@@ -12,6 +12,7 @@ from tpsctl.files import write_text
 
 NAME = "manifest.json"
 _SHOWN_DIFFERENCES = 5
+_OUTSIDE_DIGEST = ("output.directory", "output.checkpoint", "output.report", "validation.committor")
 
 
 def file_sha256(path: Path) -> str:
@@ -63,10 +64,10 @@ def differences(before: Any, now: Any, key: str = "") -> Iterator[str]:
 def shown_differences(before: dict[str, Any], now: dict[str, Any], parts: Iterable[str]) -> list[str]:
     """Indented lines for a message: the first keys that differ in these parts of two manifests.
 
-    Output places and the wish for a report are left out, and so are places of input files whose content is the same,
-    because no digest of a recipe depends on them.
+    Output places and the wishes for a report and for a committor are left out, and so are places of input files whose
+    content is the same, because no digest of a recipe depends on them.
     """
-    places = ("recipe.output.directory: ", "recipe.output.checkpoint: ", "recipe.output.report: ", *_moved(before, now))
+    places = (*(f"recipe.{key}: " for key in _OUTSIDE_DIGEST), *_moved(before, now))
     lines = [line for part in parts for line in differences(before.get(part), now.get(part), part)]
     changed = [line for line in lines if not line.startswith(places)]
     more = [f"  and {len(changed) - _SHOWN_DIFFERENCES} more"] * (len(changed) > _SHOWN_DIFFERENCES)

@@ -100,8 +100,8 @@ def require_files(recipe: BaseModel) -> dict[str, Path]:
 def recipe_digest(recipe: BaseModel, hashes: dict[str, str], beside: Sequence[str] = ()) -> str:
     """SHA-256 of everything that decides the result: the recipe, in which contents replace the names of files.
 
-    The output directory is left out, so that a moved result is still recognized, and so is `output.report`, because
-    the report is made from the result.
+    The output directory is left out, so that a moved result is still recognized, and so are `output.report` and
+    `validation.committor`, because the report and the shots are made from the result.
 
     Args:
         recipe: The recipe.
@@ -111,6 +111,7 @@ def recipe_digest(recipe: BaseModel, hashes: dict[str, str], beside: Sequence[st
     values = recipe.model_dump(mode="json")
     for place in ("directory", "checkpoint", "report"):
         values["output"].pop(place, None)
+    values.get("validation", {}).pop("committor", None)
     for key, digest in hashes.items():
         *parents, last = key.split(".")
         target: Any = values

@@ -73,6 +73,10 @@ class SnapshotsPriorSection(Section):
 
     kind: Literal["snapshots"] = key("A field between snapshots.")
     checkpoint: Path = key("Checkpoint file.")
+    accept_unfit: bool = key(
+        "Use the checkpoint even where its own verdict is that it is unfit for paths.",
+        default=False,
+    )
 
 
 class PluginPriorSection(Section):

@@ -26,6 +26,11 @@ class ValidationSection(Section):
         "force field. auto: for molecules of up to 40 atoms.",
         default="auto",
     )
+    committor: bool = key(
+        "After the paths are judged, shoot from images near the top of the best one, as `tpsctl shoot` does without "
+        "options.",
+        default=False,
+    )
     states: StatesSection | None = key(
-        "States A and B for shots of `tpsctl shoot`; without this key, neighborhoods of the two ends.", default=None
+        "States A and B for shots; without this key, neighborhoods of the two ends.", default=None
     )

@@ -33,7 +33,7 @@ class DivisibleBatch(Protocol):
 
 
 class Team:
-    """This process as a member of a team; `Team.joined` makes it.
+    """This process as a member of a team; `Team.joined` makes it and `leave` ends it.
 
     Attributes:
         rank: Number of this process; 0 leads.
@@ -52,6 +52,11 @@ class Team:
             backend = "cpu:gloo,cuda:nccl" if gpus else "gloo"
             distributed.init_process_group(backend, timeout=_LONGEST_WAIT)
         return cls(distributed.get_rank(), distributed.get_world_size())
+
+    def leave(self) -> None:
+        """End the connections, whose threads would otherwise run while the process ends and could abort it."""
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
 
     @property
     def leads(self) -> bool:

@@ -5,8 +5,9 @@ from typing import Any
 
 from torch import Tensor
 
+from tpsctl.checkpoints.architectures.snapshot_potential import SnapshotPotentialArchitecture, snapshot_prior
 from tpsctl.checkpoints.build import build_from
-from tpsctl.checkpoints.inspect import dangerous_names, describe, fixed_scores, self_test
+from tpsctl.checkpoints.inspect import dangerous_names, describe, describe_field, field_test, fixed_scores, self_test
 from tpsctl.checkpoints.layouts import plain
 from tpsctl.checkpoints.layouts.registry import read_published
 from tpsctl.checkpoints.layouts.two_for_one import arguments_name
@@ -69,10 +70,15 @@ def inspect(path: Path) -> dict[str, Any]:
     report = {"file": str(path), "safe": not names, "dangerous_names": names, "sound": False}
     if names:
         return report
-    model = read_model(path)
-    prior = build_from(path, model)
-    report |= describe(path, model, prior)
-    tests, verdict = self_test(prior), read_verdict(path)
+    model, verdict = read_model(path), read_verdict(path)
+    if model.description.network == SnapshotPotentialArchitecture.name:
+        field = snapshot_prior(model)
+        report |= describe_field(path, model, field)
+        tests = field_test(field)
+    else:
+        prior = build_from(path, model)
+        report |= describe(path, model, prior)
+        tests = self_test(prior)
     report |= {"fit_for_paths": verdict.is_fit, "verdict": verdict.words or NO_VERDICT}
     return report | {"self_test": tests, "sound": all(test["passed"] for test in tests)}
 

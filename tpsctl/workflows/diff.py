@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tpsctl.errors import OutputError
-from tpsctl.output.manifest import read_manifest
+from tpsctl.workflows.stored_run import StoredRun
 
 SAME_SADDLE_KJ_PER_MOL = 0.1
 """Largest difference of the energies above the start of one saddle in two runs. Two runs on one energy know a saddle to
@@ -56,19 +55,10 @@ def compare_runs(first: Path, second: Path, *, tolerance: float = 0.0) -> list[R
         tolerance: Largest relative difference of two numbers among the results that counts as none.
 
     Raises:
-        OutputError: One is not the directory of a finished run.
+        RecipeError: One is not the directory of a finished run.
     """
-    a, b = _manifest(first), _manifest(second)
+    a, b = (StoredRun.read(directory).manifest for directory in (first, second))
     return [*_recipe(a, b), *_inputs(a, b), *_changes("versions", a, b, "versions"), *_results(a, b, tolerance)]
-
-
-def _manifest(directory: Path) -> dict[str, Any]:
-    manifest = read_manifest(directory) if directory.is_dir() else None
-    if not isinstance(manifest, dict) or not {"recipe", "inputs", "paths", "versions"} <= set(manifest):
-        raise OutputError(
-            f"{directory}: this is not the directory of a finished run. Name one that `tpsctl sample` has written."
-        )
-    return manifest
 
 
 def _recipe(a: dict[str, Any], b: dict[str, Any]) -> Iterator[RunDifference]:

@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tpsctl.errors import OutputError
 from tpsctl.files import whole_folder, write_text
 from tpsctl.output.exports.base import Export, ExportedPath
 from tpsctl.output.exports.formats import make_export
-from tpsctl.recipe.auto import DEFAULT_TEMPERATURE_K
-from tpsctl.workflows.recorded_run import RecordedRun
+from tpsctl.workflows.stored_run import StoredRun
 
 _UNTIMED_PS = 1.0
 """Time between images of a path that has no time step, ps, as in the files of the run."""
@@ -41,21 +39,19 @@ def export_run(directory: Path, out: Path, options: ExportOptions) -> dict[str, 
     """Write paths of a run into a new folder, and return what was written.
 
     Raises:
-        OutputError: There is no finished run of a molecule, a path is not there, or the folder exists.
+        RecipeError: There is no finished run of a molecule, or a path is not there.
+        OutputError: The folder exists.
     """
-    run = RecordedRun.read(directory)
+    run = StoredRun.read(directory)
     system = run.system
-    numbers = options.paths or tuple(range(len(run.paths)))
-    missing = [k for k in numbers if k >= len(run.paths)]
-    if missing:
-        raise OutputError(f"--path {missing[0]}: {directory} has the paths 0 to {len(run.paths) - 1}.")
-    temperature = options.temperature_k or _temperature(run)
+    numbers = options.paths or range(len(run.entries))
+    temperature = options.temperature_k or run.temperature_k
     paths = [
         ExportedPath(
             run=run.name,
             number=k,
             topology=system.topology,
-            x=run.paths[k],
+            x=run.path(k),
             dt_ps=run.dt_ps or _UNTIMED_PS,
             temperature_k=temperature,
             seed=int(run.manifest["recipe"]["seed"]),
@@ -66,7 +62,7 @@ def export_run(directory: Path, out: Path, options: ExportOptions) -> dict[str, 
     notes = [
         f"path {path.number} failed the geometry gate ({gate}); think twice before you use it"
         for path in paths
-        for gate in [run.manifest["paths"][path.number]["gate"]]
+        for gate in [run.entries[path.number]["gate"]]
         if gate != "valid"
     ]
     with whole_folder(out, remedy="Choose another with --out.") as folder:
@@ -88,16 +84,7 @@ def export_run(directory: Path, out: Path, options: ExportOptions) -> dict[str, 
     }
 
 
-def _temperature(run: RecordedRun) -> float:
-    """The temperature of the run, K."""
-    recipe = run.manifest["recipe"]
-    chosen = run.manifest.get("chosen", {}).get("action.temperature_k", {}).get("value")
-    return (
-        chosen or recipe["action"].get("temperature_k") or recipe["prior"].get("temperature_k") or DEFAULT_TEMPERATURE_K
-    )
-
-
-def _readme(run: RecordedRun, exports: Sequence[Export], temperature_k: float) -> str:
+def _readme(run: StoredRun, exports: Sequence[Export], temperature_k: float) -> str:
     if run.dt_ps is None:
         time = f"The paths have no time step: images are written {_UNTIMED_PS:g} ps apart."
     else:

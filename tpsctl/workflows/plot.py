@@ -11,8 +11,8 @@ from tpsctl.molecule.geometry import dihedral
 from tpsctl.molecule.torsions import turning_angles
 from tpsctl.output import figures
 from tpsctl.output.figures import Background
-from tpsctl.units import NM_PER_ANGSTROM, thermal_energy
-from tpsctl.workflows.run_files import RunFiles, numbers
+from tpsctl.units import thermal_energy
+from tpsctl.workflows.stored_run import StoredRun
 
 FOLDER = "figures"
 
@@ -33,13 +33,12 @@ def plot_run(folder: Path, *, out: Path | None, density: Path | None, overwrite:
         overwrite: Whether figures that are there may be replaced.
 
     Raises:
-        RecipeError: There is no finished run, or it has no paths.
-        OutputError: Figures are there already, or a file cannot be read or written.
+        RecipeError: There is no finished run, it has no paths, or a file of it is missing or damaged.
+        OutputError: Figures are there already, or a file cannot be written.
         EndpointError: The trajectory cannot be read or has other atoms.
     """
-    run = RunFiles.of(folder)
-    if not run.paths:
-        raise RecipeError(f"{folder}: the run has no paths, so there is nothing to draw.")
+    run = StoredRun.read(folder)
+    run.require_paths()
     place = out or folder / FOLDER
     if place.is_dir() and any(place.iterdir()) and not overwrite:
         raise OutputError(f"{place}: holds files already. Replace figures with --overwrite, or choose --out.")
@@ -47,7 +46,7 @@ def plot_run(folder: Path, *, out: Path | None, density: Path | None, overwrite:
     return {"folder": str(place), "figures": sorted({file.stem for file in files}), "files": len(files)}
 
 
-def draw_figures(run: RunFiles, folder: Path, *, density: Path | None = None) -> list[Path]:
+def draw_figures(run: StoredRun, folder: Path, *, density: Path | None = None) -> list[Path]:
     """Draw every figure that the run has something for; the files."""
     backgrounds = {} if density is None else _backgrounds(run, density)
     files = [*_energies(run, folder), *_ramachandrans(run, folder, backgrounds)]
@@ -56,18 +55,18 @@ def draw_figures(run: RunFiles, folder: Path, *, density: Path | None = None) ->
     return files + _omegas(run, folder) + _action(run, folder) + _contour(run, folder)
 
 
-def _title(run: RunFiles) -> str:
+def _title(run: StoredRun) -> str:
     return run.manifest["name"]
 
 
-def _groups(run: RunFiles) -> list[int] | None:
+def _groups(run: StoredRun) -> list[int] | None:
     """The route or channel of every path; None where only one is there."""
     groups = run.groups.tolist()
     return groups if len(set(groups)) > 1 else None
 
 
-def _energies(run: RunFiles, folder: Path) -> list[Path]:
-    above = {kind: torch.from_numpy(energy) for kind, energy in run.energies().items()}
+def _energies(run: StoredRun, folder: Path) -> list[Path]:
+    above = {kind: torch.from_numpy(energy) for kind, energy in run.images.energies().items()}
     if not above:
         return []
     word = "route" if "routes" in run.manifest else "channel"
@@ -76,10 +75,10 @@ def _energies(run: RunFiles, folder: Path) -> list[Path]:
     )
 
 
-def _ramachandrans(run: RunFiles, folder: Path, backgrounds: dict[str, Background]) -> list[Path]:
+def _ramachandrans(run: StoredRun, folder: Path, backgrounds: dict[str, Background]) -> list[Path]:
     """A Ramachandran plot for every residue with phi and psi."""
-    angles, files = run.dihedrals_deg(), []
-    raw = run.energies().get("raw")
+    angles, files = run.images.dihedrals_deg(), []
+    raw = run.images.energies().get("raw")
     for name, phi in angles.items():
         residue = name.removeprefix("phi_")
         if name == f"phi_{residue}" and f"psi_{residue}" in angles:
@@ -96,18 +95,17 @@ def _ramachandrans(run: RunFiles, folder: Path, backgrounds: dict[str, Backgroun
     return files
 
 
-def _backgrounds(run: RunFiles, density: Path) -> dict[str, Background]:
+def _backgrounds(run: StoredRun, density: Path) -> dict[str, Background]:
     """Free energies of the frames of a trajectory in the plane of every residue's phi and psi."""
     from tpsctl.endpoints.load import load_ensemble
 
     if not run.is_molecule or not run.topology.backbone_dihedrals:
         raise RecipeError(f"{density}: a density needs a peptide with phi and psi; this run has none. Leave it out.")
-    name = "topology.pdb" if run.has("topology.pdb") else "topology.cif"
-    _, (x,) = load_ensemble([density], topology=run.folder / name)
+    _, (x,) = load_ensemble([density], topology=run.topology_file)
     labels, atoms = zip(*run.topology.backbone_dihedrals, strict=True)
     values = dihedral(x, torch.tensor(atoms)).rad2deg().numpy()
     by_name = {"_".join(label.lower().split()): values[:, k] for k, label in enumerate(labels)}
-    kT = thermal_energy(_temperature_k(run))
+    kT = thermal_energy(run.temperature_k)
     return {
         name.removeprefix("phi_"): Background.of_frames(phi, by_name[name.replace("phi_", "psi_", 1)], kT=kT)
         for name, phi in by_name.items()
@@ -115,22 +113,18 @@ def _backgrounds(run: RunFiles, density: Path) -> dict[str, Background]:
     }
 
 
-def _temperature_k(run: RunFiles) -> float:
-    return run.manifest["chosen"]["action.temperature_k"]["value"]
-
-
-def _omegas(run: RunFiles, folder: Path) -> list[Path]:
+def _omegas(run: StoredRun, folder: Path) -> list[Path]:
     """The peptide bonds that turn along a path, one row per path on which one does."""
-    angles = {name: values for name, values in run.dihedrals_deg().items() if name.startswith("omega_")}
+    angles = {name: values for name, values in run.images.dihedrals_deg().items() if name.startswith("omega_")}
     turns = {name: np.ptp(np.unwrap(values, period=360.0, axis=1), axis=1) for name, values in angles.items()}
     turning = [name for name, turn in turns.items() if np.nan_to_num(turn).max() > OMEGA_TURN_DEG]
-    shown = [k for k in range(len(run.paths)) if any(turns[name][k] > OMEGA_TURN_DEG for name in turning)]
+    shown = [k for k in range(len(run.entries)) if any(turns[name][k] > OMEGA_TURN_DEG for name in turning)]
     if not shown:
         return []
-    length = run.distances()
+    length = run.images.distances()
     rows = [
         figures.RouteTorsions(
-            f"path {run.paths[k]['path']}" + ("" if run.valid[k] else " (not valid)"),
+            f"path {run.entries[k]['path']}" + ("" if run.valid[k] else " (not valid)"),
             torch.from_numpy(length[k]),
             {_label(name): torch.from_numpy(angles[name][k]).deg2rad() for name in turning},
         )
@@ -144,15 +138,14 @@ def _label(name: str) -> str:
     return f"{kind} {residue.upper()}"
 
 
-def _action(run: RunFiles, folder: Path) -> list[Path]:
-    table = run.table("steps.csv") if run.has("steps.csv") else {}
-    if not table:
+def _action(run: StoredRun, folder: Path) -> list[Path]:
+    if not run.has("steps.csv"):
         return []
-    n_paths = len(run.paths)
-    steps, stage = numbers(table["step"])[::n_paths].astype(int).tolist(), table["stage"][::n_paths]
+    table, n_paths = run.table("steps.csv"), len(run.entries)
+    steps, stage = table.numbers("step")[::n_paths].astype(int).tolist(), table.cells("stage")[::n_paths]
     values = {
-        name: torch.from_numpy(numbers(cells).reshape(-1, n_paths))
-        for name, cells in table.items()
+        name: torch.from_numpy(table.numbers(name).reshape(-1, n_paths))
+        for name in table.columns
         if name not in ("step", "stage", "path")
     }
     shown = {name: value for name, value in values.items() if name == "total" or bool((value != 0).any())}
@@ -160,34 +153,31 @@ def _action(run: RunFiles, folder: Path) -> list[Path]:
     return figures.action_history(folder / "action", steps, shown, title=_title(run), stages=stages)
 
 
-def _contour(run: RunFiles, folder: Path) -> list[Path]:
+def _contour(run: StoredRun, folder: Path) -> list[Path]:
     potential = run.potential() if run.n_dims == 2 else None
-    x = run.structures_angstrom() if potential is not None else None
-    if potential is None or x is None:
+    if potential is None or not run.has_trajectories:
         return []
-    paths = torch.from_numpy(x[..., :2].astype(float)) * NM_PER_ANGSTROM
-    return figures.contour(folder / "contour", paths, potential, title=_title(run))
+    return figures.contour(folder / "contour", run.paths, potential, title=_title(run))
 
 
-def _routes(run: RunFiles, folder: Path) -> list[Path]:
+def _routes(run: StoredRun, folder: Path) -> list[Path]:
     """Energies and torsions along the routes, and the disconnectivity graph."""
-    length, level = run.per_image("arc_length_sqrt_amu_nm"), run.per_image("landscape_energy_kj_per_mol")
+    length, level = run.images.values("arc_length_sqrt_amu_nm"), run.images.values("landscape_energy_kj_per_mol")
     assert length is not None
     assert level is not None
     routes, title = run.manifest["routes"], _title(run)
     names = [f"route {k}: {level[k].max():.1f} kJ/mol" for k in range(len(routes))]
     arcs = [torch.from_numpy(length[k]) for k in range(len(routes))]
     profiles = [
-        figures.RouteProfile(name, arcs[k], torch.from_numpy(level[k]), *run.stationary(k))
+        figures.RouteProfile(name, arcs[k], torch.from_numpy(level[k]), *run.images.stationary(k))
         for k, name in enumerate(names)
     ]
     files = figures.arc_length(folder / "routes", profiles, title=title)
-    x = run.structures_angstrom()
-    if x is not None:
-        courses = turning_angles(run.topology, list(torch.from_numpy(x.astype(float)) * NM_PER_ANGSTROM))
+    if run.has_trajectories:
+        courses = turning_angles(run.topology, list(run.paths))
         rows = [
             figures.RouteTorsions(
-                name, arcs[k], {course.name: course.values[k] for course in courses}, *run.stationary(k)
+                name, arcs[k], {course.name: course.values[k] for course in courses}, *run.images.stationary(k)
             )
             for k, name in enumerate(names)
         ]
@@ -195,18 +185,18 @@ def _routes(run: RunFiles, folder: Path) -> list[Path]:
     return files + _network(run, folder, names)
 
 
-def _network(run: RunFiles, folder: Path, names: list[str]) -> list[Path]:
+def _network(run: StoredRun, folder: Path, names: list[str]) -> list[Path]:
     minima, saddles = run.table("minima.csv"), run.table("saddles.csv")
     marks = [
         figures.RouteMarks(name, tuple(route["minima"]), tuple(route["saddles"]))
         for name, route in zip(names, run.manifest["routes"], strict=True)
     ]
     joined = zip(
-        numbers(saddles["minimum_1"]).astype(int).tolist(),
-        numbers(saddles["minimum_2"]).astype(int).tolist(),
-        numbers(saddles["energy_above_start_kj_per_mol"]).tolist(),
+        saddles.numbers("minimum_1").astype(int).tolist(),
+        saddles.numbers("minimum_2").astype(int).tolist(),
+        saddles.numbers("energy_above_start_kj_per_mol").tolist(),
         strict=True,
     )
-    ends = (minima["end"].index("A"), minima["end"].index("B"))
-    above = numbers(minima["energy_above_start_kj_per_mol"]).tolist()
+    ends = (minima.cells("end").index("A"), minima.cells("end").index("B"))
+    above = minima.numbers("energy_above_start_kj_per_mol").tolist()
     return figures.disconnectivity(folder / "network", above, list(joined), *ends, marks, title=_title(run))

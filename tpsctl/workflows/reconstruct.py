@@ -8,8 +8,6 @@ written. The minimization holds centers and peptide bonds at their usual geometr
 back-end; the verdict is about what is written.
 """
 
-import shutil
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -20,10 +18,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tpsctl.endpoints.load import load_structures
 from tpsctl.environment import versions
-from tpsctl.errors import OutputError, RecipeError, ValidationError
-from tpsctl.files import remove_folder
+from tpsctl.errors import OutputError, ValidationError
+from tpsctl.files import require_free, whole_folder
 from tpsctl.molecule.beads import BeadKind, kind_of_beads
 from tpsctl.molecule.reconstruction import Reconstructor, reconstructor
 from tpsctl.molecule.reconstruction.all_atoms import AllAtomMolecule, build_molecule
@@ -32,17 +29,19 @@ from tpsctl.molecule.reconstruction.continuation import choose_seed, continue_al
 from tpsctl.molecule.reconstruction.flicker import Flicker, flicker
 from tpsctl.molecule.reconstruction.relax import BeadRestrainedMinimizer
 from tpsctl.molecule.reconstruction.sequence import standard_residues, unbroken_chains
-from tpsctl.molecule.topology import Topology
 from tpsctl.output import tables
-from tpsctl.output.manifest import NAME, file_sha256, read_manifest, write_manifest
+from tpsctl.output.manifest import file_sha256, read_manifest, write_manifest
 from tpsctl.output.trajectory import write_path, write_topology
 from tpsctl.progress import Progress
 from tpsctl.validation.amino_acids import ProteinCheck, ProteinFaults
 from tpsctl.validation.energy import EnergyModel
 from tpsctl.validation.geometry import GeometryGate
+from tpsctl.workflows.stored_run import StoredRun
 
 FOLDER = "all_atom"
 """The folder of a run directory that holds the result."""
+
+_REMEDY = "Replace it with --overwrite."
 
 FORCE_FIELD = ("amber14-all.xml", "implicit/gbn2.xml")
 """The force field unless another one is named: amber14 in the implicit solvent GBn2."""
@@ -89,42 +88,45 @@ def reconstruct_run(run: Path, settings: ReconstructionSettings, progress: Progr
     """Reconstruct paths of a run directory, write RUN/all_atom, and return its manifest.
 
     Raises:
-        RecipeError: The folder is no run directory, or has no such path.
+        RecipeError: The folder holds no finished run of a molecule, or has no such path.
         ValidationError: The beads are not unbroken chains of C-alpha atoms, or the back-end or OpenMM fails.
         MissingDependencyError: The back-end is not installed.
         OutputError: There is a result already, or it cannot be written.
     """
-    target = _target(run, settings)
+    stored, target = StoredRun.read(run), _target(run, settings)
     maker = reconstructor(settings.backend, seed=settings.seed)
-    inputs = {number: _files(run, number) for number in settings.paths}
-    loaded = {number: _load(*files, settings.every) for number, files in inputs.items()}
-    beads = next(iter(loaded.values()))[0]
+    beads = stored.topology
+    if kind_of_beads(beads) is not BeadKind.ALPHA_CARBONS:
+        raise ValidationError(
+            f"{stored.topology_file}: got {kind_of_beads(beads)}, expected C-alpha atoms only. Only C-alpha beads can "
+            "be reconstructed; paths of all atoms need no reconstruction."
+        )
+    loaded = {number: _every(stored.path(number), settings.every) for number in settings.paths}
     names, chains = standard_residues(beads), unbroken_chains(beads)
     heavy, made_s = {}, {}
-    for number, (_, x, _) in loaded.items():
+    for number, (x, _) in loaded.items():
         started = time.monotonic()
         heavy[number] = _reconstruct(maker, names, chains, x, f"{maker.name}, path {number}", progress)
         made_s[number] = time.monotonic() - started
     first = settings.paths[0]
-    compact = choose_seed(loaded[first][1], torch.ones(len(loaded[first][1]), dtype=torch.bool))
+    compact = choose_seed(loaded[first][0], torch.ones(len(loaded[first][0]), dtype=torch.bool))
     molecule = build_molecule(beads, names, heavy[first][compact], seed=settings.seed)
     model = EnergyModel(molecule.topology, settings.force_field, molecule.template, threads=1)
     check = ProteinCheck(molecule.topology)
     minimizer = BeadRestrainedMinimizer(model.made.system, molecule, platform=model.platform)
     done = [
         _finish(number, images, x, molecule.place(heavy[number]), (molecule, minimizer, check), settings, progress)
-        for number, (_, x, images) in loaded.items()
+        for number, (x, images) in loaded.items()
     ]
     done = [_with_seconds(one, made_s[one.path]) for one in done]
     results = [_judge(one, molecule, model, check) for one in done]
+    inputs = [*(stored.path_file(number) for number in settings.paths), stored.topology_file]
     manifest = {
         "name": f"{FOLDER} of {run.resolve().name}",
         "outcome": "complete" if all(entry["gate"] == "valid" for entry, _ in results) else "not_valid",
         "settings": asdict(settings),
         "backend": {"name": maker.name, "package": maker.package, "version": maker.version},
-        "inputs": {
-            file.name: {"file": file, "sha256": file_sha256(file)} for files in inputs.values() for file in files
-        },
+        "inputs": {file.name: {"file": file, "sha256": file_sha256(file)} for file in inputs},
         "residues": len(names),
         "atoms": molecule.topology.n_atoms,
         "energies": asdict(model.protocol),
@@ -141,41 +143,18 @@ def reconstruct_run(run: Path, settings: ReconstructionSettings, progress: Progr
 
 def _target(run: Path, settings: ReconstructionSettings) -> Path:
     """The folder of the result, if it may be written."""
-    if read_manifest(run) is None:
-        raise RecipeError(f"{run}: no finished run directory (it has no {NAME}). Name the folder of `tpsctl sample`.")
     target = run / FOLDER
-    if target.exists() and not settings.overwrite:
-        raise OutputError(f"{target}: holds a result already; nothing was changed. Replace it with --overwrite.")
+    require_free(target, overwrite=settings.overwrite, remedy=_REMEDY)
     if target.exists() and read_manifest(target) is None:
         raise OutputError(f"{target}: holds something that is no result of this command. Move it away.")
     return target
 
 
-def _files(run: Path, number: int) -> tuple[Path, Path]:
-    """Trajectory and topology of a path."""
-    stem = run / "paths" / f"path_{number:04d}"
-    trajectory = next((f for f in (stem.with_suffix(".dcd"), stem.with_suffix(".pdb")) if f.exists()), None)
-    topology = next((f for f in (run / "topology.pdb", run / "topology.cif") if f.exists()), None)
-    if trajectory is None or topology is None:
-        there = sorted(int(f.stem.partition("_")[2]) for f in (run / "paths").glob("path_*.dcd"))
-        raise RecipeError(
-            f"{run}: has no path {number}. Paths with a trajectory: {', '.join(map(str, there)) or 'none'}."
-        )
-    return trajectory, topology
-
-
-def _load(trajectory: Path, topology: Path, every: int) -> tuple[Topology, Float[Tensor, "image bead 3"], list[int]]:
-    """The beads, their positions in every n-th image and in the last one, and the numbers of these images."""
-    structures = load_structures(trajectory, topology=topology)
-    beads = structures[0].topology
-    if kind_of_beads(beads) is not BeadKind.ALPHA_CARBONS:
-        raise ValidationError(
-            f"{topology}: got {kind_of_beads(beads)}, expected C-alpha atoms only. Only C-alpha beads can be "
-            "reconstructed; paths of all atoms need no reconstruction."
-        )
-    last = len(structures) - 1
-    images = sorted({*range(0, last, every), last})
-    return beads, torch.stack([structures[k].x for k in images]).double(), images
+def _every(path: Float[Tensor, "image bead 3"], step: int) -> tuple[Float[Tensor, "chosen bead 3"], list[int]]:
+    """Every n-th image of a path and the last one, and their numbers."""
+    last = len(path) - 1
+    images = sorted({*range(0, last, step), last})
+    return path[images], images
 
 
 def _reconstruct(
@@ -295,18 +274,10 @@ def _joined(before: Any, values: Any) -> Any:
 def _write(
     target: Path, molecule: AllAtomMolecule, done: Sequence[_Done], columns: dict[str, Any], manifest: dict[str, Any]
 ) -> None:
-    """Write the folder beside its place, then move it there, so that it is complete or not there."""
-    try:
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{FOLDER}.") as scratch:
-            made = Path(scratch) / FOLDER
-            made.mkdir()
-            write_topology(made, molecule.topology, done[0].after[0], name=manifest["name"])
-            for one in done:
-                write_path(made, one.path, one.after, molecule.topology, dt_ps=None, formats=("dcd", "pdb"))
-            tables.write_table(made / "images.csv", columns)
-            write_manifest(made, manifest)
-            if target.exists():
-                remove_folder(target, last=NAME)
-            shutil.move(made, target)
-    except OSError as error:
-        raise OutputError(f"{target}: cannot be written ({error.strerror or error}). Choose another place.") from None
+    """Write the folder so that it is complete or not there."""
+    with whole_folder(target, overwrite=manifest["settings"]["overwrite"], remedy=_REMEDY) as made:
+        write_topology(made, molecule.topology, done[0].after[0], name=manifest["name"])
+        for one in done:
+            write_path(made, one.path, one.after, molecule.topology, dt_ps=None, formats=("dcd", "pdb"))
+        tables.write_table(made / "images.csv", columns)
+        write_manifest(made, manifest)

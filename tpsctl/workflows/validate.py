@@ -26,12 +26,12 @@ from tpsctl.validation.remedies import gate_remedy
 from tpsctl.validation.tops import PathTops, TopVerdict
 from tpsctl.workflows.force_field import force_field_files, system_source
 from tpsctl.workflows.init.force_field import force_field_value
-from tpsctl.workflows.recorded_run import RecordedRun
 from tpsctl.workflows.sample.assemble import judges_saddles
 from tpsctl.workflows.sample.assemble.landscapes import force_field_surface, make_judge
 from tpsctl.workflows.sample.judge import PathVerdicts, verdict_of, with_tops
 from tpsctl.workflows.sample.saddle_columns import verdict_columns
 from tpsctl.workflows.sample.verdict_files import image_columns, profile_entry, protocol_entry
+from tpsctl.workflows.stored_run import StoredRun
 
 FOLDER = "validation"
 """Folder of a run directory that holds later validations."""
@@ -63,12 +63,12 @@ def validate_run(directory: Path, options: ValidateOptions, progress: Progress) 
     """Judge the paths of a run again, write `RUN/validation/<name>/`, and return its manifest.
 
     Raises:
-        OutputError: There is no finished run, or the folder to write exists.
-        RecipeError: The options are wrong.
+        RecipeError: There is no finished run of a molecule, or the options are wrong.
+        OutputError: The folder to write exists.
         ValidationError: The force field does not fit the molecule.
     """
     started = time.monotonic()
-    run = RecordedRun.read(directory)
+    run = StoredRun.read(directory)
     system, recipe = run.system, _recipe(run, options)
     section = recipe.validation.energy
     assert section is not None
@@ -109,12 +109,15 @@ def validate_run(directory: Path, options: ValidateOptions, progress: Progress) 
     return manifest
 
 
-def _recipe(run: RecordedRun, options: ValidateOptions) -> SampleRecipe:
+def _recipe(run: StoredRun, options: ValidateOptions) -> SampleRecipe:
     """The recipe of the run with the force field and the keys that the command line gives."""
     wrong = [text for text in options.assignments if not text.startswith(_KEYS)]
     if wrong:
         raise RecipeError(f"--set {wrong[0]}: only keys of the section validation can be set here.")
-    changes = {"force_field": _absolute(options.force_field)} if options.force_field else {}
+    changes = {}
+    if options.force_field:
+        energy = run.manifest["recipe"]["validation"]["energy"] or {}
+        changes = {"validation.energy": energy | {"force_field": _absolute(options.force_field)}}
     recipe = run.recipe(changes, options.assignments)
     if recipe.validation.energy is None:
         raise RecipeError(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tpsctl.errors import EndpointError, RecipeError, ValidationError
+from tpsctl.errors import EndpointError, OutputError, RecipeError, ValidationError
 from tpsctl.progress import Progress
 from tpsctl.recipe.loader import load_recipe
 from tpsctl.recipe.sample import SampleRecipe
@@ -102,7 +102,7 @@ def test_a_comparison_has_controls_simulation_error_bars_and_settings(run, walks
     assert len(lines) == 5
     assert (folder / "comparison.png").stat().st_size > 10_000
     assert not list(run.glob(".comparison*"))
-    with pytest.raises(RecipeError, match="--overwrite"):
+    with pytest.raises(OutputError, match="--overwrite"):
         compare_run(run, settings(alanine, walks[0]), Progress())
 
 
@@ -166,11 +166,6 @@ def test_baselines_stand_beside_the_run(run):
     assert "measures" not in answer
     with pytest.raises(RecipeError, match="is not generative"):
         compare_run(run, CompareSettings(baselines=("latent",), overwrite=True, threads=1), Progress())
-
-
-def test_what_is_no_run_is_refused(tmp_path):
-    with pytest.raises(RecipeError, match="holds no finished run"):
-        compare_run(tmp_path, CompareSettings(), Progress())
 
 
 def test_options_of_a_reference_need_one(run):

@@ -31,7 +31,7 @@ guide:
   observables:
     - {kind: coordinate, dimension: 0, target_nm: 0.5, error_nm: 0.05}
     - {kind: coordinate, dimension: 1, target_nm: -0.2, held_out: true}
-sampling: {samples: 240, steps: 80, batch_samples: 120}
+sampling: {samples: 240, steps: 40, batch_samples: 120}
 output: {directory: out, ensembles: [dcd, xtc, pdb], figures: false}
 """
 STRUCTURES = """\
@@ -61,7 +61,7 @@ guide:
   kind: observables
   observables: [{kind: coupling, dihedral: phi ALA2, target_hz: 6.5, error_hz: 0.5}]
   strength: {height: 2, decay: 8}
-sampling: {samples: 12, steps: 40}
+sampling: {samples: 12, steps: 30}
 output: {directory: out}
 """
 
@@ -236,7 +236,7 @@ def test_alanine_dipeptide_is_sampled_and_written(loaded, tmp_path, root):
     heavy = [k for k, name in enumerate(names) if name in expected and not any("H" in part[4:] for part in name)]
     assert len(heavy) >= 6
     there = mdtraj.compute_distances(native, [expected[names[k]] for k in heavy])[0]
-    # 40 coarse steps leave bonds a spread of some per cent
+    # 30 coarse steps leave bonds a spread of some per cent
     np.testing.assert_allclose(np.median(lengths[:, heavy], 0), there, rtol=0.1)
 
 

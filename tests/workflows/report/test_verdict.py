@@ -43,19 +43,23 @@ def routes_manifest(outcome, *, complete, missing):
 
 def test_complete_paths():
     both = {"prior": top(energy=36.1), "force_field": top()}
-    verdict = verdict_of(manifest("complete", [entry(0, tops=both), entry(1, tops=both)]), has_committor=True)
+    shots = {"outcome": "complete", "verdict": "The path crosses."}
+    verdict = verdict_of(manifest("complete", [entry(0, tops=both), entry(1, tops=both)]), committor=shots)
     assert verdict.headline.startswith("All 2 paths converged and passed the geometry gate, and every top that was")
     assert "2 of 2 tops are saddles of the force field, the lowest at 36.4 kJ/mol above A." in verdict.reasons
     assert any("2 of 2 paths take the channel with the lowest top; no other" in reason for reason in verdict.reasons)
     assert "The barrier from A to B is 40.0 kJ/mol in the median (from 40.0 to 40.0)." in verdict.reasons
     assert verdict.remedies == []
     assert not any("committor" in doubt for doubt in verdict.doubts)
+    assert verdict.reasons[-1] == "Shooting: The path crosses."
+    shots["outcome"] = "not_transition_state"
+    assert verdict_of(manifest("complete", [entry(0, tops=both)]), shots).doubts[-1] == "Shooting: The path crosses."
 
 
 def test_paths_that_are_not_converged():
     stopped = [entry(k, status="max_steps", remedy=text) for k, text in ((1, "Raise it."), (2, "Raise it!"))]
     paths = [entry(0), *stopped]
-    verdict = verdict_of(manifest("not_converged", paths), has_committor=False)
+    verdict = verdict_of(manifest("not_converged", paths), committor=None)
     assert verdict.headline == "2 of 3 paths stopped before the action was a minimum."
     assert verdict.remedies == ["Path 1 and 1 path more: Raise it."]
     assert not any("barrier from A to B" in reason for reason in verdict.reasons)
@@ -68,14 +72,14 @@ def test_paths_that_fail_the_gate_are_counted_by_check():
         entry(1, gate="bonds at image 3: long; jump at image 4: far", remedy="bonds: mend."),
         entry(2, gate="bonds at image 7: long", remedy="bonds: mend them."),
     ]
-    verdict = verdict_of(manifest("not_valid", paths), has_committor=False)
+    verdict = verdict_of(manifest("not_valid", paths), committor=None)
     assert verdict.headline == "2 of 3 paths contain an image that the geometry gate refuses."
     assert "The gate refused: bonds in 2 paths, jump in 1 path." in verdict.doubts
 
 
 def test_a_top_that_is_no_saddle():
     paths = [entry(0, tops={"force_field": top()}), entry(1, tops={"force_field": top("index 2")})]
-    verdict = verdict_of(manifest("not_saddle", paths), has_committor=False)
+    verdict = verdict_of(manifest("not_saddle", paths), committor=None)
     assert "a top is no saddle" in verdict.headline
     assert "1 of 2 tops are saddles of the force field, the lowest at 36.4 kJ/mol above A." in verdict.reasons
     assert "On the force field, 1 top: index 2." in verdict.doubts
@@ -90,7 +94,7 @@ def test_a_top_that_is_no_saddle():
     ],
 )
 def test_routes(outcome, complete, words):
-    verdict = verdict_of(routes_manifest(outcome, complete=complete, missing=0.3), has_committor=False)
+    verdict = verdict_of(routes_manifest(outcome, complete=complete, missing=0.3), committor=None)
     assert words in verdict.headline
     said = verdict.reasons if complete else verdict.doubts
     assert any("30 %" in sentence for sentence in said)
@@ -99,4 +103,4 @@ def test_routes(outcome, complete, words):
 
 def test_no_route_at_all():
     found = routes_manifest("not_converged", complete=False, missing=1.0) | {"routes": [], "paths": []}
-    assert verdict_of(found, has_committor=False).headline == "No route connects A and B."
+    assert verdict_of(found, committor=None).headline == "No route connects A and B."

@@ -7,12 +7,14 @@ import torch
 
 from tpsctl.checkpoints.stored_verdict import StoredVerdict
 from tpsctl.errors import PriorError
+from tpsctl.progress import Progress
 from tpsctl.recipe.loader import load_recipe
 from tpsctl.recipe.prior import CheckpointPriorSection
 from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.workflows.sample.assemble.fitness import require_fit, require_fit_time
 from tpsctl.workflows.sample.check import check_recipe
 from tpsctl.workflows.sample.prior_fit import checkpoint_soundness
+from tpsctl.workflows.sample.run import run_recipe
 from tpsctl.workflows.sample.settings import RunSettings
 from tpsctl.workflows.sample.tools import Tools
 
@@ -66,6 +68,15 @@ def test_check_and_sample_refuse_it(stored, tmp_path):
     ]
     with pytest.raises(PriorError, match="it knows nothing"):
         _ = Tools(recipe, torch.device("cpu"), threads=1).prior
+
+
+@pytest.mark.parametrize("method", ["optimize={method: lbfgs, max_steps: 1}", "optimize={method: route}"])
+def test_a_refused_run_leaves_its_directory_free(stored, tmp_path, method):
+    stored(UNFIT)
+    recipe = load_recipe(RECIPE, SampleRecipe, [method])
+    with pytest.raises(PriorError, match="it knows nothing"):
+        run_recipe(recipe, RunSettings(out=tmp_path / "run", device="cpu", threads=1), Progress())
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_stage_below_the_range_is_refused(stored):

@@ -94,6 +94,27 @@ def test_it_is_said_that_paths_are_transport_maps(trained):
     assert action["cross"] != 0, "the change of the field in time is part of the action"
 
 
+def test_the_verdict_says_whether_frames_arrive(trained):
+    """`inspect` shows it, and a field that moves nothing is refused until the recipe accepts it."""
+    folder, card, _ = trained
+    assert card["verdict"]["fit_for_paths"], card["verdict"]["words"]
+    runner = CliRunner()
+    seen = runner.invoke(cli.app, ["inspect", str(folder / "field.safetensors")])
+    assert seen.exit_code == 0, seen.output
+    assert "carries the first snapshot to all others" in seen.stdout.replace("\n", " ")
+    still = str(folder / "still.safetensors")
+    unfit = runner.invoke(cli.app, ["train", str(folder / "train.yaml"), "--set", "optimize.steps=1", "--out", still])
+    assert unfit.exit_code == 3, unfit.output
+    assert runner.invoke(cli.app, ["inspect", still]).exit_code == 3
+    sample = ["sample", str(folder / "sample.yaml"), "--device", "cpu", "--out", str(folder / "still")]
+    sample += ["--set", f"prior.checkpoint={still}"]
+    refused = runner.invoke(cli.app, sample)
+    assert refused.exit_code == 1, refused.output
+    assert "do not use: carried frames arrive" in refused.output.replace("\n", " ")
+    accepted = runner.invoke(cli.app, [*sample, "--set", "prior.accept_unfit=true", "--overwrite"])
+    assert accepted.exit_code in (0, 3), accepted.output
+
+
 def test_its_score_is_refused_as_an_equilibrium_prior(trained):
     with pytest.raises(PriorError, match="a field between snapshots"):
         open_prior(trained[0] / "field.safetensors")

@@ -57,7 +57,7 @@ class SnapshotPotentialArchitecture(Architecture):
             offset_nm=offset,
             topology=_topology(card, sizes.beads),
             provenance=dict(card["provenance"]),
-            facts={"times_ps": list(times), "diffusion_nm2_per_ps": diffusion},
+            facts={"times_ps": list(times), "diffusion_nm2_per_ps": diffusion, **_verdict(card)},
         )
 
     def prior(self, model: Model, topology: Topology | None) -> NetworkPrior:
@@ -67,7 +67,8 @@ class SnapshotPotentialArchitecture(Architecture):
         )
 
     def facts(self, about: ModelDescription) -> dict[str, Any]:
-        return {"caveat": CAVEAT, **about.facts}
+        times = {name: value for name, value in about.facts.items() if name != "verdict"}
+        return {**times, "notes": [f"mind: {CAVEAT}"], "card": _verdict(about.facts)}
 
 
 def snapshot_prior(model: Model) -> SnapshotPrior:
@@ -89,6 +90,10 @@ def snapshot_prior(model: Model) -> SnapshotPrior:
     when = SnapshotTimes(tuple(about.facts["times_ps"]), about.facts["diffusion_nm2_per_ps"])
     units = NetworkUnits(about.scale_nm, about.offset_nm)
     return SnapshotPrior(filled(network, model), units, when, about.topology)
+
+
+def _verdict(card: dict[str, Any]) -> dict[str, Any]:
+    return {"verdict": card["verdict"]} if "verdict" in card else {}
 
 
 def _topology(card: dict[str, Any], beads: int) -> Topology | None:

@@ -133,7 +133,7 @@ class Intact(Condition):
 
 @dataclass(frozen=True)
 class TwoStates:
-    """Both states; a frame that meets the conditions of both counts as in A, which `workflows.shoot` rules out."""
+    """Both states; a frame that meets the conditions of both counts as in A."""
 
     a: Sequence[Condition]
     b: Sequence[Condition]
@@ -144,6 +144,10 @@ class TwoStates:
         found[_meets(self.b, x)] = IN_B
         found[_meets(self.a, x)] = IN_A
         return found
+
+    def overlap(self, x: Float[Tensor, "frame bead dim"]) -> Bool[Tensor, " frame"]:
+        """Whether frames, nm, meet the conditions of both states."""
+        return _meets(self.a, x) & _meets(self.b, x)
 
 
 def _meets(conditions: Sequence[Condition], x: Tensor) -> Tensor:

@@ -21,12 +21,17 @@ from tpsctl.errors import RecipeError
 from tpsctl.guess.base import straight_line
 from tpsctl.progress import Progress
 from tpsctl.workflows.compare.settings import Baseline, CompareSettings
-from tpsctl.workflows.compare.stored_run import StoredRun
 from tpsctl.workflows.sample.guesses import draw_guesses
+from tpsctl.workflows.sample.hardware import use_hardware
 from tpsctl.workflows.sample.optimization import optimize
+from tpsctl.workflows.sample.settings import RunSettings
 from tpsctl.workflows.sample.tools import Tools
+from tpsctl.workflows.stored_run import StoredRun
 
 RUN, STRAIGHT, NO_OM = "run", "straight line", "no OM (guess only)"
+_CHOSEN = ("path.images", "prior.diffusion_time", "action.dt_ps", "action.friction_per_ps", "action.temperature_k")
+"""Numbers that a recipe may leave open and that other paths take over from a run, as far as their section has them."""
+
 LATENT_LEVEL = 0.25
 """Diffusion time of the latent baseline if the recipe's own guess is not latent."""
 
@@ -70,7 +75,7 @@ def _straight(run: StoredRun) -> Tensor:
 def _guesses(run: StoredRun, settings: CompareSettings, progress: Progress) -> tuple[str, Tensor]:
     method = run.manifest["recipe"]["optimize"]
     minimized = isinstance(method, list) or method["method"] not in ("auto", "route")
-    tools = _tools(run, settings, {} if minimized else {"optimize": {"method": "string"}})
+    tools = tools_like(run, settings, {} if minimized else {"optimize": {"method": "string"}})
     kind = tools.recipe.path.guess.kind
     return f"the guesses of the run ({kind}), without optimization", _draw(tools, run, progress)
 
@@ -78,7 +83,7 @@ def _guesses(run: StoredRun, settings: CompareSettings, progress: Progress) -> t
 def _idpp(run: StoredRun, settings: CompareSettings, progress: Progress) -> tuple[str, Tensor]:
     guess = {"kind": "idpp"}
     _require_molecule(run, "idpp")
-    tools = _tools(run, settings, {"path.guess": guess, "optimize": {"method": "string"}})
+    tools = tools_like(run, settings, {"path.guess": guess, "optimize": {"method": "string"}})
     return "interpolated distances (image dependent pair potential)", _draw(tools, run, progress)
 
 
@@ -86,7 +91,7 @@ def _latent(run: StoredRun, settings: CompareSettings, progress: Progress) -> tu
     own = run.manifest["recipe"]["path"]["guess"]
     level = own["level"] if own["kind"] == "latent" else LATENT_LEVEL
     guess = {"kind": "latent", "level": level, "interpolation": "linear"}
-    tools = _tools(run, settings, {"path.guess": guess, "optimize": {"method": "string"}})
+    tools = tools_like(run, settings, {"path.guess": guess, "optimize": {"method": "string"}})
     if not tools.prior.generative:
         raise RecipeError(
             f"--baseline latent: the prior of this run ({tools.prior.kind}) is not generative, so it has no noise. "
@@ -99,7 +104,7 @@ def _string(run: StoredRun, settings: CompareSettings, progress: Progress) -> tu
     recipe = run.manifest["recipe"]
     changes: dict[str, Any] = {"optimize": {"method": "string"}, "path.guess": {"kind": "linear"}}
     energy = recipe["validation"]["energy"]
-    if "position_nm" not in recipe["endpoints"]["start"]:
+    if run.is_molecule:
         if energy is None and recipe["prior"]["kind"] != "openmm":
             raise RecipeError(
                 "--baseline string: the string moves on a force field, and the recipe of this run names none "
@@ -107,14 +112,14 @@ def _string(run: StoredRun, settings: CompareSettings, progress: Progress) -> tu
             )
         changes["path.guess"] = {"kind": "idpp"}
         if energy is not None:
-            temperature = run.manifest["chosen"]["action.temperature_k"]["value"]
+            temperature = run.temperature_k
             changes["prior"] = {
                 "kind": "openmm",
                 "force_field": energy["force_field"],
                 "temperature_k": temperature,
                 "platform": energy["platform"],
             }
-    tools = _tools(run, settings, changes)
+    tools = tools_like(run, settings, changes)
     paths, outcomes = optimize(tools, _draw(tools, run, progress), progress)
     converged = sum(status == "converged" for status in outcomes[-1].status)
     kind = changes["path.guess"]["kind"]
@@ -122,8 +127,19 @@ def _string(run: StoredRun, settings: CompareSettings, progress: Progress) -> tu
     return words, paths
 
 
-def _tools(run: StoredRun, settings: CompareSettings, changes: dict[str, Any]) -> Tools:
-    return run.tools(changes, device=settings.device, threads=settings.threads)
+def tools_like(run: StoredRun, settings: CompareSettings, changes: dict[str, Any]) -> Tools:
+    """The tools of a run's recipe with the numbers that it chose and some changes, by dotted key."""
+    chosen, recipe = run.manifest["chosen"], run.manifest["recipe"]
+    taken = {key: chosen[key]["value"] for key in _CHOSEN if key in chosen}
+    taken |= {"path.images": run.paths.shape[1], "path.paths": len(run.paths)}
+    known = {
+        key: value
+        for key, value in taken.items()
+        for section, _, name in [key.partition(".")]
+        if name in recipe[section]
+    }
+    wanted = run.recipe(known | changes)
+    return Tools(wanted, *use_hardware(RunSettings(device=settings.device, threads=settings.threads), wanted))
 
 
 def _draw(tools: Tools, run: StoredRun, progress: Progress) -> Tensor:
@@ -131,7 +147,7 @@ def _draw(tools: Tools, run: StoredRun, progress: Progress) -> Tensor:
 
 
 def _require_molecule(run: StoredRun, baseline: Baseline) -> None:
-    if "position_nm" in run.manifest["recipe"]["endpoints"]["start"]:
+    if not run.is_molecule:
         raise RecipeError(
             f"--baseline {baseline}: this run has a point in a model potential, and the baseline needs a molecule. "
             "Leave it out."

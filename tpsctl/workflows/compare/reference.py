@@ -19,8 +19,8 @@ from tpsctl.validation.ensemble.measures import PathReader
 from tpsctl.validation.ensemble.observables import Observables, observables_of
 from tpsctl.validation.ensemble.transitions import find_transitions
 from tpsctl.workflows.compare.settings import CompareSettings
-from tpsctl.workflows.compare.stored_run import StoredRun
 from tpsctl.workflows.sample.assemble import System
+from tpsctl.workflows.stored_run import StoredRun
 
 MOST_FRAMES = 400_000
 MAP_BINS = 30

@@ -1,14 +1,11 @@
 """Writes a comparison into a folder of its run: table, JSON and figure, complete or not at all."""
 
-import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from tpsctl.errors import OutputError, RecipeError
+from tpsctl.files import whole_folder
 from tpsctl.output import figures
 from tpsctl.output.manifest import write_json
 from tpsctl.output.tables import Column, write_table
@@ -18,41 +15,27 @@ from tpsctl.workflows.compare.reference import Reference
 
 JSON, TABLE, FIGURE = "comparison.json", "comparison.csv", "comparison"
 
-
-def require_free(target: Path, *, overwrite: bool) -> None:
-    """Refuse to replace an earlier comparison unasked.
-
-    Raises:
-        RecipeError: There is one.
-    """
-    if target.exists() and not overwrite:
-        raise RecipeError(f"{target}: holds an earlier comparison. Replace it with --overwrite, or move it away.")
+REMEDY = "Replace it with --overwrite, or move it away."
+"""What to do about an earlier comparison."""
 
 
 def write_comparison(
-    target: Path, answer: dict[str, Any], ensembles: list[PathEnsemble], reference: Reference | None
+    target: Path,
+    answer: dict[str, Any],
+    ensembles: list[PathEnsemble],
+    reference: Reference | None,
+    *,
+    overwrite: bool,
 ) -> None:
     """Write all files of a comparison into a new folder, which then takes its place.
 
     Raises:
-        OutputError: A file cannot be written.
+        OutputError: There is an earlier comparison, which is not to be replaced, or a file cannot be written.
     """
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=".comparison.", dir=target.parent))
-    except OSError as error:
-        raise OutputError(
-            f"{target}: cannot be written ({error.strerror}). Choose a run that may be changed."
-        ) from None
-    try:
+    with whole_folder(target, overwrite=overwrite, remedy=REMEDY) as folder:
         write_json(folder / JSON, answer)
         write_table(folder / TABLE, columns(answer["ensembles"]))
         _draw(folder / FIGURE, answer, ensembles, reference)
-        folder.chmod(0o777 & ~_umask())
-        if target.exists():
-            shutil.rmtree(target)
-        os.replace(folder, target)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def columns(rows: list[dict[str, Any]]) -> dict[str, Column]:
@@ -103,9 +86,3 @@ def _draw(stem: Path, answer: dict[str, Any], ensembles: list[PathEnsemble], ref
     }
     words = {name: answer["measures"][name]["discriminates"] for name in MEASURES}
     figures.comparison(stem, reference.slow, slow, panels, words, title=answer["run"])
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

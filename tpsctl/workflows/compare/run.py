@@ -6,16 +6,17 @@ from typing import Any
 
 from tpsctl.environment import versions
 from tpsctl.errors import RecipeError
+from tpsctl.files import require_free
 from tpsctl.output.manifest import file_sha256, plain
 from tpsctl.progress import Progress
 from tpsctl.validation.ensemble.bootstrap import BootstrapEstimate
 from tpsctl.validation.ensemble.measures import MEASURES
-from tpsctl.workflows.compare.ensembles import NO_OM, RUN, STRAIGHT, make_ensembles
+from tpsctl.workflows.compare.ensembles import NO_OM, RUN, STRAIGHT, make_ensembles, tools_like
 from tpsctl.workflows.compare.reference import Reference, build_reference
-from tpsctl.workflows.compare.results import require_free, write_comparison
+from tpsctl.workflows.compare.results import REMEDY, write_comparison
 from tpsctl.workflows.compare.settings import CompareSettings
-from tpsctl.workflows.compare.stored_run import load_run
 from tpsctl.workflows.compare.verdicts import EnsembleVerdict, judge_ensemble
+from tpsctl.workflows.stored_run import StoredRun
 
 SIMULATION = "simulation"
 CONTROLS = (STRAIGHT, NO_OM)
@@ -25,15 +26,17 @@ def compare_run(directory: Path, settings: CompareSettings, progress: Progress) 
     """Compare a finished run; what is written to comparison.json.
 
     Raises:
-        RecipeError: The run or an option is unusable, or there is an earlier comparison.
+        RecipeError: The run or an option is unusable.
+        OutputError: There is an earlier comparison, or a file cannot be written.
         EndpointError: A trajectory cannot be read, or is of another molecule.
         ValidationError: The simulation does not suffice for a comparison.
     """
     target = directory / "comparison"
-    require_free(target, overwrite=settings.overwrite)
+    require_free(target, overwrite=settings.overwrite, remedy=REMEDY)
     _require_consistent(settings)
-    run = load_run(directory)
-    tools = run.tools({}, device=settings.device, threads=settings.threads)
+    run = StoredRun.read(directory)
+    run.require_inputs()
+    tools = tools_like(run, settings, {})
     reference = build_reference(run, tools.system, settings, progress) if settings.references else None
     ensembles = make_ensembles(run, settings, progress)
     verdicts = {}
@@ -46,7 +49,7 @@ def compare_run(directory: Path, settings: CompareSettings, progress: Progress) 
         for each in ensembles
     ]
     answer: dict[str, Any] = {
-        "run": run.manifest["name"],
+        "run": run.name,
         "directory": str(target),
         "ensembles": rows,
         "notes": _notes(run.manifest, reference),
@@ -69,7 +72,7 @@ def compare_run(directory: Path, settings: CompareSettings, progress: Progress) 
             "settings": reference.settings,
             "inputs": {str(file.resolve()): file_sha256(file) for file in _inputs(settings)},
         }
-    write_comparison(target, answer, ensembles, reference)
+    write_comparison(target, answer, ensembles, reference, overwrite=settings.overwrite)
     return plain(answer)
 
 

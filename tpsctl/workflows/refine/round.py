@@ -22,11 +22,11 @@ from tpsctl.simulation.shooting.committor import HIGHEST, LOWEST
 from tpsctl.units import NM_PER_ANGSTROM
 from tpsctl.workflows.guide.run import guide_recipe
 from tpsctl.workflows.refine.guesses import guesses_through
-from tpsctl.workflows.refine.sections import guide_recipe_of, sample_recipe, structures_section, topology_file
+from tpsctl.workflows.refine.sections import guide_recipe_of, sample_recipe, structures_section
 from tpsctl.workflows.refine.stage import do_stage
 from tpsctl.workflows.sample.run import run_recipe
 from tpsctl.workflows.sample.settings import RunSettings
-from tpsctl.workflows.shoot.finished import ExaminedRun
+from tpsctl.workflows.shoot.examined import ExaminedRun
 from tpsctl.workflows.shoot.run import shoot
 from tpsctl.workflows.shoot.settings import PhysicsSettings, ShootSettings
 
@@ -72,8 +72,8 @@ class Round:
             Interrupted: The job was told to stop; every finished folder and what the present one saved is kept.
         """
         manifest = self._sample(before)
-        run = ExaminedRun(self._folder / "sample", (), threads=1)
-        topology = topology_file(run)
+        run = ExaminedRun.read(self._folder / "sample", (), threads=1)
+        topology = run.stored.topology_file
         facts: dict[str, Any] = {
             "paths": len(manifest["paths"]),
             "barrier_kj_per_mol": _barrier(manifest),
@@ -122,7 +122,7 @@ class Round:
         """The images of the best paths that belong to the transition state, nm, and what they were shot with."""
         found, shots = [], None
         for number in _best(run, self._recipe.shots.paths):
-            path = run.path(number)
+            path = run.stored.path(number)
             manifest = self._shots(run, number, _images(run, number, len(path), self._recipe.shots.around))
             shots = manifest["recipe"]
             for start in manifest["starts"]:
@@ -137,7 +137,7 @@ class Round:
         return do_stage(
             lambda shard: shoot(
                 ShootSettings(
-                    run=run.directory,
+                    run=run.stored.directory,
                     out=folder,
                     path=number,
                     images=images,
@@ -200,14 +200,14 @@ class Round:
 
 def _best(run: ExaminedRun, count: int) -> list[int]:
     """The valid paths with the lowest barriers; all paths count where none is valid, or energies are unknown."""
-    entries = run.manifest["paths"]
+    entries = run.stored.entries
     good = [entry for entry in entries if entry["gate"] == "valid"] or entries
     return [int(entry["path"]) for entry in sorted(good, key=_barrier_of)[:count]]
 
 
 def _images(run: ExaminedRun, number: int, count: int, around: int) -> tuple[int, ...]:
     """The top of a path and images around it; where energies are unknown, as many images spread along the path."""
-    if "raw" in run.manifest["paths"][number]:
+    if "raw" in run.stored.entries[number]:
         top = run.top(number)
         return tuple(image for image in range(top - around, top + around + 1) if 0 < image < count - 1)
     wanted = 2 * around + 1

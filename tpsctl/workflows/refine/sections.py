@@ -22,7 +22,7 @@ from tpsctl.recipe.prior import CheckpointPriorSection, GaussianPriorSection
 from tpsctl.recipe.refine import RefineRecipe
 from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.recipe.states import StatesSection
-from tpsctl.workflows.shoot.finished import ExaminedRun
+from tpsctl.workflows.shoot.examined import ExaminedRun
 
 
 def require_guided(paths: SampleRecipe, recipe: RefineRecipe) -> None:
@@ -65,7 +65,7 @@ def guide_recipe_of(
     folder: Path,
 ) -> GuideRecipe:
     """The recipe of the guided samples of a round; `shots` says what dynamics and states the shots from images had."""
-    section, of_run, dynamics = recipe.guide, run.recipe, shots["dynamics"]
+    section, of_run, dynamics = recipe.guide, run.tools.given, shots["dynamics"]
     prior = of_run.prior
     assert isinstance(prior, CheckpointPriorSection | GaussianPriorSection)
     given: ForceFieldShotsSection | PriorShotsSection
@@ -94,7 +94,7 @@ def guide_recipe_of(
         tune=section.tune,
         sensitivity=False,
     )
-    molecule = GuidedMoleculeSection(structure=topology_file(run)) if run.tools.given_system.is_molecule else None
+    molecule = GuidedMoleculeSection(structure=run.stored.topology_file) if run.tools.given_system.is_molecule else None
     return GuideRecipe(
         version=1,
         name=f"{recipe.name}: guided samples",
@@ -112,8 +112,3 @@ def structures_section(x: Tensor, file: Path | None) -> AnyStructuresSection:
     if file is not None:
         return GuideFilesSection(structures=(file,))
     return GuidePointsSection(points_nm=tuple(tuple(point) for point in x[:, 0].tolist()))
-
-
-def topology_file(run: ExaminedRun) -> Path:
-    """The file of a run that names its beads."""
-    return next(run.directory / name for name in ("topology.pdb", "topology.cif") if (run.directory / name).exists())

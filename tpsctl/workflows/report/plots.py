@@ -7,7 +7,8 @@ from jaxtyping import Float
 from tpsctl.errors import TpsctlError
 from tpsctl.output.figures.canvas import as_array, ceiling_of
 from tpsctl.output.report import ActionCourse, PackedFrames, PathCurve, PlaneMap, RamachandranPanel, pack_frames
-from tpsctl.workflows.run_files import RunFiles, numbers
+from tpsctl.units import NM_PER_ANGSTROM
+from tpsctl.workflows.stored_run import StoredRun
 
 MOST_PANELS = 6
 """Most Ramachandran plots; of a longer chain, the residues that turn most."""
@@ -18,14 +19,14 @@ MOST_STEPS = 300
 _GRID = 60
 
 
-def curves_of(run: RunFiles) -> tuple[list[PathCurve], str]:
+def curves_of(run: StoredRun) -> tuple[list[PathCurve], str]:
     """The energies along all paths, and what the distance along them is."""
-    if not run.paths:
+    if not run.entries:
         return [], ""
-    distance = run.distances()
-    label = "arc length (√amu nm)" if run.has_arc_length else "distance along the path (nm)"
-    energies = run.energies()
-    level = run.per_image("landscape_energy_kj_per_mol")
+    distance = run.images.distances()
+    label = "arc length (√amu nm)" if run.images.has_arc_length else "distance along the path (nm)"
+    energies = run.images.energies()
+    level = run.images.values("landscape_energy_kj_per_mol")
     if level is not None:
         energies = {"landscape searched": level - level[:, :1], **energies}
     groups = run.groups
@@ -38,26 +39,26 @@ def curves_of(run: RunFiles) -> tuple[list[PathCurve], str]:
             distance=distance[k],
             energies={kind: energy[k] for kind, energy in energies.items()},
         )
-        for k in range(len(run.paths))
+        for k in range(len(run.entries))
     ]
     return curves, label
 
 
-def ceiling_of_run(run: RunFiles) -> float:
+def ceiling_of_run(run: StoredRun) -> float:
     """Upper end of the energy axis, kJ/mol: the highest energy of all paths that are not broken."""
-    return max((ceiling_of(energy) for energy in run.energies().values()), default=1.0)
+    return max((ceiling_of(energy) for energy in run.images.energies().values()), default=1.0)
 
 
-def _name(run: RunFiles, k: int) -> str:
+def _name(run: StoredRun, k: int) -> str:
     if "routes" in run.manifest:
         return f"route {k}: {run.manifest['routes'][k]['forward']:.1f} kJ/mol"
-    channel = run.paths[k].get("channel")
-    return f"path {run.paths[k]['path']}" + ("" if channel is None else f", channel {channel}")
+    channel = run.entries[k].get("channel")
+    return f"path {run.entries[k]['path']}" + ("" if channel is None else f", channel {channel}")
 
 
-def panels_of(run: RunFiles) -> tuple[list[RamachandranPanel], str]:
+def panels_of(run: StoredRun) -> tuple[list[RamachandranPanel], str]:
     """A Ramachandran plot for the residues that turn most, in the order of the chain; a sentence on the others."""
-    angles = run.dihedrals_deg()
+    angles = run.images.dihedrals_deg()
     residues = [name.removeprefix("phi_") for name in angles if name.startswith("phi_")]
     residues = [residue for residue in residues if f"psi_{residue}" in angles]
     turns = {r: max(_turn(angles[f"phi_{r}"]), _turn(angles[f"psi_{r}"])) for r in residues}
@@ -78,19 +79,17 @@ def _turn(angle: Float[np.ndarray, "path image"]) -> float:
     return float(np.ptp(followed, axis=1).max())
 
 
-def action_of(run: RunFiles) -> ActionCourse | None:
+def action_of(run: StoredRun) -> ActionCourse | None:
     """The action against the step; None for a run without such a table."""
     if not run.has("steps.csv"):
         return None
-    table = run.table("steps.csv")
-    steps, stage = numbers(table["step"]).astype(int), table["stage"]
-    n_paths = len(run.paths)
-    values = {
-        name: numbers(table[name]).reshape(-1, n_paths) for name in table if name not in ("step", "stage", "path")
-    }
+    table, n_paths = run.table("steps.csv"), len(run.entries)
+    steps, stage = table.numbers("step").astype(int), table.cells("stage")
+    names = [name for name in table.columns if name not in ("step", "stage", "path")]
+    values = {name: table.numbers(name).reshape(-1, n_paths) for name in names}
     own = steps.reshape(-1, n_paths)[:, 0]
-    names = stage[::n_paths]
-    stages = [(int(own[k]), name) for k, name in enumerate(names) if not k or name != names[k - 1]]
+    of_step = stage[::n_paths]
+    stages = [(int(own[k]), name) for k, name in enumerate(of_step) if not k or name != of_step[k - 1]]
     shown = np.unique(np.linspace(0, len(own) - 1, min(len(own), MOST_STEPS)).round().astype(int))
     terms = {name: v for name, v in values.items() if name != "total" and np.nan_to_num(v).any()}
     medians = {name: _median(v[shown]) for name, v in terms.items()}
@@ -102,14 +101,11 @@ def _median(values: Float[np.ndarray, "step path"]) -> Float[np.ndarray, " step"
     return np.ma.median(np.ma.masked_invalid(values), axis=1).filled(np.nan)
 
 
-def plane_of(run: RunFiles) -> PlaneMap | None:
+def plane_of(run: StoredRun) -> PlaneMap | None:
     """The paths of a two-dimensional model system, on its potential if that is known."""
-    if run.n_dims != 2:
+    if run.n_dims != 2 or not run.has_trajectories:
         return None
-    x_angstrom = run.structures_angstrom()
-    if x_angstrom is None:
-        return None
-    x, y = x_angstrom[:, :, 0, 0] / 10, x_angstrom[:, :, 0, 1] / 10
+    x, y = run.paths[:, :, 0].numpy().transpose(2, 0, 1)
     potential = run.potential()
     if potential is None:
         return PlaneMap(x, y)
@@ -126,16 +122,16 @@ def _widened(values: np.ndarray) -> tuple[float, float]:
     return low - extra, high + extra
 
 
-def frames_of(run: RunFiles) -> tuple[PackedFrames | None, str]:
+def frames_of(run: StoredRun) -> tuple[PackedFrames | None, str]:
     """The structures for the viewer; or none, with the reason in a sentence."""
     if not run.is_molecule:
         return None, "A model system has no structure to show."
+    if not run.has_trajectories:
+        return None, "The run has no trajectory files (output.trajectories), so the structures are not shown."
     try:
-        topology, x = run.topology, run.structures_angstrom()
+        topology, x = run.topology, run.paths.numpy() / NM_PER_ANGSTROM
     except TpsctlError as error:
         return None, f"The structures cannot be shown: {error}"
-    if x is None:
-        return None, "The run has no trajectory files (output.trajectories), so the structures are not shown."
     beads = all(atom.name == "CA" for atom in topology.atoms) or not all(atom.element for atom in topology.atoms)
     packed = pack_frames(topology, x, beads=beads)
     return (

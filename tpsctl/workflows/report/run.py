@@ -14,9 +14,9 @@ from tpsctl.workflows.report.plots import (
     panels_of,
     plane_of,
 )
-from tpsctl.workflows.report.tables import COMMITTOR, number, tables_of
+from tpsctl.workflows.report.tables import number, tables_of
 from tpsctl.workflows.report.verdict import verdict_of
-from tpsctl.workflows.run_files import RunFiles
+from tpsctl.workflows.stored_run import StoredRun
 
 NAME = "report.html"
 
@@ -30,10 +30,10 @@ def report_run(folder: Path, *, out: Path | None, overwrite: bool) -> dict[str, 
         overwrite: Whether a file that is there may be replaced.
 
     Raises:
-        RecipeError: There is no finished run.
+        RecipeError: There is no finished run, or a file of it is missing or damaged.
         OutputError: The file is there already, or cannot be written.
     """
-    run = RunFiles.of(folder)
+    run = StoredRun.read(folder)
     file = out or folder / NAME
     if file.exists() and not overwrite:
         raise OutputError(f"{file}: is there already. Replace it with --overwrite, or choose another file with --out.")
@@ -42,26 +42,26 @@ def report_run(folder: Path, *, out: Path | None, overwrite: bool) -> dict[str, 
     return {"file": str(file), "bytes": len(text.encode()), "outcome": run.manifest["outcome"]}
 
 
-def write_report(run: RunFiles) -> None:
+def write_report(run: StoredRun) -> None:
     """Write report.html beside all other files of a finished run."""
-    write_text(run.folder / NAME, report_html(report_of(run)))
+    write_text(run.directory / NAME, report_html(report_of(run)))
 
 
-def report_of(run: RunFiles) -> RunReport:
+def report_of(run: StoredRun) -> RunReport:
     """Everything that the report of a run shows."""
     curves, label = curves_of(run)
-    panels, panels_note = panels_of(run) if run.paths else ([], "")
-    frames, frames_note = frames_of(run) if run.paths else (None, "")
+    panels, panels_note = panels_of(run) if run.entries else ([], "")
+    frames, frames_note = frames_of(run) if run.entries else (None, "")
     return RunReport(
         name=run.manifest["name"],
-        verdict=verdict_of(run.manifest, has_committor=run.has(COMMITTOR)),
+        verdict=verdict_of(run.manifest, committor=run.committor),
         facts=_facts(run.manifest),
         curves=curves,
         distance_label=label,
         ceiling=ceiling_of_run(run),
         panels=panels,
         panels_note=panels_note,
-        action=action_of(run) if run.paths else None,
+        action=action_of(run) if run.entries else None,
         plane=plane_of(run),
         frames=frames,
         frames_note=frames_note,

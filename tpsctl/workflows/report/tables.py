@@ -1,10 +1,10 @@
 """The tables of a report, from the files of a run: routes, saddles, paths, gate, committor, provenance."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tpsctl.output.report import ReportTable
-from tpsctl.workflows.run_files import RunFiles, text_of
+from tpsctl.workflows.stored_run import StoredRun
 
 COMMITTOR = "shooting/committor.csv"
 """Where shooting leaves the committors of a run."""
@@ -22,21 +22,21 @@ _MOST_ROWS = 200
 """Most rows of a table of unknown length."""
 
 
-def tables_of(run: RunFiles) -> Iterator[ReportTable]:
+def tables_of(run: StoredRun) -> Iterator[ReportTable]:
     """All tables that the run has something for, in the order of the page."""
     manifest = run.manifest
     if manifest.get("routes"):
         yield _routes(manifest)
         yield _saddles(manifest)
-    if run.paths:
-        if "routes" not in manifest and len({entry.get("channel") for entry in run.paths} - {None}) > 0:
+    if run.entries:
+        if "routes" not in manifest and len({entry.get("channel") for entry in run.entries} - {None}) > 0:
             yield _channels(run)
         yield _paths(run)
-        if any(entry.get("tops") for entry in run.paths):
+        if any(entry.get("tops") for entry in run.entries):
             yield _tops(run)
     if run.has(COMMITTOR):
         yield _committor(run)
-    if run.images:
+    if run.images.columns:
         yield _gate(run)
     yield _provenance(manifest)
     yield _inputs(manifest)
@@ -117,10 +117,10 @@ def _saddles(manifest: dict[str, Any]) -> ReportTable:
     return ReportTable("Saddles of these routes", columns, rows, note)
 
 
-def _channels(run: RunFiles) -> ReportTable:
+def _channels(run: StoredRun) -> ReportTable:
     rows = []
-    for channel in sorted({entry["channel"] for entry in run.paths if entry.get("channel") is not None}):
-        members = [entry for entry in run.paths if entry.get("channel") == channel]
+    for channel in sorted({entry["channel"] for entry in run.entries if entry.get("channel") is not None}):
+        members = [entry for entry in run.entries if entry.get("channel") == channel]
         tops = sorted(b for b in (_barrier(entry, "forward") for entry in members) if b is not None and b == b)
         known = (number(tops[0]), number(tops[len(tops) // 2]), number(tops[-1])) if tops else ("-", "-", "-")
         valid = sum(entry["gate"] == "valid" for entry in members)
@@ -135,26 +135,27 @@ def _barrier(entry: dict[str, Any], way: str) -> float | None:
     return None if profile is None else profile[f"barrier_{way}_kj_per_mol"]
 
 
-def _paths(run: RunFiles) -> ReportTable:
-    kinds = [kind for kind in ("raw", "minimized") if kind in run.paths[0]]
+def _paths(run: StoredRun) -> ReportTable:
+    kinds = [kind for kind in ("raw", "minimized") if kind in run.entries[0]]
     columns = ["path", "status", "gate", "steps", "action"]
     columns += [f"{kind} {way} (kJ/mol)" for kind in kinds for way in ("A→B", "B→A")]
-    angles = [name for name in (run.paths[0]["raw"]["dihedrals_deg"] if kinds else {}) if not name.startswith("omega")]
+    known = run.entries[0]["raw"]["dihedrals_deg"] if kinds else {}
+    angles = [name for name in known if not name.startswith("omega")]
     columns += [f"{name} at top (°)" for name in angles[:4]]
-    has_channels = any(entry.get("channel") is not None for entry in run.paths)
+    has_channels = any(entry.get("channel") is not None for entry in run.entries)
     columns += ["channel"] * has_channels
     rows = []
-    for entry in run.paths:
+    for entry in run.entries:
         cells = [str(entry["path"]), entry["status"], entry["gate"], str(entry["steps"])]
         cells.append(number(entry["action"]["total"], 2))
         for kind in kinds:
             cells += [number(entry[kind][f"barrier_{way}_kj_per_mol"]) for way in ("forward", "backward")]
         cells += [number(entry["raw"]["dihedrals_deg"][name], 0) for name in angles[:4]]
-        rows.append(cells + [text_of(entry, "channel")] * has_channels)
+        rows.append(cells + [_text(entry, "channel")] * has_channels)
     return ReportTable("Paths", columns, rows, closed="routes" in run.manifest, path_column=0)
 
 
-def _tops(run: RunFiles) -> ReportTable:
+def _tops(run: StoredRun) -> ReportTable:
     columns = (
         "path",
         "landscape",
@@ -170,7 +171,7 @@ def _tops(run: RunFiles) -> ReportTable:
     )
     names = {"prior": "prior", "force_field": "force field"}
     rows = []
-    for entry in run.paths:
+    for entry in run.entries:
         for name, top in entry.get("tops", {}).items():
             peak = top["peaks"][0] if top["peaks"] else {}
             saddle = top["saddle"] or {}
@@ -181,7 +182,7 @@ def _tops(run: RunFiles) -> ReportTable:
                     str(entry["path"]),
                     names.get(name, name),
                     top["words"],
-                    text_of(peak, "image"),
+                    _text(peak, "image"),
                     "-" if index is None or index < 0 else str(index),
                     number(peak.get("gradient_kj_per_mol_per_nm"), 2),
                     _short(peak.get("stationary_gradient_kj_per_mol_per_nm")),
@@ -195,12 +196,18 @@ def _tops(run: RunFiles) -> ReportTable:
     return ReportTable("Tops of the paths", columns, rows, note, closed=len(rows) > 8, path_column=0)
 
 
+def _text(values: Mapping[str, Any], key: str) -> str:
+    """A value of the manifest as text, "-" if it is unknown."""
+    value = values.get(key)
+    return "-" if value is None else str(value)
+
+
 def _short(value: float | None) -> str:
     return "-" if value is None or value != value else f"{value:.1g}"
 
 
-def _committor(run: RunFiles) -> ReportTable:
-    columns = run.table(COMMITTOR)
+def _committor(run: StoredRun) -> ReportTable:
+    columns = run.table(COMMITTOR).columns
     rows = list(zip(*(map(_rounded, cells) for cells in columns.values()), strict=True))
     note = f"From {COMMITTOR}."
     if len(rows) > _MOST_ROWS:
@@ -217,19 +224,20 @@ def _rounded(cell: str) -> str:
     return cell if value.is_integer() and "e" not in cell.lower() and "." not in cell else f"{value:.4g}"
 
 
-def _gate(run: RunFiles) -> ReportTable:
+def _gate(run: StoredRun) -> ReportTable:
     """How many images pass every check, and where the first fault is."""
     rows = []
-    place = list(zip(run.images["path"], run.images["image"], strict=True))
+    columns = run.images.columns
+    place = list(zip(*(run.images.table.cells(name) for name in ("path", "image")), strict=True))
     for column, words in _CHECKS.items():
-        if column not in run.images:
+        if column not in columns:
             continue
-        faults = [where for where, ok in zip(place, run.images[column], strict=True) if ok != "true"]
+        faults = [where for where, ok in zip(place, columns[column], strict=True) if ok != "true"]
         paths = len({path for path, _ in faults})
         first = f"path {faults[0][0]}, image {faults[0][1]}" if faults else "-"
         rows.append((words, str(len(place) - len(faults)), str(len(faults)), str(paths), first))
-    columns = ("check", "images that pass", "images that fail", "paths concerned", "first fault")
-    return ReportTable("Geometry gate", columns, rows, "Checked before any minimization, against the two ends.")
+    head = ("check", "images that pass", "images that fail", "paths concerned", "first fault")
+    return ReportTable("Geometry gate", head, rows, "Checked before any minimization, against the two ends.")
 
 
 def _provenance(manifest: dict[str, Any]) -> ReportTable:

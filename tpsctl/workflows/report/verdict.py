@@ -7,19 +7,21 @@ from typing import Any
 from tpsctl.output.report import ReportVerdict
 
 
-def verdict_of(manifest: dict[str, Any], *, has_committor: bool) -> ReportVerdict:
+def verdict_of(manifest: dict[str, Any], committor: dict[str, Any] | None) -> ReportVerdict:
     """The verdict of a run: its outcome, what speaks for it and against it, and what to do.
 
     Args:
         manifest: The manifest of a finished run.
-        has_committor: Whether committors were computed by shooting.
+        committor: The manifest of its shots; None if there are none.
     """
     routes = "routes" in manifest
     headline = _route_headline(manifest) if routes else _path_headline(manifest)
     reasons = [*(_route_reasons(manifest) if routes else _path_reasons(manifest)), *_tops(manifest)]
     doubts = [*(_route_doubts(manifest) if routes else _path_doubts(manifest)), *_common_doubts(manifest)]
-    if not has_committor:
+    if committor is None:
         doubts.append("No committor was computed: no dynamics has tested whether the tops divide A from B.")
+    else:
+        (reasons if committor["outcome"] == "complete" else doubts).append(f"Shooting: {committor['verdict']}")
     return ReportVerdict(manifest["outcome"], headline, reasons, doubts, remedies(manifest))
 
 

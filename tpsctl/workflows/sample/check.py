@@ -29,6 +29,7 @@ from tpsctl.score.precision import ScoreInPrecision
 from tpsctl.workflows.sample import assemble
 from tpsctl.workflows.sample.check_routes import check_routes
 from tpsctl.workflows.sample.check_saddles import check_ends, check_saddles
+from tpsctl.workflows.sample.committor import require_shootable
 from tpsctl.workflows.sample.devices import require_usable
 from tpsctl.workflows.sample.estimate import Estimate, duration, resident_bytes, typical_steps
 from tpsctl.workflows.sample.guesses import draw_guesses
@@ -241,6 +242,9 @@ def _energies(subject: _Subject) -> Iterator[Finding]:
 def _saddles(subject: _Subject) -> Iterator[Finding]:
     yield from check_saddles(subject)
     yield from check_ends(subject)
+    require_shootable(subject)
+    if subject.given.validation.committor:
+        yield Finding("committor", "ok", "shots from the best path follow once the paths are judged")
 
 
 def _guess(subject: _Subject) -> Iterator[Finding]:

@@ -11,19 +11,23 @@ from tpsctl.jobs.batches import BatchedJob, gather_batches
 from tpsctl.jobs.plan import Plan
 from tpsctl.progress import Progress
 from tpsctl.recipe.sample import SampleRecipe
+from tpsctl.workflows.sample.committor import with_committor
 from tpsctl.workflows.sample.planning import require_unchanged
 from tpsctl.workflows.sample.run import job_of
 from tpsctl.workflows.sample.tools import Tools
 
 
 def gather(directory: Path, progress: Progress, *, scratch: Path | None = None) -> dict[str, Any]:
-    """Make the result of all batches in a run directory; its manifest.
+    """Make the result of all batches in a run directory, and shoot from it if its recipe says so; its manifest.
 
     Raises:
         RecipeError: There is no run in the directory, or an input file has changed since.
         OutputError: Batches are missing, with the commands that make them; or a file cannot be written.
     """
-    return gather_batches(directory, lambda plan: _search(plan, progress), progress, scratch=scratch)
+    manifest = gather_batches(directory, lambda plan: _search(plan, progress), progress, scratch=scratch)
+    if not manifest["recipe"].get("validation", {}).get("committor"):
+        return manifest
+    return with_committor(manifest, threads=None, max_hours=None, progress=progress)
 
 
 def _search(plan: Plan, progress: Progress) -> BatchedJob:

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from tpsctl.recipe.sample import SampleRecipe
-from tpsctl.workflows.run_files import RunFiles
+from tpsctl.workflows.stored_run import StoredRun
 
 
 def present(recipe: SampleRecipe, folder: Path) -> None:
     """Draw the figures of a finished run and write its report into its folder, as far as the recipe wants them."""
-    run = RunFiles.of(folder)
-    if recipe.output.figures and run.paths:
+    run = StoredRun.read(folder)
+    if recipe.output.figures and run.entries:
         from tpsctl.workflows.plot import FOLDER, draw_figures
 
         draw_figures(run, folder / FOLDER)

@@ -5,6 +5,7 @@
 that is missing, and `write` at the end. Nothing of it changes a path, so that it can be left for later reading.
 """
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.workflows.sample import assemble
 from tpsctl.workflows.sample.batch import Attempt, PathBatch, now
 from tpsctl.workflows.sample.clock import Clock
+from tpsctl.workflows.sample.committor import require_shootable, with_committor
 from tpsctl.workflows.sample.devices import paths_fit
 from tpsctl.workflows.sample.guesses import draw_guesses
 from tpsctl.workflows.sample.halves import compute_in_parts
@@ -33,12 +35,18 @@ from tpsctl.workflows.sample.tools import Tools
 
 def run_recipe(recipe: SampleRecipe, settings: RunSettings, progress: Progress) -> dict[str, Any]:
     """Run a recipe or a shard of it, go on with it, or find that it was run; the manifest, or what the shard did."""
+    started = time.monotonic()
     require_files(recipe)
     tools = Tools(recipe, *use_hardware(settings, recipe))
     assemble.judges_saddles(recipe, tools.given_system)  # raises, before any work, if the recipe wants the impossible
     if tools.device_note:
         progress.say(tools.device_note)
-    return survive(job_of(tools, progress), tools, settings, progress)
+    require_shootable(tools)
+    done = survive(job_of(tools, progress), tools, settings, progress)
+    if settings.shard or not recipe.validation.committor:
+        return done
+    left = None if settings.max_hours is None else settings.max_hours - (time.monotonic() - started) / 3600
+    return with_committor(done, threads=settings.threads, max_hours=left, progress=progress)
 
 
 def job_of(tools: Tools, progress: Progress) -> BatchedJob:

@@ -4,12 +4,14 @@ The batches of a run are the same for any number of shards and processes, and a 
 was done since the last snapshot (docs/batch.md). What a batch is, and what is written of all, the job says.
 """
 
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 from tpsctl.errors import RecipeError
 from tpsctl.jobs.batches import BatchedJob, compute_batches, gather_batches
 from tpsctl.jobs.keeper import KeepingSettings, ShardKeeper
-from tpsctl.jobs.plan import Plan, open_plan
+from tpsctl.jobs.plan import Plan, leaving_nothing, open_plan, read_plan
 from tpsctl.jobs.shard import WHOLE
 from tpsctl.jobs.side_by_side import run_side_by_side
 from tpsctl.progress import Progress
@@ -31,27 +33,36 @@ def survive(job: BatchedJob, tools: Tools, settings: RunSettings, progress: Prog
         raise RecipeError("--overwrite: throws the work of all shards away; not with --shard. Choose another --out.")
     scratch_place(settings.scratch)  # refused before anything is written
     wanted = make_plan(tools.recipe, settings, tools.device)
+    begun = settings.shard or not (settings.overwrite or read_plan(wanted.directory) is None)
     plan = open_plan(wanted, overwrite=settings.overwrite, resume=settings.resume, shard=settings.shard or WHOLE)
     if not isinstance(plan, Plan):
         where = wanted.directory
         progress.say(f"{where}: this recipe was run here already; nothing to do (--overwrite runs it again).")
         return plan | {"directory": str(where)}
-    shares = processes(plan, tools, settings)
-    with scratch_folder(settings.scratch) as scratch:
-        if len(shares) > 1:
-            route = tools.recipe.route
-            run_side_by_side(plan, shares, progress, rounds=route.max_rounds + 1 if route else 0)
-        else:
-            require_usable(tools.device)
-            keeping = KeepingSettings(settings.max_hours, settings.save_every_s, scratch)
-            keeper = ShardKeeper(plan, settings.shard or WHOLE, keeping, progress)
-            keeper.status.gpu = tools.machine["gpu"]
-            done = compute_batches(job, plan, keeper, progress)
-            if settings.shard:
-                return done
+    alone = nullcontext() if begun else leaving_nothing(plan)  # another process may work on what was begun
+    with scratch_folder(settings.scratch) as scratch, alone:
+        done = _compute(job, plan, tools, settings, scratch, progress)
+        if settings.shard:
+            return done
 
         def the_same(gathered: Plan) -> BatchedJob:
             require_unchanged(tools.recipe, gathered)
             return job
 
         return gather_batches(plan.directory, the_same, progress, scratch=scratch)
+
+
+def _compute(
+    job: BatchedJob, plan: Plan, tools: Tools, settings: RunSettings, scratch: Path | None, progress: Progress
+) -> dict[str, Any]:
+    """Compute all batches of the plan, or of a shard; what the shard did, nothing if several processes did it."""
+    shares = processes(plan, tools, settings)
+    if len(shares) > 1:
+        route = tools.recipe.route
+        run_side_by_side(plan, shares, progress, rounds=route.max_rounds + 1 if route else 0)
+        return {}
+    require_usable(tools.device)
+    keeping = KeepingSettings(settings.max_hours, settings.save_every_s, scratch)
+    keeper = ShardKeeper(plan, settings.shard or WHOLE, keeping, progress)
+    keeper.status.gpu = tools.machine["gpu"]
+    return compute_batches(job, plan, keeper, progress)

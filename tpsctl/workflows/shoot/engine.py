@@ -14,7 +14,7 @@ from tpsctl.score.base import Score
 from tpsctl.simulation.shooting.dynamics import Propagator
 from tpsctl.workflows.force_field import system_source
 from tpsctl.workflows.sample.tools import Tools
-from tpsctl.workflows.shoot.finished import ExaminedRun
+from tpsctl.workflows.shoot.examined import ExaminedRun
 from tpsctl.workflows.shoot.settings import PhysicsSettings
 
 _FRAME_PS = 0.01
@@ -82,7 +82,7 @@ def make_dynamics(run: ExaminedRun, wanted: PhysicsSettings, x: Tensor) -> ShotD
             "or use the prior's own dynamics with --dynamics prior."
         )
     topology = tools.given_system.topology
-    return langevin_dynamics(topology, section, wanted, wanted.temperature_k or run.temperature_k)
+    return langevin_dynamics(topology, section, wanted, wanted.temperature_k or run.stored.temperature_k)
 
 
 def _force_field(tools: Tools) -> ForceFieldSection | None:

@@ -26,14 +26,16 @@ from tpsctl.workflows.shoot.committor import BLOCK, CommittorSearch, Question
 from tpsctl.workflows.shoot.engine import make_dynamics
 from tpsctl.workflows.shoot.ensemble import BURN_IN, CHAINS, TRIALS, EnsembleQuestion, EnsembleSearch
 from tpsctl.workflows.shoot.ensemble_results import PATH, EnsembleWriter
+from tpsctl.workflows.shoot.examined import ExaminedRun
 from tpsctl.workflows.shoot.features import coordinates_of, straight_torsions, torsions_of
-from tpsctl.workflows.shoot.finished import ExaminedRun
+from tpsctl.workflows.shoot.separation import require_separated
 from tpsctl.workflows.shoot.settings import ShootSettings
 from tpsctl.workflows.shoot.starts import Start, linear_top, starts_on_path, straight_images, thermal_excess
 from tpsctl.workflows.shoot.states import StateMaker
+from tpsctl.workflows.stored_run import SHOTS
 
-FOLDER, ENSEMBLE_FOLDER = "shooting", "ensemble"
-"""Where in the run the committors and the ensemble go."""
+ENSEMBLE = "ensemble"
+"""Folder of a run directory with an ensemble of transition paths, unless it is elsewhere."""
 
 
 def shoot(settings: ShootSettings, progress: Progress) -> dict[str, Any]:
@@ -47,11 +49,11 @@ def shoot(settings: ShootSettings, progress: Progress) -> dict[str, Any]:
         raise RecipeError("--overwrite: throws the work of all shards away; not with --shard. Choose another --out.")
     threads = settings.threads or default_threads()
     torch.set_num_threads(1)
-    run = ExaminedRun(settings.run, settings.assignments, threads=1)
+    run = ExaminedRun.read(settings.run, settings.assignments, threads=1)
     asked = _asked(run, settings)
     job, about, blocks = (_ensemble if settings.ensemble else _committor)(run, asked, settings, progress)
-    folder = ENSEMBLE_FOLDER if settings.ensemble else FOLDER
-    where = (settings.out or run.directory / folder).resolve()
+    folder = ENSEMBLE if settings.ensemble else SHOTS
+    where = (settings.out or run.stored.directory / folder).resolve()
     origin = (*settings.origin, "--out", str(where))
     replaces = settings.overwrite and (where / NAME).exists()
     wanted = Plan(where, _identity(run, about), blocks, 1, replaces, origin, together=True, subcommand="shoot")
@@ -84,13 +86,17 @@ class _Asked:
 
 def _asked(run: ExaminedRun, settings: ShootSettings) -> _Asked:
     number = run.best_path if settings.path is None else settings.path
-    path = run.path(number)
-    top = run.top(number) if settings.images is None or "raw" in run.manifest["paths"][number] else None
+    path = run.stored.path(number)
+    top = run.top(number) if settings.images is None or "raw" in run.stored.entries[number] else None
     system = run.tools.given_system
     topology = system.topology if system.is_molecule else None
     maker = StateMaker(topology, path[[0, -1]])
-    states, section = maker.make(run.recipe.validation.states)
-    seed = run.recipe.seed if settings.seed is None else settings.seed
+    wanted = run.tools.given.validation.states
+    states, section = maker.make(wanted)
+    temperature_k = settings.physics.temperature_k or run.stored.temperature_k
+    image = _image_asked_about(settings, top)
+    require_separated(states, path, image, run.energies, temperature_k=temperature_k, chosen=wanted is not None)
+    seed = run.tools.given.seed if settings.seed is None else settings.seed
     about = {
         "path": number,
         "states": section.model_dump(mode="json"),
@@ -98,6 +104,13 @@ def _asked(run: ExaminedRun, settings: ShootSettings) -> _Asked:
         "seed": seed,
     }
     return _Asked(path, top, topology, maker, states, seed, about)
+
+
+def _image_asked_about(settings: ShootSettings, top: int | None) -> int | None:
+    """The image that must lie between the states: the top, if it is shot from, or where an ensemble begins."""
+    if settings.images is None or top in settings.images:
+        return top
+    return settings.images[0] if settings.ensemble else None
 
 
 def _committor(
@@ -109,7 +122,7 @@ def _committor(
     if settings.images is None and asked.topology is not None:
         starts.append(linear_top(path, run.energies(straight_images(path))))
     dynamics = make_dynamics(run, settings.physics, torch.stack([path[0], path[-1], *(one.x for one in starts)]))
-    starts = _with_energies(run, path, starts, settings.physics.temperature_k or run.temperature_k)
+    starts = _with_energies(run, path, starts, settings.physics.temperature_k or run.stored.temperature_k)
     rule = ShotRule(settings.least, settings.most, settings.width)
     progress.say(f"path {asked.about['path']}: {', '.join(start.name for start in starts)}; {dynamics.name}")
     about = asked.about | {
@@ -118,7 +131,7 @@ def _committor(
         "shots": {"least": rule.least, "most": rule.most, "width": rule.width, "block": BLOCK},
     }
     question = Question(starts, asked.states, dynamics, asked.seed, rule)
-    facts = {"name": run.manifest["name"], "dynamics": dynamics.name}
+    facts = {"name": run.stored.name, "dynamics": dynamics.name}
     return CommittorSearch(question, facts, progress), about, len(starts)
 
 
@@ -143,7 +156,7 @@ def _ensemble(
     }
     two_way = TwoWay(dynamics.propagator, asked.states, dynamics.longest_ps)
     question = EnsembleQuestion(start.x, two_way, features, asked.seed, settings.ensemble)
-    facts = {"name": run.manifest["name"], "dynamics": dynamics.name}
+    facts = {"name": run.stored.name, "dynamics": dynamics.name}
     writer = EnsembleWriter(names, bool(turning), dynamics.propagator.frame_ps, judged, start.number, facts)
     return EnsembleSearch(question, writer.write, progress), about, CHAINS
 
@@ -165,9 +178,9 @@ def _with_energies(run: ExaminedRun, path: Tensor, starts: Sequence[Start], temp
 
 def _identity(run: ExaminedRun, about: dict[str, Any]) -> dict[str, Any]:
     """What decides the result, with its digest: the wishes as resolved, the path, the files that were read."""
-    files = {f"run: {name}": run.directory / name for name in (f"paths/path_{about['path']:04d}.dcd",)}
-    hashed = {key: {"file": str(file), "sha256": file_sha256(file)} for key, file in files.items()}
+    file = run.stored.path_file(about["path"])
+    hashed = {f"run: paths/{file.name}": {"file": str(file), "sha256": file_sha256(file)}}
     prefixes = ["endpoints.", "validation."] + ["prior."] * (about["dynamics"]["dynamics"] == "overdamped")
-    inputs = hashed | run.require_inputs(prefixes)
+    inputs = hashed | run.stored.require_inputs(prefixes)
     contents = json.dumps([about, {key: entry["sha256"] for key, entry in inputs.items()}], sort_keys=True)
     return {"digest": hashlib.sha256(contents.encode()).hexdigest(), "recipe": about, "inputs": inputs}

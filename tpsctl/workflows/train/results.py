@@ -8,7 +8,7 @@ from tpsctl.workflows.train.verdict_tables import TrainingTable, verdict_tables
 def tables_of(card: dict[str, Any]) -> list[TrainingTable]:
     """The tables for a card, as `train_recipe` returns it, of any kind of recipe."""
     if "times_ps" in card:
-        return [_of_snapshots(card)]
+        return [_of_snapshots(card), *verdict_tables(card.get("verdict"))]
     if "metrics" not in card:
         return [_of_potential(card)]
     return [_of_molecule(card), *verdict_tables(card.get("verdict"))]

@@ -16,7 +16,7 @@ import torch
 from tpsctl.action.memory import explained_out_of_memory
 from tpsctl.checkpoints.native import read_card
 from tpsctl.environment import default_threads
-from tpsctl.errors import RecipeError
+from tpsctl.errors import Interrupted, RecipeError
 from tpsctl.jobs.unfinished import Keeping, refusal, remove_rest, unfinished
 from tpsctl.networks.bfloat16 import bfloat16_products
 from tpsctl.output.manifest import file_sha256
@@ -70,9 +70,24 @@ def train_recipe(recipe: AnyTrainRecipe, options: TrainOptions, progress: Progre
         DataError: The data cannot be used, or the loss is no longer finite.
         Interrupted: Told to stop; the same call goes on.
     """
-    task, target, identity = task_of(recipe), checkpoint_file(recipe, options), identify(recipe)
     team = Team.joined(gpus=torch.cuda.is_available())
     torch.set_num_threads(options.threads or default_threads())
+    if team is None:
+        return _train(recipe, options, None, progress)
+    try:
+        card = _train(recipe, options, team, progress)
+    except Interrupted:  # agreed by all; after other errors a member that still computes would never answer
+        team.leave()
+        raise
+    team.leave()
+    return card
+
+
+def _train(
+    recipe: AnyTrainRecipe, options: TrainOptions, team: Team | None, progress: Progress
+) -> dict[str, Any] | None:
+    """The part of this process in a training; arguments and result as those of `train_recipe`."""
+    task, target, identity = task_of(recipe), checkpoint_file(recipe, options), identify(recipe)
     if team is not None and not team.leads:
         _follow(recipe, task, team, device_of(options, recipe, progress))
         return None

@@ -20,15 +20,20 @@ from tpsctl.molecule.topology import Topology
 from tpsctl.networks.snapshot_potential import SnapshotPotential, SnapshotPotentialSizes
 from tpsctl.prior.snapshots import CAVEAT
 from tpsctl.recipe.train_snapshots import SnapshotsSection, TrainSnapshotsRecipe
+from tpsctl.score.transport import carry, diffuse, even_times
 from tpsctl.training.laws import RampedDecay, WarmUpThenCosine
 from tpsctl.training.loop import LoopSettings
 from tpsctl.training.objectives.action_matching.objective import ActionMatching, ActionMatchingSettings
 from tpsctl.training.objectives.action_matching.snapshots import BetweenSnapshots, paired_tracks
 from tpsctl.training.objectives.base import seeded
+from tpsctl.training.quality.arrival import TransportVerdict, arrival, split
 from tpsctl.workflows.train.judge import losses_at_both_ends
 from tpsctl.workflows.train.task import TrainingTask
 
 _LAYERS = 5
+
+_CARRIED, _STEPS = 500, 50
+"""Held-out frames that are carried, and steps from one snapshot to the next."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,11 @@ class SnapshotFrames:
         """Time from the first to the last snapshot, ps."""
         return self.times_ps[-1] - self.times_ps[0]
 
+    @property
+    def fractions(self) -> list[float]:
+        """Times of the snapshots in units of the duration, from 0 to 1."""
+        return [(time - self.times_ps[0]) / self.duration_ps for time in self.times_ps]
+
 
 class SnapshotsTask(TrainingTask[SnapshotFrames, SnapshotPotential, SnapshotPotential]):
     """The parts of a training on snapshots.
@@ -78,15 +88,15 @@ class SnapshotsTask(TrainingTask[SnapshotFrames, SnapshotPotential, SnapshotPote
 
     def objective(self, data: SnapshotFrames) -> ActionMatching[SnapshotPotential]:
         optimize, seed = self.recipe.optimize, self.recipe.seed
-        tracks = paired_tracks(data.frames, optimize.tracks, torch.Generator().manual_seed(seed))
-        times = [(time - data.times_ps[0]) / data.duration_ps for time in data.times_ps]
+        kept, _ = self._split(data)
+        tracks = paired_tracks(kept, optimize.tracks, torch.Generator().manual_seed(seed))
         beads, dims = tracks.shape[2:]
         sizes = SnapshotPotentialSizes(beads, dims, self.recipe.model.hidden, _LAYERS)
         network = seeded(seed, lambda: SnapshotPotential(sizes).float())
         network.fit_features(tracks.flatten(0, 1))
-        noise = (2 * self.recipe.model.diffusion_nm2_per_ps * data.duration_ps) ** 0.5 / data.scale_nm
-        settings = ActionMatchingSettings(noise=noise, hidden=self.recipe.model.hidden, batch=optimize.batch, seed=seed)
-        self._objective = ActionMatching(BetweenSnapshots(tracks, times), settings, network)
+        hidden, noise = self.recipe.model.hidden, self._noise(data)
+        settings = ActionMatchingSettings(noise=noise, hidden=hidden, batch=optimize.batch, seed=seed)
+        self._objective = ActionMatching(BetweenSnapshots(tracks, data.fractions), settings, network)
         return self._objective
 
     def loop_settings(self) -> LoopSettings:
@@ -104,7 +114,28 @@ class SnapshotsTask(TrainingTask[SnapshotFrames, SnapshotPotential, SnapshotPote
 
     def judge(self, model: SnapshotPotential, losses: Sequence[float], data: SnapshotFrames) -> dict[str, Any]:
         effective = round(self._objective.times.effective_fraction, 4)
-        return {**losses_at_both_ends(losses), "effective_fraction_of_times": effective}
+        loss = {**losses_at_both_ends(losses), "effective_fraction_of_times": effective}
+        return {"loss": loss, "verdict": self._arrivals(model, data).to_dict()}
+
+    def _arrivals(self, network: SnapshotPotential, data: SnapshotFrames) -> TransportVerdict:
+        """Carry held-out frames of the first snapshot to the others."""
+        _, held_out = self._split(data)
+        noise, generator = self._noise(data), torch.Generator().manual_seed(self.recipe.seed)
+        first = x = held_out[0][:_CARRIED]
+        arrivals = []
+        for number in range(1, len(held_out)):
+            times = even_times(data.fractions[number - 1], data.fractions[number], _STEPS)
+            x = diffuse(network, x, times, noise, generator) if noise else carry(network, x, times)[0]
+            here, there, start = (data.scale_nm * frames for frames in (x, held_out[number][: 2 * _CARRIED], first))
+            arrivals.append(arrival(here, there, start, data.times_ps[number]))
+        return TransportVerdict(tuple(arrivals))
+
+    def _split(self, data: SnapshotFrames) -> tuple[list[Tensor], list[Tensor]]:
+        return split(data.frames, torch.Generator().manual_seed(self.recipe.seed))
+
+    def _noise(self, data: SnapshotFrames) -> float:
+        """Strength of the noise in the units of the network."""
+        return (2 * self.recipe.model.diffusion_nm2_per_ps * data.duration_ps) ** 0.5 / data.scale_nm
 
     def save(
         self,
@@ -122,10 +153,11 @@ class SnapshotsTask(TrainingTask[SnapshotFrames, SnapshotPotential, SnapshotPote
             scale_nm=(data.scale_nm,),
             offset_nm=data.offset_nm,
             topology=data.topology,
-            provenance={"name": self.recipe.name, "loss": quality, "versions": versions(), **identity},
+            provenance={"name": self.recipe.name, "loss": quality["loss"], "versions": versions(), **identity},
             facts={
                 "times_ps": list(data.times_ps),
                 "diffusion_nm2_per_ps": self.recipe.model.diffusion_nm2_per_ps,
+                "verdict": quality["verdict"],
             },
         )
         save_model(file, Model(about, model.state_dict()))

@@ -38,12 +38,16 @@ class TrainingTable:
 
 
 def verdict_tables(verdict: Any) -> list[TrainingTable]:
-    """The tables of the verdict in a card: measures by noise width, and those of the samples; none without a verdict.
+    """The tables of the verdict in a card; none without a verdict.
+
+    For a prior these are the measures by noise width and those of the samples, for a field its arrivals at snapshots.
 
     A card of unknown origin may hold anything; what is no number is shown as "-".
     """
     if not isinstance(verdict, dict):
         return []
+    if "arrivals" in verdict:
+        return [_of_arrivals(verdict)]
     rows = [row for row in _list(verdict.get("by_width")) if isinstance(row, dict)]
     cells = [[*(_measure(row, key) for key in _BY_WIDTH.values()), _faults(row)] for row in rows]
     widths = TrainingTable(
@@ -60,6 +64,15 @@ def _of_samples(samples: dict[str, Any], words: str) -> TrainingTable:
     against = f"{_number(samples.get('count'))} samples against data, noise of {_number(samples.get('width_nm'))} nm"
     columns = ["JS divergence (nats)", "samples", "two halves of the data", "largest"]
     return TrainingTable(against, columns, rows, [*notes, f"verdict: {words}"])
+
+
+def _of_arrivals(verdict: dict[str, Any]) -> TrainingTable:
+    """How far carried frames are from each later snapshot."""
+    keys = ("time_ps", "frames", "distance_nm", "floor_nm", "unmoved_nm")
+    rows = [[_number(row.get(key)) for key in keys] for row in _list(verdict["arrivals"]) if isinstance(row, dict)]
+    columns = ["snapshot (ps)", "frames", "carried frames (nm)", "two halves of it", "without moving"]
+    title = "energy distance of carried frames from each snapshot, held-out frames"
+    return TrainingTable(title, columns, rows, [f"verdict: {verdict.get('words', '-')}"])
 
 
 def _measure(row: dict[str, Any], key: str) -> str:

@@ -2,12 +2,12 @@
 
 from tpsctl.checkpoints.stored_verdict import StoredVerdict, read_verdict
 from tpsctl.errors import PriorError
-from tpsctl.recipe.prior import CheckpointPriorSection
+from tpsctl.recipe.prior import CheckpointPriorSection, SnapshotsPriorSection
 
 _ALL_THE_SAME = "or set prior.accept_unfit: true to use it all the same."
 
 
-def verdict_of(section: CheckpointPriorSection) -> StoredVerdict:
+def verdict_of(section: CheckpointPriorSection | SnapshotsPriorSection) -> StoredVerdict:
     """The verdict that the checkpoint of a recipe carries.
 
     Raises:
@@ -16,7 +16,7 @@ def verdict_of(section: CheckpointPriorSection) -> StoredVerdict:
     return read_verdict(section.checkpoint)
 
 
-def require_fit(section: CheckpointPriorSection) -> None:
+def require_fit(section: CheckpointPriorSection | SnapshotsPriorSection) -> None:
     """Refuse a checkpoint whose own verdict is that it is unfit for paths.
 
     Raises:

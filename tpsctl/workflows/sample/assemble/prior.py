@@ -106,6 +106,7 @@ def _prior(section: PriorSection, system: System, gpu: int | None) -> Prior:
             from tpsctl.checkpoints.architectures.snapshot_potential import snapshot_prior
             from tpsctl.checkpoints.native import load_model
 
+            require_fit(section)
             try:
                 return snapshot_prior(load_model(section.checkpoint))
             except PriorError as error:
