@@ -181,8 +181,8 @@ def row_of(name, drawn, measurement, data, reference_nm):
         "work_nats": drawn.work.nats,
         "work_per_atom_nats": drawn.work.nats / x.shape[1],
         "bond_deviation": bond_deviation(x, data, measurement.tools.topology.bonds),
-        "diversity_nm": own,
-        "diversity_share": own / reference_nm,
+        "diversity_nm": None if math.isnan(own) else own,  # fewer than two successful samples have none
+        "diversity_share": None if math.isnan(own) else own / reference_nm,
         "to_guide_nm": float(to_guide.median()),
         "shots": shots_of(drawn),
     }
@@ -237,7 +237,7 @@ def report(measurement, facts, unguided, finals, judged, pool):
             f"{row['success']:.3f} ({row['low']:.3f} to {row['high']:.3f})",
             f"{row['work_nats']:.1f}",
             f"{row['bond_deviation']:.2f}",
-            f"{row['diversity_nm']:.4f} ({row['diversity_share']:.0%})",
+            "-" if row["diversity_nm"] is None else f"{row['diversity_nm']:.4f} ({row['diversity_share']:.0%})",
             f"{row['to_guide_nm']:.4f}",
             row["shots"],
             "yes" if row.get("no_guidance_is_better") else "",
