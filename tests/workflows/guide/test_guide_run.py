@@ -31,7 +31,7 @@ guide:
   observables:
     - {kind: coordinate, dimension: 0, target_nm: 0.5, error_nm: 0.05}
     - {kind: coordinate, dimension: 1, target_nm: -0.2, held_out: true}
-sampling: {samples: 240, steps: 40, batch_samples: 120}
+sampling: {samples: 240, steps: 80, batch_samples: 120}
 output: {directory: out, ensembles: [dcd, xtc, pdb], figures: false}
 """
 STRUCTURES = """\
@@ -104,7 +104,7 @@ def test_a_guided_average_is_its_target(loaded, tmp_path):
 
 def test_the_files_of_a_run(loaded, tmp_path):
     out = tmp_path / "out"
-    run(loaded(AVERAGES, "output.figures=true"), out)
+    run(loaded(AVERAGES, "output.figures=true", "sampling.steps=30"), out)
     samples, work = table(out / "samples.csv"), table(out / "work.csv")
     manifest = json.loads((out / "manifest.json").read_text())
     assert len(samples) == 240
@@ -197,9 +197,18 @@ def test_shards_make_the_result_of_one_process(loaded, tmp_path):
 
 
 def test_a_finished_run_is_not_repeated_and_another_is_refused(loaded, tmp_path):
-    run(loaded(AVERAGES), tmp_path / "out")
+    run(
+        loaded(AVERAGES, "guide.baseline=false", "guide.observables.0.error_nm=0.3", "sampling.steps=10"),
+        tmp_path / "out",
+    )
     before = (tmp_path / "out" / "manifest.json").read_bytes()
-    assert run(loaded(AVERAGES), tmp_path / "out")["outcome"] == "complete"
+    assert (
+        run(
+            loaded(AVERAGES, "guide.baseline=false", "guide.observables.0.error_nm=0.3", "sampling.steps=10"),
+            tmp_path / "out",
+        )["outcome"]
+        == "complete"
+    )
     with pytest.raises(RecipeError, match="(?s)another recipe.*--overwrite"):
         run(loaded(AVERAGES, "seed=6"), tmp_path / "out")
     assert (tmp_path / "out" / "manifest.json").read_bytes() == before
