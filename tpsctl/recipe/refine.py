@@ -56,7 +56,7 @@ class RefineGuideSection(Section):
 
 
 class RefineOutputSection(Section):
-    """Where the rounds go."""
+    """The directory of a `tpsctl refine` run."""
 
     directory: Path = key("Directory of all rounds; made new.")
 
