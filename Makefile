@@ -5,7 +5,7 @@
 # make docs       render the documentation into site/
 # make check      what CI runs: lint, format, types, tests, documentation, other Pythons
 # make pythons    what needs no PyTorch, under every other Python that is declared and installed
-# make figures    draw the pictures of the documentation anew, from runs of their own (two minutes)
+# make figures    draw the pictures of the documentation anew, from runs of their own (four minutes)
 # make news       show the entries of the changelog that wait for a release
 # make bench      step, time to action, energies, start-up, growth: all CPU benchmarks, 10 minutes
 # make bench-paths   more: batches and threads; the published protocol in full; paths beside NEB, the force field and a flat model

@@ -1,13 +1,14 @@
-"""Draws the pictures of the documentation from runs of its own: `make figures`, two minutes.
+"""Draws the pictures of the documentation from runs of its own: `make figures`, four minutes.
 
     python docs/figures.py
 
 `path.svg` shows a path of the shipped recipe and its energy. `ramachandran.svg` shows this path and one that turns
 phi the other way, on the force field's energy as a function of (phi, psi). `flow.svg` shows what the parts of tpsctl
-hand to one another.
+hand to one another. `valine_routes.svg` is the figure `routes.svg` of the run in docs/getting_started.md.
 """
 
 import csv
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -53,6 +54,7 @@ def main() -> None:
         long = run(Path(folder, "long"), "--set", "path.guess={kind: torsion, long_way: 1}")
         draw_path(short)
         draw_ramachandran(short, long)
+        copy_tutorial(Path(folder, "my-molecule"))
 
 
 def run(out: Path, *changes: str) -> dict[str, Any]:
@@ -68,6 +70,22 @@ def run(out: Path, *changes: str) -> dict[str, Any]:
         rows = list(csv.DictReader(file))
     columns = {name: np.array([float(row[name] or "nan") for row in rows]) for name in rows[0] if is_number(rows, name)}
     return {"x": path.xyz, "topology": path.topology, "columns": columns}
+
+
+def copy_tutorial(folder: Path) -> None:
+    """The routes of valine dipeptide, as the commands of the tutorial draw them."""
+    subprocess.run([sys.executable, ROOT / "examples" / "valine_dipeptide.py", folder], check=True)
+    for end in ("start", "end"):
+        tpsctl("prepare", folder / f"raw_{end}.pdb", folder / f"{end}.pdb")
+    field = ("--force-field", "amber14-all.xml")
+    tpsctl("init", folder / "start.pdb", folder / "end.pdb", *field, "--out", folder / "recipe.yaml")
+    tpsctl("sample", folder / "recipe.yaml", "--set", "endpoints.minimize=true")
+    shutil.copyfile(folder / "runs" / "my-molecule" / "figures" / "routes.svg", FIGURES / "valine_routes.svg")
+
+
+def tpsctl(*words: str | Path) -> None:
+    """Run a command; it must end well."""
+    subprocess.run([sys.executable, "-m", "tpsctl", *map(str, words)], check=True)
 
 
 def is_number(rows: list[dict[str, str]], name: str) -> bool:

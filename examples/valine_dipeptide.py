@@ -1,10 +1,10 @@
-"""Two structures to try tpsctl with: valine dipeptide (ACE-VAL-NME, 28 atoms) in two states of its side chain.
+"""Two structures to try tpsctl with: valine dipeptide (ACE-VAL-NME) in two states of its side chain.
 
     python examples/valine_dipeptide.py my-molecule
 
-writes `my-molecule/start.pdb` and `my-molecule/end.pdb`, two minima of amber14-all in vacuum that differ by a third
-of a turn about the bond CA-CB. The valine is made from the alanine of `recipes/alanine_dipeptide/c7eq.pdb`: two
-hydrogens of its methyl become carbons, and OpenMM adds the hydrogens that are missing.
+writes `my-molecule/raw_start.pdb` and `my-molecule/raw_end.pdb`. Like structures from crystals, they have no hydrogens.
+Their heavy atoms lie as in two minima of amber14-all in vacuum that differ by a third of a turn about the bond CA-CB.
+The valine is made from the alanine of `recipes/alanine_dipeptide/c7eq.pdb`: two hydrogens of its methyl become carbons.
 """
 
 import random
@@ -58,15 +58,21 @@ def main(folder: Path) -> None:
     context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
     context.setPositions(molecule.positions)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, chi_deg in (("start", 180.0), ("end", -60.0)):
+    for name, chi_deg in (("raw_start", 180.0), ("raw_end", -60.0)):
         context.setParameter("target", np.radians(chi_deg))
         for strength in (500.0, 0.0):  # the restraint turns the side chain; without it the structure becomes a minimum
             context.setParameter("strength", strength)
             openmm.LocalEnergyMinimizer.minimize(context, 0.01)
-        state = context.getState(positions=True, energy=True)
-        with (folder / f"{name}.pdb").open("w") as file:
-            app.PDBFile.writeFile(molecule.topology, state.getPositions(), file, keepIds=True)
-        print(f"{name}.pdb: {state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole):.2f} kJ/mol")
+        write_heavy_atoms(folder / f"{name}.pdb", molecule.topology, context.getState(positions=True).getPositions())
+
+
+def write_heavy_atoms(file: Path, topology: app.Topology, positions: unit.Quantity) -> None:
+    """Write a structure without its hydrogens."""
+    heavy = app.Modeller(topology, positions)
+    heavy.delete([atom for atom in topology.atoms() if atom.element is app.element.hydrogen])
+    with file.open("w") as stream:
+        app.PDBFile.writeFile(heavy.topology, heavy.positions, stream, keepIds=True)
+    print(f"{file}: {heavy.topology.getNumAtoms()} atoms")
 
 
 if __name__ == "__main__":

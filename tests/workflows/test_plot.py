@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from math import radians
 
 import pytest
 from typer.testing import CliRunner
@@ -11,8 +12,11 @@ from tests.output.test_figures import text_of
 from tests.workflows.report.test_run import PEPTIDE, WELL, run
 from tpsctl.cli.app import app
 from tpsctl.errors import EndpointError, ExitCode, OutputError, RecipeError
+from tpsctl.molecule.torsions import AngleCourse
 from tpsctl.output.figures import canvas
+from tpsctl.workflows import plot
 from tpsctl.workflows.plot import plot_run
+from tpsctl.workflows.stored_run import StoredRun
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +83,7 @@ def test_the_density_of_a_trajectory_lies_behind_the_dihedrals(peptide, tmp_path
 
 
 def test_a_density_of_other_atoms_or_of_no_peptide_is_refused(peptide, well, tmp_path):
-    with pytest.raises(RecipeError, match="needs a peptide with phi and psi"):
+    with pytest.raises(RecipeError, match="a density needs a molecule"):
         plot_run(well, out=tmp_path / "a", density=peptide / "paths" / "path_0000.dcd", overwrite=False)
     with pytest.raises(EndpointError, match="path_0000.dcd"):
         plot_run(peptide, out=tmp_path / "b", density=well / "paths" / "path_0000.dcd", overwrite=False)
@@ -94,3 +98,17 @@ def test_the_command_answers_as_json(well, tmp_path):
     nowhere = CliRunner().invoke(app, ["plot", str(tmp_path / "nowhere")])
     assert nowhere.exit_code == ExitCode.USAGE
     assert all(word in nowhere.stderr for word in ("nowhere", "tpsctl sample"))
+
+
+@pytest.mark.parametrize(
+    ("turns_deg", "shown"),
+    [
+        ({"phi ALA2": 90, "omega ALA2": 45}, ["phi ALA2"]),
+        ({"omega ALA2": 170}, ["omega ALA2"]),
+        ({"omega ALA2": 45}, ["omega ALA2"]),
+    ],
+)
+def test_omega_is_drawn_along_routes_where_it_turns_or_nothing_else_does(peptide, monkeypatch, turns_deg, shown):
+    found = [AngleCourse(name, (), radians(turn)) for name, turn in turns_deg.items()]
+    monkeypatch.setattr(plot, "turning_angles", lambda topology, paths: found)
+    assert [course.name for course in plot._turning(StoredRun.read(peptide))] == shown

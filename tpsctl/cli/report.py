@@ -9,6 +9,16 @@ from tpsctl.cli.answer import say_facts, working
 from tpsctl.cli.given_files import refuse_special, require_place_for_file, require_place_for_folder
 from tpsctl.cli.options import JsonOption, OverwriteOption, RunArgument, given_path
 
+DensityOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--density",
+        parser=given_path,
+        metavar="FILE",
+        help="MD of the same atoms (trajectory, or data set of `tpsctl simulate`) to draw behind paths.",
+    ),
+]
+
 
 def report(
     run: RunArgument,
@@ -16,16 +26,20 @@ def report(
         Path | None,
         typer.Option("--out", parser=given_path, metavar="FILE", help="The page.  [default: report.html in RUN]"),
     ] = None,
+    density: DensityOption = None,
     overwrite: OverwriteOption = False,
     json_: JsonOption = False,
 ) -> None:
     """Write the report of a finished run: one HTML file that works without a network."""
     refuse_special(run, "the directory of a finished run")
     require_place_for_file(out)
+    if density is not None:
+        refuse_special(density, "a simulation")
     with working():
         from tpsctl.workflows.report.run import report_run
 
-        done = report_run(run.resolve(), out=None if out is None else out.resolve(), overwrite=overwrite)
+        place = None if out is None else out.resolve()
+        done = report_run(run.resolve(), out=place, density=density, overwrite=overwrite)
     say_facts(done, as_json=json_, title="report")
 
 
@@ -35,15 +49,7 @@ def plot(
         Path | None,
         typer.Option("--out", parser=given_path, metavar="DIR", help="Folder for them.  [default: figures in RUN]"),
     ] = None,
-    density: Annotated[
-        Path | None,
-        typer.Option(
-            "--density",
-            parser=given_path,
-            metavar="TRAJECTORY",
-            help="MD of the same atoms, whose free energy lies behind the Ramachandran plots.",
-        ),
-    ] = None,
+    density: DensityOption = None,
     overwrite: OverwriteOption = False,
     json_: JsonOption = False,
 ) -> None:
@@ -51,7 +57,7 @@ def plot(
     refuse_special(run, "the directory of a finished run")
     require_place_for_folder(out)
     if density is not None:
-        refuse_special(density, "a trajectory")
+        refuse_special(density, "a simulation")
     with working():
         from tpsctl.workflows.plot import plot_run
 

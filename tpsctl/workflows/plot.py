@@ -1,18 +1,19 @@
 """The figures of a finished run, drawn from its files: by `tpsctl sample` at the end, and again by `tpsctl plot`."""
 
+from math import radians
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from tpsctl.errors import OutputError, RecipeError
-from tpsctl.molecule.geometry import dihedral
-from tpsctl.molecule.torsions import turning_angles
+from tpsctl.errors import OutputError
+from tpsctl.molecule.torsions import AngleCourse, turning_angles
 from tpsctl.output import figures
 from tpsctl.output.figures import Background
-from tpsctl.units import thermal_energy
+from tpsctl.workflows.density import Density, ramachandran_backgrounds, read_density, slow_map
 from tpsctl.workflows.stored_run import StoredRun
+from tpsctl.workflows.tube import stored_tube
 
 FOLDER = "figures"
 
@@ -29,13 +30,15 @@ def plot_run(folder: Path, *, out: Path | None, density: Path | None, overwrite:
     Args:
         folder: The run directory.
         out: Folder of the figures; None for `figures` in the run directory.
-        density: A trajectory of the same atoms, whose density lies behind the Ramachandran plots; None for none.
+        density: A simulation of the same atoms, whose free energy lies behind the paths; None for none.
         overwrite: Whether figures that are there may be replaced.
 
     Raises:
         RecipeError: There is no finished run, it has no paths, or a file of it is missing or damaged.
         OutputError: Figures are there already, or a file cannot be written.
-        EndpointError: The trajectory cannot be read or has other atoms.
+        EndpointError: The simulation cannot be read or has other atoms.
+        DataError: A data set is damaged.
+        MissingDependencyError: deeptime, which finds slow coordinates, is not installed.
     """
     run = StoredRun.read(folder)
     run.require_paths()
@@ -48,8 +51,12 @@ def plot_run(folder: Path, *, out: Path | None, density: Path | None, overwrite:
 
 def draw_figures(run: StoredRun, folder: Path, *, density: Path | None = None) -> list[Path]:
     """Draw every figure that the run has something for; the files."""
-    backgrounds = {} if density is None else _backgrounds(run, density)
+    found = None if density is None else read_density(run, density)
+    backgrounds = {} if found is None else ramachandran_backgrounds(run, found)
     files = [*_energies(run, folder), *_ramachandrans(run, folder, backgrounds)]
+    if found is not None and not backgrounds:
+        files += _slow_coordinates(run, folder, found)
+    files += _tube(run, folder)
     if "routes" in run.manifest:
         return files + _routes(run, folder)
     return files + _omegas(run, folder) + _action(run, folder) + _contour(run, folder)
@@ -95,22 +102,24 @@ def _ramachandrans(run: StoredRun, folder: Path, backgrounds: dict[str, Backgrou
     return files
 
 
-def _backgrounds(run: StoredRun, density: Path) -> dict[str, Background]:
-    """Free energies of the frames of a trajectory in the plane of every residue's phi and psi."""
-    from tpsctl.endpoints.load import load_ensemble
+def _slow_coordinates(run: StoredRun, folder: Path, density: Density) -> list[Path]:
+    """The paths over the two slowest coordinates of a simulation."""
+    found, raw = slow_map(run, density), run.images.energies().get("raw")
+    return figures.slow_coordinates(
+        folder / "slow_coordinates",
+        found.x,
+        found.y,
+        found.background,
+        title=_title(run),
+        above_start=raw,
+        groups=_groups(run),
+        valid=run.valid,
+    )
 
-    if not run.is_molecule or not run.topology.backbone_dihedrals:
-        raise RecipeError(f"{density}: a density needs a peptide with phi and psi; this run has none. Leave it out.")
-    _, (x,) = load_ensemble([density], topology=run.topology_file)
-    labels, atoms = zip(*run.topology.backbone_dihedrals, strict=True)
-    values = dihedral(x, torch.tensor(atoms)).rad2deg().numpy()
-    by_name = {"_".join(label.lower().split()): values[:, k] for k, label in enumerate(labels)}
-    kT = thermal_energy(run.temperature_k)
-    return {
-        name.removeprefix("phi_"): Background.of_frames(phi, by_name[name.replace("phi_", "psi_", 1)], kT=kT)
-        for name, phi in by_name.items()
-        if name.startswith("phi_") and name.replace("phi_", "psi_", 1) in by_name
-    }
+
+def _tube(run: StoredRun, folder: Path) -> list[Path]:
+    found = stored_tube(run)
+    return [] if found is None else figures.tube(folder / "tube", found.course, title=_title(run))
 
 
 def _omegas(run: StoredRun, folder: Path) -> list[Path]:
@@ -174,7 +183,7 @@ def _routes(run: StoredRun, folder: Path) -> list[Path]:
     ]
     files = figures.arc_length(folder / "routes", profiles, title=title)
     if run.has_trajectories:
-        courses = turning_angles(run.topology, list(run.paths))
+        courses = _turning(run)
         rows = [
             figures.RouteTorsions(
                 name, arcs[k], {course.name: course.values[k] for course in courses}, *run.images.stationary(k)
@@ -183,6 +192,13 @@ def _routes(run: StoredRun, folder: Path) -> list[Path]:
         ]
         files += figures.torsions(folder / "torsions", rows, title=title)
     return files + _network(run, folder, names)
+
+
+def _turning(run: StoredRun) -> list[AngleCourse]:
+    """The angles that turn along the routes; omega only where it turns from cis to trans, or nearly."""
+    found = turning_angles(run.topology, list(run.paths))
+    least = radians(OMEGA_TURN_DEG)
+    return [each for each in found if not each.name.startswith("omega") or each.turn_rad > least] or found
 
 
 def _network(run: StoredRun, folder: Path, names: list[str]) -> list[Path]:

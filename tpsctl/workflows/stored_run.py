@@ -137,15 +137,6 @@ class StoredRun:
         return ImageTable(table, len(self.entries))
 
     @property
-    def committor(self) -> dict[str, Any] | None:
-        """The manifest of the shots in this directory; None if there are none.
-
-        Raises:
-            RecipeError: It is damaged.
-        """
-        return _manifest(self.directory / SHOTS)
-
-    @property
     def topology_file(self) -> Path:
         """topology.pdb, or topology.cif where PDB cannot hold the names.
 

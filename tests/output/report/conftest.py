@@ -12,12 +12,16 @@ import pytest
 from tpsctl.molecule.topology import Atom, Topology
 from tpsctl.output.report import (
     ActionCourse,
+    Evidence,
+    IntervalChart,
+    IntervalRow,
     PathCurve,
     PlaneMap,
     RamachandranPanel,
     ReportTable,
     ReportVerdict,
     RunReport,
+    Shading,
     pack_frames,
 )
 
@@ -34,6 +38,17 @@ def moving_chain(n_paths, n_images, n_atoms, *, step=0.05):
     random = np.random.default_rng(7)
     start = np.stack([1.3 * np.arange(n_atoms), 0.7 * (np.arange(n_atoms) % 2), np.zeros(n_atoms)], -1)
     return start + random.normal(0, step, (n_paths, n_images, n_atoms, 3)).cumsum(1)
+
+
+def make_evidence():
+    """A section with a chart of two lines; the first is about image 7 of path 2."""
+    rows = [
+        IntervalRow("image 7, the top of the path", 0.5, 0.4, 0.6, "0.50 (0.40 to 0.60), 100 shots", image=7),
+        IntervalRow("top of the straight line, control", np.nan, np.nan, np.nan, "unknown, 20 shots", "control"),
+    ]
+    chart = IntervalChart("Chance to reach B before A", rows, 0.0, 1.0, (0.3, 0.7), "Shaded: 0.3 to 0.7.", path=2)
+    table = ReportTable("All shots", ("start", "shots"), [("image 7", "100")], closed=True)
+    return Evidence("Committor: a test", "Half of the shots arrive in B.", True, ["A sentence."], [chart], [table])
 
 
 def make_report(n_paths=3, n_images=11, n_atoms=6, *, name="run", plane=False, frames=True, beads=False, groups=None):
@@ -56,6 +71,7 @@ def make_report(n_paths=3, n_images=11, n_atoms=6, *, name="run", plane=False, f
     down = np.exp(-steps / 10)[:, None] * (1 + np.arange(n_paths)) + 5
     packed = pack_frames(chain(n_atoms), moving_chain(n_paths, n_images, n_atoms), beads=beads) if frames else None
     grid = np.linspace(-1, 1, 8)
+    shading = Shading("potential energy", grid, grid, np.add.outer(grid**2, grid**2))
     return RunReport(
         name=name,
         verdict=ReportVerdict("not_valid", "1 of 3 paths fails.", ["a reason"], ["a doubt"], ["a remedy"]),
@@ -66,10 +82,14 @@ def make_report(n_paths=3, n_images=11, n_atoms=6, *, name="run", plane=False, f
         panels=[] if plane else [RamachandranPanel("ALA2", angle, -angle)],
         panels_note="",
         action=ActionCourse(steps, [(0, "1. adam"), (20, "2. lbfgs")], down, {"kinetic": down[:, 0]}),
-        plane=PlaneMap(angle / 100, -angle / 100, grid, grid, np.add.outer(grid**2, grid**2)) if plane else None,
+        planes=[PlaneMap("Paths on the potential", "x (nm)", "y (nm)", angle / 100, -angle / 100, shading)]
+        if plane
+        else [],
         frames=packed,
         frames_note="" if frames else "A model system has no structure to show.",
         tables=[ReportTable("Paths", ("path", "gate"), [(str(k), "valid") for k in range(n_paths)], path_column=0)],
+        evidence=[make_evidence()],
+        words=[("action", "how improbable a path is")],
     )
 
 

@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from tests.output.report.conftest import chain, make_report, moving_chain
-from tpsctl.output.report import pack_frames
+from tpsctl.output.report import Shading, TubeAxis, pack_frames
 
 
 def click_energy(opened, path, image):
@@ -90,6 +91,47 @@ def test_slider_list_and_table_choose(opened):
     page.page.click('button.path[data-path="1"]')
     assert page.selected().startswith("path 1, image 5")
     page.page.select_option("#kind", "minimized")
+    assert page.complaints == []
+
+
+def test_an_image_beside_its_committor_is_a_button_that_shows_it(opened):
+    page = opened(make_report())
+    page.page.click("text=image 7, the top of the path")
+    assert page.selected().startswith("path 2, image 7")
+    assert page.frame()[:2] == [2, 7]
+    assert page.complaints == []
+
+
+def test_bars_lie_where_their_numbers_are(opened):
+    """The axis from 0 to 1 is as wide as the chart, so a value is a fraction of its width."""
+    page = opened(make_report(), width=400)
+    measured = page.page.evaluate(
+        """() => {
+          const box = (name) => document.querySelector(`.interval ${name}`).getBoundingClientRect();
+          const all = box("svg");
+          return ["bar", "dot", "band"].map((name) => box(`.${name}`)).map(({ left, right }) =>
+            [left, right, (left + right) / 2].map((x) => (x - all.left) / all.width));
+        }"""
+    )
+    (low, high, _), (_, _, middle), (first, last, _) = measured
+    assert [low, high, middle, first, last] == pytest.approx([0.4, 0.6, 0.5, 0.3, 0.7], abs=0.012)  # a line has width
+
+
+def test_a_free_energy_and_a_tube_lie_behind_the_paths(opened):
+    grid = np.linspace(-177, 177, 60)
+    free_energy = np.where(np.abs(grid) < 90, np.abs(grid) / 10, np.nan) + np.zeros((60, 1))
+    axis = np.linspace(-60, 40, 5)
+    panel = replace(
+        make_report().panels[0],
+        shading=Shading("free energy of md.dcd", grid, grid, free_energy),
+        tube=TubeAxis(axis, -axis, np.full(5, 10.0), np.full(5, 20.0)),
+    )
+    page = opened(replace(make_report(), panels=[panel]))
+    legend = " ".join(page.page.inner_text("#plot-0 + .legend").split())
+    assert legend.startswith("free energy of md.dcd (kJ/mol) from 0 1 2 3 4 5 6 7 8 Dotted: mean of the ensemble")
+    assert page.page.evaluate("document.querySelectorAll('#plot-0 ellipse.tube').length") == 5
+    shades = page.page.evaluate("document.querySelectorAll('#plot-0 path[fill=\"var(--shade)\"]').length")
+    assert shades == 9, "one for every kJ/mol"
     assert page.complaints == []
 
 

@@ -11,8 +11,9 @@ import pytest
 
 from tests.output.report.conftest import chain, make_report, moving_chain
 from tpsctl.molecule.topology import Atom, Topology
-from tpsctl.output.report import ReportTable, pack_frames, report_html
+from tpsctl.output.report import Evidence, IntervalChart, IntervalRow, ReportTable, pack_frames, report_html
 from tpsctl.output.report.frames import frames_kept
+from tpsctl.output.report.intervals import intervals_html
 
 EVIL = '</script><script>alert("x")</script>&{{data}}'
 
@@ -37,6 +38,36 @@ def test_names_from_files_stay_text():
     assert "<script>alert" not in page
     assert page.count("<script") == 3, "data, viewer and programs"
     assert data_of(page)["frames"]["atoms"][0] == ["C", EVIL, f"{EVIL}1"]
+
+
+def test_text_of_sections_and_words_stays_text():
+    row = IntervalRow(EVIL, 0.5, 0.4, 0.6, EVIL, image=1)
+    part = Evidence(EVIL, EVIL, None, [EVIL], [IntervalChart(EVIL, [row], 0.0, 1.0, note=EVIL)])
+    page = report_html(replace(make_report(), evidence=[part], words=[(EVIL, EVIL)]))
+    assert "<script>alert" not in page
+
+
+def test_the_verdict_of_a_section_comes_before_its_chart():
+    page = report_html(make_report())
+    order = [
+        page.index(text) for text in ("Committor: a test", "Half of the shots", "A sentence.", "Chance to reach B")
+    ]
+    assert order == sorted(order)
+
+
+def test_an_unknown_number_has_no_dot():
+    known, unknown = IntervalRow("a", 2.0, 1.0, 3.0, ""), IntervalRow("b", np.nan, np.nan, np.nan, "")
+    chart = IntervalChart("", [known, unknown], 0.0, 4.0)
+    page = intervals_html(chart)
+    assert page.count('class="dot"') == page.count('class="bar"') == 1
+    assert 'cx="50.0%"' in page
+    assert 'x1="25.0%" x2="75.0%"' in page
+
+
+def test_a_number_beyond_the_axis_stays_at_its_end():
+    page = intervals_html(IntervalChart("", [IntervalRow("a", 9.0, 9.0, 9.0, "")], 0.0, 4.0))
+    assert 'cx="100.0%"' in page
+    assert 'class="bar"' not in page, "the interval is empty"
 
 
 def test_nothing_is_loaded_from_elsewhere():

@@ -70,7 +70,7 @@ def copied(well, tmp_path):
 
 
 def test_a_run_writes_the_page_that_the_command_writes(well, tmp_path):
-    done = report_run(well, out=tmp_path / "again.html", overwrite=False)
+    done = report_run(well, out=tmp_path / "again.html", density=None, overwrite=False)
     assert (tmp_path / "again.html").read_text() == (well / "report.html").read_text()
     assert done["bytes"] == (well / "report.html").stat().st_size
 
@@ -78,9 +78,10 @@ def test_a_run_writes_the_page_that_the_command_writes(well, tmp_path):
 def test_a_model_system_is_drawn_on_its_potential(well):
     data = data_of(well / "report.html")
     assert data["frames"] is None
-    assert len(data["plane"]["potential"]) == len(data["plane"]["grid_y"]) == 60
+    shading = data["planes"][0]["shading"]
+    assert len(shading["values"]) == len(shading["y"]) == 60
     # the double well is 20 kJ/mol high at its middle, and the straight guess ends near the line y = 0
-    assert min(map(min, data["plane"]["potential"])) == pytest.approx(0, abs=0.1)
+    assert min(map(min, shading["values"])) == pytest.approx(0, abs=0.1)
     assert len(data["action"]["total"][0]) == 2
     assert "&lt;well&gt;" in (well / "report.html").read_text()
 
@@ -100,7 +101,7 @@ def test_a_peptide_has_structures_dihedrals_and_energies(peptide):
 def test_a_run_without_a_report_can_have_one_later(tmp_path):
     folder = run(tmp_path, WELL.replace("figures: false", "figures: false, report: false"))
     assert not (folder / "report.html").exists()
-    report_run(folder, out=None, overwrite=False)
+    report_run(folder, out=None, density=None, overwrite=False)
     assert "</html>" in (folder / "report.html").read_text()
 
 
@@ -114,8 +115,8 @@ def test_the_wish_for_a_report_does_not_make_another_run(well):
 
 def test_a_page_is_not_overwritten_unasked(copied):
     with pytest.raises(OutputError, match=r"report\.html: is there already\. Replace it with --overwrite"):
-        report_run(copied, out=None, overwrite=False)
-    report_run(copied, out=None, overwrite=True)
+        report_run(copied, out=None, density=None, overwrite=False)
+    report_run(copied, out=None, density=None, overwrite=True)
 
 
 @pytest.mark.parametrize(
@@ -133,26 +134,14 @@ def test_damaged_files_are_named(copied, name, content, message):
     else:
         (copied / name).write_text(content)
     with pytest.raises(RecipeError, match=message):
-        report_run(copied, out=None, overwrite=True)
+        report_run(copied, out=None, density=None, overwrite=True)
 
 
 def test_damaged_structures_of_a_molecule_leave_a_page_that_says_so(peptide, tmp_path):
     folder = shutil.copytree(peptide, tmp_path / "run")
     (folder / "topology.pdb").unlink()
-    report_run(folder, out=None, overwrite=True)
+    report_run(folder, out=None, density=None, overwrite=True)
     assert data_of(folder / "report.html")["frames_note"].startswith("The structures cannot be shown")
-
-
-def test_a_committor_is_shown_as_the_table_that_it_is(copied):
-    (copied / "shooting").mkdir()
-    (copied / "shooting" / "committor.csv").write_text("image,p_b,note\n5,0.512345678,<b>\n6,nan,\n")
-    (copied / "shooting" / "manifest.json").write_text('{"outcome": "complete", "verdict": "It crosses."}')
-    report_run(copied, out=None, overwrite=True)
-    page = (copied / "report.html").read_text()
-    assert "<td>&lt;b&gt;</td>" in page
-    assert ">0.5123</td>" in page
-    assert "Shooting: It crosses." in page
-    assert "No committor was computed" not in page
 
 
 def test_the_command_answers_as_json(copied):

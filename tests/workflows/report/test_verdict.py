@@ -2,6 +2,7 @@
 
 import pytest
 
+from tpsctl.output.report import Evidence
 from tpsctl.workflows.report.verdict import verdict_of
 
 
@@ -41,25 +42,46 @@ def routes_manifest(outcome, *, complete, missing):
     return manifest(outcome, [entry(0)], routes=[route], search=search, kinetics=kinetics)
 
 
+def committor(*, speaks_for, verdict="Half of the shots arrive in B."):
+    return Evidence("Committor: a test", verdict, speaks_for)
+
+
+@pytest.mark.parametrize("speaks_for", [True, False, None])
+def test_what_dynamics_says_is_a_reason_only_if_it_speaks_for_the_paths(speaks_for):
+    verdict = verdict_of(manifest("complete", [entry(0)]), [committor(speaks_for=speaks_for)])
+    said = "Half of the shots arrive in B."
+    assert (verdict.reasons[0] == said, verdict.doubts[0] == said) == (speaks_for is True, speaks_for is not True)
+    assert verdict.headline.endswith("Dynamics speaks against it: see the first doubts.") == (speaks_for is False)
+    assert not any("No committor" in doubt for doubt in verdict.doubts)
+
+
+def test_notes_name_files_without_their_folders():
+    inputs = {"endpoints.end.structure": {"file": "/home/me/end.pdb"}}
+    found = verdict_of(manifest("complete", [entry(0)]) | {"notes": ["/home/me/end.pdb: relabeled"], "inputs": inputs})
+    assert "Note of the run: end.pdb: relabeled" in found.doubts
+
+
+def test_shots_of_earlier_paths_are_a_doubt():
+    verdict = verdict_of(manifest("complete", [entry(0)]), replaced=True)
+    assert any("shots from earlier paths" in doubt for doubt in verdict.doubts)
+    assert any("No committor" in doubt for doubt in verdict.doubts)
+
+
 def test_complete_paths():
     both = {"prior": top(energy=36.1), "force_field": top()}
-    shots = {"outcome": "complete", "verdict": "The path crosses."}
-    verdict = verdict_of(manifest("complete", [entry(0, tops=both), entry(1, tops=both)]), committor=shots)
+    verdict = verdict_of(manifest("complete", [entry(0, tops=both), entry(1, tops=both)]), [committor(speaks_for=True)])
     assert verdict.headline.startswith("All 2 paths converged and passed the geometry gate, and every top that was")
     assert "2 of 2 tops are saddles of the force field, the lowest at 36.4 kJ/mol above A." in verdict.reasons
     assert any("2 of 2 paths take the channel with the lowest top; no other" in reason for reason in verdict.reasons)
     assert "The barrier from A to B is 40.0 kJ/mol in the median (from 40.0 to 40.0)." in verdict.reasons
     assert verdict.remedies == []
     assert not any("committor" in doubt for doubt in verdict.doubts)
-    assert verdict.reasons[-1] == "Shooting: The path crosses."
-    shots["outcome"] = "not_transition_state"
-    assert verdict_of(manifest("complete", [entry(0, tops=both)]), shots).doubts[-1] == "Shooting: The path crosses."
 
 
 def test_paths_that_are_not_converged():
     stopped = [entry(k, status="max_steps", remedy=text) for k, text in ((1, "Raise it."), (2, "Raise it!"))]
     paths = [entry(0), *stopped]
-    verdict = verdict_of(manifest("not_converged", paths), committor=None)
+    verdict = verdict_of(manifest("not_converged", paths))
     assert verdict.headline == "2 of 3 paths stopped before the action was a minimum."
     assert verdict.remedies == ["Path 1 and 1 path more: Raise it."]
     assert not any("barrier from A to B" in reason for reason in verdict.reasons)
@@ -72,14 +94,14 @@ def test_paths_that_fail_the_gate_are_counted_by_check():
         entry(1, gate="bonds at image 3: long; jump at image 4: far", remedy="bonds: mend."),
         entry(2, gate="bonds at image 7: long", remedy="bonds: mend them."),
     ]
-    verdict = verdict_of(manifest("not_valid", paths), committor=None)
+    verdict = verdict_of(manifest("not_valid", paths))
     assert verdict.headline == "2 of 3 paths contain an image that the geometry gate refuses."
     assert "The gate refused: bonds in 2 paths, jump in 1 path." in verdict.doubts
 
 
 def test_a_top_that_is_no_saddle():
     paths = [entry(0, tops={"force_field": top()}), entry(1, tops={"force_field": top("index 2")})]
-    verdict = verdict_of(manifest("not_saddle", paths), committor=None)
+    verdict = verdict_of(manifest("not_saddle", paths))
     assert "a top is no saddle" in verdict.headline
     assert "1 of 2 tops are saddles of the force field, the lowest at 36.4 kJ/mol above A." in verdict.reasons
     assert "On the force field, 1 top: index 2." in verdict.doubts
@@ -94,7 +116,7 @@ def test_a_top_that_is_no_saddle():
     ],
 )
 def test_routes(outcome, complete, words):
-    verdict = verdict_of(routes_manifest(outcome, complete=complete, missing=0.3), committor=None)
+    verdict = verdict_of(routes_manifest(outcome, complete=complete, missing=0.3))
     assert words in verdict.headline
     said = verdict.reasons if complete else verdict.doubts
     assert any("30 %" in sentence for sentence in said)
@@ -103,4 +125,4 @@ def test_routes(outcome, complete, words):
 
 def test_no_route_at_all():
     found = routes_manifest("not_converged", complete=False, missing=1.0) | {"routes": [], "paths": []}
-    assert verdict_of(found, committor=None).headline == "No route connects A and B."
+    assert verdict_of(found).headline == "No route connects A and B."

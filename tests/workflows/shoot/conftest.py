@@ -10,6 +10,7 @@ from tpsctl.recipe.loader import load_recipe
 from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.workflows.sample.run import run_recipe
 from tpsctl.workflows.sample.settings import RunSettings
+from tpsctl.workflows.shoot import ensemble
 from tpsctl.workflows.shoot.settings import PhysicsSettings, ShootSettings
 
 NEAR = "validation.states={A: [{kind: point, within_nm: 5}], B: [{kind: point, within_nm: 6}]}"
@@ -41,3 +42,15 @@ def wanted():
         return ShootSettings(run=run, physics=physics, **(settings | changes))
 
     return make
+
+
+@pytest.fixture
+def few(monkeypatch, wanted):
+    """Settings for an ensemble of a few short paths: two chains, and states that nearly touch."""
+    monkeypatch.setattr(ensemble, "CHAINS", 2)
+    monkeypatch.setattr(ensemble, "BURN_IN", 2)
+    monkeypatch.setattr(ensemble, "TRIALS", 4)
+    monkeypatch.setattr("tpsctl.workflows.shoot.ensemble_results.BURN_IN", 2)
+    monkeypatch.setattr("tpsctl.workflows.shoot.run.CHAINS", 2)
+    near = "validation.states={A: [{kind: point, within_nm: 8}], B: [{kind: point, within_nm: 17}]}"
+    return lambda run, **changes: wanted(run, **({"images": (18,), "assignments": (near,), "ensemble": 3} | changes))

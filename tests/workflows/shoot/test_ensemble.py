@@ -12,18 +12,6 @@ from tpsctl.workflows.shoot.ensemble import OUTCOMES, ChainOfPaths, EnsembleRoun
 from tpsctl.workflows.shoot.run import shoot
 
 
-@pytest.fixture
-def few(monkeypatch, wanted):
-    """Settings for an ensemble of a few short paths: two chains, and states that nearly touch."""
-    monkeypatch.setattr(ensemble, "CHAINS", 2)
-    monkeypatch.setattr(ensemble, "BURN_IN", 2)
-    monkeypatch.setattr(ensemble, "TRIALS", 4)
-    monkeypatch.setattr("tpsctl.workflows.shoot.ensemble_results.BURN_IN", 2)
-    monkeypatch.setattr("tpsctl.workflows.shoot.run.CHAINS", 2)
-    near = "validation.states={A: [{kind: point, within_nm: 8}], B: [{kind: point, within_nm: 17}]}"
-    return lambda run, **changes: wanted(run, **({"images": (18,), "assignments": (near,), "ensemble": 3} | changes))
-
-
 def table(file):
     with file.open() as stream:
         return list(csv.DictReader(stream))

@@ -1,7 +1,6 @@
 """A figure of paths in the plane of two backbone dihedrals."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
+from tpsctl.output.figures.background import Background, draw_background
 from tpsctl.output.figures.canvas import (
     as_array,
     ceiling_of,
@@ -22,39 +22,6 @@ from tpsctl.output.figures.canvas import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-
-@dataclass(frozen=True)
-class Background:
-    """A free energy on a (phi, psi) grid.
-
-    Attributes:
-        phi_edges_deg: Edges of the cells along phi, degrees.
-        psi_edges_deg: Edges of the cells along psi, degrees.
-        values: Free energy, kJ/mol, values[i, j] in cell i of phi and j of psi; NaN where it is unknown.
-    """
-
-    phi_edges_deg: Float[np.ndarray, " phi_edge"]
-    psi_edges_deg: Float[np.ndarray, " psi_edge"]
-    values: Float[np.ndarray, "phi psi"]
-
-    @classmethod
-    def of_frames(
-        cls, phi_deg: Float[np.ndarray, " frame"], psi_deg: Float[np.ndarray, " frame"], *, kT: float, cells: int = 60
-    ) -> "Background":
-        """The free energy -kT ln p of frames, above its lowest cell; a cell without a frame is unknown.
-
-        Args:
-            phi_deg: Dihedral phi of every frame, degrees.
-            psi_deg: Dihedral psi of every frame, degrees.
-            kT: Thermal energy, kJ/mol.
-            cells: Number of cells along each angle.
-        """
-        edges = np.linspace(-180, 180, cells + 1)
-        counts, _, _ = np.histogram2d(phi_deg, psi_deg, bins=(edges, edges))
-        with np.errstate(divide="ignore"):
-            values = kT * (np.log(counts.max()) - np.log(counts))
-        return cls(edges, edges, np.where(counts > 0, values, np.nan))
 
 
 def ramachandran(
@@ -87,7 +54,7 @@ def ramachandran(
     with figure_files(stem, 5.8 if above_start is not None or background is not None else 4.8, 4.6) as (figure, files):
         axes = figure.subplots()
         if background is not None:
-            _draw_background(figure, axes, background)
+            draw_background(figure, axes, background)
         for k, (one_x, one_y) in enumerate(zip(x, y, strict=True)):
             style = path_style(None if groups is None else groups[k], valid=valid is None or valid[k])
             width = 0.6 if groups is None else 5.0  # wider than the dots of the images
@@ -108,6 +75,46 @@ def ramachandran(
     return files
 
 
+def slow_coordinates(
+    stem: Path,
+    x: Float[np.ndarray, "path image"],
+    y: Float[np.ndarray, "path image"],
+    background: Background,
+    *,
+    title: str,
+    above_start: Float[np.ndarray, "path image"] | None = None,
+    groups: Sequence[int] | None = None,
+    valid: Sequence[bool] | None = None,
+) -> list[Path]:
+    """Draw paths over the free energy of a simulation in the plane of its two slowest coordinates.
+
+    Args:
+        stem: File name without suffix.
+        x: First slow coordinate of every image.
+        y: Second slow coordinate of every image.
+        background: The free energy.
+        title: Title of the figure.
+        above_start: E - E(A) of each image, kJ/mol; None for no colors and no crosses.
+        groups: Number of the channel or route of every path, which decides the color of its line; None for gray.
+        valid: Whether every path passed the gate, and is drawn without dashes; None for all.
+
+    Returns:
+        The files written: PNG, SVG and PDF.
+    """
+    with figure_files(stem, 6.4, 4.6) as (figure, files):
+        axes = figure.subplots()
+        draw_background(figure, axes, background)
+        for k, (one_x, one_y) in enumerate(zip(x, y, strict=True)):
+            style = path_style(None if groups is None else groups[k], valid=valid is None or valid[k])
+            axes.plot(one_x, one_y, linewidth=1.0, alpha=0.7, zorder=2, **style)
+        if above_start is not None:
+            _draw_images(figure, axes, x, y, above_start, "E − E(A)  (kJ/mol)")
+        mark_ends(axes, x, y)
+        axes.set(title=title, xlabel="slowest coordinate (TICA)", ylabel="second slowest coordinate (TICA)")
+        legend_below(axes)
+    return files
+
+
 def unwrapped_pieces(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A periodic path (degrees) as one line with gaps, continued on the other side where it leaves the square."""
     xs, ys = [x[:1]], [y[:1]]
@@ -124,15 +131,6 @@ def unwrapped_pieces(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarr
 def _nearest(difference: float) -> float:
     """A difference of angles, degrees, brought into half a turn; one that is in it already is returned unrounded."""
     return difference - 360.0 * round(difference / 360.0) if abs(difference) > 180.0 else difference
-
-
-def _draw_background(figure: "Figure", axes: "Axes", background: Background) -> None:
-    shown = np.ma.masked_invalid(background.values.T)
-    mesh = axes.pcolormesh(
-        background.phi_edges_deg, background.psi_edges_deg, shown, cmap="Greys_r", vmin=0, rasterized=True, alpha=0.6
-    )
-    axes.grid(visible=False)
-    figure.colorbar(mesh, ax=axes, label="free energy (kJ/mol)", shrink=0.75)
 
 
 def _draw_images(figure: "Figure", axes: "Axes", x: np.ndarray, y: np.ndarray, energy: np.ndarray, label: str) -> None:

@@ -1,7 +1,7 @@
 """What a report of a run is made of: plain text, tables and arrays, without a file or a recipe behind them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -72,6 +72,42 @@ class PathCurve:
 
 
 @dataclass(frozen=True)
+class Shading:
+    """An energy on a grid, drawn behind paths.
+
+    Attributes:
+        name: What it is, e.g. "free energy of md.dcd".
+        x: First coordinates of the middles of the cells, equally spaced.
+        y: Second coordinates.
+        values: Energy in the cell at x[j], y[i], kJ/mol; NaN where it is unknown.
+        shown: The fraction of the cells, those of the lowest energies, among which the shades are told apart.
+    """
+
+    name: str
+    x: Float[np.ndarray, " column"]
+    y: Float[np.ndarray, " row"]
+    values: Float[np.ndarray, "row column"]
+    shown: float = 1.0
+
+
+@dataclass(frozen=True)
+class TubeAxis:
+    """The middle of an ensemble of transition paths in a plane.
+
+    Attributes:
+        x: First coordinate of the mean of the ensemble at every level of progress.
+        y: Second coordinate.
+        x_deviation: Standard deviation of the first coordinate.
+        y_deviation: Standard deviation of the second coordinate.
+    """
+
+    x: Float[np.ndarray, " level"]
+    y: Float[np.ndarray, " level"]
+    x_deviation: Float[np.ndarray, " level"]
+    y_deviation: Float[np.ndarray, " level"]
+
+
+@dataclass(frozen=True)
 class RamachandranPanel:
     """The backbone of one residue at all images of all paths.
 
@@ -79,11 +115,15 @@ class RamachandranPanel:
         residue: Name of the residue, e.g. "ALA2".
         phi: Dihedral phi, degrees.
         psi: Dihedral psi, degrees.
+        shading: The free energy of a simulation; None without one.
+        tube: The middle of an ensemble of transition paths in this plane; None without one.
     """
 
     residue: str
     phi: Float[np.ndarray, "path image"]
     psi: Float[np.ndarray, "path image"]
+    shading: Shading | None = None
+    tube: TubeAxis | None = None
 
 
 @dataclass(frozen=True)
@@ -105,21 +145,94 @@ class ActionCourse:
 
 @dataclass(frozen=True)
 class PlaneMap:
-    """Paths of a two-dimensional model system.
+    """Paths in a plane of two coordinates.
 
     Attributes:
-        x: First coordinate of every image, nm.
-        y: Second coordinate of every image, nm.
-        grid_x: First coordinates of the points at which the potential is given, nm, equally spaced; empty without one.
-        grid_y: Second coordinates of these points, nm.
-        potential: Energy at grid_x[j], grid_y[i], kJ/mol.
+        title: Heading of the plot.
+        x_label: Name and unit of the first coordinate.
+        y_label: Name and unit of the second coordinate.
+        x: First coordinate of every image.
+        y: Second coordinate of every image.
+        shading: The energy behind the paths; None without one.
+        tube: The middle of an ensemble of transition paths; None without one.
+        note: A sentence below the plot; "" for none.
     """
 
+    title: str
+    x_label: str
+    y_label: str
     x: Float[np.ndarray, "path image"]
     y: Float[np.ndarray, "path image"]
-    grid_x: Float[np.ndarray, " column"] = field(default_factory=lambda: np.zeros(0))
-    grid_y: Float[np.ndarray, " row"] = field(default_factory=lambda: np.zeros(0))
-    potential: Float[np.ndarray, "row column"] = field(default_factory=lambda: np.zeros((0, 0)))
+    shading: Shading | None = None
+    tube: TubeAxis | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class IntervalRow:
+    """One line of a chart of intervals.
+
+    Attributes:
+        name: What it is about.
+        value: The number, NaN if it is unknown.
+        low: Lower end of its interval; the number itself for none.
+        high: Upper end.
+        text: The number with its interval and what belongs to it, in words.
+        kind: "own" for the paths of the run, "control" for what is compared with them, "reference" for the truth.
+        image: The image of the chart's path that it is about; None for none.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+    text: str
+    kind: str = "own"
+    image: int | None = None
+
+
+@dataclass(frozen=True)
+class IntervalChart:
+    """Numbers with their intervals, one line each, on one axis.
+
+    Attributes:
+        title: Heading.
+        rows: The lines.
+        least: Lower end of the axis.
+        most: Upper end of the axis.
+        band: A range of the axis that is shaded; None for none.
+        note: What the band means, and what to know besides; a sentence or several.
+        path: The path that images belong to.
+    """
+
+    title: str
+    rows: Sequence[IntervalRow]
+    least: float
+    most: float
+    band: tuple[float, float] | None = None
+    note: str = ""
+    path: int = 0
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What another computation says of the paths: a section of its own.
+
+    Attributes:
+        title: Heading.
+        verdict: What it says, in one or two sentences.
+        speaks_for: Whether that speaks for the paths; None if it decides nothing.
+        sentences: How it was done, and how to read it.
+        charts: Charts of intervals.
+        tables: Tables.
+    """
+
+    title: str
+    verdict: str
+    speaks_for: bool | None
+    sentences: Sequence[str] = ()
+    charts: Sequence[IntervalChart] = ()
+    tables: Sequence[ReportTable] = ()
 
 
 @dataclass(frozen=True)
@@ -136,10 +249,12 @@ class RunReport:
         panels: Ramachandran plots, of a peptide.
         panels_note: A sentence about residues that have no plot; "" for none.
         action: The action against the step; None if there is none.
-        plane: Paths in the plane, of a two-dimensional model system; None otherwise.
+        planes: Paths in planes of two coordinates: those of a model system, or the slow ones of a simulation.
         frames: Structures for the viewer; None without a viewer.
         frames_note: Why there is no viewer, or what it leaves out; "" for nothing to say.
         tables: Tables in the order of the page.
+        evidence: Sections on what dynamics says, before the tables.
+        words: What the page's words mean: (word, meaning).
     """
 
     name: str
@@ -151,7 +266,9 @@ class RunReport:
     panels: Sequence[RamachandranPanel]
     panels_note: str
     action: ActionCourse | None
-    plane: PlaneMap | None
+    planes: Sequence[PlaneMap]
     frames: PackedFrames | None
     frames_note: str
     tables: Sequence[ReportTable]
+    evidence: Sequence[Evidence] = ()
+    words: Sequence[tuple[str, str]] = ()

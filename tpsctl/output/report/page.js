@@ -26,8 +26,8 @@ function addCard(title, draw, group) {
 }
 
 function buildPlots() {
-  if (data.plane) addCard("Paths on the potential", (plot) => drawPlane(plot, state, data.plane), true);
-  for (const panel of data.panels) addCard(`Ramachandran plot, ${panel.residue}`, (plot) => drawRamachandran(plot, state, panel), true);
+  for (const plane of data.planes) addCard(plane.title, (plot, legend) => drawPlane(plot, legend, state, plane), true);
+  for (const panel of data.panels) addCard(`Ramachandran plot, ${panel.residue}`, (plot, legend) => drawRamachandran(plot, legend, state, panel), true);
   if (data.panels_note) byId("bench").append(htmlElement("p", { class: "note" }, data.panels_note));
   if (data.action) {
     addCard("Action against step", (plot) => drawAction(plot, state, data.action));
@@ -47,7 +47,8 @@ function buildControls() {
   byId("kind").addEventListener("change", (event) => { state.kind = event.target.value; showSelection(); });
   for (const button of document.querySelectorAll("button.path")) {
     button.addEventListener("click", () => {
-      state.choose(Number(button.dataset.path), highestImage(Number(button.dataset.path)));
+      const path = Number(button.dataset.path);
+      state.choose(path, "image" in button.dataset ? Number(button.dataset.image) : highestImage(path));
       byId("bench").scrollIntoView({ block: "start" });
     });
   }

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from tpsctl.output.report.data import ReportTable, ReportVerdict, RunReport
+from tpsctl.output.report.data import ReportVerdict, RunReport
+from tpsctl.output.report.parts import evidence_html, table_html
 
 _WORDS = {
     "complete": "complete",
@@ -24,9 +25,6 @@ _WORDS = {
     "not_saddle": "not a saddle",
     "not_valid": "not valid",
 }
-_NUMBER = re.compile(r"[-+<]?[\d.,]+(e[-+]?\d+)?( %|x)?|-")
-"""A cell that holds one number, possibly with a percent sign or as a count like "6x", or none."""
-
 _DIGITS = 5
 """Significant digits of the numbers in plots."""
 
@@ -40,7 +38,9 @@ def report_html(report: RunReport) -> str:
         "facts": "".join(
             f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd></div>" for name, value in report.facts
         ),
-        "tables": "\n".join(_table(table) for table in report.tables),
+        "evidence": "\n".join(evidence_html(part) for part in report.evidence),
+        "tables": "\n".join(table_html(table) for table in report.tables),
+        "words": _words(report.words),
         "data": _json(_data(report)),
         "viewer": _asset("3Dmol-min.js") if report.frames is not None else "",
         "licence": _licence() if report.frames is not None else "",
@@ -57,6 +57,13 @@ def _asset(name: str) -> str:
 def _licence() -> str:
     text = html.escape(_asset("3Dmol-LICENSE.txt"))
     return f"<details><summary>Licence of the viewer 3Dmol.js 2.5.5</summary><pre>{text}</pre></details>"
+
+
+def _words(words: Sequence[tuple[str, str]]) -> str:
+    if not words:
+        return ""
+    entries = "".join(f"<dt>{html.escape(word)}</dt><dd>{html.escape(meaning)}</dd>" for word, meaning in words)
+    return f'<details><summary><h2>What the words mean</h2></summary><dl class="words">{entries}</dl></details>'
 
 
 def _verdict(verdict: ReportVerdict) -> str:
@@ -78,35 +85,6 @@ def _list(title: str, sentences: Sequence[str]) -> str:
     return f"<div><h2>{title}</h2><ul>{items}</ul></div>"
 
 
-def _table(table: ReportTable) -> str:
-    kinds = [_kind([row[k] for row in table.rows]) for k in range(len(table.columns))]
-    head = "".join(
-        f'<th scope="col"{kind}>{html.escape(name)}</th>' for name, kind in zip(table.columns, kinds, strict=True)
-    )
-    rows = "".join(
-        f"<tr>{''.join(_cell(table, k, text, kinds[k]) for k, text in enumerate(row))}</tr>" for row in table.rows
-    )
-    note = f"<p>{html.escape(table.note)}</p>" if table.note else ""
-    title = html.escape(table.title)
-    return (
-        f"<details{'' if table.closed else ' open'}><summary><h2>{title}</h2></summary>{note}"
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{title}">'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div></details>"
-    )
-
-
-def _cell(table: ReportTable, column: int, text: str, kind: str) -> str:
-    shown = html.escape(text)
-    if column == table.path_column:
-        shown = f'<button type="button" class="path" data-path="{shown}" title="Show this path">{shown}</button>'
-    return f"<td{kind}>{shown}</td>"
-
-
-def _kind(cells: Sequence[str]) -> str:
-    """Columns of numbers are right-aligned."""
-    return ' class="number"' if cells and all(_NUMBER.fullmatch(text) for text in cells) else ""
-
-
 def _data(report: RunReport) -> dict[str, Any]:
     """What the page's programs read."""
     return {
@@ -116,7 +94,7 @@ def _data(report: RunReport) -> dict[str, Any]:
         "panels": [asdict(panel) for panel in report.panels],
         "panels_note": report.panels_note,
         "action": None if report.action is None else asdict(report.action),
-        "plane": None if report.plane is None else asdict(report.plane),
+        "planes": [asdict(plane) for plane in report.planes],
         "frames": None if report.frames is None else asdict(report.frames),
         "frames_note": report.frames_note,
     }

@@ -82,47 +82,77 @@ function drawEnergy(container, state, data) {
 
 const counted = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
 
-function drawRamachandran(container, state, panel) {
+function drawRamachandran(container, legend, state, panel) {
   const xs = (p) => panel.phi[p], ys = (p) => panel.psi[p];
   const ticks = [-180, -120, -60, 0, 60, 120, 180];
   const plot = new Plot(container, {
     x: [-180, 180], y: [-180, 180], xTicks: ticks, yTicks: ticks, square: true,
-    xLabel: "φ (degrees)", yLabel: "ψ (degrees)", label: `Ramachandran plot of ${panel.residue}`,
+    xLabel: "φ (degrees)", yLabel: "ψ (degrees)", label: `Ramachandran plot of ${panel.residue}; arrow keys choose an image`,
   });
   const turned = (values, i) => Math.abs(values[i] - values[i - 1]) > 180;
+  drawBehind(plot, legend, panel);
   drawPaths(plot, state, xs, ys, (p) => (i) => turned(xs(p), i) || turned(ys(p), i));
   letChoose(plot, container, state, xs, ys);
 }
 
-// Colors of the potential from low (dark) to high (light), as viridis.
-const SHADES = ["#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30", "#fde725"];
-
-function drawPlane(container, state, plane) {
+function drawPlane(container, legend, state, plane) {
   const xs = (p) => plane.x[p], ys = (p) => plane.y[p];
-  const grid = plane.grid_x.length > 1;
-  const limits = (values, points) => grid ? [points[0], points[points.length - 1]] : widened(Math.min(...values), Math.max(...values), 0.15);
+  const limits = (values, middles) => middles
+    ? [1.5 * middles[0] - 0.5 * middles[1], 1.5 * middles[middles.length - 1] - 0.5 * middles[middles.length - 2]]
+    : widened(Math.min(...values), Math.max(...values), 0.15);
   const plot = new Plot(container, {
-    x: limits(plane.x.flat(), plane.grid_x), y: limits(plane.y.flat(), plane.grid_y), square: true,
-    xLabel: "x (nm)", yLabel: "y (nm)", label: "Paths on the potential",
+    x: limits(plane.x.flat(), plane.shading && plane.shading.x), y: limits(plane.y.flat(), plane.shading && plane.shading.y),
+    square: true, xLabel: plane.x_label, yLabel: plane.y_label, label: `${plane.title}; arrow keys choose an image`,
   });
-  if (grid) shadePotential(plot, plane);
+  drawBehind(plot, legend, plane);
   drawPaths(plot, state, xs, ys);
   letChoose(plot, container, state, xs, ys);
 }
 
-function shadePotential(plot, plane) {
-  const values = unfinite(plane.potential.flat()).sort((a, b) => a - b);
-  const low = values[0], high = values[Math.floor(0.85 * values.length)];
-  const halfX = (plane.grid_x[1] - plane.grid_x[0]) / 2, halfY = (plane.grid_y[1] - plane.grid_y[0]) / 2;
-  const shades = SHADES.map(() => "");
-  plane.grid_y.forEach((y, row) => plane.grid_x.forEach((x, column) => {
-    const value = plane.potential[row][column];
-    if (!isNumber(value)) return;
-    const level = Math.max(0, Math.min(SHADES.length - 1, Math.floor((value - low) / (high - low) * SHADES.length)));
+// What lies behind the paths: an energy in shades, and the middle of an ensemble of transition paths.
+function drawBehind(plot, legend, { shading, tube, note }) {
+  const entries = [];
+  if (shading) entries.push(shadeEnergy(plot, shading));
+  if (tube) entries.push(drawTube(plot, tube));
+  if (note) entries.push(htmlElement("span", {}, note));
+  legend.replaceChildren(...entries);
+}
+
+// Shades of equal steps of the energy, the lowest one strongest; returns their legend.
+function shadeEnergy(plot, shading) {
+  const values = unfinite(shading.values.flat()).sort((a, b) => a - b);
+  const low = values[0], span = Math.max(values[Math.floor(shading.shown * (values.length - 1))] - low, 1e-9);
+  const step = ticksBetween(0, span, 9)[1] || span;
+  const levels = Array.from({ length: Math.max(1, Math.ceil(span / step - 1e-9)) }, () => "");
+  const halfX = (shading.x[1] - shading.x[0]) / 2, halfY = (shading.y[1] - shading.y[0]) / 2;
+  shading.y.forEach((y, row) => shading.x.forEach((x, column) => {
+    const value = shading.values[row][column];
+    const level = isNumber(value) ? Math.floor((value - low) / step) : levels.length;
+    if (level >= levels.length) return;
     const left = plot.px(x - halfX), right = plot.px(x + halfX), foot = plot.py(y - halfY), top = plot.py(y + halfY);
-    shades[level] += `M${left.toFixed(1)},${top.toFixed(1)}H${right.toFixed(1)}V${foot.toFixed(1)}H${left.toFixed(1)}z`;
+    levels[level] += `M${left.toFixed(1)},${top.toFixed(1)}H${right.toFixed(1)}V${foot.toFixed(1)}H${left.toFixed(1)}z`;
   }));
-  shades.forEach((d, level) => d && svgElement("path", { d, fill: SHADES[level], stroke: SHADES[level], "stroke-width": 0.5, opacity: 0.55 }, plot.lines));
+  const opacity = (level) => (0.62 * (levels.length - level) / levels.length).toFixed(3);
+  levels.forEach((d, level) => d && svgElement("path", { d, fill: "var(--shade)", opacity: opacity(level), "shape-rendering": "crispEdges" }, plot.lines));
+  const entry = htmlElement("span", { class: "shades" });
+  entry.append(`${shading.name} (kJ/mol) from`);
+  levels.forEach((_, level) => {
+    const swatch = htmlElement("span");
+    swatch.append(htmlElement("i", { style: `opacity: ${opacity(level)}` }), ` ${shownNumber(level * step)}`);
+    entry.append(swatch);
+  });
+  return entry;
+}
+
+function drawTube(plot, tube) {
+  const wide = (pixel, value, deviation) => Math.abs(pixel(value + deviation) - pixel(value));
+  tube.x.forEach((x, i) => svgElement("ellipse", {
+    class: "tube", cx: plot.px(x), cy: plot.py(tube.y[i]),
+    rx: wide((v) => plot.px(v), x, tube.x_deviation[i]), ry: wide((v) => plot.py(v), tube.y[i], tube.y_deviation[i]),
+  }, plot.lines));
+  const turned = (values, i) => Math.abs(values[i] - values[i - 1]) > 180;
+  plot.line(tube.x, tube.y, { class: "tube-axis" }, (i) => turned(tube.x, i) || turned(tube.y, i));
+  return htmlElement("span", {}, "Dotted: mean of the ensemble of transition paths, with ellipses of one standard deviation.");
 }
 
 function actionLimits(rows) {

@@ -96,8 +96,30 @@ class Chain:
     rate: float
 
 
-def require_deeptime() -> None:
+@dataclass(frozen=True)
+class SlowAxes:
+    """A linear map from features to slow coordinates, by TICA.
+
+    Attributes:
+        mean: Mean of the features.
+        axes: The map, the slowest coordinate first.
+        lag: Lag time, frames.
+    """
+
+    mean: Float[Tensor, " feature"]
+    axes: Float[Tensor, "feature dim"]
+    lag: int
+
+    def project(self, features: Float[Tensor, "frame feature"]) -> Float[Tensor, "frame dim"]:
+        """Slow coordinates of configurations."""
+        return (features - self.mean) @ self.axes
+
+
+def require_deeptime(option: str = "--reference") -> None:
     """Refuse to go on without deeptime.
+
+    Args:
+        option: What needs it, for the message.
 
     Raises:
         MissingDependencyError: It is not installed.
@@ -106,8 +128,31 @@ def require_deeptime() -> None:
         import deeptime  # noqa: F401
     except ImportError:
         raise MissingDependencyError(
-            '--reference: needs package deeptime, not installed. Install: pip install "tpsctl[compare]"'
+            f'{option}: needs package deeptime, not installed. Install: pip install "tpsctl[compare]"'
         ) from None
+
+
+def slow_axes(
+    trajectories: Sequence[Float[Tensor, "frame feature"]], *, dimensions: int, lag: int | None = None
+) -> SlowAxes:
+    """The slow coordinates of trajectories, scaled to a kinetic map.
+
+    Args:
+        trajectories: Features of every trajectory, more frames than the lag in at least one.
+        dimensions: Most slow coordinates.
+        lag: Lag time, frames; None for at most 10, and at most a twentieth of the longest trajectory.
+    """
+    from deeptime.decomposition import TICA
+
+    lag = lag or min(10, max(1, max(map(len, trajectories)) // 20))
+    long_enough = [x.numpy() for x in trajectories if len(x) > lag]
+    dimensions = min(dimensions, trajectories[0].shape[1])
+    model = TICA(lagtime=lag, dim=dimensions, scaling="kinetic_map").fit(long_enough).fetch_model()
+    mean = torch.cat(list(trajectories)).mean(0)
+    unit = np.eye(len(mean))
+    offset = model.transform(np.zeros((1, len(mean))))
+    axes = np.ascontiguousarray(np.real(model.transform(unit) - offset), dtype=np.float64)
+    return SlowAxes(mean, torch.from_numpy(axes), lag)
 
 
 def find_microstates(trajectories: Sequence[Float[Tensor, "frame feature"]], settings: MarkovSettings) -> Microstates:
@@ -118,21 +163,14 @@ def find_microstates(trajectories: Sequence[Float[Tensor, "frame feature"]], set
         settings: Lag, number of microstates and of slow coordinates.
     """
     from deeptime.clustering import KMeans
-    from deeptime.decomposition import TICA
 
-    lag = settings.lag or min(10, max(1, max(map(len, trajectories)) // 20))
-    long_enough = [x.numpy() for x in trajectories if len(x) > lag]
-    dimensions = min(settings.dimensions, trajectories[0].shape[1])
-    model = TICA(lagtime=lag, dim=dimensions, scaling="kinetic_map").fit(long_enough).fetch_model()
-    mean = torch.cat(list(trajectories)).mean(0)
-    unit = np.eye(len(mean))
-    offset = model.transform(np.zeros((1, len(mean))))
-    axes = torch.from_numpy(np.ascontiguousarray(np.real(model.transform(unit) - offset), dtype=np.float64))
-    slow = torch.cat([(x - mean) @ axes for x in trajectories])
+    found = slow_axes(trajectories, dimensions=settings.dimensions, lag=settings.lag)
+    slow = torch.cat([found.project(x) for x in trajectories])
     some = slow[:: -(-len(slow) // FRAMES_OF_CLUSTERING)].numpy()
     count = min(settings.clusters, len(np.unique(some, axis=0)))
-    found = KMeans(count, max_iter=200, fixed_seed=settings.seed, n_jobs=1, progress=None).fit(some).fetch_model()
-    return Microstates(mean, axes, torch.from_numpy(np.asarray(found.cluster_centers, dtype=np.float64)), lag)
+    model = KMeans(count, max_iter=200, fixed_seed=settings.seed, n_jobs=1, progress=None).fit(some).fetch_model()
+    centers = torch.from_numpy(np.asarray(model.cluster_centers, dtype=np.float64))
+    return Microstates(found.mean, found.axes, centers, found.lag)
 
 
 def nearest(slow: Float[Tensor, "frame dim"], centers: Float[Tensor, "state dim"]) -> Int[Tensor, " frame"]:

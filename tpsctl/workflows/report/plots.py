@@ -1,22 +1,16 @@
-"""The curves, planes and structures of a report, from the files of a run."""
+"""The curves and structures of a report, from the files of a run."""
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from tpsctl.errors import TpsctlError
-from tpsctl.output.figures.canvas import as_array, ceiling_of
-from tpsctl.output.report import ActionCourse, PackedFrames, PathCurve, PlaneMap, RamachandranPanel, pack_frames
+from tpsctl.output.figures.canvas import ceiling_of
+from tpsctl.output.report import ActionCourse, PackedFrames, PathCurve, pack_frames
 from tpsctl.units import NM_PER_ANGSTROM
 from tpsctl.workflows.stored_run import StoredRun
 
-MOST_PANELS = 6
-"""Most Ramachandran plots; of a longer chain, the residues that turn most."""
-
 MOST_STEPS = 300
 """Most optimizer steps in the plot of the action."""
-
-_GRID = 60
 
 
 def curves_of(run: StoredRun) -> tuple[list[PathCurve], str]:
@@ -56,29 +50,6 @@ def _name(run: StoredRun, k: int) -> str:
     return f"path {run.entries[k]['path']}" + ("" if channel is None else f", channel {channel}")
 
 
-def panels_of(run: StoredRun) -> tuple[list[RamachandranPanel], str]:
-    """A Ramachandran plot for the residues that turn most, in the order of the chain; a sentence on the others."""
-    angles = run.images.dihedrals_deg()
-    residues = [name.removeprefix("phi_") for name in angles if name.startswith("phi_")]
-    residues = [residue for residue in residues if f"psi_{residue}" in angles]
-    turns = {r: max(_turn(angles[f"phi_{r}"]), _turn(angles[f"psi_{r}"])) for r in residues}
-    chosen = sorted(residues, key=lambda residue: -turns[residue])[:MOST_PANELS]
-    panels = [RamachandranPanel(_shown(r), angles[f"phi_{r}"], angles[f"psi_{r}"]) for r in residues if r in chosen]
-    left = len(residues) - len(panels)
-    note = f"The {left} other residues turn less; their dihedrals are in images.csv." if left else ""
-    return panels, note
-
-
-def _shown(residue: str) -> str:
-    return residue.upper().replace("_", " ")
-
-
-def _turn(angle: Float[np.ndarray, "path image"]) -> float:
-    """Largest range of an angle along one path, followed over the edge, degrees."""
-    followed = np.unwrap(np.nan_to_num(angle), period=360.0, axis=1)
-    return float(np.ptp(followed, axis=1).max())
-
-
 def action_of(run: StoredRun) -> ActionCourse | None:
     """The action against the step; None for a run without such a table."""
     if not run.has("steps.csv"):
@@ -99,27 +70,6 @@ def action_of(run: StoredRun) -> ActionCourse | None:
 def _median(values: Float[np.ndarray, "step path"]) -> Float[np.ndarray, " step"]:
     """Median over the paths whose value is known."""
     return np.ma.median(np.ma.masked_invalid(values), axis=1).filled(np.nan)
-
-
-def plane_of(run: StoredRun) -> PlaneMap | None:
-    """The paths of a two-dimensional model system, on its potential if that is known."""
-    if run.n_dims != 2 or not run.has_trajectories:
-        return None
-    x, y = run.paths[:, :, 0].numpy().transpose(2, 0, 1)
-    potential = run.potential()
-    if potential is None:
-        return PlaneMap(x, y)
-    grid_x, grid_y = (np.linspace(*_widened(values), _GRID) for values in (x, y))
-    points = torch.from_numpy(np.stack(np.meshgrid(grid_x, grid_y), -1).reshape(-1, 1, 2))
-    with torch.no_grad():
-        energy = as_array(potential(points))
-    return PlaneMap(x, y, grid_x, grid_y, energy.reshape(_GRID, _GRID))
-
-
-def _widened(values: np.ndarray) -> tuple[float, float]:
-    low, high = float(values.min()), float(values.max())
-    extra = 0.25 * max(high - low, 1e-6)
-    return low - extra, high + extra
 
 
 def frames_of(run: StoredRun) -> tuple[PackedFrames | None, str]:

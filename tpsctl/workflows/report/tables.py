@@ -1,13 +1,11 @@
-"""The tables of a report, from the files of a run: routes, saddles, paths, gate, committor, provenance."""
+"""The tables of a report, from the files of a run: routes, saddles, paths, gate, provenance."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tpsctl.output.report import ReportTable
+from tpsctl.workflows.report.numbers import number
 from tpsctl.workflows.stored_run import StoredRun
-
-COMMITTOR = "shooting/committor.csv"
-"""Where shooting leaves the committors of a run."""
 
 _CHECKS = {
     "ok_finite": "all coordinates are finite",
@@ -18,8 +16,6 @@ _CHECKS = {
     "ok_omega": "peptide bonds cis or trans as in the ends",
     "ok_jump": "gaps between neighboring images",
 }
-_MOST_ROWS = 200
-"""Most rows of a table of unknown length."""
 
 
 def tables_of(run: StoredRun) -> Iterator[ReportTable]:
@@ -34,17 +30,10 @@ def tables_of(run: StoredRun) -> Iterator[ReportTable]:
         yield _paths(run)
         if any(entry.get("tops") for entry in run.entries):
             yield _tops(run)
-    if run.has(COMMITTOR):
-        yield _committor(run)
     if run.images.columns:
         yield _gate(run)
     yield _provenance(manifest)
     yield _inputs(manifest)
-
-
-def number(value: float | None, digits: int = 1) -> str:
-    """A number with a fixed number of decimals, "-" if it is unknown."""
-    return "-" if value is None or value != value else f"{value:.{digits}f}"
 
 
 def _routes(manifest: dict[str, Any]) -> ReportTable:
@@ -204,24 +193,6 @@ def _text(values: Mapping[str, Any], key: str) -> str:
 
 def _short(value: float | None) -> str:
     return "-" if value is None or value != value else f"{value:.1g}"
-
-
-def _committor(run: StoredRun) -> ReportTable:
-    columns = run.table(COMMITTOR).columns
-    rows = list(zip(*(map(_rounded, cells) for cells in columns.values()), strict=True))
-    note = f"From {COMMITTOR}."
-    if len(rows) > _MOST_ROWS:
-        note += f" The first {_MOST_ROWS} of {len(rows)} rows."
-    return ReportTable("Committor", list(columns), rows[:_MOST_ROWS], note)
-
-
-def _rounded(cell: str) -> str:
-    """A number of a file with four significant digits; other text as it is."""
-    try:
-        value = float(cell)
-    except ValueError:
-        return cell
-    return cell if value.is_integer() and "e" not in cell.lower() and "." not in cell else f"{value:.4g}"
 
 
 def _gate(run: StoredRun) -> ReportTable:

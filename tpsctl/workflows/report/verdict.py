@@ -2,27 +2,40 @@
 
 import statistics
 from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from tpsctl.output.report import ReportVerdict
+from tpsctl.output.report import Evidence, ReportVerdict
+from tpsctl.workflows.report.numbers import count
 
 
-def verdict_of(manifest: dict[str, Any], committor: dict[str, Any] | None) -> ReportVerdict:
+def verdict_of(manifest: dict[str, Any], dynamics: Sequence[Evidence] = (), *, replaced: bool = False) -> ReportVerdict:
     """The verdict of a run: its outcome, what speaks for it and against it, and what to do.
 
     Args:
         manifest: The manifest of a finished run.
-        committor: The manifest of its shots; None if there are none.
+        dynamics: What shooting and comparison say of its paths.
+        replaced: Whether there are shots that began at paths which are no longer those of the run.
     """
     routes = "routes" in manifest
     headline = _route_headline(manifest) if routes else _path_headline(manifest)
+    if any(part.speaks_for is False for part in dynamics):
+        headline += " Dynamics speaks against it: see the first doubts."
     reasons = [*(_route_reasons(manifest) if routes else _path_reasons(manifest)), *_tops(manifest)]
     doubts = [*(_route_doubts(manifest) if routes else _path_doubts(manifest)), *_common_doubts(manifest)]
-    if committor is None:
+    reasons = [part.verdict for part in dynamics if part.speaks_for] + reasons
+    doubts = [part.verdict for part in sorted(dynamics, key=_open) if not part.speaks_for] + doubts
+    if replaced:
+        doubts.append("There are shots from earlier paths, which are not shown. Repeat them with --overwrite.")
+    if not any(part.title.startswith("Committor") for part in dynamics):
         doubts.append("No committor was computed: no dynamics has tested whether the tops divide A from B.")
-    else:
-        (reasons if committor["outcome"] == "complete" else doubts).append(f"Shooting: {committor['verdict']}")
     return ReportVerdict(manifest["outcome"], headline, reasons, doubts, remedies(manifest))
+
+
+def _open(part: Evidence) -> bool:
+    """Whether a section decides nothing; such ones come after those that speak against the paths."""
+    return part.speaks_for is None
 
 
 def remedies(manifest: dict[str, Any]) -> list[str]:
@@ -40,11 +53,6 @@ def remedies(manifest: dict[str, Any]) -> list[str]:
 def _named(paths: list[int]) -> str:
     """E.g. "Path 3 and 2 paths more"."""
     return f"Path {paths[0]}" + (f" and {count(len(paths) - 1, 'path')} more" if paths[1:] else "")
-
-
-def count(number: int, noun: str) -> str:
-    """A number with its noun, e.g. "1 path" or "16 paths"."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _path_headline(manifest: dict[str, Any]) -> str:
@@ -207,10 +215,17 @@ def _route_doubts(manifest: dict[str, Any]) -> list[str]:
 
 
 def _common_doubts(manifest: dict[str, Any]) -> list[str]:
-    found = [f"Note of the run: {note}" for note in manifest["notes"]]
+    found = [f"Note of the run: {_without_folders(note, manifest)}" for note in manifest["notes"]]
     energies = manifest["energies"]
     if energies is not None and not energies.get("solvent") and energies["platform"]:
         found.append("Energies are potential energies without a solvent; they are not free energies.")
     elif energies is None:
         found.append("No energies were computed, so nothing is said of barriers.")
     return found
+
+
+def _without_folders(note: str, manifest: dict[str, Any]) -> str:
+    """A note in which input files have their names only; the provenance has their places."""
+    for entry in manifest.get("inputs", {}).values():
+        note = note.replace(str(entry["file"]), Path(str(entry["file"])).name)
+    return note
