@@ -116,7 +116,7 @@ def test_the_recipes_on_the_pages_are_valid(tmp_path):
         for text in re.findall(r"^```yaml[^\n]*\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL):
             if "version: 1" in text:
                 (tmp_path / "recipe.yaml").write_text(text)
-                command = "train" if "\nmodel:" in text else "sample"
+                command = "train" if "\nmodel:" in text else "refine" if "\nsample:" in text else "sample"
                 load_recipe(tmp_path / "recipe.yaml", of_command(command, tmp_path / "recipe.yaml"))
                 checked += 1
     assert checked >= 3

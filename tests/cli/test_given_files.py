@@ -8,7 +8,7 @@ import pytest
 
 from tpsctl.errors import ExitCode
 
-RECIPE_COMMANDS = ("sample", "check", "guide", "simulate", "train", "submit")
+RECIPE_COMMANDS = ("sample", "check", "guide", "refine", "simulate", "train", "submit")
 
 
 @pytest.fixture

@@ -15,6 +15,8 @@ import pytest
 from tpsctl.jobs import interruption
 
 from .conftest import PEPTIDE, WELL
+from .test_refine_killed import PATHS as REFINED_PATHS
+from .test_refine_killed import REFINE
 from .test_train_killed import POTENTIAL
 
 SIMULATE = """\
@@ -68,6 +70,13 @@ PHASES = {
         "workflows.guide.run:make_tools",
         "workflows.guide.rounds:draw",
         "workflows.guide.run:write_result",
+    ),
+    "refine": (
+        "recipe.loader:load_recipe",
+        "workflows.refine.run:require_guided",
+        "workflows.sample.run:optimize",
+        "workflows.sample.run:write_results",
+        "jobs.batches:publish",
     ),
     "train": (
         "recipe.loader:load_recipe",
@@ -194,6 +203,10 @@ def command_line(root, recipe, peptide, finished, tmp_path, start):
         if command == "guide":
             (tmp_path / "guide.yaml").write_text(GUIDE)
             return (command, tmp_path / "guide.yaml", "--out", out, "--threads", 1)
+        if command == "refine":
+            for name, text in {"paths": REFINED_PATHS, "refine": REFINE}.items():
+                (tmp_path / f"{name}.yaml").write_text(text)
+            return (command, tmp_path / "refine.yaml", "--out", out, "--threads", 1)
         if command == "train":
             (tmp_path / "train.yaml").write_text(POTENTIAL)
             return (command, tmp_path / "train.yaml", "--out", out / "x.safetensors", "--threads", 1)

@@ -1,5 +1,6 @@
 """Bayesian optimization on functions whose least value is known."""
 
+import math
 import sys
 
 import pytest
@@ -55,6 +56,20 @@ def test_points_lie_in_the_box_and_follow_from_the_seed():
     assert all(-1 <= a <= 3 and 0 <= b <= 2 for a, b in points)
     assert points == spread_points(BOX, 16, 5)
     assert points != spread_points(BOX, 16, 6)
+
+
+def test_a_logarithmic_range_is_searched_by_ratios():
+    """The geometric mean of the ends is in the middle, and the bottom of a bowl in log x is found."""
+    box = (Interval(0.01, 100.0, logarithmic=True),)
+    found = torch.tensor(spread_points(box, 256, 0)).log10()
+    assert bool((found.abs() <= 2).all())
+    # Sobol points: half of them lie below the middle, to one in 256
+    assert abs(float((found < 0).double().mean()) - 0.5) <= 1 / 256
+    points = spread_points(box, 5, 0)
+    while len(points) < 10:
+        values = [(math.log10(point[0]) - 0.7) ** 2 for point in points]
+        points.append(next_point(box, points, values, 0))
+    assert min((math.log10(point[0]) - 0.7) ** 2 for point in points) < 0.01
 
 
 def test_the_missing_package_is_named(monkeypatch):

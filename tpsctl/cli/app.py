@@ -24,6 +24,7 @@ from tpsctl.cli import (
     prepare,
     rate,
     reconstruct,
+    refine,
     report,
     sample,
     shoot,
@@ -116,6 +117,11 @@ for _command, _summary, _example in (
         guide.guide,
         "Draw samples of a prior, guided to averages or structures.",
         "guide recipes/alanine_dipeptide_coupling.yaml --out runs/coupling",
+    ),
+    (
+        refine.refine,
+        "Improve paths in rounds: shots, guided samples, new guesses.",
+        "refine recipes/alanine_dipeptide_refine.yaml --out runs/refined",
     ),
     (training.simulate, "Make a data set by molecular dynamics.", "simulate recipes/alanine_dipeptide/simulate.yaml"),
     (

@@ -6,13 +6,14 @@ from tpsctl.console import print_table
 
 _ANSWER = (
     *("outcome", "directory", "samples", "excess_work_nats", "excess_work_error_nats", "effective_size_unguided"),
-    *("entropy_loss_nats", "observables", "success", "collapse", "bandwidth", "numbers"),
+    *("entropy_loss_nats", "observables", "criterion", "success", "collapse", "bandwidth", "numbers"),
 )
 _WORDS = {
     "complete": "complete",
     "not_achieved": "NOT ACHIEVED: the files are there; a guided average misses its target by more than its error. "
     "Tune the strength (guide.tune), raise sampling.steps, or draw more samples",
-    "no_success": "NO SUCCESS: the files are there; no guided sample is in the wanted ranges",
+    "no_success": "NO SUCCESS: the files are there; no guided sample is wanted. Use a stronger guide "
+    "(guide.strength), tune it (guide.tune), or give guides that are wanted themselves",
     "collapsed": "COLLAPSED: the files are there; the samples are copies of the guides. Use a larger "
     "guide.bandwidth.floor, or a smaller strength",
 }
@@ -67,7 +68,9 @@ def _show_success(manifest: dict[str, Any]) -> None:
         for name, entry in manifest["success"].items()
     ]
     columns = ["samples", "success", "95 % interval", "excess work\n(nats)"]
-    notes = [*_work_notes(manifest), manifest["collapse"]["words"], manifest["bandwidth"]["words"]]
+    notes = [f"success: {manifest['criterion']}", *_work_notes(manifest), manifest["collapse"]["words"]]
+    if "bandwidth" in manifest:
+        notes.append(manifest["bandwidth"]["words"])
     print_table(f"{manifest['name']}: success", columns, rows, notes=[*notes, *_last_notes(manifest)])
 
 

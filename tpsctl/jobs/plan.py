@@ -20,6 +20,18 @@ _NAME = "plan.json"
 _REMOVALS = 3
 
 
+class TooManyShardsError(RecipeError):
+    """More shards than can share the work of a run.
+
+    Attributes:
+        most: The largest number of shards.
+    """
+
+    def __init__(self, message: str, most: int) -> None:
+        super().__init__(message)
+        self.most = most
+
+
 @dataclass(frozen=True)
 class Plan:
     """What one run computes, whether it is complete or not.
@@ -77,14 +89,15 @@ class Plan:
         """The batches of a shard.
 
         Raises:
-            RecipeError: There are more shards than can share the work.
+            TooManyShardsError: There are more shards than can share the work.
         """
         if shard.of > self.shares:
             what = "attempts in blocks" if self.together else "paths in batches"
             each = "blocks" if self.together else "batches"
-            raise RecipeError(
+            raise TooManyShardsError(
                 f"--shard {shard}: {self.paths} {what} of {self.batch_paths} make {self.shares} {each}, "
-                f"so at most {self.shares} shards. Use fewer, or a smaller path.batch_paths."
+                f"so at most {self.shares} shards. Use fewer, or a smaller path.batch_paths.",
+                self.shares,
             )
         if self.together:
             return list(range(self.batches))

@@ -35,10 +35,12 @@ class Interval:
     Attributes:
         low: Lower end.
         high: Upper end.
+        logarithmic: Whether equal ratios, not equal differences, are equally far; then both ends must be above 0.
     """
 
     low: float
     high: float
+    logarithmic: bool = False
 
 
 Box = Sequence[Interval]
@@ -98,17 +100,21 @@ def _sobol(dimensions: int, count: int, seed: int) -> Tensor:
 
 
 def _in_box(box: Box, unit: Tensor) -> Tensor:
-    low, high = _ends(box)
-    return low + unit * (high - low)
+    return torch.stack([_scaled(side, unit[..., k]) for k, side in enumerate(box)], -1)
 
 
 def _to_unit(box: Box, points: Sequence[Sequence[float]]) -> Tensor:
-    low, high = _ends(box)
-    return (torch.tensor(points, dtype=torch.float64) - low) / (high - low)
+    given = torch.tensor(points, dtype=torch.float64)
+    return torch.stack([_unscaled(side, given[..., k]) for k, side in enumerate(box)], -1)
 
 
-def _ends(box: Box) -> tuple[Tensor, Tensor]:
-    return (
-        torch.tensor([side.low for side in box], dtype=torch.float64),
-        torch.tensor([side.high for side in box], dtype=torch.float64),
-    )
+def _scaled(side: Interval, unit: Tensor) -> Tensor:
+    if side.logarithmic:
+        return side.low * (side.high / side.low) ** unit
+    return side.low + unit * (side.high - side.low)
+
+
+def _unscaled(side: Interval, values: Tensor) -> Tensor:
+    if side.logarithmic:
+        return (values / side.low).log() / math.log(side.high / side.low)
+    return (values - side.low) / (side.high - side.low)

@@ -5,6 +5,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from tpsctl.recipe.auto import AUTO, PositiveOrAuto
+from tpsctl.recipe.guide_success import AnyStructuresSection, SuccessSection
 from tpsctl.recipe.observables import ObservableSection, has_target
 from tpsctl.recipe.prior import CheckpointPriorSection, GaussianPriorSection
 from tpsctl.recipe.section import Section, key
@@ -69,54 +71,6 @@ class ObservableGuidanceSection(Section):
         return self
 
 
-class GuideFilesSection(Section):
-    """Guides from structure files; every model of a file is a guide."""
-
-    structures: tuple[Path, ...] = key("Structure files with the atoms of the prior.", min_length=1)
-    select: str = key('Their beads, as an MDTraj selection, e.g. "name CA".', default="all", min_length=1)
-
-
-class GuideFramesSection(Section):
-    """Guides from frames of a trajectory."""
-
-    trajectory: Path = key("Trajectory file: XTC, DCD, TRR, NetCDF or HDF5.")
-    topology: Path = key("Structure file that names the trajectory's atoms.")
-    frames: tuple[Annotated[int, Field(ge=0)], ...] = key("Frames, counted from 0.", "1", min_length=1)
-    select: str = key('Their beads, as an MDTraj selection, e.g. "name CA".', default="all", min_length=1)
-
-
-class GuidePointsSection(Section):
-    """Guides that are points of a model potential."""
-
-    points_nm: tuple[tuple[float, ...], ...] = key("Coordinates of each point.", "nm", min_length=1)
-
-
-class SuccessRangeSection(Section):
-    """A range of an observable."""
-
-    observable: ObservableSection = key("The observable, without a target.")
-    low: float = key("Lower end, in the unit of the observable (nm, degrees, Hz or 1).", "of the observable")
-    high: float = key(
-        "Upper end, in the same unit; for a dihedral it may lie below the lower one, across 180 degrees.",
-        "of the observable",
-    )
-
-    @model_validator(mode="after")
-    def _is_a_range(self) -> Self:
-        if has_target(self.observable) or self.observable.held_out:
-            raise ValueError("observable: a range of success takes no target and no held_out; give low and high")
-        if self.low >= self.high and self.observable.kind != "dihedral":
-            raise ValueError(f"low: got {self.low}, expected a number below high ({self.high})")
-        return self
-
-
-class RangesSuccessSection(Section):
-    """A sample succeeds where every one of these observables is in its range."""
-
-    kind: Literal["ranges"] = key("Ranges of collective variables.")
-    ranges: tuple[SuccessRangeSection, ...] = key("The ranges.", min_length=1)
-
-
 class SigmoidStrengthSection(Section):
     """Strength a [1 - sigmoid(k (t - b))] at diffusion time t."""
 
@@ -126,9 +80,14 @@ class SigmoidStrengthSection(Section):
 
 
 class SigmoidBandwidthSection(Section):
-    """Bandwidth a + sigmoid(k (t - b)) at diffusion time t, in units of the spread of the guides' coordinates."""
+    """Bandwidth a + sigmoid(k (t - b)) at diffusion time t, in units of the spread of the data's coordinates."""
 
-    floor: float = key("a.", "1", default=0.3, gt=0)
+    floor: PositiveOrAuto = key(
+        "a; auto: the distance of guides from one another, or that of unguided samples to their nearest neighbors if "
+        "that is larger, as the standard deviation of a coordinate.",
+        "1",
+        default=AUTO,
+    )
     slope: float = key("k.", "1", default=20.0, gt=0)
     midpoint: float = key("b.", "1", default=0.7)
 
@@ -137,13 +96,14 @@ class PathGuidanceSection(Section):
     """Samples near a few structures, e.g. images of transition states, by a kernel density that follows them."""
 
     kind: Literal["path"] = key("Guidance along the paths of a few structures to noise.")
-    guides: GuideFilesSection | GuideFramesSection | GuidePointsSection = key("The guiding structures, at least two.")
-    success: RangesSuccessSection = key("Which samples are wanted.")
+    guides: AnyStructuresSection = key("The guiding structures, at least two.")
+    success: SuccessSection = key("Which samples are wanted.")
     strength: SigmoidStrengthSection = key("The strength, unless it is tuned.", default=SigmoidStrengthSection())
     bandwidth: SigmoidBandwidthSection = key("The bandwidth, unless it is tuned.", default=SigmoidBandwidthSection())
     tune: TuneSection | None = key(
         "Choose a and b of strength and bandwidth by (1 - success) + gamma_w work; without it, as given.", default=None
     )
+    sensitivity: bool = key("Draw samples at half and at twice the bandwidth, too, to compare with.", default=True)
 
 
 class GuidedSamplingSection(Section):

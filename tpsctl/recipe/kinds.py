@@ -6,6 +6,7 @@ from pydantic import BaseModel
 
 from tpsctl.recipe.document import read_document
 from tpsctl.recipe.guide import GuideRecipe
+from tpsctl.recipe.refine import RefineRecipe
 from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.recipe.simulate import SimulateRecipe
 from tpsctl.recipe.train import TrainRecipe
@@ -19,6 +20,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "train_potential": TrainPotentialRecipe,
     "train_snapshots": TrainSnapshotsRecipe,
     "guide": GuideRecipe,
+    "refine": RefineRecipe,
 }
 
 

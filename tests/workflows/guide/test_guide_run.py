@@ -61,7 +61,7 @@ guide:
   kind: observables
   observables: [{kind: coupling, dihedral: phi ALA2, target_hz: 6.5, error_hz: 0.5}]
   strength: {height: 2, decay: 8}
-sampling: {samples: 12, steps: 40}
+sampling: {samples: 12, steps: 30}
 output: {directory: out}
 """
 
@@ -104,7 +104,7 @@ def test_a_guided_average_is_its_target(loaded, tmp_path):
 
 def test_the_files_of_a_run(loaded, tmp_path):
     out = tmp_path / "out"
-    run(loaded(AVERAGES, "output.figures=true"), out)
+    run(loaded(AVERAGES, "output.figures=true", "sampling.steps=30"), out)
     samples, work = table(out / "samples.csv"), table(out / "work.csv")
     manifest = json.loads((out / "manifest.json").read_text())
     assert len(samples) == 240
@@ -197,9 +197,18 @@ def test_shards_make_the_result_of_one_process(loaded, tmp_path):
 
 
 def test_a_finished_run_is_not_repeated_and_another_is_refused(loaded, tmp_path):
-    run(loaded(AVERAGES), tmp_path / "out")
+    run(
+        loaded(AVERAGES, "guide.baseline=false", "guide.observables.0.error_nm=0.3", "sampling.steps=10"),
+        tmp_path / "out",
+    )
     before = (tmp_path / "out" / "manifest.json").read_bytes()
-    assert run(loaded(AVERAGES), tmp_path / "out")["outcome"] == "complete"
+    assert (
+        run(
+            loaded(AVERAGES, "guide.baseline=false", "guide.observables.0.error_nm=0.3", "sampling.steps=10"),
+            tmp_path / "out",
+        )["outcome"]
+        == "complete"
+    )
     with pytest.raises(RecipeError, match="(?s)another recipe.*--overwrite"):
         run(loaded(AVERAGES, "seed=6"), tmp_path / "out")
     assert (tmp_path / "out" / "manifest.json").read_bytes() == before
@@ -236,7 +245,7 @@ def test_alanine_dipeptide_is_sampled_and_written(loaded, tmp_path, root):
     heavy = [k for k, name in enumerate(names) if name in expected and not any("H" in part[4:] for part in name)]
     assert len(heavy) >= 6
     there = mdtraj.compute_distances(native, [expected[names[k]] for k in heavy])[0]
-    # 40 coarse steps leave bonds a spread of some per cent
+    # 30 coarse steps leave bonds a spread of some per cent
     np.testing.assert_allclose(np.median(lengths[:, heavy], 0), there, rtol=0.1)
 
 
@@ -316,8 +325,34 @@ def test_the_command_answers_and_its_exit_code_tells(tmp_path):
     assert CliRunner().invoke(app, weak).exit_code == ExitCode.NOT_VALID
 
 
+def test_the_natural_bandwidth_is_the_spread_of_a_gaussian_cloud(generator):
+    from tpsctl.workflows.guide.diversity import natural_bandwidth_nm
+
+    guides = 0.3 * torch.randn(200, 1, 2, generator=generator)
+    far = torch.randn(20, 1, 2, generator=generator)
+    # pairs of 200 points give the spread to some per cent
+    assert natural_bandwidth_nm(guides, 1e-3 * far, superposed=False) == pytest.approx(0.3, rel=0.1)
+    # guides that are nearer to one another than samples are to their neighbors do not make the kernel narrower
+    grid = torch.arange(5.0).view(-1, 1, 1).expand(-1, 1, 2)
+    assert natural_bandwidth_nm(1e-3 * guides, grid, superposed=False) == pytest.approx(2**0.5 / 2)
+
+
+def test_a_bandwidth_that_is_not_given_is_found(loaded, tmp_path):
+    from tpsctl.workflows.guide.diversity import natural_bandwidth_nm
+
+    recipe = loaded(STRUCTURES, "guide.bandwidth={midpoint: 0.5}", "sampling={samples: 20, steps: 10}")
+    done = run(recipe, tmp_path / "out")
+    written = mdtraj.load(tmp_path / "out/samples/unguided.dcd", top=tmp_path / "out/topology.pdb").xyz
+    unguided = torch.tensor(written[..., :2], dtype=torch.float64)
+    spread = float((unguided - unguided.mean((0, 1))).square().mean().sqrt())
+    natural = natural_bandwidth_nm(torch.tensor(recipe.guide.guides.points_nm).unsqueeze(1), unguided, superposed=False)
+    # the file has single precision
+    assert done["numbers"]["bandwidth_floor"] == pytest.approx(natural / spread, rel=1e-5)
+
+
 def test_success_across_half_a_turn_and_its_interval():
-    from tpsctl.workflows.guide.success import in_range, wilson_interval
+    from tpsctl.simulation.shooting.committor import wilson_interval
+    from tpsctl.workflows.guide.success.ranges import in_range
 
     values = torch.tensor([170.0, -175.0, 0.0, 150.0])
     assert in_range(values, 160, -160, 360.0).tolist() == [True, True, False, False]

@@ -87,7 +87,8 @@ def squared_distances(
     y, guides = center(y), center(guides)
     covariance = torch.einsum("nai,gaj->ngij", y, guides)
     overlap = torch.linalg.svdvals(covariance)
-    handed = torch.cat((overlap[..., :2], overlap[..., 2:] * torch.linalg.det(covariance).sign().unsqueeze(-1)), -1)
+    handedness = torch.linalg.det(covariance.detach()).sign().unsqueeze(-1)  # constant wherever it has a gradient
+    handed = torch.cat((overlap[..., :2], overlap[..., 2:] * handedness), -1)
     sizes = y.square().sum((1, 2)).unsqueeze(1) + guides.square().sum((1, 2))
     return (sizes - 2 * handed.sum(-1)).clamp_min(0)
 

@@ -1,11 +1,12 @@
 """Whether guided samples are new structures, or copies of the guides: distances, and bond lengths beside those of data.
 
 Distances are root mean square deviations, of molecules after superposition. The diversity of samples is their mean
-pairwise distance. It is compared with that of the unguided samples in the same wanted ranges or, where these are too
-few, with that of the guides themselves. Samples have collapsed if they are less than half as diverse, or if they lie
-nearer to a guide than half the distance from an unguided sample to its nearest neighbor.
+pairwise distance. It is compared with that of the wanted ones of the unguided samples or, where these are too few, with
+that of the guides themselves. Samples have collapsed if they are less than half as diverse, or if they lie nearer to a
+guide than half the distance from an unguided sample to its nearest neighbor.
 """
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -57,11 +58,11 @@ def judge_collapse(
     """Judge the wanted ones of guided samples, nm."""
     own = diversity(wanted, superposed=superposed)
     enough = len(unguided_wanted) >= _FEWEST
-    name = "unguided samples in the same ranges" if enough else "the guides"
+    name = "wanted unguided samples" if enough else "the guides"
     reference = diversity(unguided_wanted if enough else guides, superposed=superposed)
     to_guide = distances_nm(wanted, guides, superposed=superposed).amin(1) if len(wanted) else torch.zeros(0)
     nearest = float(to_guide.median()) if len(wanted) else float("nan")
-    apart = _pairs(unguided, superposed=superposed).fill_diagonal_(torch.inf).amin(1).median().item()
+    apart = _to_neighbor(unguided, superposed=superposed)
     collapsed = bool(len(wanted) >= 2 and (own < _HALF * reference or nearest < _HALF * apart))
     verdict = "the samples have COLLAPSED onto the guides" if collapsed else "no collapse onto the guides"
     words = (
@@ -86,6 +87,21 @@ def distances_nm(
     return (squared_distances(x, guides, superposed=superposed) / x.shape[1]).sqrt()
 
 
+def natural_bandwidth_nm(
+    guides: Float[Tensor, "guide bead dim"], unguided: Float[Tensor, "sample bead dim"], *, superposed: bool
+) -> float:
+    """The bandwidth of a kernel density over guides that neither copies them nor leaves gaps between them, nm.
+
+    It is the standard deviation of a coordinate, for which two samples of a Gaussian are sqrt(2 dim) of it apart, root
+    mean square. It is taken from the distances of guides from one another, or from the median distance of an unguided
+    sample to its nearest neighbor where guides are nearer than that, e.g. because they are images of one path.
+    """
+    count = len(guides)
+    squared = _pairs(guides, superposed=superposed).square().sum() / (count * (count - 1))
+    apart = max(float(squared.sqrt()), _to_neighbor(unguided, superposed=superposed))
+    return apart / math.sqrt(2 * guides.shape[2])
+
+
 def bond_deviation(
     x: Float[Tensor, "sample bead dim"], data: Float[Tensor, "sample bead dim"], bonds: tuple[tuple[int, int], ...]
 ) -> float | None:
@@ -101,3 +117,8 @@ def _pairs(x: Tensor, *, superposed: bool) -> Tensor:
     """Distances of up to `_MOST` samples from one another, with zeros on the diagonal."""
     x = x[:_MOST]
     return distances_nm(x, x, superposed=superposed).fill_diagonal_(0.0)
+
+
+def _to_neighbor(x: Tensor, *, superposed: bool) -> float:
+    """Median distance of a sample to its nearest neighbor, nm."""
+    return float(_pairs(x, superposed=superposed).fill_diagonal_(torch.inf).amin(1).median())

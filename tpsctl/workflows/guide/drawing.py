@@ -1,15 +1,14 @@
 """Draws a number of samples with a guide, in nm, from a random stream of their own."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from tpsctl.errors import PriorError, RecipeError
-from tpsctl.jobs.batches import StoredBatch
-from tpsctl.optimize.state import within
+from tpsctl.optimize.state import named, within
 from tpsctl.score.guidance.base import Guide, PotentialGuide
 from tpsctl.score.guidance.process import GuidedSamples, guided_diffusion, guided_flow, initial_noise
 from tpsctl.score.guidance.work import ExcessWork, excess_work
@@ -19,6 +18,8 @@ from tpsctl.workflows.sample.assemble import path_seed
 _STREAMS = 1_000_000
 """Random streams of each phase of a run."""
 
+_MARKS = "marks"
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -27,10 +28,12 @@ class Drawn:
     Attributes:
         x: Configurations, nm, float64, (sample, bead, dim).
         samples: The same in the length unit of the law, with log q/p and the work of the steps.
+        marks: What the campaign found of each sample when it was drawn (`Campaign.mark`).
     """
 
     x: Float[Tensor, "sample bead dim"]
     samples: GuidedSamples
+    marks: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def work(self) -> ExcessWork:
@@ -45,13 +48,15 @@ class Drawn:
     def store(self) -> dict[str, Tensor]:
         """As plain tensors."""
         s = self.samples
-        return {"x": self.x, "y": s.y, "log_ratio": s.log_ratio, "work": s.work}
+        plain = {"x": self.x, "y": s.y, "log_ratio": s.log_ratio, "work": s.work}
+        return plain | named(_MARKS, dict(self.marks))
 
     @classmethod
     def joined(cls, blocks: "list[Mapping[str, Tensor]]") -> "Drawn":
         """Several blocks of samples, as `store` gave them, as one."""
         parts = {name: torch.cat([block[name] for block in blocks], int(name == "work")) for name in blocks[0]}
-        return cls(parts["x"], GuidedSamples(parts["y"], parts["log_ratio"], parts["work"]))
+        marks = within(parts, f"{_MARKS}.")
+        return cls(parts["x"], GuidedSamples(parts["y"], parts["log_ratio"], parts["work"]), marks)
 
     @classmethod
     def stored(cls, tensors: Mapping[str, Tensor], name: str) -> "Drawn":
@@ -59,7 +64,7 @@ class Drawn:
         return cls.joined([within(dict(tensors), f"{name}.")])
 
 
-def draw(tools: GuideTools, guide: Guide, count: int, *, phase: int, stream: int) -> StoredBatch:
+def draw(tools: GuideTools, guide: Guide, count: int, *, phase: int, stream: int) -> Drawn:
     """Draw samples; the same phase and stream give the same random numbers, whatever the guide.
 
     Raises:
@@ -83,4 +88,4 @@ def draw(tools: GuideTools, guide: Guide, count: int, *, phase: int, stream: int
             "prior.diffusion_time."
         )
     plain = GuidedSamples(found.y.cpu().double(), found.log_ratio.cpu(), found.work.cpu())
-    return Drawn(model.to_nm(plain.y), plain).store(), {}
+    return Drawn(model.to_nm(plain.y), plain)

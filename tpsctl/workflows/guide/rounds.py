@@ -5,6 +5,7 @@ Each block of samples is a file, so that a kill costs at most one block, and any
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -18,7 +19,8 @@ from tpsctl.workflows.guide.campaigns.base import GUIDED, UNGUIDED, Campaign, Ev
 from tpsctl.workflows.guide.drawing import Drawn, draw
 from tpsctl.workflows.guide.tools import GuideTools
 
-_PHASE = {UNGUIDED: 0, "tuning": 1, GUIDED: 2}
+_TUNING = "tuning"
+_PHASE = {UNGUIDED: 0, _TUNING: 1, GUIDED: 2}
 _BESIDE_PHASE = 3
 _OFFSET = 1e-3
 """Added to the objective before its logarithm is modeled, which tames the large work of strong guides."""
@@ -64,7 +66,7 @@ class GuideRounds(Rounds):
         elif tune is not None and len(self.points) < tune.evaluations:
             self._wanted = self._next_points(tune.initial)
             self._planned = [
-                ("tuning", self._campaign.guide(point), tune.samples, _PHASE["tuning"], 0) for point in self._wanted
+                (_TUNING, self._campaign.guide(point), tune.samples, _PHASE[_TUNING], 0) for point in self._wanted
             ]
         elif GUIDED not in self.drawn:
             numbers = self.numbers
@@ -76,16 +78,18 @@ class GuideRounds(Rounds):
         return len(self._planned)
 
     def run(self, block: int) -> StoredBatch:
-        _, guide, count, phase, stream = self._planned[block]
-        return draw(self._tools, guide, count, phase=phase, stream=stream)
+        name, guide, count, phase, stream = self._planned[block]
+        drawn = draw(self._tools, guide, count, phase=phase, stream=stream)
+        words = (self._tools.recipe.seed, phase, stream)
+        return replace(drawn, marks=self._campaign.mark(drawn.x, words, tuning=name == _TUNING)).store(), {}
 
     def merge(self, results: Sequence[StoredBatch]) -> str:
         by_name: dict[str, list[Mapping[str, Tensor]]] = {}
         for (name, *_), (tensors, _) in zip(self._planned, results, strict=True):
             by_name.setdefault(name, []).append(tensors)
-        if "tuning" in by_name:
+        if _TUNING in by_name:
             self.points += self._wanted
-            self.evaluations += [self._campaign.evaluate(Drawn.joined([block])) for block in by_name["tuning"]]
+            self.evaluations += [self._campaign.evaluate(Drawn.joined([block])) for block in by_name[_TUNING]]
             best = min(self.evaluations, key=lambda evaluation: evaluation.value)
             return f"tuned {len(self.points)} times, best {best.value:.3g} (misfit {best.misfit:.3g})"
         self.drawn |= {name: Drawn.joined(blocks) for name, blocks in by_name.items()}
@@ -102,7 +106,7 @@ class GuideRounds(Rounds):
             {"numbers": point, "value": e.value, "misfit": e.misfit, "work_nats": e.work_nats}
             for point, e in zip(self.points, self.evaluations, strict=True)
         ]
-        return tensors, facts | {"names": list(self.drawn), "numbers": self.numbers, "tuning": tried}
+        return tensors, facts | {"names": list(self.drawn), "numbers": self.numbers, _TUNING: tried}
 
     @property
     def _seed(self) -> int:

@@ -7,8 +7,10 @@ from typing import Any
 from torch import Tensor
 
 from tpsctl.errors import RecipeError
+from tpsctl.molecule.topology import Topology
 from tpsctl.recipe.force_field import ForceFieldSection
 from tpsctl.recipe.prior import OpenMMPriorSection
+from tpsctl.score.base import Score
 from tpsctl.simulation.shooting.dynamics import Propagator
 from tpsctl.workflows.force_field import system_source
 from tpsctl.workflows.sample.tools import Tools
@@ -44,6 +46,21 @@ class ShotDynamics:
     name: str
 
 
+@dataclass(frozen=True)
+class PriorLaw:
+    """Which law of a prior shots move in, and what the step is found with.
+
+    Attributes:
+        kind: The kind of the prior, as in a recipe.
+        time: Its diffusion time.
+        seed: Seed of the directions in which its stiffness is looked for.
+    """
+
+    kind: str
+    time: float
+    seed: int
+
+
 def make_dynamics(run: ExaminedRun, wanted: PhysicsSettings, x: Tensor) -> ShotDynamics:
     """The dynamics that is wanted.
 
@@ -58,13 +75,14 @@ def make_dynamics(run: ExaminedRun, wanted: PhysicsSettings, x: Tensor) -> ShotD
     tools = run.tools
     section = _force_field(tools)
     if wanted.dynamics == "prior" or (wanted.dynamics == "auto" and section is None):
-        return _overdamped(tools, wanted, x)
+        return _overdamped_of_run(tools, wanted, x)
     if section is None:
         raise RecipeError(
             "the run names no force field. Give one with --set 'validation.energy={force_field: [amber14-all.xml]}', "
             "or use the prior's own dynamics with --dynamics prior."
         )
-    return _langevin(run, wanted, section)
+    topology = tools.given_system.topology
+    return langevin_dynamics(topology, section, wanted, wanted.temperature_k or run.stored.temperature_k)
 
 
 def _force_field(tools: Tools) -> ForceFieldSection | None:
@@ -76,14 +94,16 @@ def _force_field(tools: Tools) -> ForceFieldSection | None:
     return prior.force_field if isinstance(prior, OpenMMPriorSection) else None
 
 
-def _langevin(run: ExaminedRun, wanted: PhysicsSettings, section: ForceFieldSection) -> ShotDynamics:
+def langevin_dynamics(
+    topology: Topology, section: ForceFieldSection, wanted: PhysicsSettings, temperature_k: float
+) -> ShotDynamics:
+    """Langevin dynamics of a molecule's force field, all-atom or coarse-grained, at a temperature in K."""
     import openmm
 
     from tpsctl.simulation.engine import Thermostat
     from tpsctl.simulation.shooting.langevin import LangevinDynamics
 
-    made = system_source(section).create(run.tools.given_system.topology)
-    temperature_k = wanted.temperature_k or run.stored.temperature_k
+    made = system_source(section).create(topology)
     light = min(made.masses_amu) < _LIGHT_AMU
     dt_ps = wanted.dt_ps or (_DT_PS if light else _DT_HEAVY_PS)
     frame_steps = max(1, round(_FRAME_PS / dt_ps))
@@ -110,25 +130,32 @@ def _langevin(run: ExaminedRun, wanted: PhysicsSettings, section: ForceFieldSect
     return ShotDynamics(dynamics, longest_ps, about, f"{name}, step {dt_ps:g} ps")
 
 
-def _overdamped(tools: Tools, wanted: PhysicsSettings, x: Tensor) -> ShotDynamics:
-    from tpsctl.score.precision import ScoreInPrecision
+def overdamped_dynamics(score: Score, law: PriorLaw, wanted: PhysicsSettings, x: Tensor) -> ShotDynamics:
+    """Overdamped dynamics in the score of a prior, with a step for its stiffness at configurations x, nm."""
     from tpsctl.simulation.shooting.overdamped import OverdampedDynamics, stable_step_ps
-    from tpsctl.workflows.sample.assemble import precision_of
 
-    score = ScoreInPrecision(tools.prior.at(tools.final_time), precision_of(tools.given.prior))
-    dt_ps = wanted.dt_ps or _rounded(stable_step_ps(score.jvp, x, _DIFFUSION, seed=tools.given.seed))
+    dt_ps = wanted.dt_ps or _rounded(stable_step_ps(score.jvp, x, _DIFFUSION, seed=law.seed))
     longest_ps = wanted.longest_ps or _LONGEST_STEPS * dt_ps
     about = {
         "dynamics": "overdamped",
-        "prior": tools.given.prior.kind,
-        "diffusion_time": tools.final_time,
+        "prior": law.kind,
+        "diffusion_time": law.time,
         "diffusion_nm2_per_ps": _DIFFUSION,
         "dt_ps": dt_ps,
         "frame_ps": dt_ps,
         "longest_ps": longest_ps,
     }
-    name = f"overdamped dynamics of the prior ({tools.given.prior.kind}), step {dt_ps:.2g} ps at D = 1 nm^2/ps"
+    name = f"overdamped dynamics of the prior ({law.kind}), step {dt_ps:.2g} ps at D = 1 nm^2/ps"
     return ShotDynamics(OverdampedDynamics(score, diffusion=_DIFFUSION, dt_ps=dt_ps), longest_ps, about, name)
+
+
+def _overdamped_of_run(tools: Tools, wanted: PhysicsSettings, x: Tensor) -> ShotDynamics:
+    from tpsctl.score.precision import ScoreInPrecision
+    from tpsctl.workflows.sample.assemble import precision_of
+
+    given = tools.given
+    score = ScoreInPrecision(tools.prior.at(tools.final_time), precision_of(given.prior))
+    return overdamped_dynamics(score, PriorLaw(given.prior.kind, tools.final_time, given.seed), wanted, x)
 
 
 def _rounded(step: float) -> float:

@@ -57,10 +57,13 @@ class StateMaker:
     Args:
         topology: The molecule; None for a model potential.
         ends: Both ends (2, bead, dim), nm.
+        key: Where the states stand in the recipe.
     """
 
-    def __init__(self, topology: Topology | None, ends: Float[Tensor, "2 bead dim"]) -> None:
-        self.topology, self.ends = topology, ends
+    def __init__(
+        self, topology: Topology | None, ends: Float[Tensor, "2 bead dim"], *, key: str = "validation.states"
+    ) -> None:
+        self.topology, self.ends, self._key = topology, ends, key
         self.turning = [] if topology is None else turning_torsions(topology, ends)
 
     def make(self, section: StatesSection | None) -> tuple[TwoStates, StatesSection]:
@@ -91,7 +94,7 @@ class StateMaker:
         return StatesSection(A=(both,), B=(both,))
 
     def _condition(self, section: ConditionSection, side: int, name: str) -> Condition:
-        where, end = f"validation.states.{name}: {section.kind}", self.ends[side]
+        where, end = f"{self._key}.{name}: {section.kind}", self.ends[side]
         if isinstance(section, PointConditionSection):
             return PointWithin(end, section.within_nm)
         if self.topology is None:
@@ -148,7 +151,7 @@ class StateMaker:
                 if inside is not (side == end):
                     problem = "is in" if inside else "is not in"
                     raise RecipeError(
-                        f"validation.states.{name}: end {letter} of the path {problem} this state. Change its ranges, "
+                        f"{self._key}.{name}: end {letter} of the path {problem} this state. Change its ranges, "
                         "so that each end is in its own state alone."
                     )
 

@@ -43,7 +43,7 @@ class ObservableCampaign(Campaign):
     """
 
     names = ("height", "decay")
-    box = (Interval(0.2, 2.5), Interval(0.0, 6.0))
+    box = (Interval(0.2, 10.0, logarithmic=True), Interval(0.0, 20.0))
     multipliers: Multipliers
     clock: GuidanceClock
 
@@ -75,8 +75,8 @@ class ObservableCampaign(Campaign):
         kind = DenoisedGuide if self._section.evaluate == "denoised" else NoisedGuide
         return kind(self._tilt, lambda width: schedule(self.clock.time(width)))
 
-    def misfit(self, x: Tensor) -> float:
-        away = (self.values(self.fitted, x).mean(0) - self._targets) / self._errors
+    def misfit(self, drawn: Drawn) -> float:
+        away = (self.values(self.fitted, drawn.x).mean(0) - self._targets) / self._errors
         return float(away.square().mean())
 
     def beside(self, numbers: Sequence[float]) -> dict[str, Guide]:

@@ -80,9 +80,19 @@ class Campaign(ABC):
     def guide(self, numbers: Sequence[float]) -> Guide:
         """The guide with these numbers."""
 
+    def mark(self, x: Tensor, stream: tuple[int, ...], *, tuning: bool) -> dict[str, Tensor]:
+        """What is found of each sample, in nm, once and for all when it is drawn, because that may be costly.
+
+        Args:
+            x: The samples (sample, bead, dim), nm.
+            stream: Words of the seed that random numbers of this depend on.
+            tuning: Whether the samples only help the tuner to choose numbers.
+        """
+        return {}
+
     @abstractmethod
-    def misfit(self, x: Tensor) -> float:
-        """What guided samples, in nm, miss: 1 - success, or the squared deviation from the targets."""
+    def misfit(self, drawn: Drawn) -> float:
+        """What guided samples miss: 1 - success, or the squared deviation from the targets."""
 
     @abstractmethod
     def beside(self, numbers: Sequence[float]) -> dict[str, Guide]:
@@ -103,7 +113,7 @@ class Campaign(ABC):
     def evaluate(self, drawn: Drawn) -> Evaluation:
         """The objective of guided samples."""
         assert self.tune is not None
-        misfit, work = self.misfit(drawn.x), drawn.work.nats
+        misfit, work = self.misfit(drawn), drawn.work.nats
         return Evaluation(misfit + self.tune.work_weight * work, misfit, work)
 
 

@@ -1,5 +1,7 @@
 """The maker of initial paths, and what they are screened for, from the section `path`."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,6 +15,7 @@ from tpsctl.guess.screen import FaultsOf, Repair, all_of, energy_below
 from tpsctl.guess.torsion import TorsionGuess, Waypoint
 from tpsctl.guess.trajectory import TrajectoryGuess
 from tpsctl.guess.untangle import untangled
+from tpsctl.output.dcd import read_dcd
 from tpsctl.prior.base import Prior
 from tpsctl.recipe.endpoints import MoleculeEndpointsSection, PointEndpointsSection
 from tpsctl.recipe.path import (
@@ -23,6 +26,7 @@ from tpsctl.recipe.path import (
     TrajectoryGuessSection,
 )
 from tpsctl.recipe.sample import SampleRecipe
+from tpsctl.units import NM_PER_ANGSTROM
 from tpsctl.validation.energy import EnergyModel
 from tpsctl.validation.geometry import GeometryGate
 from tpsctl.workflows.sample.assemble.system import System
@@ -65,16 +69,27 @@ def _trajectory_guess(
     endpoints: MoleculeEndpointsSection | PointEndpointsSection,
     system: System,
 ) -> Guess:
+    if isinstance(endpoints, PointEndpointsSection):
+        return TrajectoryGuess([_frames_of_points(file, system) for file in section.trajectories])
     from tpsctl.endpoints.load import load_ensemble
     from tpsctl.endpoints.match import match
     from tpsctl.endpoints.structure import Structure
 
-    if isinstance(endpoints, PointEndpointsSection):
-        raise RecipeError('path.guess.kind: "trajectory" needs structures; the endpoints are points of a potential.')
     topology, trajectories = load_ensemble(section.trajectories, topology=section.topology, select=endpoints.select)
     start = Structure(system.topology, system.ends[0], "the ends")
     order = list(match(start, Structure(topology, trajectories[0][0], str(section.trajectories[0]))).order)
     return TrajectoryGuess([frames[:, order] for frames in trajectories])
+
+
+def _frames_of_points(file: Path, system: System) -> Tensor:
+    """The frames of a DCD file of a model potential's points, as this program writes them, nm."""
+    if file.suffix != ".dcd":
+        raise RecipeError(f"path.guess.trajectories: {file}: expected a DCD file, as paths of model potentials are.")
+    frames = torch.from_numpy(read_dcd(file).astype("float64")) * NM_PER_ANGSTROM
+    beads, dims = system.ends.shape[1:]
+    if frames.shape[1] != beads:
+        raise RecipeError(f"path.guess.trajectories: {file}: has {frames.shape[1]} points, the ends have {beads}.")
+    return frames[..., :dims].contiguous()
 
 
 def make_faults(recipe: SampleRecipe, gate: GeometryGate, energy_model: EnergyModel | None) -> FaultsOf:
