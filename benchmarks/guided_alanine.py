@@ -2,6 +2,7 @@
 
     tpsctl sample recipes/alanine_dipeptide_routes.yaml
     nice python -m benchmarks.guided_alanine runs/alanine-dipeptide-routes --work runs/guided-alanine
+    nice python -m benchmarks.guided_alanine runs/alanine-dipeptide-routes --work runs/guided-torsions --kernel torsions
 
 Guides are five images near the saddles of the two lowest routes of the run. A sample succeeds if its committor, by
 Langevin dynamics of the force field, lies in 0.4 to 0.6.
@@ -51,6 +52,7 @@ seed: 2026
 prior: {{kind: checkpoint, checkpoint: {folder}/diffusion.safetensors}}
 guide:
   kind: path
+  kernel: {{kind: {kernel}}}
   guides: {{structures: [{guides}]}}
   success:
     kind: committor
@@ -70,15 +72,14 @@ UNGUIDED, POOL, FINAL = 0, 1, 2
 class Measurement:
     """The guided prior, and the folder in which its results are kept."""
 
-    def __init__(self, run, work):
+    def __init__(self, run, work, kernel):
         self.work = work.resolve()
         self.work.mkdir(parents=True, exist_ok=True)
         recipe = self.work / "guide.yaml"
         guides = guides_of(run, self.work)
         names = ", ".join(map(str, guides))
-        write_text(
-            recipe, RECIPE.format(folder=FOLDER, guides=names, steps=STEPS, longest_ps=LONGEST_PS, work=self.work)
-        )
+        numbers = {"steps": STEPS, "longest_ps": LONGEST_PS}
+        write_text(recipe, RECIPE.format(folder=FOLDER, guides=names, work=self.work, kernel=kernel, **numbers))
         self.tools = make_tools(load_recipe(recipe, GuideRecipe, []), torch.device("cpu"))
         self.campaign = PathCampaign(self.tools, self.tools.recipe.guide)
 
@@ -197,10 +198,12 @@ def main():
     parser.add_argument("--samples", type=int, default=40, help="guided samples of the best schedules")
     parser.add_argument("--unguided", type=int, default=2000, help="most unguided samples")
     parser.add_argument("--gammas", type=float, nargs="+", default=[0, 1e-4, 1e-3, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
+    parser.add_argument("--kernel", choices=("superposed", "torsions"), default="superposed", help="what is guided")
     given = parser.parse_args()
     torch.set_num_threads(1)
     facts = machine() | {"threads": 1, "steps": STEPS, "pool": given.pool, "pool_samples": given.pool_samples}
-    measurement = Measurement(given.run, given.work)
+    facts["kernel"] = given.kernel
+    measurement = Measurement(given.run, given.work, given.kernel)
     tools, campaign = measurement.tools, measurement.campaign
     first = measurement.drawn("unguided_0", NoGuide(), BLOCK, UNGUIDED, 0, tuning=False)
     campaign.learn(first)
@@ -249,7 +252,7 @@ def report(measurement, facts, unguided, finals, judged, pool):
     tried = [[k, *point, f, work] for k, (point, (f, work)) in enumerate(zip(*pool, strict=True))]
     facts |= {"guides_committor": marks["p_b"].tolist(), "guides_diversity_nm": diversity(guides, superposed=True)}
     write_report(
-        "guided_alanine",
+        "guided_alanine" if facts["kernel"] == "superposed" else f"guided_alanine_{facts['kernel']}",
         facts,
         {"rows": rows, "pool": tried},
         [

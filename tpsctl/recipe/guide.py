@@ -80,7 +80,10 @@ class SigmoidStrengthSection(Section):
 
 
 class SigmoidBandwidthSection(Section):
-    """Bandwidth a + sigmoid(k (t - b)) at diffusion time t, in units of the spread of the data's coordinates."""
+    """Bandwidth a + sigmoid(k (t - b)) at diffusion time t, in units of the spread of the data's coordinates.
+
+    For a kernel in torsions it is in rad.
+    """
 
     floor: PositiveOrAuto = key(
         "a; auto: the distance of guides from one another, or that of unguided samples to their nearest neighbors if "
@@ -92,12 +95,35 @@ class SigmoidBandwidthSection(Section):
     midpoint: float = key("b.", "1", default=0.7)
 
 
+class SuperposedKernelSection(Section):
+    """Samples near the guides in all coordinates, molecules after superposition, as published."""
+
+    kind: Literal["superposed"] = key("All coordinates, of molecules after superposition.")
+
+
+class TorsionKernelSection(Section):
+    """Samples near the guides in torsions; bonds, angles and other torsions stay as the prior has them."""
+
+    kind: Literal["torsions"] = key("Torsions. The bandwidth is then an angle in rad.")
+    torsions: tuple[str, ...] | None = key(
+        "Their names, e.g. phi ALA2; none: one for each bond that can turn, groups of three hydrogens left out.",
+        default=None,
+        min_length=1,
+    )
+
+
+KernelSection = Annotated[SuperposedKernelSection | TorsionKernelSection, Field(discriminator="kind")]
+
+
 class PathGuidanceSection(Section):
     """Samples near a few structures, e.g. images of transition states, by a kernel density that follows them."""
 
     kind: Literal["path"] = key("Guidance along the paths of a few structures to noise.")
     guides: AnyStructuresSection = key("The guiding structures, at least two.")
     success: SuccessSection = key("Which samples are wanted.")
+    kernel: KernelSection = key(
+        "In what samples are drawn to the guides.", default=SuperposedKernelSection(kind="superposed")
+    )
     strength: SigmoidStrengthSection = key("The strength, unless it is tuned.", default=SigmoidStrengthSection())
     bandwidth: SigmoidBandwidthSection = key("The bandwidth, unless it is tuned.", default=SigmoidBandwidthSection())
     tune: TuneSection | None = key(

@@ -3,13 +3,16 @@
 import pytest
 import torch
 
-from tpsctl.molecule.geometry import center, rmsd
+from tpsctl.molecule.geometry import center, dihedral, rmsd
 from tpsctl.score.base import AutogradScore
 from tpsctl.score.guidance.clock import GuidanceClock
-from tpsctl.score.guidance.kernel import KernelGuide, flow_to_noise, squared_distances
+from tpsctl.score.guidance.kernel import KernelGuide, flow_to_noise
+from tpsctl.score.guidance.metrics import InTorsions, Superposition, squared_distances
 from tpsctl.score.guidance.process import guided_diffusion, initial_noise
 from tpsctl.score.likelihood import Diffusion
 from tpsctl.score.reverse_process import geometric_widths
+
+FREE, FIXED = Superposition(15, superposed=True), Superposition(15, superposed=False)
 
 
 def turned(x, generator):
@@ -33,7 +36,7 @@ def test_a_mirror_image_is_not_superposed(generator):
 
 def test_score_is_the_gradient_and_does_not_turn_or_move_a_molecule(generator):
     points = torch.randn(2, 3, 5, 3, generator=generator)
-    guide = KernelGuide([0.1, 1.0], points, strength=lambda s: 0.7, bandwidth=lambda s: 0.8, superposed=True)
+    guide = KernelGuide([0.1, 1.0], points, strength=lambda s: 0.7, bandwidth=lambda s: 0.8, metric=FREE)
     y = torch.randn(4, 5, 3, generator=generator)
     h = guide.at(0.3)(y)
     assert torch.autograd.gradcheck(lambda z: guide.potential(z, 0.3), y.clone().requires_grad_(True))
@@ -44,13 +47,40 @@ def test_score_is_the_gradient_and_does_not_turn_or_move_a_molecule(generator):
     q = q * torch.linalg.det(q).sign()
     torch.testing.assert_close(guide.at(0.3)(y @ q), h @ q)
     # one guide and a point: h = a (g - y) / b^2
-    plain = KernelGuide([0.1, 1.0], points[:, :1], strength=lambda s: 0.7, bandwidth=lambda s: 0.8, superposed=False)
+    plain = KernelGuide([0.1, 1.0], points[:, :1], strength=lambda s: 0.7, bandwidth=lambda s: 0.8, metric=FIXED)
     torch.testing.assert_close(plain.at(0.1)(y), 0.7 * (points[0, :1] - y) / 0.64)
+
+
+def test_a_kernel_in_torsions_moves_torsions_only(generator):
+    """One guide: h = -a sin(difference) / b^2 times the gradient of the torsion, which is invariant."""
+    metric = InTorsions(torch.tensor([[0, 1, 2, 3]]))
+    points = torch.randn(2, 1, 5, 3, generator=generator)
+    guide = KernelGuide([0.1, 1.0], points, strength=lambda s: 0.7, bandwidth=lambda s: 0.5, metric=metric)
+    y = torch.randn(4, 5, 3, generator=generator).requires_grad_(True)
+    angle = dihedral(y, torch.tensor([[0, 1, 2, 3]])).squeeze(1)
+    (gradient,) = torch.autograd.grad(angle.sum(), y)
+    change = (angle - dihedral(points[0], torch.tensor([[0, 1, 2, 3]]))[0, 0]).detach()
+    expected = -0.7 * (change.sin() / 0.25).view(-1, 1, 1) * gradient
+    torch.testing.assert_close(guide.at(0.1)(y.detach()), expected)
+    assert not bool(expected[:, 4].any()), "the fifth bead belongs to no torsion"
+
+
+def test_a_distance_in_torsions_is_periodic_and_near_zero_the_squared_difference(generator):
+    metric = InTorsions(torch.tensor([[0, 1, 2, 3]]))
+    y = torch.tensor([[[1.0, 0, 0], [0, 0, 0], [0, 0, 1], [0, 0, 0]]]).repeat(3, 1, 1).double()
+    for k, degrees in enumerate((179.0, -179.0, 90.0)):
+        phi = torch.deg2rad(torch.tensor(degrees, dtype=torch.float64))
+        y[k, 3] = torch.stack((phi.cos(), phi.sin(), torch.tensor(1.0, dtype=torch.float64)))
+    found = metric.squared(y, y)
+    small = float(torch.deg2rad(torch.tensor(2.0, dtype=torch.float64)) ** 2)
+    # 2 - 2 cos(x) = x^2 (1 - x^2 / 12 + ...)
+    assert found[0, 1].item() == pytest.approx(small, rel=2e-4)
+    assert found[0, 2].item() == pytest.approx(2 - 2 * torch.deg2rad(torch.tensor(89.0)).cos().item(), rel=1e-5)
 
 
 def test_guides_are_interpolated_in_the_logarithm_of_the_width():
     points = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1)
-    guide = KernelGuide([0.01, 1.0], points, strength=lambda s: 1.0, bandwidth=lambda s: 1.0, superposed=False)
+    guide = KernelGuide([0.01, 1.0], points, strength=lambda s: 1.0, bandwidth=lambda s: 1.0, metric=FIXED)
     assert guide.guides_at(0.1).item() == pytest.approx(0.5)
     assert guide.guides_at(0.001).item() == 0
     assert guide.guides_at(50.0).item() == 1
@@ -83,7 +113,7 @@ def test_samples_gather_around_guides_and_their_weights_undo_it(generator):
         flow_to_noise(law, guides, widths[::-1]),
         strength=lambda s: 0.5 if clock.time(s) < 0.5 else 0.0,
         bandwidth=lambda s: 1.0 / clock.alpha(s),
-        superposed=False,
+        metric=FIXED,
     )
     start = initial_noise(law, torch.zeros(3000, 1, 2), generator)
     found = guided_diffusion(law, guide, start, widths, generator)

@@ -326,26 +326,30 @@ def test_the_command_answers_and_its_exit_code_tells(tmp_path):
 
 
 def test_the_natural_bandwidth_is_the_spread_of_a_gaussian_cloud(generator):
-    from tpsctl.workflows.guide.diversity import natural_bandwidth_nm
+    from tpsctl.score.guidance.metrics import Superposition
+    from tpsctl.workflows.guide.diversity import natural_bandwidth
 
+    plane = Superposition(2, superposed=False)
     guides = 0.3 * torch.randn(200, 1, 2, generator=generator)
     far = torch.randn(20, 1, 2, generator=generator)
     # pairs of 200 points give the spread to some per cent
-    assert natural_bandwidth_nm(guides, 1e-3 * far, superposed=False) == pytest.approx(0.3, rel=0.1)
+    assert natural_bandwidth(guides, 1e-3 * far, plane) == pytest.approx(0.3, rel=0.1)
     # guides that are nearer to one another than samples are to their neighbors do not make the kernel narrower
     grid = torch.arange(5.0).view(-1, 1, 1).expand(-1, 1, 2)
-    assert natural_bandwidth_nm(1e-3 * guides, grid, superposed=False) == pytest.approx(2**0.5 / 2)
+    assert natural_bandwidth(1e-3 * guides, grid, plane) == pytest.approx(2**0.5 / 2)
 
 
 def test_a_bandwidth_that_is_not_given_is_found(loaded, tmp_path):
-    from tpsctl.workflows.guide.diversity import natural_bandwidth_nm
+    from tpsctl.score.guidance.metrics import Superposition
+    from tpsctl.workflows.guide.diversity import natural_bandwidth
 
     recipe = loaded(STRUCTURES, "guide.bandwidth={midpoint: 0.5}", "sampling={samples: 20, steps: 10}")
     done = run(recipe, tmp_path / "out")
     written = mdtraj.load(tmp_path / "out/samples/unguided.dcd", top=tmp_path / "out/topology.pdb").xyz
     unguided = torch.tensor(written[..., :2], dtype=torch.float64)
     spread = float((unguided - unguided.mean((0, 1))).square().mean().sqrt())
-    natural = natural_bandwidth_nm(torch.tensor(recipe.guide.guides.points_nm).unsqueeze(1), unguided, superposed=False)
+    points = torch.tensor(recipe.guide.guides.points_nm).unsqueeze(1)
+    natural = natural_bandwidth(points, unguided, Superposition(2, superposed=False))
     # the file has single precision
     assert done["numbers"]["bandwidth_floor"] == pytest.approx(natural / spread, rel=1e-5)
 

@@ -5,11 +5,10 @@ g_k(s) define a density of Gaussian kernels with the bandwidth b in x = alpha y,
 
     potential = a(s) log sum_k exp(-alpha^2 d_k(y)^2 / (2 b(s)^2)) ,
 
-where d_k is the distance from y to the superposed g_k(s): the least over rotations, and over translations for centered
-configurations. Since d_k^2 = |y|^2 + |g_k|^2 - 2 (c_1 + c_2 +- c_3) with the singular values c of g_k^T y, no rotation
-has to be differentiated.
+where d_k is the distance from y to g_k(s): after superposition, as published, or in torsions (`metrics`), where b is an
+angle and alpha is left out.
 
-Source: arXiv:2505.13375; Kabsch, Acta Cryst. A 32 (1976) 922 (the sign is that of the determinant).
+Source: arXiv:2505.13375.
 """
 
 import math
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from tpsctl.molecule.geometry import center
 from tpsctl.score.guidance.base import PotentialGuide, Strength
+from tpsctl.score.guidance.metrics import KernelMetric
 from tpsctl.score.likelihood import Diffusion
 
 
@@ -48,8 +48,8 @@ class KernelGuide(PotentialGuide):
         widths: Ascending noise widths.
         points: The guides at each of them (`flow_to_noise`).
         strength: a(s).
-        bandwidth: b(s) / alpha(s), the bandwidth in y, in the length unit.
-        superposed: Whether configurations are molecules, which are centered and may turn.
+        bandwidth: The bandwidth in y, in the unit of the metric: b(s) / alpha(s), or an angle.
+        metric: How near configurations are to guides.
     """
 
     def __init__(
@@ -59,14 +59,14 @@ class KernelGuide(PotentialGuide):
         *,
         strength: Strength,
         bandwidth: Callable[[float], float],
-        superposed: bool,
+        metric: KernelMetric,
     ) -> None:
         self._log_widths = torch.tensor(widths, dtype=torch.float64).log()
-        self._points = center(points) if superposed else points
-        self._strength, self._bandwidth, self._superposed = strength, bandwidth, superposed
+        self._points = points
+        self._strength, self._bandwidth, self._metric = strength, bandwidth, metric
 
     def potential(self, y: Tensor, width: float) -> Tensor:
-        squared = squared_distances(y, self.guides_at(width).to(y), superposed=self._superposed)
+        squared = self._metric.squared(y, self.guides_at(width).to(y))
         return self._strength(width) * torch.logsumexp(-squared / (2 * self._bandwidth(width) ** 2), 1)
 
     def guides_at(self, width: float) -> Float[Tensor, "guide bead dim"]:
@@ -76,21 +76,6 @@ class KernelGuide(PotentialGuide):
         low, high = self._log_widths[k : k + 2].tolist()
         fraction = min(max((place - low) / (high - low), 0.0), 1.0)
         return (1 - fraction) * self._points[k] + fraction * self._points[k + 1]
-
-
-def squared_distances(
-    y: Float[Tensor, "batch bead dim"], guides: Float[Tensor, "guide bead dim"], *, superposed: bool
-) -> Float[Tensor, "batch guide"]:
-    """Squared distances, summed over coordinates; of molecules after superposition without reflection."""
-    if not superposed:
-        return (y.unsqueeze(1) - guides).square().sum((2, 3))
-    y, guides = center(y), center(guides)
-    covariance = torch.einsum("nai,gaj->ngij", y, guides)
-    overlap = torch.linalg.svdvals(covariance)
-    handedness = torch.linalg.det(covariance.detach()).sign().unsqueeze(-1)  # constant wherever it has a gradient
-    handed = torch.cat((overlap[..., :2], overlap[..., 2:] * handedness), -1)
-    sizes = y.square().sum((1, 2)).unsqueeze(1) + guides.square().sum((1, 2))
-    return (sizes - 2 * handed.sum(-1)).clamp_min(0)
 
 
 def _rate(law: Diffusion, y: Tensor, width: float) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tpsctl.score.guidance.kernel import squared_distances
+from tpsctl.score.guidance.metrics import KernelMetric, squared_distances
 
 _FEWEST, _MOST = 10, 200
 _HALF = 0.5
@@ -87,19 +87,20 @@ def distances_nm(
     return (squared_distances(x, guides, superposed=superposed) / x.shape[1]).sqrt()
 
 
-def natural_bandwidth_nm(
-    guides: Float[Tensor, "guide bead dim"], unguided: Float[Tensor, "sample bead dim"], *, superposed: bool
+def natural_bandwidth(
+    guides: Float[Tensor, "guide bead dim"], unguided: Float[Tensor, "sample bead dim"], metric: KernelMetric
 ) -> float:
-    """The bandwidth of a kernel density over guides that neither copies them nor leaves gaps between them, nm.
+    """The bandwidth of a kernel density over guides that neither copies them nor leaves gaps between them, nm or rad.
 
-    It is the standard deviation of a coordinate, for which two samples of a Gaussian are sqrt(2 dim) of it apart, root
-    mean square. It is taken from the distances of guides from one another, or from the median distance of an unguided
-    sample to its nearest neighbor where guides are nearer than that, e.g. because they are images of one path.
+    It is the standard deviation of a coordinate or torsion, for which two samples of a Gaussian are sqrt(2 features) of
+    it apart, root mean square. It is taken from the distances of guides from one another, or from the median distance
+    of an unguided sample to its nearest neighbor where guides are nearer than that, e.g. because they are images of one
+    path.
     """
-    count = len(guides)
-    squared = _pairs(guides, superposed=superposed).square().sum() / (count * (count - 1))
-    apart = max(float(squared.sqrt()), _to_neighbor(unguided, superposed=superposed))
-    return apart / math.sqrt(2 * guides.shape[2])
+    count, unguided = len(guides), unguided[:_MOST]
+    apart = metric.squared(guides, guides).fill_diagonal_(0.0).sum() / (count * (count - 1))
+    to_neighbor = metric.squared(unguided, unguided).fill_diagonal_(torch.inf).amin(1).median()
+    return math.sqrt(max(float(apart), float(to_neighbor)) / (2 * metric.features))
 
 
 def bond_deviation(

@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from tpsctl.errors import RecipeError
+from tpsctl.molecule.torsions import named_torsions
 from tpsctl.optimize.tuning import Interval
 from tpsctl.recipe.auto import AUTO
-from tpsctl.recipe.guide import PathGuidanceSection
+from tpsctl.recipe.guide import KernelSection, PathGuidanceSection, SuperposedKernelSection
 from tpsctl.score.guidance.base import Guide
 from tpsctl.score.guidance.clock import GuidanceClock
 from tpsctl.score.guidance.kernel import KernelGuide, flow_to_noise
+from tpsctl.score.guidance.metrics import InTorsions, KernelMetric, Superposition
 from tpsctl.score.guidance.schedules import SigmoidBandwidth, SigmoidStrength
 from tpsctl.simulation.shooting.committor import wilson_interval
 from tpsctl.workflows.guide.campaigns.base import GUIDED, UNGUIDED, Campaign, CampaignReport, clock_of
@@ -21,7 +24,7 @@ from tpsctl.workflows.guide.diversity import (
     distances_nm,
     diversity,
     judge_collapse,
-    natural_bandwidth_nm,
+    natural_bandwidth,
 )
 from tpsctl.workflows.guide.drawing import Drawn
 from tpsctl.workflows.guide.structures import load_guides
@@ -59,6 +62,7 @@ class PathCampaign(Campaign):
                 "it. Give further ones, e.g. the tops of several paths."
             )
         self._success = make_success(tools, section.success, self.guides)
+        self._metric = metric_of(tools, section.kernel)
         self.tune = section.tune
 
     def learn(self, unguided: Drawn) -> None:
@@ -67,9 +71,8 @@ class PathCampaign(Campaign):
         strength, bandwidth = self._section.strength, self._section.bandwidth
         floor = bandwidth.floor
         if floor == AUTO:
-            superposed = self._tools.is_molecule
-            floor = natural_bandwidth_nm(self.guides, unguided.x, superposed=superposed)
-            floor /= self.clock.spread * model.unit_nm
+            floor = natural_bandwidth(self.guides, unguided.x, self._metric)
+            floor /= self.clock.spread * model.unit_nm if self._metric.is_length else 1.0
         self.given = (strength.height, strength.midpoint, float(floor), bandwidth.midpoint)
         self._widths = self._tools.widths[::-1]
         start = model.from_nm(self.guides).to(model.like)
@@ -149,14 +152,15 @@ class PathCampaign(Campaign):
         clock = self.clock
 
         def width_of_kernel(width: float) -> float:
-            return factor * bandwidth(clock.time(width)) * clock.spread / clock.alpha(width)
+            unit = clock.spread / clock.alpha(width) if self._metric.is_length else 1.0
+            return factor * bandwidth(clock.time(width)) * unit
 
         return KernelGuide(
             self._widths,
             self._points,
             strength=lambda width: strength(clock.time(width)),
             bandwidth=width_of_kernel,
-            superposed=self._tools.model.law.centered,
+            metric=self._metric,
         )
 
     def _schedules(self, numbers: Sequence[float]) -> tuple[Callable[[float], float], Callable[[float], float]]:
@@ -166,6 +170,25 @@ class PathCampaign(Campaign):
             SigmoidStrength(height, section.strength.slope, when),
             SigmoidBandwidth(floor, section.bandwidth.slope, widening),
         )
+
+
+def metric_of(tools: GuideTools, section: KernelSection) -> KernelMetric:
+    """In what samples are drawn to the guides.
+
+    Raises:
+        RecipeError: The prior has no torsions, or not one of this name.
+    """
+    if isinstance(section, SuperposedKernelSection):
+        return Superposition(tools.prior.n_beads * tools.prior.n_dims, superposed=tools.model.law.centered)
+    usual = [torsion for torsion in named_torsions(tools.topology) if not torsion.rotor] if tools.is_molecule else []
+    if not usual:
+        raise RecipeError("guide.kernel: torsions: no bond of this prior's molecule can turn. Use kind: superposed.")
+    by_name = {torsion.name: torsion for torsion in usual}
+    for name in section.torsions or ():
+        if name not in by_name:
+            raise RecipeError(f"guide.kernel.torsions: got {name!r}, expected some of {', '.join(by_name)}.")
+    chosen = section.torsions or tuple(by_name)
+    return InTorsions(torch.tensor([by_name[name].atoms for name in chosen]))
 
 
 def _fraction(drawn: Drawn) -> float:
