@@ -104,6 +104,7 @@ def test_a_molecule_has_a_rate_along_its_torsions(molecule, data):
     assert "functional_per_nm2" not in found
     assert "phi ALA2" in found["states"]
     assert found["settings"]["radius"] == pytest.approx(15)
+    assert any("rate of overdamped dynamics. Inertia limits" in note for note in found["notes"])
 
 
 def test_what_is_missing_or_unknown_is_named(molecule, data, tmp_path, root):

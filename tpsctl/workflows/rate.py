@@ -83,6 +83,12 @@ def rate_of_recipe(recipe: SampleRecipe, settings: RateSettings, progress: Progr
         facts["functional_per_nm2"] = found.flux_per_ps / (2 * about["diffusion_nm2_per_ps"])
     facts |= asdict(found)
     notes = [] if found.transition_samples >= FEW_SAMPLES else [_few(found.transition_samples, of_molecule)]
+    if of_molecule:
+        notes.append(
+            "this is the rate of overdamped dynamics. Inertia limits a real one: it is at most that of "
+            "transition-state theory, which `tpsctl sample` prints for routes, so trust this number only where "
+            "friction exceeds the frequencies of the motion, some 10 to 100/ps"
+        )
     return facts | {"settings": _settings_entry(settings, states), "notes": notes}
 
 
