@@ -17,7 +17,7 @@ from ase import units
 from openmm import unit
 
 from tpsctl.endpoints import load_structure
-from tpsctl.errors import OutputError
+from tpsctl.errors import OutputError, RecipeError
 from tpsctl.molecule.path_variables import progress_and_distance
 from tpsctl.workflows.export import ExportOptions, export_run
 
@@ -239,7 +239,7 @@ def test_an_existing_folder_and_a_missing_path_are_refused(finished_run, exporte
     folder, _ = exported
     with pytest.raises(OutputError, match="exists already; nothing was changed. Choose another with --out"):
         export_run(finished_run, folder, ExportOptions(("pdb",)))
-    with pytest.raises(OutputError, match=r"--path 7: .* has the paths 0 to 1"):
+    with pytest.raises(RecipeError, match=r"--path 7: .* has the paths 0 to 1"):
         export_run(finished_run, tmp_path / "x", ExportOptions(("pdb",), paths=(7,)))
     with pytest.raises(OutputError, match=r"--order chi: no such dihedral. This molecule has: omega ALA2, phi ALA2"):
         export_run(finished_run, tmp_path / "x", ExportOptions(("infretis",), order="chi"))
