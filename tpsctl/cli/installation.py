@@ -19,6 +19,7 @@ class RecipeKind(StrEnum):
     train_potential = "train_potential"
     train_snapshots = "train_snapshots"
     guide = "guide"
+    refine = "refine"
 
 
 class Shell(StrEnum):

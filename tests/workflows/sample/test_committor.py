@@ -26,7 +26,7 @@ def recipe(root, *changes):
 
 
 def few(settings):
-    return replace(settings, least=5, most=5)
+    return replace(settings, least=5, most=5, threads=1)  # further processes would not know of the few shots
 
 
 @pytest.fixture
@@ -81,7 +81,8 @@ def test_only_the_process_that_gathers_the_shards_shoots(root, tmp_path, asked):
     done = run_recipe(recipe(root), RunSettings(out, device="cpu", threads=1, shard=Shard(1, 1)), Progress())
     assert "committor" not in done
     assert not asked
-    assert gather(out, Progress())["committor"]["directory"] == str(out / "shooting")
+    found = gather(out, Progress())["committor"]
+    assert found.get("directory") == str(out / "shooting"), found["verdict"]
     assert len(asked) == 1
 
 
