@@ -13,6 +13,8 @@
 * Jensen-Shannon divergence (nats) of the distributions of all pair distances, mean over pairs, between samples and as
   many frames of the data; beside it, by the same estimator and with as many frames, the floor: one half of the
   trajectories against the other half.
+* The same divergence of the joint distribution of Q, the fraction of native contacts, and the RMSD from the data's
+  frame with the most of them, on a grid of 15 by 15, where the data name native contacts.
 * Seconds per 1000 samples.
 
 What was held out is read from the checkpoint's card. The results go to benchmarks/results/ as JSON and as a table.
@@ -21,6 +23,7 @@ What was held out is read from the checkpoint's card. The results go to benchmar
 import argparse
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +34,8 @@ from torch import Tensor
 from benchmarks.report import Table, machine, write_report
 from tpsctl.checkpoints.build import load_prior
 from tpsctl.checkpoints.native import read_card
-from tpsctl.molecule.geometry import center
+from tpsctl.molecule.contacts import NativeContacts
+from tpsctl.molecule.geometry import center, rmsd
 from tpsctl.prior.network import NetworkPrior
 from tpsctl.recipe.loader import load_recipe
 from tpsctl.recipe.simulate import SimulateRecipe
@@ -44,7 +48,7 @@ MOVES, DISCARDED = 60, 5
 """Hamiltonian moves per frame, and how many of them are not averaged over."""
 
 LEAST_STEPS, MOST_STEPS, DT_PS = 8, 16, 0.012
-BINS = 40
+BINS, GRID = 40, 15
 
 
 def main() -> None:
@@ -199,10 +203,18 @@ def samples(prior: NetworkPrior, data: Dataset, count: int, steps: int) -> dict[
     def some(part: Dataset) -> Tensor:
         return part.positions[torch.randperm(len(part), generator=generator)[:count]]
 
-    return {
+    theirs, halves = some(data), (some(data.take(first)), some(data.take(~first)))
+    folding = {}
+    if "native_contacts" in data.settings:
+        seen = folding_coordinates(data)
+        folding = {
+            "folding_divergence_nats": folding_divergence(seen(x), seen(theirs)),
+            "folding_floor_nats": folding_divergence(*map(seen, halves)),
+        }
+    return folding | {
         "cpu_seconds_per_1000": 1000 * seconds / count,
-        "divergence_nats": divergence(x, some(data)),
-        "floor_nats": divergence(some(data.take(first)), some(data.take(~first))),
+        "divergence_nats": divergence(x, theirs),
+        "floor_nats": divergence(*halves),
         "longest_bond_nm": float(torch.stack([(x[:, i] - x[:, j]).norm(dim=1) for i, j in data.topology.bonds]).max()),
     }
 
@@ -219,6 +231,27 @@ def divergence(a: Tensor, b: Tensor) -> float:
     return sum(found) / len(found)
 
 
+def folding_coordinates(data: Dataset) -> Callable[[Tensor], Tensor]:
+    """Q and the RMSD, nm, from the frame with the most native contacts, of frames (frame, bead, 3): (frame, 2)."""
+    stored = data.settings["native_contacts"]
+    contacts = NativeContacts(tuple((i, j) for i, j in stored["pairs"]), tuple(stored["distances_nm"]))
+    folded = data.positions[int(contacts.fraction(data.positions).argmax())].double()
+
+    def seen(x: Tensor) -> Tensor:
+        x = x.double()
+        return torch.stack((contacts.fraction(x), rmsd(x, folded.expand_as(x))), 1)
+
+    return seen
+
+
+def folding_divergence(a: Tensor, b: Tensor) -> float:
+    """Jensen-Shannon divergence, nats, of the histograms of two coordinates (frame, 2) on one grid."""
+    low, high = (torch.cat((a, b)).amin(0).tolist(), torch.cat((a, b)).amax(0).tolist())
+    limits = [(u, v) for u, v in zip(low, high, strict=True)]
+    p, q = (np.histogram2d(x[:, 0].numpy(), x[:, 1].numpy(), bins=GRID, range=limits)[0] / len(x) for x in (a, b))
+    return jensen_shannon_distance(torch.from_numpy(p), torch.from_numpy(q)) ** 2
+
+
 def table(results: dict[str, dict[str, Any]], width_nm: float) -> Table:
     """What a person wants to know, a column per checkpoint."""
     columns = list(results.values())
@@ -226,6 +259,12 @@ def table(results: dict[str, dict[str, Any]], width_nm: float) -> Table:
     def row(name: str, unit: str, *keys: str) -> list[Any]:
         return [name, unit, *(c[keys[0]] if len(keys) == 1 else c[keys[0]][keys[1]] for c in columns)]
 
+    folding = []
+    if all("folding_divergence_nats" in column["samples"] for column in columns):
+        folding = [
+            row("divergence of Q and RMSD", "nats", "samples", "folding_divergence_nats"),
+            row("its floor, two halves of the data", "nats", "samples", "folding_floor_nats"),
+        ]
     rows = [
         row("network", "", "network"),
         row(f"cosine of the score at {width_nm:g} nm", "1", "score", "cosine"),
@@ -233,6 +272,7 @@ def table(results: dict[str, dict[str, Any]], width_nm: float) -> Table:
         row("relative error, bonds projected out", "1", "score", "relative_error_without_bonds"),
         row("divergence of pair distances", "nats", "samples", "divergence_nats"),
         row("its floor, two halves of the data", "nats", "samples", "floor_nats"),
+        *folding,
         row("longest bond of all samples", "nm", "samples", "longest_bond_nm"),
         row("1000 samples", "CPU s", "samples", "cpu_seconds_per_1000"),
     ]

@@ -56,3 +56,9 @@ def test_the_divergence_of_a_distribution_from_itself_is_sampling_noise(beads):
     # of two histograms with 40 bins and 1000 values each: 40 / (4 * 1000) for filled bins
     assert 0 < beads.divergence(a, b) < 0.012
     assert beads.divergence(a, 1.5 * b) > 0.05
+
+
+def test_divergence_of_two_coordinates_is_zero_for_equal_and_ln_2_for_disjoint_sets(beads, generator):
+    a = torch.rand(500, 2, generator=generator)
+    assert beads.folding_divergence(a, a) == 0
+    assert beads.folding_divergence(a, a + 5) == pytest.approx(math.log(2), rel=1e-12)
