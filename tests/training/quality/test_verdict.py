@@ -46,7 +46,7 @@ def verdict(*widths, **samples):
         ({"torque_slope": Slope(-0.01, 0.02)}, "0 % of its torques are signal"),
         ({"torque_slope": Slope(1.8, 0.1)}, "its torques are too small, by a factor of 1.8"),
         ({"strain": 2.0}, "deviate by 2 variances of the data, expected at most 0.5"),
-        ({"strain": float("nan")}, "variances of the data"),
+        ({"strain": float("nan")}, "coordinates that are no numbers"),
         ({"posterior_r2": 0.2, "posterior_effective_frames": 50.0}, r"denoising posterior .* R\^2 0\.20"),
     ],
 )

@@ -7,6 +7,7 @@ data. An error that statistics cannot establish is no fault: a slope is faulty i
 lies outside of the allowed range.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -68,7 +69,9 @@ class WidthMeasures:
                 found.append(f"{100 * max(slope.value, 0):.0f} % of its {what} are signal on held-out frames")
             elif slope is not None and not slope.value - 2 * slope.error <= SLOPES[1]:
                 found.append(f"its {what} are too small, by a factor of {slope.value:.1f} on held-out frames")
-        if not self.strain <= MOST_STRAIN:
+        if math.isnan(self.strain):
+            found.append("relaxed structures have coordinates that are no numbers")
+        elif not self.strain <= MOST_STRAIN:
             found.append(
                 f"bonds and angles of relaxed structures deviate by {self.strain:.2g} variances of the data, "
                 f"expected at most {MOST_STRAIN:g}"
