@@ -50,6 +50,12 @@ def rmsd(
     return ((weights / weights.sum()).to(a) * squared).sum(-1).sqrt()
 
 
+def pair_distances(x: Float[Tensor, "*batch bead dim"]) -> Float[Tensor, "*batch pair"]:
+    """Distances of all pairs of beads i < j, in the unit of x."""
+    i, j = torch.triu_indices(x.shape[-2], x.shape[-2], offset=1)
+    return (x[..., i, :] - x[..., j, :]).norm(dim=-1)
+
+
 def dihedral(x: Float[Tensor, "*batch bead 3"], quadruples: Tensor) -> Float[Tensor, "*batch torsion"]:
     """Dihedral angles in rad, (-pi, pi], IUPAC sign; quadruples has shape (torsion, 4)."""
     p0, p1, p2, p3 = (x[..., quadruples[:, i], :] for i in range(4))

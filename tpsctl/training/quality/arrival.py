@@ -16,6 +16,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tpsctl.molecule.geometry import pair_distances
+
 MOST_OF_THE_WAY, FLOORS = 0.05, 3.0
 """Largest distance on arrival, of that of standing still; or this multiple of the floor where that is larger."""
 
@@ -90,8 +92,8 @@ def features(x: Float[Tensor, "frame bead dim"]) -> Float[Tensor, "frame feature
     """Coordinates of points; for molecules all distances between beads, scaled so that norms are root mean squares."""
     if x.shape[1] == 1:
         return x.flatten(1)
-    i, j = torch.triu_indices(x.shape[1], x.shape[1], 1)
-    return (x[:, i] - x[:, j]).norm(dim=-1) / len(i) ** 0.5
+    distances = pair_distances(x)
+    return distances / distances.shape[1] ** 0.5
 
 
 def arrival(

@@ -18,9 +18,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tpsctl.errors import RecipeError
-from tpsctl.molecule.geometry import dihedral
+from tpsctl.molecule.geometry import pair_distances
 from tpsctl.molecule.torsions import named_torsions
 from tpsctl.recipe.guide_success import NeighborsSuccessSection
+from tpsctl.score.guidance.metrics import InTorsions
 from tpsctl.workflows.guide.diversity import distances_nm
 from tpsctl.workflows.guide.structures import load_guides
 from tpsctl.workflows.guide.success.base import WANTED, Success
@@ -86,14 +87,4 @@ def _distance(tools: GuideTools, features: str) -> Distance:
     if not torsions:
         raise RecipeError("guide.success.features: torsions: no bond of this molecule can turn. Use distances.")
     atoms = torch.tensor([torsion.atoms for torsion in torsions])
-    return lambda x, y: torch.cdist(_on_circle(dihedral(x, atoms)), _on_circle(dihedral(y, atoms)))
-
-
-def pair_distances(x: Float[Tensor, "sample bead dim"]) -> Float[Tensor, "sample pair"]:
-    """Distances of all pairs of beads, nm."""
-    i, j = torch.triu_indices(x.shape[1], x.shape[1], offset=1)
-    return (x[:, i] - x[:, j]).norm(dim=-1)
-
-
-def _on_circle(angles: Tensor) -> Tensor:
-    return torch.cat((angles.cos(), angles.sin()), -1)
+    return lambda x, y: InTorsions(atoms).squared(x, y).sqrt()
