@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from tpsctl.score.schedule import Flow, VarianceExploding
-from tpsctl.training.widths import WidthLaw
+from tpsctl.score.schedule import Flow, LinearVariancePreserving, VarianceExploding
+from tpsctl.training.times import TIME_LAWS
+from tpsctl.training.widths import ScheduledWidths, WidthLaw
 
 
 @pytest.mark.parametrize(
@@ -32,3 +33,17 @@ def test_uniform_time_draws_a_fraction_of_the_widths_uniformly_in_time(generator
     upper = float(schedule.time_of(torch.tensor(1.0)))  # beyond, widths are cut to the largest
     inside = t[t < upper - 1e-3]
     assert float((inside < upper / 2).double().mean()) == pytest.approx(0.5, abs=0.02)  # stratified draws
+
+
+@pytest.mark.parametrize("times", TIME_LAWS)
+def test_widths_of_a_schedule_follow_the_law_of_its_times(times, generator):
+    """Stratified draws: half of the times lie below the median of the law, within one draw of 4000."""
+    schedule = LinearVariancePreserving(0.3)
+    law = ScheduledWidths(TIME_LAWS[times](schedule, 0.001, 1.0))
+    widths = law.draw(4000, generator).double()
+    assert (law.smallest_nm, law.largest_nm) == pytest.approx((0.001, 1.0), rel=1e-9)
+    assert float(widths.min()) >= 0.001 * (1 - 1e-6)
+    assert float(widths.max()) <= 1.0 + 1e-6
+    ends = schedule.time_of(torch.tensor([0.001, 1.0]))
+    median = 0.001**0.5 if times == "importance" else float(schedule.relative_sigma(ends.mean()))
+    assert float((widths < median).double().mean()) == pytest.approx(0.5, abs=1e-3)

@@ -239,7 +239,64 @@ class FlowMatchingModelSection(NetworkSection):
     )
 
 
-ModelSection = Annotated[DiffusionModelSection | FlowMatchingModelSection, Field(discriminator="kind")]
+class ScoreMatchingModelSection(NetworkSection):
+    """Score matching from the action principle: times and weights of the schedule decide which widths count."""
+
+    kind: Literal["score_matching"] = key("Score matching.")
+    schedule: ScheduleSection = key(
+        "What diffusion time t means, and which noise widths count.",
+        default=LinearVariancePreservingSection(kind="linear_variance_preserving"),
+    )
+    weight: Literal["likelihood", "simple"] = key(
+        "Weight of a time in the loss. likelihood: g^2, so that the loss bounds -log p. simple: sigma^2.",
+        default="likelihood",
+    )
+    times: Literal["importance", "uniform"] = key(
+        "Law of the times of a batch. importance: in proportion to g^2/sigma^2, least noisy for the likelihood weight.",
+        default="importance",
+    )
+
+
+class ActionMatchingModelSection(NetworkSection):
+    """Action Matching on the straight path from noise to data: the loss is no regression and uses no forces.
+
+    The potential of the path is a function of the energy, from which the score follows.
+    """
+
+    kind: Literal["action_matching"] = key("Action Matching.")
+    scale_nm: float = key("Width of the noise at t = 1; about the size of the molecule.", "nm", default=0.3, gt=0)
+    noise: float = key(
+        "Strength of the noise of the learned dynamics, in scale_nm per square root of the time from noise to data; "
+        "0: plain, above 0: entropic Action Matching.",
+        "1",
+        default=0.0,
+        ge=0,
+    )
+    weight_at_noise: float = key(
+        "Weight of the loss at the noise; linear from there to the data.", "1", default=1.0, ge=0
+    )
+    weight_at_data: float = key(
+        "Weight of the loss at the data; 0 spares it the variance of that end.", "1", default=1.0, ge=0
+    )
+    small_times: float = key(
+        "Fraction of each batch drawn in the tenth of the times next to the data, where paths are sought.",
+        "1",
+        default=0.5,
+        ge=0,
+        lt=1,
+    )
+
+    @model_validator(mode="after")
+    def _some_weight(self) -> Self:
+        if self.weight_at_noise == 0 and self.weight_at_data == 0:
+            raise ValueError("weight_at_noise and weight_at_data are both 0; at least one of them must be above 0")
+        return self
+
+
+ModelSection = Annotated[
+    DiffusionModelSection | FlowMatchingModelSection | ScoreMatchingModelSection | ActionMatchingModelSection,
+    Field(discriminator="kind"),
+]
 
 
 class OptimizationSection(Section):
@@ -249,7 +306,10 @@ class OptimizationSection(Section):
     batch: int = key("Noised structures per step.", "1", default=256, ge=2)
     learning_rate: float = key("Peak learning rate of Adam; it decays to 1 % of this.", "1", default=1e-3, gt=0)
     torsion_weight: float = key(
-        "Weight of the torques about rotatable bonds in the loss; they decide barriers.", "1", default=1.0, ge=0
+        "Weight of the torques about rotatable bonds in the loss; they decide barriers. Not for action_matching.",
+        "1",
+        default=1.0,
+        ge=0,
     )
     average: float = key("Decay per step of the running mean of the parameters.", "1", default=0.999, ge=0, lt=1)
     linear_samples: int = key("Noised structures per width in the linear fit.", "1", default=8000, ge=500)
@@ -277,3 +337,12 @@ class TrainRecipe(Section):
     model: ModelSection = key("The model that is trained.")
     optimize: OptimizationSection = key("How the model is fitted.", default=OptimizationSection())
     output: CheckpointOutputSection = key("The checkpoint.")
+
+    @model_validator(mode="after")
+    def _torsions_in_a_regression(self) -> Self:
+        if isinstance(self.model, ActionMatchingModelSection) and "torsion_weight" in self.optimize.model_fields_set:
+            raise ValueError(
+                "optimize.torsion_weight is not for model.kind action_matching, whose loss has no errors of torques; "
+                "leave it out"
+            )
+        return self

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from tpsctl.molecule.geometry import center, dihedral
@@ -69,9 +70,7 @@ class NoisedFrames:
 
     def turned(self, generator: torch.Generator) -> "NoisedFrames":
         """The same batch with every structure in a random orientation."""
-        q, r = torch.linalg.qr(torch.randn(len(self), 3, 3, generator=generator, dtype=self.y.dtype))
-        q = q * torch.sign(r.diagonal(dim1=1, dim2=2)).unsqueeze(1)  # uniform over all rotations and reflections
-        q = q * torch.sign(torch.linalg.det(q)).reshape(-1, 1, 1)
+        q = random_rotations(len(self), generator, self.y.dtype)
         return NoisedFrames(self.y @ q, self.sigma, self.target @ q, self.weight)
 
     def part(self, first: int, step: int) -> "NoisedFrames":
@@ -253,6 +252,13 @@ class TargetSource:
 
 def _bins_per_variable(variables: int) -> int:
     return _HISTOGRAM_BINS if variables <= 2 else max(3, math.floor(_MOST_CELLS ** (1 / variables)))
+
+
+def random_rotations(count: int, generator: torch.Generator, dtype: torch.dtype) -> Float[Tensor, "count 3 3"]:
+    """Rotations, uniform over all of them."""
+    q, r = torch.linalg.qr(torch.randn(count, 3, 3, generator=generator, dtype=dtype))
+    q = q * torch.sign(r.diagonal(dim1=1, dim2=2)).unsqueeze(1)  # uniform over all rotations and reflections
+    return q * torch.sign(torch.linalg.det(q)).reshape(-1, 1, 1)
 
 
 def _normal(like: Tensor, generator: torch.Generator) -> Tensor:

@@ -6,12 +6,13 @@ A fraction may be drawn uniformly in the time of a schedule instead, as in the v
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from tpsctl.score.schedule import NoiseSchedule
+from tpsctl.training.times import TimeLaw
 
 BANDS_OF_ATOMS = ((0.02, 0.15), (0.5, 0.8), (math.inf, 0.05))
 """Bands of widths as (upper edge in nm, share of the batch). The share is large where basins and handedness are
@@ -19,6 +20,50 @@ decided, and small where the linear energy suffices or where only the size of th
 
 BANDS_OF_BEADS = ((0.3, 0.6), (math.inf, 0.4))
 """The same for coarse-grained beads, which are farther apart: more than half of the widths are below a bond."""
+
+
+class NoiseWidths(Protocol):
+    """A law of the noise widths of a batch."""
+
+    @property
+    def smallest_nm(self) -> float:
+        """Smallest noise width, nm."""
+
+    @property
+    def largest_nm(self) -> float:
+        """Largest noise width, nm."""
+
+    def facts(self) -> list[Any]:
+        """The law as plain values, for the fingerprint of a training."""
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Stratified noise widths (count,) in random order, nm."""
+
+
+class ScheduledWidths:
+    """The noise widths of a schedule at times that follow a law, as score matching draws them.
+
+    Args:
+        law: The law of the times, with a schedule in nm.
+    """
+
+    def __init__(self, law: TimeLaw) -> None:
+        self._law = law
+
+    @property
+    def smallest_nm(self) -> float:
+        return self._law.widths[0]
+
+    @property
+    def largest_nm(self) -> float:
+        return self._law.widths[1]
+
+    def facts(self) -> list[Any]:
+        return [type(self._law).__name__, self._law.schedule.to_dict(), self._law.widths]
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        t, _ = self._law.draw(count, generator)
+        return self._law.schedule.relative_sigma(t).float().clamp(self.smallest_nm, self.largest_nm)
 
 
 @dataclass(frozen=True)
@@ -40,11 +85,10 @@ class WidthLaw:
     bands: tuple[tuple[float, float], ...] = BANDS_OF_ATOMS
 
     def facts(self) -> list[Any]:
-        """The law as plain values, for the fingerprint of a training."""
-        return [self.smallest_nm, self.largest_nm, self.uniform_time, self.schedule.to_dict(), list(self.bands)]
+        bands = [] if self.bands == BANDS_OF_ATOMS else [list(self.bands)]
+        return [self.smallest_nm, self.largest_nm, self.uniform_time, self.schedule.to_dict(), *bands]
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Stratified noise widths (count,) in random order, nm."""
         shift = torch.rand((), generator=generator)
         u = (torch.arange(count) + shift) / count
         u = u[torch.randperm(count, generator=generator)]

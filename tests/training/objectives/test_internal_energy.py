@@ -5,17 +5,25 @@ import torch
 
 from tpsctl.errors import DataError
 from tpsctl.networks.internal_energy.network import InternalEnergySizes
-from tpsctl.score.schedule import Flow, VarianceExploding
+from tpsctl.score.schedule import (
+    Flow,
+    LinearVariancePreserving,
+    SubVariancePreserving,
+    VarianceExploding,
+    VariancePreserving,
+)
 from tpsctl.training.laws import RampedDecay, WarmUpThenCosine
 from tpsctl.training.loop import Loop, LoopSettings
 from tpsctl.training.objectives.energy_denoising import TrainingFrames
+from tpsctl.training.objectives.error_weights import ActionPrincipleWeights
 from tpsctl.training.objectives.internal_energy import (
     InternalEnergyDenoising,
     InternalEnergySettings,
 )
 from tpsctl.training.objectives.velocity_weights import VelocityWeights
 from tpsctl.training.targets import KnownBias, NoisedFrames
-from tpsctl.training.widths import WidthLaw
+from tpsctl.training.times import TIME_LAWS, WEIGHTS
+from tpsctl.training.widths import ScheduledWidths, WidthLaw
 
 SIZES = InternalEnergySizes(hidden=24, layers=2, levels=3, embedding=4)
 
@@ -29,14 +37,23 @@ def _float32():
 @pytest.fixture
 def make(peroxide):
     def make(
-        schedule=None, sizes=SIZES, frames=2000, forces=True, biased=False, steps=400, seed=0, velocity=None, **changes
+        schedule=None,
+        law=None,
+        sizes=SIZES,
+        frames=2000,
+        forces=True,
+        biased=False,
+        steps=400,
+        seed=0,
+        weights=None,
+        **changes,
     ):
         x, scores = peroxide.frames(frames)
         bias = KnownBias(torch.linspace(0, 2, frames), torch.tensor([[0, 1, 2, 3]])) if biased else None
         data = TrainingFrames(x.float(), scores.float() if forces else None, bias)
         widths = WidthLaw(0.001, 1.0, schedule or VarianceExploding(0.001, 1.0))
         settings = InternalEnergySettings(**{"batch": 64, "linear_samples": 500, "seed": seed} | changes)
-        objective = InternalEnergyDenoising(peroxide.topology, data, sizes, widths, settings, velocity)
+        objective = InternalEnergyDenoising(peroxide.topology, data, sizes, law or widths, settings, weights)
         law = WarmUpThenCosine(1e-3, steps)
         return Loop(objective, LoopSettings(steps, law, RampedDecay(0.999), (0.9, 0.99), 1.0, seed))
 
@@ -115,7 +132,7 @@ def test_a_pause_comes_often_in_every_piece(make):
 def test_with_velocity_weights_the_loss_is_the_regression_of_a_velocity(make):
     """u = (alpha'/alpha) x_t - g^2/(2 alpha) score against scale eps - x_0, each from its definition."""
     path = Flow(0.3)
-    objective = make(path, forces=False, frames=300, torsion_weight=0.0, velocity=VelocityWeights(path)).objective
+    objective = make(path, forces=False, frames=300, torsion_weight=0.0, weights=VelocityWeights(path)).objective
     generator = torch.Generator().manual_seed(0)
     for piece in objective.preparation()[:2]:  # tables that the network needs; the linear energy stays zero
         piece.run(generator, lambda: None)
@@ -134,6 +151,60 @@ def test_with_velocity_weights_the_loss_is_the_regression_of_a_velocity(make):
     assert float(objective.loss(batch).detach()) == pytest.approx(float(expected), rel=1e-6)
 
 
+@pytest.mark.parametrize("weight", ["likelihood", "simple"])
+@pytest.mark.parametrize("times", ["importance", "uniform"])
+@pytest.mark.parametrize(
+    "schedule",
+    [VarianceExploding(0.001, 1.0), VariancePreserving(0.3), LinearVariancePreserving(0.3), SubVariancePreserving(0.3)],
+    ids=lambda schedule: schedule.name,
+)
+def test_with_the_weights_of_the_action_principle_the_loss_is_that_of_score_matching(make, schedule, times, weight):
+    """w / (2 q) |score of x_t + eps/sigma|^2 from its definition; noise widths are stored in float32, hence 1e-5."""
+    law = TIME_LAWS[times](schedule, 0.001, 1.0)
+    objective = make(
+        law=ScheduledWidths(law),
+        forces=False,
+        frames=300,
+        torsion_weight=0.0,
+        weights=ActionPrincipleWeights(law, weight),
+    ).objective
+    generator = torch.Generator().manual_seed(0)
+    for piece in objective.preparation()[:2]:  # tables that the network needs; the linear energy stays zero
+        piece.run(generator, lambda: None)
+    torch.nn.init.normal_(objective.network.net.output.weight, std=0.1)
+    objective.network.double()
+    batch = objective.draw(generator)
+    batch = NoisedFrames(*(part.double() for part in (batch.y, batch.sigma, batch.target, batch.weight)))
+    t = schedule.time_of(batch.sigma)
+    alpha, sigma = (part.reshape(-1, 1, 1) for part in (schedule.alpha(t), schedule.sigma(t)))
+    noise = -batch.sigma.reshape(-1, 1, 1) * batch.target
+    x_t = (alpha * batch.y).requires_grad_(True)
+    score = -torch.autograd.grad(objective.network(x_t / alpha, batch.sigma).sum(), x_t)[0]
+    factor = WEIGHTS[weight](schedule, t) * law.inverse_density(t) / 2
+    expected = (factor * (score + noise / sigma).square().mean((1, 2))).mean()
+    assert float(objective.loss(batch).detach()) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_with_a_geometric_noise_both_weights_are_the_same_training():
+    """g^2 is a constant times sigma^2."""
+    widths = torch.logspace(-3, 0, 7)
+    for times in TIME_LAWS:
+        law = TIME_LAWS[times](VarianceExploding(0.001, 1.0), 0.001, 1.0)
+        ratio = ActionPrincipleWeights(law, "simple").unit(widths) / ActionPrincipleWeights(law, "likelihood").unit(
+            widths
+        )
+        torch.testing.assert_close(ratio, ratio[:1].expand_as(ratio), rtol=1e-6, atol=0)
+
+
+def test_score_matching_with_another_weight_is_another_training(make):
+    law = TIME_LAWS["importance"](VariancePreserving(0.3), 0.001, 1.0)
+    prints = [
+        make(law=ScheduledWidths(law), weights=ActionPrincipleWeights(law, weight)).objective.fingerprint()
+        for weight in WEIGHTS
+    ]
+    assert prints[0] != prints[1]
+
+
 def test_flow_matching_and_denoising_are_two_trainings(make):
     path = Flow(0.3)
-    assert make(path).objective.fingerprint() != make(path, velocity=VelocityWeights(path)).objective.fingerprint()
+    assert make(path).objective.fingerprint() != make(path, weights=VelocityWeights(path)).objective.fingerprint()

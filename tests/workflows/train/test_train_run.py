@@ -88,6 +88,33 @@ def test_flow_matching_becomes_one_too(recipe, run, tmp_path):
     require_full_card(card, tmp_path / "out" / "prior.safetensors")
 
 
+@pytest.mark.parametrize("weight", ["likelihood", "simple"])
+def test_score_matching_becomes_one_too(recipe, run, tmp_path, weight):
+    card = run(recipe, "model.kind=score_matching", f"model.weight={weight}", "model.times=uniform")
+    assert (card["kind"], card["schedule"]["name"]) == ("score_matching", "linear_variance_preserving")
+    assert card["objective"] == "score matching with the weights of a schedule"
+    require_full_card(card, tmp_path / "out" / "prior.safetensors")
+
+
+@pytest.mark.parametrize("noise", [0, 0.5])
+def test_action_matching_becomes_one_whose_losses_may_be_negative(recipe, run, tmp_path, noise):
+    card = run(recipe, "model.kind=action_matching", f"model.noise={noise}")
+    file = tmp_path / "out" / "prior.safetensors"
+    assert (card["kind"], card["objective"]) == ("action_matching", "Action Matching")
+    assert card["schedule"] == {"name": "flow", "scale": 0.3}
+    assert 0 < card["metrics"]["effective_fraction_of_times"] <= 1
+    assert "effective fraction of a batch's times 0." in tables_of(card)[0].notes[1]
+    require_verdict(card)
+    assert load_prior(file).kind == "action_matching"
+
+
+def test_action_matching_has_no_errors_of_torques(recipe, run):
+    with pytest.raises(RecipeError, match=r"optimize\.torsion_weight is not for model\.kind action_matching"):
+        run(recipe, "model.kind=action_matching", "optimize.torsion_weight=0.5")
+    with pytest.raises(RecipeError, match="weight_at_noise and weight_at_data are both 0"):
+        run(recipe, "model.kind=action_matching", "model.weight_at_noise=0", "model.weight_at_data=0")
+
+
 def test_what_is_there_already_is_not_trained_again(finished, finished_once, run, recorder):
     progress = recorder()
     card = run(finished, progress=progress)

@@ -7,15 +7,15 @@ what it leaves over, r = T - s_fitted. Gradient descent then trains the network 
 
 Here v_b are the unit rotations about rotatable bonds; the mean squares R and R_b of r and of its torques let every
 width and bond count alike. The torsional part sees the soft directions, which the Cartesian part hardly does beside the
-stiff bonds. For flow matching, `VelocityWeights` take the place of R and R_b, and the loss is the regression of a
-velocity. The targets T come from `tpsctl.training.targets`, the noise widths of a batch from a `WidthLaw`.
+stiff bonds. For other objectives, `ErrorWeights` take the place of R and R_b: those of a velocity for flow matching,
+those of the action principle for score matching. The targets T come from `tpsctl.training.targets`, the noise widths of
+a batch from `NoiseWidths`.
 """
 
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,9 +23,9 @@ from torch import Tensor
 from tpsctl.molecule.topology import Topology
 from tpsctl.networks.internal_energy.linear import interpolate
 from tpsctl.training.objectives.base import NetworkT, Objective, Pause, Piece, fingerprint_of
-from tpsctl.training.objectives.velocity_weights import VelocityWeights
+from tpsctl.training.objectives.error_weights import ErrorWeights
 from tpsctl.training.targets import KnownBias, NoisedFrames, TargetSource, internal_rotations
-from tpsctl.training.widths import WidthLaw
+from tpsctl.training.widths import NoiseWidths
 
 _TABLE_SAMPLES = 3000
 _MOMENT_BATCHES = 4
@@ -72,7 +72,7 @@ class EnergyDenoising(Objective[NoisedFrames, NetworkT]):
         levels: Number of noise widths in the tables.
         widths: Law of the noise widths; tables are made from its smallest to its largest width.
         settings: Sizes and weights.
-        velocity: Weights that make the loss a regression of the velocity; None for every width to count alike.
+        weights: How much errors count at a noise width; None for every width to count alike.
         held_out: Frames of the same sort that are not learned from, for the loss on them; None for none.
     """
 
@@ -81,12 +81,12 @@ class EnergyDenoising(Objective[NoisedFrames, NetworkT]):
         topology: Topology,
         frames: TrainingFrames,
         levels: int,
-        widths: WidthLaw,
+        widths: NoiseWidths,
         settings: DenoisingSettings,
-        velocity: VelocityWeights | None,
+        weights: ErrorWeights | None,
         held_out: TrainingFrames | None,
     ) -> None:
-        self._velocity, self._topology, self._held_out = velocity, topology, held_out
+        self._weights, self._topology, self._held_out = weights, topology, held_out
         self._settings, self._frames, self._widths = settings, frames, widths
         self._log_sigmas = torch.linspace(math.log(widths.smallest_nm), math.log(widths.largest_nm), levels)
         self._rotations = internal_rotations(topology)
@@ -102,12 +102,17 @@ class EnergyDenoising(Objective[NoisedFrames, NetworkT]):
         """Set the tables of the network at one noise width."""
 
     @abstractmethod
-    def _network_energy(self, y: Tensor, sigma: Tensor) -> Tensor:
+    def network_energy(self, y: Tensor, sigma: Tensor) -> Tensor:
         """The network's part of the energy of noised structures, (batch,), kT."""
 
     @abstractmethod
-    def _fitted_gradient(self, y: Tensor, sigma: Tensor) -> Tensor:
+    def fitted_gradient(self, y: Tensor, sigma: Tensor) -> Tensor:
         """Gradient of the fitted part of the energy, (batch, bead, 3), kT/nm."""
+
+    @property
+    def sees_directions(self) -> bool:
+        """Whether the network has to be shown structures in all orientations."""
+        return False
 
     def _shown(self, batch: NoisedFrames, generator: torch.Generator) -> NoisedFrames:
         """A batch as the network is to see it: by default as it was drawn."""
@@ -140,7 +145,7 @@ class EnergyDenoising(Objective[NoisedFrames, NetworkT]):
     def loss(self, batch: NoisedFrames) -> Tensor:
         residual, rotations = self._residual(batch)
         y = batch.y.detach().requires_grad_(True)
-        (gradient,) = torch.autograd.grad(self._network_energy(y, batch.sigma).sum(), y, create_graph=True)
+        (gradient,) = torch.autograd.grad(self.network_energy(y, batch.sigma).sum(), y, create_graph=True)
         error = residual + gradient
         torque = (rotations * error.unsqueeze(1)).sum((2, 3))
         of_error, of_torques = self._scales(batch, rotations)
@@ -158,14 +163,10 @@ class EnergyDenoising(Objective[NoisedFrames, NetworkT]):
 
     def fingerprint(self) -> str:
         frames = self._frames
-        facts = [asdict(self._settings), self._law(), frames.scores is None, frames.bias is None]
-        facts += [] if self._velocity is None else [self._velocity.facts]
+        facts = [asdict(self._settings), self._widths.facts(), frames.scores is None, frames.bias is None]
+        facts += [] if self._weights is None else [self._weights.facts]
         bias = () if frames.bias is None else (frames.bias.log_weights, frames.bias.quadruples)
         return fingerprint_of(facts, (frames.positions, frames.scores, *bias))
-
-    def _law(self) -> list[Any]:
-        """The law of the noise widths as plain values."""
-        return self._widths.facts()
 
     def _prepare_targets(self, generator: torch.Generator, pause: Pause) -> str:
         self._source.prepare(generator, pause)
@@ -180,12 +181,12 @@ class EnergyDenoising(Objective[NoisedFrames, NetworkT]):
 
     def _residual(self, batch: NoisedFrames) -> tuple[Tensor, Tensor]:
         """What the fitted part leaves of the targets, (batch, bead, 3), 1/nm, and the unit rotations v_b."""
-        return batch.target + self._fitted_gradient(batch.y, batch.sigma), self._rotations(batch.y)
+        return batch.target + self.fitted_gradient(batch.y, batch.sigma), self._rotations(batch.y)
 
     def _scales(self, batch: NoisedFrames, rotations: Tensor) -> tuple[Tensor, Tensor]:
         """By what squared errors (batch,) and squared torques (batch, bond) of the score are divided."""
-        if self._velocity is not None:
-            return self._velocity(batch.sigma, rotations)
+        if self._weights is not None:
+            return self._weights(batch.sigma, rotations)
         scale = interpolate(self._log_sigmas, self._moments, batch.sigma)
         return scale[:, 0], scale[:, 1:]
 

@@ -14,10 +14,10 @@ from tpsctl.molecule.topology import Topology
 from tpsctl.networks.chain_energy.fitted import FittedEnergy
 from tpsctl.training.objectives.base import Pause, Piece
 from tpsctl.training.objectives.energy_denoising import DenoisingSettings, EnergyDenoising, TrainingFrames
-from tpsctl.training.objectives.velocity_weights import VelocityWeights
+from tpsctl.training.objectives.error_weights import ErrorWeights
 from tpsctl.training.pair_fit import PairFit
 from tpsctl.training.targets import NoisedFrames
-from tpsctl.training.widths import WidthLaw
+from tpsctl.training.widths import NoiseWidths
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class ResidualDenoising(EnergyDenoising[FittedEnergy]):
         network: The energy; its tables and coefficients are set here.
         widths: Law of the noise widths; tables are made from its smallest to its largest width.
         settings: See `ResidualSettings`.
-        velocity: Weights that make the loss a regression of the velocity; None for every width to count alike.
+        weights: How much errors count at a noise width; None for every width to count alike.
         held_out: Frames of the same sort that are not learned from, for the loss on them; None for none.
     """
 
@@ -51,12 +51,12 @@ class ResidualDenoising(EnergyDenoising[FittedEnergy]):
         topology: Topology,
         frames: TrainingFrames,
         network: FittedEnergy,
-        widths: WidthLaw,
+        widths: NoiseWidths,
         settings: ResidualSettings,
-        velocity: VelocityWeights | None = None,
+        weights: ErrorWeights | None = None,
         held_out: TrainingFrames | None = None,
     ) -> None:
-        super().__init__(topology, frames, len(network.pairs.log_sigmas), widths, settings, velocity, held_out)
+        super().__init__(topology, frames, len(network.pairs.log_sigmas), widths, settings, weights, held_out)
         self._network, self._fits_pairs = network, settings.fits_pairs
         network.pairs.log_sigmas.copy_(self._log_sigmas)
         self._fit = PairFit(network.pairs, network.coordinates, self._source, samples=settings.fit_samples)
@@ -79,15 +79,19 @@ class ResidualDenoising(EnergyDenoising[FittedEnergy]):
 
         return Piece(f"pair energies at {self._fit.widths_nm[level]:.2g} nm", run)
 
+    @property
+    def sees_directions(self) -> bool:
+        return self._network.sees_directions
+
     def _shown(self, batch: NoisedFrames, generator: torch.Generator) -> NoisedFrames:
         """A batch in random orientations, if the network sees directions."""
-        return batch.turned(generator) if self._network.sees_directions else batch
+        return batch.turned(generator) if self.sees_directions else batch
 
     def _tabulate(self, level: int, batch: NoisedFrames) -> None:
         self.network.tabulate(level, batch.y)
 
-    def _network_energy(self, y: Tensor, sigma: Tensor) -> Tensor:
+    def network_energy(self, y: Tensor, sigma: Tensor) -> Tensor:
         return self.network.residual(y, sigma)
 
-    def _fitted_gradient(self, y: Tensor, sigma: Tensor) -> Tensor:
+    def fitted_gradient(self, y: Tensor, sigma: Tensor) -> Tensor:
         return self.network.base_gradient(y, sigma)

@@ -7,7 +7,6 @@ torsional part decides barriers.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,9 +16,9 @@ from tpsctl.networks.internal_energy.network import InternalEnergy, InternalEner
 from tpsctl.training.linear_fit import LinearFit, set_reference
 from tpsctl.training.objectives.base import Pause, Piece, seeded
 from tpsctl.training.objectives.energy_denoising import DenoisingSettings, EnergyDenoising, TrainingFrames
-from tpsctl.training.objectives.velocity_weights import VelocityWeights
+from tpsctl.training.objectives.error_weights import ErrorWeights
 from tpsctl.training.targets import NoisedFrames
-from tpsctl.training.widths import WidthLaw
+from tpsctl.training.widths import NoiseWidths
 
 _SMALLEST_FEATURE_SPREAD = 1e-3
 
@@ -46,7 +45,7 @@ class InternalEnergyDenoising(EnergyDenoising[InternalEnergy]):
         sizes: Shapes of the network.
         widths: Law of the noise widths; tables are made from its smallest to its largest width.
         settings: See `InternalEnergySettings`.
-        velocity: Weights that make the loss a regression of the velocity; None for every width to count alike.
+        weights: How much errors count at a noise width; None for every width to count alike.
         held_out: Frames of the same sort that are not learned from, for the loss on them; None for none.
     """
 
@@ -55,12 +54,12 @@ class InternalEnergyDenoising(EnergyDenoising[InternalEnergy]):
         topology: Topology,
         frames: TrainingFrames,
         sizes: InternalEnergySizes,
-        widths: WidthLaw,
+        widths: NoiseWidths,
         settings: InternalEnergySettings,
-        velocity: VelocityWeights | None = None,
+        weights: ErrorWeights | None = None,
         held_out: TrainingFrames | None = None,
     ) -> None:
-        super().__init__(topology, frames, sizes.levels, widths, settings, velocity, held_out)
+        super().__init__(topology, frames, sizes.levels, widths, settings, weights, held_out)
         self._network = seeded(settings.seed, lambda: InternalEnergy(topology, sizes))
         self._network.linear.log_sigmas.copy_(self._log_sigmas)
         self._fit = LinearFit(self._network.linear, self._source, self._rotations, samples=settings.linear_samples)
@@ -80,10 +79,6 @@ class InternalEnergyDenoising(EnergyDenoising[InternalEnergy]):
     def restore(self, tensors: dict[str, Tensor]) -> None:
         super().restore(tensors)
         self._fit.solution = tensors["linear_solution"]
-
-    def _law(self) -> list[Any]:
-        """The law without its bands, which are the same for every internal energy."""
-        return super()._law()[:-1]
 
     def _fit_pieces(self) -> Sequence[Piece]:
         return [self._linear_piece(number) for number in range(len(self._fit.widths_nm))]
@@ -105,10 +100,10 @@ class InternalEnergyDenoising(EnergyDenoising[InternalEnergy]):
         self.network.mean[level] = features.mean(0)
         self.network.std[level] = features.std(0).clamp_min(_SMALLEST_FEATURE_SPREAD)
 
-    def _network_energy(self, y: Tensor, sigma: Tensor) -> Tensor:
+    def network_energy(self, y: Tensor, sigma: Tensor) -> Tensor:
         return self.network.residual(self.network.coordinates(y, sigma), sigma)
 
-    def _fitted_gradient(self, y: Tensor, sigma: Tensor) -> Tensor:
+    def fitted_gradient(self, y: Tensor, sigma: Tensor) -> Tensor:
         y = y.detach().requires_grad_(True)
         energy = self.network.linear(self.network.coordinates(y, sigma), sigma)
         return torch.autograd.grad(energy.sum(), y)[0]

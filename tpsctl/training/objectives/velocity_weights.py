@@ -15,14 +15,16 @@ with the noise width w = sigma / alpha. Regression of the velocity is regression
 Source: Lipman et al., arXiv:2210.02747, theorem 2 and eq. 23 (with sigma_min = 0).
 """
 
-from jaxtyping import Float
+from typing import Any
+
 from torch import Tensor
 
 from tpsctl.score.schedule import Flow
+from tpsctl.training.objectives.error_weights import ErrorWeights
 
 
-class VelocityWeights:
-    """Squared errors of the score by which squared errors of the velocity, in units of the path's scale, are one.
+class VelocityWeights(ErrorWeights):
+    """Squared errors of the score at which squared errors of the velocity, in units of the path's scale, are one.
 
     Args:
         schedule: The straight path, nm.
@@ -32,16 +34,8 @@ class VelocityWeights:
         self._scale = schedule.scale
 
     @property
-    def facts(self) -> list[str | float]:
-        """What the weights depend on, for a fingerprint."""
+    def facts(self) -> list[Any]:
         return ["velocity", self._scale]
 
-    def __call__(
-        self, sigma: Float[Tensor, " batch"], rotations: Float[Tensor, "batch bond bead 3"]
-    ) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch bond"]]:
-        """The scales of squared errors in a coordinate, 1/nm^2, and of squared torques, per rad^2, at noise widths, nm.
-
-        The torsional part is the square of the velocity along the unit direction of each rotation.
-        """
-        cartesian = (self._scale / (sigma * (self._scale + sigma))).square()
-        return cartesian, cartesian.unsqueeze(1) * rotations.square().sum((2, 3))
+    def unit(self, sigma: Tensor) -> Tensor:
+        return (self._scale / (sigma * (self._scale + sigma))).square()

@@ -11,6 +11,14 @@ from tpsctl.recipe.train_potential import TrainPotentialRecipe
 from tpsctl.score.schedule import NoiseSchedule
 from tpsctl.workflows.train.frames import MoleculeFrames
 
+_OBJECTIVES = {
+    "diffusion": "denoising score matching",
+    "score_matching": "score matching with the weights of a schedule",
+    "flow_matching": VELOCITY_REGRESSION,
+    "action_matching": "Action Matching",
+}
+"""What was minimized for a molecule, by kind of model."""
+
 
 def molecule_card(
     recipe: sections.TrainRecipe, identity: dict[str, Any], frames: MoleculeFrames, quality: dict[str, Any]
@@ -19,7 +27,7 @@ def molecule_card(
     return {
         "name": recipe.name,
         "licence": recipe.output.licence,
-        "objective": VELOCITY_REGRESSION if recipe.model.kind == "flow_matching" else "denoising score matching",
+        "objective": _OBJECTIVES[recipe.model.kind],
         "data": frames.facts | {"temperature_k": frames.temperature_k},
         "versions": versions(),
         **quality,

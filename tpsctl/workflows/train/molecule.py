@@ -8,12 +8,14 @@ from tpsctl.prior.network import NetworkPrior, energy_prior
 from tpsctl.recipe import train as sections
 from tpsctl.training.laws import RampedDecay, WarmUpThenCosine
 from tpsctl.training.loop import LoopSettings
+from tpsctl.training.objectives.action_matching.energy import EnergyActionMatching, NoisedMolecule, NoiseToDataPath
+from tpsctl.training.objectives.action_matching.objective import ActionMatchingSettings
 from tpsctl.training.objectives.base import Objective
 from tpsctl.workflows.train import checkpoint
 from tpsctl.workflows.train.card import molecule_card
 from tpsctl.workflows.train.frames import MoleculeFrames, about, load_frames
 from tpsctl.workflows.train.judge import held_out_quality, judge_for_paths, losses_at_both_ends
-from tpsctl.workflows.train.networks import chosen_network
+from tpsctl.workflows.train.networks import TrainedNetwork, chosen_network
 from tpsctl.workflows.train.task import Compared, TrainingTask
 
 _ADAM_BETAS = (0.9, 0.99)
@@ -26,6 +28,7 @@ class MoleculeTask(TrainingTask[MoleculeFrames, Any, NetworkPrior]):
     def __init__(self, recipe: sections.TrainRecipe) -> None:
         self.recipe = recipe
         self._compared: Compared | None = None
+        self._matching: EnergyActionMatching[Any] | None = None
 
     def compared(self) -> Compared | None:
         return self._compared
@@ -37,7 +40,12 @@ class MoleculeTask(TrainingTask[MoleculeFrames, Any, NetworkPrior]):
         return f"{about(data)}; network {chosen_network(self.recipe, data.topology).name}"
 
     def objective(self, data: MoleculeFrames) -> Objective[Any, Any]:
-        return chosen_network(self.recipe, data.topology).objective(data)
+        chosen = chosen_network(self.recipe, data.topology)
+        model = self.recipe.model
+        if not isinstance(model, sections.ActionMatchingModelSection):
+            return chosen.objective(data)
+        self._matching = action_matching(chosen, model, data)
+        return self._matching
 
     def loop_settings(self) -> LoopSettings:
         optimize = self.recipe.optimize
@@ -59,10 +67,12 @@ class MoleculeTask(TrainingTask[MoleculeFrames, Any, NetworkPrior]):
     def judge(self, model: NetworkPrior, losses: Sequence[float], data: MoleculeFrames) -> dict[str, Any]:
         largest = chosen_network(self.recipe, data.topology).largest_width_nm
         verdict, self._compared = judge_for_paths(model, data, largest)
+        effective = None if self._matching is None else round(self._matching.times.effective_fraction, 4)
         return {
             "metrics": {
                 "held_out_torque_r2": held_out_quality(model, data, largest),
                 "loss": losses_at_both_ends(losses),
+                **({} if effective is None else {"effective_fraction_of_times": effective}),
             },
             "verdict": verdict.as_json(),
             **({} if verdict.range is None else {"diffusion_times": [w.diffusion_time for w in verdict.range]}),
@@ -79,3 +89,20 @@ class MoleculeTask(TrainingTask[MoleculeFrames, Any, NetworkPrior]):
         card = molecule_card(self.recipe, identity, data, quality)
         chosen = chosen_network(self.recipe, data.topology)
         checkpoint.save_prior(file, model, chosen.name, chosen.sizes, card)
+
+
+def action_matching(
+    chosen: TrainedNetwork[Any], model: sections.ActionMatchingModelSection, data: MoleculeFrames
+) -> EnergyActionMatching[Any]:
+    """Action Matching of the energy of a network."""
+    energy = chosen.objective(data)
+    path = NoiseToDataPath(model.scale_nm, chosen.smallest_width_nm, chosen.largest_width_nm, model.noise)
+    settings = ActionMatchingSettings(
+        noise=model.noise,
+        weight_first=model.weight_at_noise,
+        weight_last=model.weight_at_data,
+        batch=chosen.recipe.optimize.batch,
+        late=model.small_times,
+    )
+    marginals = NoisedMolecule(data.training, path, turned=energy.sees_directions)
+    return EnergyActionMatching(energy, marginals, path, settings)

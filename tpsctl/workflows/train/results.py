@@ -29,10 +29,15 @@ def _of_molecule(card: dict[str, Any]) -> TrainingTable:
         [[bond, *(f"{by_width[width][bond]:.3f}" for width in by_width)] for bond in bonds],
         [
             note,
-            f"{card['kind']}, {card['data']['training_frames']} frames, {forces}",
+            f"{card['kind']}, {card['data']['training_frames']} frames, {forces}{_of_times(card['metrics'])}",
             f"checkpoint: {card['file']}",
         ],
     )
+
+
+def _of_times(metrics: dict[str, Any]) -> str:
+    effective = metrics.get("effective_fraction_of_times")
+    return "" if effective is None else f", effective fraction of a batch's times {effective:.3f}"
 
 
 def _of_potential(card: dict[str, Any]) -> TrainingTable:

@@ -17,6 +17,7 @@ unbalanced variant, where it is the rate of growth: E_q s = 0 for normalized mar
 Source: Neklyudov et al., arXiv:2210.06662, eqs. 5, 13, 17 and appendix on weighted losses.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import torch
@@ -24,7 +25,7 @@ from torch import Tensor
 
 from tpsctl.networks.perceptron import PerceptronSizes
 from tpsctl.networks.potential_perceptron import PotentialPerceptron
-from tpsctl.score.hamilton_jacobi import hjb_residual
+from tpsctl.score.hamilton_jacobi import Potential, hjb_residual
 from tpsctl.training.objectives.action_matching.marginals import Marginals
 from tpsctl.training.objectives.action_matching.times import AdaptiveTimes
 from tpsctl.training.objectives.base import NetworkT, Objective, fingerprint_of, seeded
@@ -95,6 +96,57 @@ class ActionMatchingSettings:
         return self.weight_last - self.weight_first
 
 
+Known = Callable[[Tensor, Tensor], Tensor]
+"""Gradient of a part of s that is known: points (batch, ...) and times (batch,) to vectors (batch, ...)."""
+
+
+class ActionLoss:
+    """Draws batches for a potential, takes its loss, and learns which times need more points.
+
+    With a known part s_0 of the potential s_0 + s_1 the loss is that of s_1 in its presence,
+
+        r = ds_1/dt + |grad s_1|^2 / 2 + grad s_0 . grad s_1 + sigma^2 / 2 laplacian(s_1) ,
+
+    the loss of s_0 + s_1 up to terms without s_1. It is for variants without growth.
+
+    Args:
+        settings: Variant, and size of a batch.
+    """
+
+    def __init__(self, settings: ActionMatchingSettings) -> None:
+        self.settings, self.times = settings, AdaptiveTimes(late=settings.late)
+
+    def draw(self, marginals: Marginals, generator: torch.Generator) -> ActionBatch:
+        """A batch of coupled points."""
+        t, density = self.times.draw(self.settings.batch, generator)
+        first, middle, last = marginals.draw(t, generator)
+        signs = torch.randint(0, 2, (1, *middle.shape), generator=generator).to(middle) * 2 - 1
+        return ActionBatch(first, middle, last, t.to(middle), density.to(middle), signs)
+
+    def __call__(self, potential: Potential, batch: ActionBatch, known: Known | None = None) -> Tensor:
+        """The loss, a scalar."""
+        settings = self.settings
+        start, end = torch.zeros_like(batch.t), torch.ones_like(batch.t)
+        ends = potential(torch.cat((batch.first, batch.last)), torch.cat((start, end)))
+        first, last = ends.chunk(2)
+        inside = self.integrand(potential, batch, known)
+        self.times.learn(batch.t, inside)
+        boundary = settings.weight_first * first - settings.weight_last * last
+        return (boundary + inside / batch.density).mean()
+
+    def integrand(self, potential: Potential, batch: ActionBatch, known: Known | None = None) -> Tensor:
+        """w r + w' s at the middle points (batch,)."""
+        settings = self.settings
+        probes = None if batch.middle[0].numel() <= _EXACT_UP_TO else batch.signs
+        found = hjb_residual(
+            potential, batch.middle, batch.t, noise=settings.noise, growth=settings.growth, probes=probes
+        )
+        residual = found.residual
+        if known is not None:
+            residual = residual + (known(batch.middle, batch.t) * found.gradient).flatten(1).sum(1)
+        return settings.weight(batch.t) * residual + settings.slope * found.value
+
+
 class ActionMatching(Objective[ActionBatch, NetworkT]):
     """The loss of Action Matching.
 
@@ -105,8 +157,8 @@ class ActionMatching(Objective[ActionBatch, NetworkT]):
     """
 
     def __init__(self, marginals: Marginals, settings: ActionMatchingSettings, network: NetworkT) -> None:
-        self.settings, self.times, self._marginals = settings, AdaptiveTimes(late=settings.late), marginals
-        self._network = network
+        self._loss, self._marginals, self._network = ActionLoss(settings), marginals, network
+        self.settings, self.times = settings, self._loss.times
 
     @property
     def network(self) -> NetworkT:
@@ -117,29 +169,14 @@ class ActionMatching(Objective[ActionBatch, NetworkT]):
         return f"effective times {self.times.effective_fraction:.0%}"
 
     def draw(self, generator: torch.Generator) -> ActionBatch:
-        t, density = self.times.draw(self.settings.batch, generator)
-        first, middle, last = self._marginals.draw(t, generator)
-        signs = torch.randint(0, 2, (1, *middle.shape), generator=generator).to(middle) * 2 - 1
-        return ActionBatch(first, middle, last, t.to(middle), density.to(middle), signs)
+        return self._loss.draw(self._marginals, generator)
 
     def loss(self, batch: ActionBatch) -> Tensor:
-        settings = self.settings
-        start, end = torch.zeros_like(batch.t), torch.ones_like(batch.t)
-        ends = self._network(torch.cat((batch.first, batch.last)), torch.cat((start, end)))
-        first, last = ends.chunk(2)
-        inside = self.integrand(batch)
-        self.times.learn(batch.t, inside)
-        boundary = settings.weight_first * first - settings.weight_last * last
-        return (boundary + inside / batch.density).mean()
+        return self._loss(self._network, batch)
 
     def integrand(self, batch: ActionBatch) -> Tensor:
         """w r + w' s at the middle points (batch,)."""
-        settings = self.settings
-        probes = None if batch.middle[0].numel() <= _EXACT_UP_TO else batch.signs
-        found = hjb_residual(
-            self._network, batch.middle, batch.t, noise=settings.noise, growth=settings.growth, probes=probes
-        )
-        return settings.weight(batch.t) * found.residual + settings.slope * found.value
+        return self._loss.integrand(self._network, batch)
 
     def store(self) -> dict[str, Tensor]:
         return {"moments": self.times.store()}

@@ -16,9 +16,12 @@ from tpsctl.score.schedule import (
     VarianceExploding,
     VariancePreserving,
 )
-from tpsctl.training.objectives.base import NetworkT, Objective
+from tpsctl.training.objectives.base import NetworkT
+from tpsctl.training.objectives.energy_denoising import EnergyDenoising
+from tpsctl.training.objectives.error_weights import ActionPrincipleWeights, ErrorWeights
 from tpsctl.training.objectives.velocity_weights import VelocityWeights
-from tpsctl.training.widths import BANDS_OF_ATOMS, WidthLaw
+from tpsctl.training.times import TIME_LAWS, TimeLaw
+from tpsctl.training.widths import BANDS_OF_ATOMS, NoiseWidths, ScheduledWidths, WidthLaw
 from tpsctl.workflows.train.frames import MoleculeFrames
 
 
@@ -72,8 +75,8 @@ class TrainedNetwork(ABC, Generic[NetworkT]):
             )
 
     @abstractmethod
-    def objective(self, data: MoleculeFrames) -> Objective[Any, NetworkT]:
-        """What is minimized."""
+    def objective(self, data: MoleculeFrames) -> EnergyDenoising[NetworkT]:
+        """The energy with its tables and its fitted part, and the loss of all objectives that are regressions."""
 
     @abstractmethod
     def field(self, network: NetworkT, n_beads: int) -> EnergyField:
@@ -98,7 +101,7 @@ class TrainedNetwork(ABC, Generic[NetworkT]):
     def schedule(self) -> NoiseSchedule:
         """What diffusion time means for this model."""
         model = self.recipe.model
-        if isinstance(model, sections.FlowMatchingModelSection):
+        if isinstance(model, sections.FlowMatchingModelSection | sections.ActionMatchingModelSection):
             return Flow(model.scale_nm)
         match model.schedule:
             case sections.VariancePreservingSection(scale_nm=scale):
@@ -110,17 +113,26 @@ class TrainedNetwork(ABC, Generic[NetworkT]):
         return VarianceExploding(self.smallest_width_nm, self.largest_width_nm)
 
     @property
-    def widths(self) -> WidthLaw:
+    def widths(self) -> NoiseWidths:
         """The law of noise widths in a batch."""
         model = self.recipe.model
+        if isinstance(model, sections.ScoreMatchingModelSection):
+            return ScheduledWidths(self._times(model))
         uniform_time = model.uniform_time if isinstance(model, sections.FlowMatchingModelSection) else 0.0
         return WidthLaw(self.smallest_width_nm, self.largest_width_nm, self.schedule, uniform_time, self.defaults.bands)
 
     @property
-    def velocity(self) -> VelocityWeights | None:
-        """Weights that make the loss the regression of a velocity; None for denoising."""
+    def weights(self) -> ErrorWeights | None:
+        """How much errors of the score count at a noise width; None for every width to count alike."""
         model = self.recipe.model
-        return VelocityWeights(Flow(model.scale_nm)) if isinstance(model, sections.FlowMatchingModelSection) else None
+        if isinstance(model, sections.FlowMatchingModelSection):
+            return VelocityWeights(Flow(model.scale_nm))
+        if isinstance(model, sections.ScoreMatchingModelSection):
+            return ActionPrincipleWeights(self._times(model), model.weight)
+        return None
+
+    def _times(self, model: sections.ScoreMatchingModelSection) -> TimeLaw:
+        return TIME_LAWS[model.times](self.schedule, self.smallest_width_nm, self.largest_width_nm)
 
     def _chosen(self, name: str) -> Any:
         given = getattr(self.recipe.model, name)

@@ -26,7 +26,7 @@ class TrainedChainEnergy(TrainedNetwork[Any]):
         network = seeded(self.recipe.seed, lambda: ChainEnergy(data.topology, sizes))
         settings = ResidualSettings(optimize.batch, optimize.torsion_weight, optimize.linear_samples)
         held_out = data.held_out_frames
-        return ResidualDenoising(data.topology, data.training, network, self.widths, settings, self.velocity, held_out)
+        return ResidualDenoising(data.topology, data.training, network, self.widths, settings, self.weights, held_out)
 
     def field(self, network: ChainEnergy, n_beads: int) -> ChainEnergyField:
         return ChainEnergyField(network, n_beads, smallest_width=self.smallest_width_nm)

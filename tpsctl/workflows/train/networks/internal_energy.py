@@ -23,7 +23,7 @@ class TrainedInternalEnergy(TrainedNetwork[InternalEnergy]):
         sizes = InternalEnergySizes(**self.sizes)
         held_out = data.held_out_frames
         return InternalEnergyDenoising(
-            data.topology, data.training, sizes, self.widths, settings, self.velocity, held_out
+            data.topology, data.training, sizes, self.widths, settings, self.weights, held_out
         )
 
     def field(self, network: InternalEnergy, n_beads: int) -> InternalEnergyField:

@@ -34,7 +34,7 @@ class TrainedTransformerEnergy(TrainedNetwork[Any]):
             optimize.batch, optimize.torsion_weight, optimize.linear_samples, fits_pairs=section.pair_energy
         )
         held_out = data.held_out_frames
-        return ResidualDenoising(data.topology, data.training, network, self.widths, settings, self.velocity, held_out)
+        return ResidualDenoising(data.topology, data.training, network, self.widths, settings, self.weights, held_out)
 
     def field(self, network: TransformerEnergy, n_beads: int) -> TransformerEnergyField:
         return TransformerEnergyField(network, n_beads, smallest_width=self.smallest_width_nm)
