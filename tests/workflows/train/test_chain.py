@@ -89,6 +89,20 @@ def trained(tmp_path_factory):
     return folder, run_recipe(folder / "train.yaml", "data.use_forces=false")
 
 
+@pytest.mark.parametrize("network", ["chain_energy", "transformer_energy"])
+@pytest.mark.parametrize("kind", ["score_matching", "action_matching"])
+def test_chains_learn_by_the_other_objectives_too(trained, tmp_path, network, kind):
+    from .conftest import run_recipe
+
+    shutil.copy(trained[0] / "data.npz", tmp_path)
+    (tmp_path / "train.yaml").write_text(RECIPE.replace(", embedding: 3", f", network: {{kind: {network}}}"))
+    torch.set_default_dtype(torch.float32)
+    card = run_recipe(tmp_path / "train.yaml", f"model.kind={kind}", "optimize.steps=3", "data.use_forces=false")
+    assert (card["network"]["name"], card["kind"]) == (network, kind)
+    prior = load_prior(tmp_path / "out" / "chain.safetensors")
+    assert torch.isfinite(prior.at(prior.time_of(0.05))(frames(2).float())).all()
+
+
 def test_beads_get_a_chain_energy_and_its_defaults(trained):
     folder, card = trained
     assert card["network"]["name"] == "chain_energy"

@@ -10,6 +10,7 @@ from tpsctl.checkpoints.build import load_prior
 from tpsctl.checkpoints.native import load_model, read_card
 from tpsctl.cli import app as cli
 from tpsctl.errors import DataError, OutputError, PriorError, RecipeError
+from tpsctl.prior.densities import log_densities
 from tpsctl.recipe import train as sections
 from tpsctl.recipe.loader import load_recipe
 from tpsctl.recipe.train_potential import TrainPotentialRecipe
@@ -47,6 +48,18 @@ def require_full_card(card, file):
     require_report(file.with_name("prior_report"), steps=12)
     require_verdict(card)
     assert torch.isfinite(prior.sample(2, torch.Generator().manual_seed(0), steps=3)).all()
+
+
+def require_log_densities(folder):
+    """Both numbers of `tpsctl inspect --logp`; a rotation changes neither, but for the ODE's steps."""
+    prior = load_prior(folder / "out" / "prior.safetensors").to(device="cpu", dtype=torch.float64)
+    x = Dataset.load(folder / "data.npz").positions[:2].double()
+    turn = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64))[0]
+    turn = turn * torch.sign(torch.linalg.det(turn))
+    t = prior.time_of(0.05)
+    found, turned = (log_densities(prior, structures, t) for structures in (x, x @ turn))
+    torch.testing.assert_close(turned.relative, found.relative, rtol=1e-8, atol=1e-8)
+    torch.testing.assert_close(turned.normalized, found.normalized, rtol=0, atol=1e-3)
 
 
 def require_report(folder, *, steps):
@@ -94,6 +107,7 @@ def test_score_matching_becomes_one_too(recipe, run, tmp_path, weight):
     assert (card["kind"], card["schedule"]["name"]) == ("score_matching", "linear_variance_preserving")
     assert card["objective"] == "score matching with the weights of a schedule"
     require_full_card(card, tmp_path / "out" / "prior.safetensors")
+    require_log_densities(tmp_path)
 
 
 @pytest.mark.parametrize("noise", [0, 0.5])
@@ -106,6 +120,7 @@ def test_action_matching_becomes_one_whose_losses_may_be_negative(recipe, run, t
     assert "effective fraction of a batch's times 0." in tables_of(card)[0].notes[1]
     require_verdict(card)
     assert load_prior(file).kind == "action_matching"
+    require_log_densities(tmp_path)
 
 
 def test_action_matching_has_no_errors_of_torques(recipe, run):
