@@ -79,6 +79,16 @@ def test_a_loaded_prior_gives_identical_scores(tmp_path, kind):
     assert (loaded.temperature_k, loaded.smallest_width_nm, loaded.conservative) == (300.0, 0.001, True)
 
 
+@pytest.mark.parametrize(("objective", "noted"), [(None, True), ("velocity regression", False)])
+def test_energies_that_earlier_versions_called_flow_matching_work_with_a_note(tmp_path, objective, noted):
+    """Their card has no entry `objective`; they were trained by denoising."""
+    facts = CARD | ({} if objective is None else {"objective": objective})
+    save_model(tmp_path / "flow.safetensors", make_model("flow_matching", facts=facts))
+    notes = load_model(tmp_path / "flow.safetensors").description.notes
+    assert any("was trained by denoising" in note for note in notes) is noted
+    assert load_prior(tmp_path / "flow.safetensors").kind == "flow_matching"
+
+
 def test_insertion_codes_are_kept_and_others_add_nothing(tmp_path):
     model = make_model()
     atoms = (replace(PEROXIDE.atoms[0], insertion_code="A"), *PEROXIDE.atoms[1:])

@@ -26,17 +26,33 @@ def inspect(
     select: Annotated[
         str, typer.Option("--select", metavar="SELECTION", help="Beads of the files of --logp.  [default: all]")
     ] = "all",
+    judge: Annotated[
+        Path | None,
+        typer.Option(
+            "--judge",
+            parser=given_path,
+            metavar="RECIPE",
+            help="Judge it on the data of this recipe of `tpsctl train`, and store the verdict in it.",
+        ),
+    ] = None,
     json_: JsonOption = False,
 ) -> None:
     """Describe a checkpoint: is it safe, sound and fit for paths?"""
     refuse_special(checkpoint, "a checkpoint file, or a folder with one", PriorError)
     for structure in logp or []:
         refuse_special(Path(structure), "a structure file, or a point x,y in nm", PriorError)
+    if judge:
+        refuse_special(judge, "a recipe file (YAML)")
     with working():
         from tpsctl.cli.show_checkpoint import show
         from tpsctl.workflows import checkpoints
 
         report = checkpoints.inspect(checkpoint)
+        if judge and report["safe"]:
+            from tpsctl.workflows.train.judge_stored import judge_stored
+
+            judge_stored(checkpoint, judge)
+            report = checkpoints.inspect(checkpoint)
         if logp and report["safe"]:
             from tpsctl.workflows.log_density import log_density_report
 
