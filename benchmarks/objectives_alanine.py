@@ -19,8 +19,8 @@ the verdict "do not use" is used all the same, at its smallest noise width. The 
     verdict          the prior's own, from the training
     seconds          of training, processor time of the process, with preparation and judgement
 
-Rows of other runs are kept in benchmarks/results/objectives_alanine.json, and checkpoints in FOLDER. A checkpoint that
-is there is not trained again, so its processor time is that of the row before.
+Rows of other runs are kept in benchmarks/results/objectives_alanine.json, and checkpoints and paths in FOLDER. A
+checkpoint that is there is not trained again, so its processor time is that of the row before.
 """
 
 import argparse
@@ -96,14 +96,15 @@ def paths_of(checkpoint: Path, folder: Path) -> dict[str, Any]:
     }
     recipe["path"]["paths"] = PATHS
     recipe["output"] = {"directory": str(folder / f"{checkpoint.stem}_paths"), "trajectories": ["dcd"]}
-    seconds = run("sample", recipe, folder, "--overwrite")
-    with (folder / f"{checkpoint.stem}_paths" / "paths.csv").open(encoding="utf-8") as file:
+    table = folder / f"{checkpoint.stem}_paths" / "paths.csv"
+    if not table.exists() or table.stat().st_mtime < checkpoint.stat().st_mtime:
+        run("sample", recipe, folder, "--overwrite")
+    with table.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return {
         "barriers_raw_kj_per_mol": [float(row["barrier_forward_raw_kj_per_mol"] or "nan") for row in rows],
         "saddles_kj_per_mol": [float(row["saddle_energy_above_start_prior_kj_per_mol"] or "nan") for row in rows],
         "status": [row["status"] for row in rows],
-        "sample_seconds": seconds,
     }
 
 
