@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tpsctl.checkpoints.stored_verdict import StoredVerdict
 from tpsctl.errors import PriorError
 from tpsctl.recipe.loader import load_recipe
 from tpsctl.recipe.sample import SampleRecipe
@@ -70,10 +71,13 @@ def test_times_at_which_there_is_no_score_are_left_out():
     assert usable_times(Stub(None, 0.0)) == [t for t in TIMES if t >= 0.02]
 
 
-def test_the_embedded_prior_is_used_at_its_smallest_time(tools, root):
-    assert tools.chosen.diffusion_time.value == 0.01
-    without = load_recipe(root / ALANINE, SampleRecipe, ["prior.diffusion_time=auto", "validation={}"])
-    assert Tools(without, torch.device("cpu"), threads=1).chosen.diffusion_time.value == 0.01
+def test_the_embedded_prior_is_used_at_its_smallest_time(tools, root, monkeypatch):
+    """By its stored verdict, and without one by its torques, which are measured with the force field or without it."""
+    assert tools.chosen.diffusion_time.value == 0.0
+    monkeypatch.setattr("tpsctl.workflows.sample.assemble.fitness.read_verdict", lambda path: StoredVerdict())
+    for assignments in (["prior.diffusion_time=auto"], ["prior.diffusion_time=auto", "validation={}"]):
+        recipe = load_recipe(root / ALANINE, SampleRecipe, assignments)
+        assert Tools(recipe, torch.device("cpu"), threads=1).chosen.diffusion_time.value == 0.01
 
 
 def test_structures_are_the_ends_and_sound_ones_near_them(tools):

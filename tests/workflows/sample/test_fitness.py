@@ -87,6 +87,9 @@ def test_a_stage_below_the_range_is_refused(stored):
 
 
 def test_check_repeats_the_verdict(stored):
+    (embedded,) = [f for f in checkpoint_soundness(section()) if f.what == "verdict"]
+    assert (embedded.verdict, embedded.text[:34]) == ("ok", "fit for paths at diffusion times 0")
+    stored(StoredVerdict())
     (note,) = [f for f in checkpoint_soundness(section()) if f.what == "verdict"]
     assert note.verdict == "note"
     assert "carries no verdict" in note.text
