@@ -11,7 +11,6 @@ from tpsctl.molecule.topology import Topology
 from tpsctl.recipe.guide_success import AnyStructuresSection, GuideFilesSection, GuidePointsSection
 from tpsctl.workflows.guide.tools import GuideTools, in_order_of_prior, reading
 
-
 _CLEAR = 0.8
 """Mean handedness of samples at a center from which on they have one."""
 
