@@ -187,7 +187,7 @@ def test_log_ratio_of_the_flow_is_that_of_the_densities_at_the_end(generator):
 
 @pytest.mark.parametrize("error", [0.0, 0.02, -0.02])
 def test_what_a_network_has_wrong_at_wide_noise_costs_little_work(generator, error):
-    """A score that is 2 % wrong is 2 % of s^2 grad score wrong in the Jacobian of the posterior mean, at every width."""
+    """A score that is 2 % wrong makes the Jacobian of the posterior mean wrong by 0.02 at every wide noise."""
     wrong = Diffusion(lambda s: AutogradScore(lambda y: -(1 + error) * y / variance(s)), S0, 100 * C, spread=C)
     widths = geometric_widths(100 * C, S0, 60)
     y = initial_noise(wrong, torch.zeros(200, 1, 2), generator)
@@ -200,7 +200,7 @@ def test_what_a_network_has_wrong_at_wide_noise_costs_little_work(generator, err
     if error == 0.0:  # the exact h is never longer than the bound
         torch.testing.assert_close(works[1], works[0], rtol=0, atol=0)
         return
-    # the steps above 10 C, whose exact work is 1 % of the whole: without the bound, 1/2 (error lambda)^2 (100 C)^2 there
+    # steps above 10 C have 1 % of the exact work; without the bound, 1/2 (error lambda)^2 (100 C)^2
     wide = sum(width > 10 * C for width in widths[:-1])
     assert float(works[0][:wide].sum()) > 5 * exact
     # |h| <= 10 lambda C^2 / s^2 gives 100 times the exact 1 % at the most

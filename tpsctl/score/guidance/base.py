@@ -113,6 +113,7 @@ class DenoisedGuide(Guide):
         with torch.enable_grad():
             clean = (y + width**2 * found).detach().requires_grad_(True)
             (pull,) = torch.autograd.grad(self._tilt(clean).sum(), clean)
+        pull = _where_defined(pull)
         return found, self._strength(width) * self._bounded(pull + width**2 * vjp(pull), pull, width)
 
     def _bounded(self, pulled: Tensor, pull: Tensor, width: float) -> Tensor:
@@ -150,3 +151,9 @@ class GuidedScore(Score):
 
     def jacobian(self, x: Tensor) -> Tensor:
         return self._score.jacobian(x) + self._addition.jacobian(x)
+
+
+def _where_defined(gradient: Tensor) -> Tensor:
+    """A gradient that is zero for a configuration where it is undefined, such as a dihedral of atoms in a line."""
+    defined = gradient.isfinite().flatten(1).all(1)
+    return torch.where(defined.view(-1, 1, 1), gradient, torch.zeros_like(gradient))
