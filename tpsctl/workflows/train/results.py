@@ -52,11 +52,12 @@ def _of_potential(card: dict[str, Any]) -> TrainingTable:
 
 def _of_snapshots(card: dict[str, Any]) -> TrainingTable:
     """Times, noise and the loss at both ends of the run, and what the field must not be taken for."""
-    about, times = card["provenance"], card["times_ps"]
+    about, times, length = card["provenance"], card["times_ps"], card.get("growth_length_nm")
     rows = [
         ["kind", f"{card['kind']}, between snapshots"],
         ["snapshots", f"{len(times)}, from {times[0]:g} to {times[-1]:g} ps"],
         ["diffusion coefficient", f"{card['diffusion_nm2_per_ps']:g} nm^2/ps"],
+        ["length of growth", "none: all weights are 1" if length is None else f"{length:g} nm"],
         ["loss, first tenth of the steps", f"{about['loss']['first_tenth']:.4f}"],
         ["loss, last tenth of the steps", f"{about['loss']['last_tenth']:.4f}"],
         ["effective fraction of a batch's times", f"{about['loss']['effective_fraction_of_times']:.3f}"],

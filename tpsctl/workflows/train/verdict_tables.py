@@ -68,11 +68,19 @@ def _of_samples(samples: dict[str, Any], words: str) -> TrainingTable:
 
 def _of_arrivals(verdict: dict[str, Any]) -> TrainingTable:
     """How far carried frames are from each later snapshot."""
-    keys = ("time_ps", "frames", "distance_nm", "floor_nm", "unmoved_nm")
-    rows = [[_number(row.get(key)) for key in keys] for row in _list(verdict["arrivals"]) if isinstance(row, dict)]
-    columns = ["snapshot (ps)", "frames", "carried frames (nm)", "two halves of it", "without moving"]
+    found = [row for row in _list(verdict["arrivals"]) if isinstance(row, dict)]
+    columns = {
+        "snapshot (ps)": "time_ps",
+        "frames": "frames",
+        "carried frames (nm)": "distance_nm",
+        "two halves of it": "floor_nm",
+        "without moving": "unmoved_nm",
+    }
+    if any(row.get("effective_size") is not None for row in found):  # frames have weights
+        columns |= {"effective size": "effective_size", "mass": "mass"}
+    rows = [[_number(row.get(key)) for key in columns.values()] for row in found]
     title = "energy distance of carried frames from each snapshot, held-out frames"
-    return TrainingTable(title, columns, rows, [f"verdict: {verdict.get('words', '-')}"])
+    return TrainingTable(title, list(columns), rows, [f"verdict: {verdict.get('words', '-')}"])
 
 
 def _measure(row: dict[str, Any], key: str) -> str:
