@@ -1,6 +1,6 @@
 """The tables of the verdict that a model card holds: rows for `tpsctl.cli` to print."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 _BY_WIDTH = {
@@ -54,6 +54,18 @@ def verdict_tables(verdict: Any) -> list[TrainingTable]:
         "fitness for paths by noise width, on held-out frames", [*_BY_WIDTH, "faults"], cells, [_MEANING]
     )
     return [widths, _of_samples(_dict(verdict.get("samples")), str(verdict.get("words", "-")))]
+
+
+def tables_in_card(card: dict[str, Any]) -> list[TrainingTable]:
+    """The tables of the verdict in a card, or of the verdict on each of its molecules; none without a verdict."""
+    molecules = [entry for entry in _list(card.get("molecules")) if isinstance(entry, dict)]
+    if not molecules:
+        return verdict_tables(card.get("verdict"))
+    return [
+        replace(table, title=f"{entry.get('name', '-')}: {table.title}")
+        for entry in molecules
+        for table in verdict_tables(entry.get("verdict"))
+    ]
 
 
 def _of_samples(samples: dict[str, Any], words: str) -> TrainingTable:
