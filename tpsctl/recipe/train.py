@@ -78,6 +78,11 @@ class NamedDatasetSection(Section):
     dataset: Path = key("Data set file (.npz).")
     name: str | None = key("Name of the molecule in tables; none: that of the file.", default=None, min_length=1)
 
+    @property
+    def label(self) -> str:
+        """The name of the molecule."""
+        return self.name or self.dataset.stem
+
 
 class SeveralDatasetsSection(Section):
     """Data sets of several molecules at one temperature, for one model with shared weights."""
@@ -90,23 +95,9 @@ class SeveralDatasetsSection(Section):
     held_out: int = key(_HELD_OUT, "1", default=1, ge=1)
     split: SplitSection = key(_SPLIT, default=TrajectorySplitSection(kind="trajectory"))
 
-    @property
-    def by_name(self) -> dict[str, DatasetSection]:
-        """The section of every data set as if it were the only one, by the name of its molecule."""
-        return {
-            one.name or one.dataset.stem: DatasetSection(
-                kind="dataset",
-                dataset=one.dataset,
-                use_forces=self.use_forces,
-                held_out=self.held_out,
-                split=self.split,
-            )
-            for one in self.datasets
-        }
-
     @model_validator(mode="after")
     def _own_names(self) -> Self:
-        if len(self.by_name) < len(self.datasets):
+        if len({one.label for one in self.datasets}) < len(self.datasets):
             raise ValueError("two data sets have the same name; give them a name each")
         return self
 

@@ -48,7 +48,7 @@ class MoleculesTask(TrainingTask[Frames, SharedEnergy, SharedEnergy]):
         return self._compared
 
     def load(self) -> Frames:
-        frames = {name: load_frames(section, self.recipe.seed) for name, section in self._section.by_name.items()}
+        frames = {one.label: load_frames(self._alone(one), self.recipe.seed) for one in self._section.datasets}
         _require_one_temperature(frames)
         for (name, one), (other_name, other) in combinations(frames.items(), 2):
             if find_molecule([one.topology], other.topology) is not None:
@@ -108,6 +108,17 @@ class MoleculesTask(TrainingTask[Frames, SharedEnergy, SharedEnergy]):
             facts=molecules_card(self.recipe, identity, data, quality),
         )
         save_model(file, Model(description, model.state_dict()))
+
+    def _alone(self, one: sections.NamedDatasetSection) -> sections.DatasetSection:
+        """The section of a data set as if it were the only one."""
+        shared = self._section
+        return sections.DatasetSection(
+            kind="dataset",
+            dataset=one.dataset,
+            use_forces=shared.use_forces,
+            held_out=shared.held_out,
+            split=shared.split,
+        )
 
     def _priors(self, network: SharedEnergy, data: Frames) -> dict[str, NetworkPrior]:
         """The prior of every molecule."""
