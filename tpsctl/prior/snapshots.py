@@ -80,6 +80,13 @@ class SnapshotPrior(Prior):
         self.network, self.units, self.when, self.topology = network.eval().requires_grad_(False), units, when, topology
         self.n_beads, self.n_dims = network.sizes.beads, network.sizes.dims
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What has to be said of paths through this field, one sentence each."""
+        length = self.when.growth_length_nm
+        grown = f"a path counts with the weight that it gathers on its way, d log w = S / ({length} nm)^2 dt"
+        return (CAVEAT,) if length is None else (CAVEAT, grown)
+
     def field(self, x: Float[Tensor, "batch bead dim"], time_ps: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
         """S, nm^2/ps, of configurations in nm at times in ps; differentiable by both."""
         u = (time_ps - self.when.start_ps) / self.when.duration_ps

@@ -116,7 +116,9 @@ def test_a_path_through_the_field_counts_with_its_weight(trained):
     folder, _ = trained
     result = CliRunner().invoke(cli.app, ["sample", str(folder / "sample.yaml"), "--threads", "1", "--device", "cpu"])
     assert result.exit_code in (0, 3), result.output
-    terms = json.loads((folder / "out" / "manifest.json").read_text())["paths"][0]["action"]
+    manifest = json.loads((folder / "out" / "manifest.json").read_text())
+    assert any("a path counts with the weight that it gathers" in note for note in manifest["notes"])
+    terms = manifest["paths"][0]["action"]
     lines = (folder / "out" / "paths" / "path_0000.pdb").read_text().splitlines()
     x = torch.tensor([float(line[30:38]) / 10 for line in lines if line.startswith("HETATM")]).view(1, -1, 1, 1)
     prior = snapshot_prior(load_model(folder / "field.safetensors")).to(device="cpu", dtype=torch.float64)

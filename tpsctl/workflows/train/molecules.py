@@ -54,7 +54,7 @@ class MoleculesTask(TrainingTask[Frames, SharedEnergy, SharedEnergy]):
             if find_molecule([one.topology], other.topology) is not None:
                 raise DataError(
                     f"data.datasets: {name} and {other_name} have the same beads, {one.topology.n_atoms} of the same "
-                    "names. Give one data set per molecule."
+                    "names, by which tpsctl tells molecules apart. Give one data set per molecule."
                 )
         return frames
 
