@@ -31,7 +31,7 @@ def stored(monkeypatch):
 
     def store(verdict):
         for module in ("assemble.fitness", "prior_fit"):
-            monkeypatch.setattr(f"tpsctl.workflows.sample.{module}.read_verdict", lambda path: verdict)
+            monkeypatch.setattr(f"tpsctl.workflows.sample.{module}.read_verdict", lambda path, topology: verdict)
 
     return store
 
