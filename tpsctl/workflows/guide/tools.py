@@ -145,8 +145,9 @@ def _molecule(recipe: GuideRecipe) -> Structure:
 def _prior(recipe: GuideRecipe, known: Structure | None) -> Prior:
     section = recipe.prior
     if isinstance(section, CheckpointPriorSection):
-        require_fit(section)
-        return open_prior(section.checkpoint, None if known is None else known.topology)
+        topology = None if known is None else known.topology
+        require_fit(section, topology)
+        return open_prior(section.checkpoint, topology)
     return GaussianPrior(mean_nm=section.mean_nm, std_nm=section.std_nm)
 
 
@@ -157,9 +158,9 @@ def _time(recipe: GuideRecipe, prior: Prior) -> tuple[float, str]:
         return section.diffusion_time, "given in the recipe, or its default"
     if section.diffusion_time != AUTO:
         given = float(section.diffusion_time)
-        require_fit_time(section, given, "prior.diffusion_time")
+        require_fit_time(section, given, "prior.diffusion_time", prior.topology)
         return given, "given in the recipe"
-    stored = verdict_of(section).times
+    stored = verdict_of(section, prior.topology).times
     if stored is not None:
         return stored[0], "the smallest time for which the checkpoint was trained and judged"
     return usable_times(prior)[0], "the smallest common time at which the checkpoint has a score"
