@@ -4,6 +4,7 @@ import os
 import shlex
 import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -75,6 +76,26 @@ def golden(request):
 def root() -> Path:
     """The repository."""
     return Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def run_with_plugins(tmp_path_factory):
+    """Run tpsctl in a folder, beside the example of plug-ins, which pip really builds and installs."""
+    example = Path(__file__).parent / "plugin_example"
+    folder = tmp_path_factory.mktemp("plugin")
+    shutil.copytree(example, folder / "source")
+    command = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-build-isolation", "--quiet"]
+    words = [*command, "--target", str(folder / "site"), str(folder / "source")]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+    def run(arguments, cwd):
+        paths = [str(folder / "site"), str(example.parents[1]), os.environ.get("PYTHONPATH", "")]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "OMP_NUM_THREADS": "1"}
+        words = [sys.executable, "-m", "tpsctl", *arguments]
+        return subprocess.run(words, capture_output=True, text=True, cwd=cwd, env=environment)
+
+    return run
 
 
 @pytest.fixture

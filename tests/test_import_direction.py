@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "tpsctl"
 
-LEAVES = {"environment", "errors", "files", "progress", "units"}
+LEAVES = {"entry_points", "environment", "errors", "files", "progress", "units"}
 """Single files at the root that every room may import."""
 
 MAY_IMPORT = {

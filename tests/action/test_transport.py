@@ -96,3 +96,52 @@ def test_beads_of_different_diffusion_are_refused():
     motion = Dynamics(0.1, torch.tensor([1.0, 2.0]))
     with pytest.raises(TpsctlError, match="one diffusion coefficient for all beads"):
         TransportAction(moving, motion)
+
+
+def test_growth_takes_the_logarithm_of_the_weight_off_the_action():
+    """-log of the density of a path times its weight, exp of the integral of g s, by quadrature; the sum is O(dt)."""
+    growth = 0.7
+    t, weights = quadrature()
+    x, _ = curve(t)
+    expected = -growth * float((weights * moving(x, t)).sum())
+    motion = {
+        n: Dynamics.uniform(dt_ps=DURATION / (n - 1), diffusion_nm2_per_ps=DIFFUSION, n_beads=1) for n in (101, 201)
+    }
+    errors = []
+    for images, dynamics in motion.items():
+        grown = TransportAction(moving, dynamics, start_ps=START, growth_per_nm2=growth).terms(path(images))
+        plain = action(images).terms(path(images))
+        errors.append(float(grown.total - plain.total) - expected)
+        for same in ("kinetic", "drift", "divergence"):
+            assert torch.equal(getattr(grown, same), getattr(plain, same))
+    assert abs(expected) > 0.1
+    assert errors[0] / errors[1] == pytest.approx(2, rel=0.05)
+
+
+def test_a_path_of_two_steps_has_the_density_of_its_weighted_steps():
+    """In a field that is linear in x the steps of Euler-Maruyama and their weights give the change of the action.
+
+    s = a.x, so that r has no divergence: the action and the sum over steps of |dx - a dt|^2 / 4D dt - g s dt differ by
+    what the ends fix, which is the same for both paths.
+    """
+    a, growth, dt = torch.tensor([0.4, -0.9]), 2.5, 0.25
+    field = lambda x, t: x.flatten(1) @ a  # noqa: E731
+    motion = Dynamics.uniform(dt_ps=dt, diffusion_nm2_per_ps=DIFFUSION, n_beads=1)
+    paths = torch.tensor([[[0.0, 0.0], [0.5, 0.2], [1.0, 1.0]], [[0.0, 0.0], [-0.3, 0.8], [1.0, 1.0]]]).unsqueeze(2)
+    found = TransportAction(field, motion, growth_per_nm2=growth).terms(paths).total
+    steps = paths.diff(dim=1) - a * dt
+    by_steps = steps.square().sum((2, 3)) / (4 * DIFFUSION * dt) - growth * dt * (paths[:, :-1, 0] @ a)
+    expected = by_steps.sum(1)
+    assert float(found[1] - found[0]) == pytest.approx(float(expected[1] - expected[0]), rel=1e-12)
+
+
+def test_the_gradient_of_an_action_with_growth_is_that_of_the_value(generator):
+    paths = path(7) + 0.1 * torch.randn(2, 7, 1, 2, generator=generator)
+    motion = Dynamics.uniform(dt_ps=DURATION / 6, diffusion_nm2_per_ps=DIFFUSION, n_beads=1)
+    ours = TransportAction(moving, motion, start_ps=START, growth_per_nm2=3.0)
+    _, gradient = ours.value_and_gradient(paths)
+    direction = torch.randn(paths.shape, generator=generator)
+    direction[:, 0], direction[:, -1] = 0, 0
+    step = 1e-6 * direction
+    slope = (ours.terms(paths + step).total - ours.terms(paths - step).total) / 2e-6
+    torch.testing.assert_close(slope, (gradient * direction).sum((1, 2, 3)), rtol=1e-7, atol=1e-7)  # step^2, rounding

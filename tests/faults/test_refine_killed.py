@@ -50,9 +50,27 @@ output: {directory: unused, figures: false}
 """
 
 
+SURFACE = """\
+version: 1
+name: surface
+sample: %s/recipes/mueller_brown/paths.yaml
+rounds: 1
+shots: {paths: 1, around: 1, least: 8, most: 8}
+guide:
+  strength: {height: 1, midpoint: 0.5}
+  bandwidth: {floor: 0.3}
+  low: 0.2
+  high: 0.8
+  shots: {least: 4, most: 4, tuning: 4}
+  sampling: {samples: 20, steps: 20, batch_samples: 10}
+output: {directory: unused}
+"""
+
+
 @pytest.fixture
-def recipes(tmp_path):
-    for name, text in {"paths": PATHS, "refine": REFINE, "guide": GUIDE}.items():
+def recipes(tmp_path, root):
+    texts = {"paths": PATHS, "refine": REFINE, "guide": GUIDE, "surface": SURFACE % root}
+    for name, text in texts.items():
         (tmp_path / f"{name}.yaml").write_text(text)
     return tmp_path
 
@@ -71,8 +89,13 @@ WHERE = {
         "round_1/guided/state/rounds/round_0000_block_00.*",
         "round_2/sample/manifest.json",
     ),
+    "surface": (
+        "round_1/sample/manifest.json",
+        "round_1/shots/path_0000/manifest.json",
+        "round_1/guided/state/rounds/round_0001_block_00.*",
+    ),
 }
-"""Files of a command at whose appearance it is killed."""
+"""Files of a recipe at whose appearance the command is killed."""
 
 
 def killed_at(running, folder, pattern):
@@ -82,12 +105,13 @@ def killed_at(running, folder, pattern):
     return running.kill_after(0) < 0
 
 
-@pytest.mark.parametrize("command", ["guide", "refine"])
-def test_killed_on_the_way_it_gives_the_files_of_an_unbroken_run(start, recipes, command):
-    words = (command, recipes / f"{command}.yaml", "--threads", 1, "--device", "cpu", "--out")
+@pytest.mark.parametrize(("command", "name"), [("guide", "guide"), ("refine", "refine"), ("refine", "surface")])
+def test_killed_on_the_way_it_gives_the_files_of_an_unbroken_run(start, recipes, command, name):
+    """The surface has a trained prior, the others an exact Gaussian."""
+    words = (command, recipes / f"{name}.yaml", "--threads", 1, "--device", "cpu", "--out")
     assert start(*words, recipes / "whole").wait() in (0, 3)
     again = recipes / "again"
-    kills = [killed_at(start(*words, again), again, pattern) for pattern in WHERE[command]]
+    kills = [killed_at(start(*words, again), again, pattern) for pattern in WHERE[name]]
     assert any(kills)
     assert start(*words, again).wait() in (0, 3)
     assert results(again) == results(recipes / "whole")

@@ -40,7 +40,7 @@ def test_halving_the_step_divides_the_error_by_sixteen(generator):
 def test_the_entropic_process_has_the_same_marginals(row, generator):
     """Mean and variance at the end; four standard errors, plus 1/200 for the step of Euler-Maruyama."""
     q = MovingGaussian(*ROWS[row])
-    found = diffuse(q.entropic, start(q, generator), even_times(0.0, 1.0, 200), NOISE, generator)
+    found, _ = diffuse(q.entropic, start(q, generator), even_times(0.0, 1.0, 200), NOISE, generator)
     error = 4 * q.last / COUNT**0.5 + 0.005
     assert float(found.mean()) == pytest.approx(q.mu, abs=error)
     assert float(found.std()) == pytest.approx(q.last, abs=error)
@@ -50,7 +50,7 @@ def test_shared_noise_moves_all_points_alike(generator):
     q = MovingGaussian(1.0, 1.0, 1.0)
     x = torch.tensor([[0.0], [1.0]])
     drift = lambda x, t: x.sum(-1)  # noqa: E731
-    found = diffuse(drift, x, even_times(0.0, 1.0, 5), NOISE, generator, shared=True)
+    found, _ = diffuse(drift, x, even_times(0.0, 1.0, 5), NOISE, generator, shared=True)
     torch.testing.assert_close(found[1] - found[0], torch.ones(1))
     assert q.dims == 1
 

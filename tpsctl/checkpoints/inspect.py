@@ -41,7 +41,7 @@ def describe(path: Path, model: Model, prior: NetworkPrior) -> dict[str, Any]:
         "layout": about.layout,
         "kind": about.kind,
         "network": {"name": about.network, **about.sizes},
-        "parameters": sum(parameter.numel() for parameter in prior.field.network.parameters()),
+        "parameters": prior.field.n_parameters,
         "beads": prior.n_beads,
         "schedule": {**prior.schedule.to_dict(), "noise_nm_at_t": widths, **_clock(about)},
         "temperature_k": about.temperature_k,

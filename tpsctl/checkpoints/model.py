@@ -33,6 +33,7 @@ class ModelDescription:
             straight interpolant of flow matching.
         smallest_width_nm: Smallest noise width of the training, nm; 0 if it is unknown.
         topology: The molecule, if the network serves one only; None otherwise.
+        molecules: The molecules, if it was trained on several; empty otherwise.
         potential: Name of the model potential that the data came from; None for molecules.
         layout: Layout of the file it came from, e.g. "two-for-one diffusion".
         clock: Explanation of how the published code counts diffusion time.
@@ -50,6 +51,7 @@ class ModelDescription:
     schedule: NoiseSchedule | None = None
     smallest_width_nm: float = 0.0
     topology: Topology | None = None
+    molecules: tuple[Topology, ...] = ()
     potential: str | None = None
     layout: str = "native"
     clock: str = ""

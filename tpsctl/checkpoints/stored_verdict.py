@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tpsctl.checkpoints import native
+from tpsctl.checkpoints.architectures.in_nm import read_topology
+from tpsctl.checkpoints.molecules import find_molecule
 from tpsctl.errors import PriorError
+from tpsctl.molecule.topology import Topology
 
 NO_VERDICT = (
     "this checkpoint carries no verdict on whether it is fit for paths; `tpsctl train` stores one. Judge it by the "
@@ -32,17 +35,33 @@ class StoredVerdict:
     times: tuple[float, float] | None = None
 
 
-def read_verdict(checkpoint: Path) -> StoredVerdict:
+def read_verdict(checkpoint: Path, topology: Topology | None = None) -> StoredVerdict:
     """The verdict in a checkpoint file; an empty one for files that are not native.
+
+    Args:
+        checkpoint: The file.
+        topology: The user's molecule, for a file that serves several: its verdict is that on this molecule. None, or
+            another molecule, for the verdict on all of them.
 
     Raises:
         PriorError: The file is unreadable, or its entries are malformed.
     """
     if checkpoint.suffix != ".safetensors":
         return StoredVerdict()
-    card = native.read_card(checkpoint)
+    card = _part_of(checkpoint, native.read_card(checkpoint), topology)
     is_fit, words = _verdict(checkpoint, card.get("verdict"))
     return StoredVerdict(is_fit, words, _times(checkpoint, card.get("diffusion_times")))
+
+
+def _part_of(checkpoint: Path, card: dict[str, Any], topology: Topology | None) -> dict[str, Any]:
+    """The entries of a card on one molecule; the card itself if it has no such entries."""
+    if topology is None or "molecules" not in card:
+        return card
+    try:
+        number = find_molecule([read_topology(entry) for entry in card["molecules"]], topology)
+        return card if number is None else dict(card["molecules"][number])
+    except (KeyError, TypeError, ValueError) as error:
+        raise PriorError(f"{checkpoint}: the molecules in its model card are malformed ({error!r}).") from None
 
 
 def _verdict(checkpoint: Path, stored: Any) -> tuple[bool | None, str]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tpsctl.console import print_table
-from tpsctl.workflows.train.verdict_tables import verdict_tables
+from tpsctl.workflows.train.verdict_tables import tables_in_card
 
 
 def show(report: dict[str, Any]) -> None:
@@ -22,8 +22,7 @@ def show(report: dict[str, Any]) -> None:
     verdict = "sound" if report["sound"] else "NOT SOUND: a self-test failed; untrained, or a wrong unit of length"
     notes = [*report.get("notes", []), f"self-test: {verdict}", f"verdict: {report['verdict']}"]
     print_table(report["file"], ["what", "found"], rows, notes=notes)
-    stored = report.get("card", {}).get("verdict")
-    for table in () if stored is None else verdict_tables(stored):
+    for table in tables_in_card(report.get("card", {})):
         print_table(table.title, table.columns, table.rows, notes=table.notes)
     if "log_density" in report:
         _show_log_density(report["log_density"])

@@ -23,7 +23,16 @@ def as_json(manifest: dict[str, Any]) -> dict[str, Any]:
 
 def show(manifest: dict[str, Any]) -> None:
     """Print a row for every round."""
-    columns = ["round", "paths", "barrier\n(kJ/mol)", "guides", "success", "unguided", "work\n(nats)", "outcome"]
+    columns = [
+        "round",
+        "paths",
+        "barrier\n(kJ/mol)",
+        "guides\nof images",
+        "success",
+        "unguided",
+        "work\n(nats)",
+        "outcome",
+    ]
     notes = [f"outcome: {_WORDS[manifest['outcome']]}", f"files: {manifest['directory']}"]
     print_table(f"{manifest['name']}: rounds", columns, [_row(entry) for entry in manifest["rounds"]], notes=notes)
 
@@ -31,7 +40,7 @@ def show(manifest: dict[str, Any]) -> None:
 def _row(entry: dict[str, Any]) -> list[str]:
     barrier = entry["barrier_kj_per_mol"]
     found = [str(entry["round"]), str(entry["paths"]), "-" if barrier is None else f"{barrier:.1f}"]
-    found.append(str(entry["guides"]))
+    found.append(f"{entry['guides']} of {entry['images']}" if "images" in entry else str(entry["guides"]))
     if "success" not in entry:
         return [*found, "-", "-", "-", entry["outcome"]]
     rates = [entry[name]["fraction"] for name in ("success", "unguided_success")]

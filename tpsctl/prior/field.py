@@ -59,6 +59,11 @@ class Field(ABC):
         """A tensor with the device and the precision of the network, for `Tensor.to`."""
         return next(self.network.parameters())
 
+    @property
+    def n_parameters(self) -> int:
+        """Number of the network's parameters."""
+        return sum(parameter.numel() for parameter in self.network.parameters())
+
     def to(self, *, device: torch.device | str, dtype: torch.dtype) -> None:
         """Move the network to this device and convert it to this precision."""
         self.network.to(device=device, dtype=dtype)

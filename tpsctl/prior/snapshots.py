@@ -4,8 +4,9 @@ The potential s(y, u) of the network belongs to lengths in units of l nm and to 
 
     S(x, time) = l^2 / T s((x - offset) / l, (time - start) / T) ,    dx = grad S dtime + sqrt(2 D) dW ,
 
-T the duration from the first to the last snapshot. The score that a path sees at time fraction t is grad S / D. It is
-no equilibrium score: the field depends on time, and its marginals are those of the snapshots.
+T the duration from the first to the last snapshot. Where frames may gain or lose weight, d log w / dtime = S / L^2 with
+the length L of the recipe. The score that a path sees at time fraction t is grad S / D. It is no equilibrium score:
+the field depends on time, and its marginals are those of the snapshots.
 """
 
 from dataclasses import dataclass
@@ -30,15 +31,17 @@ CAVEAT = (
 
 @dataclass(frozen=True)
 class SnapshotTimes:
-    """When the snapshots were taken, and the noise of the dynamics between them.
+    """When the snapshots were taken, and the noise and the growth of the dynamics between them.
 
     Attributes:
         times_ps: Times of the snapshots, ps, rising.
         diffusion_nm2_per_ps: D of the noise that the field was learned for, nm^2/ps; 0 for none.
+        growth_length_nm: Length L with d log w / dtime = S / L^2, nm; None where frames neither gain nor lose weight.
     """
 
     times_ps: tuple[float, ...]
     diffusion_nm2_per_ps: float
+    growth_length_nm: float | None = None
 
     @property
     def start_ps(self) -> float:
@@ -49,6 +52,11 @@ class SnapshotTimes:
     def duration_ps(self) -> float:
         """Time from the first to the last snapshot, ps."""
         return self.times_ps[-1] - self.times_ps[0]
+
+    @property
+    def growth_per_nm2(self) -> float:
+        """1 / L^2, 1/nm^2; 0 without growth."""
+        return 0.0 if self.growth_length_nm is None else self.growth_length_nm**-2
 
 
 class SnapshotPrior(Prior):
@@ -71,6 +79,13 @@ class SnapshotPrior(Prior):
     ) -> None:
         self.network, self.units, self.when, self.topology = network.eval().requires_grad_(False), units, when, topology
         self.n_beads, self.n_dims = network.sizes.beads, network.sizes.dims
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What has to be said of paths through this field, one sentence each."""
+        length = self.when.growth_length_nm
+        grown = f"a path counts with the weight that it gathers on its way, d log w = S / ({length} nm)^2 dt"
+        return (CAVEAT,) if length is None else (CAVEAT, grown)
 
     def field(self, x: Float[Tensor, "batch bead dim"], time_ps: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
         """S, nm^2/ps, of configurations in nm at times in ps; differentiable by both."""

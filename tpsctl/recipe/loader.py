@@ -18,7 +18,7 @@ from tpsctl.errors import RecipeError
 from tpsctl.recipe.document import Document, KeyPath, read_document
 from tpsctl.recipe.force_field import FORCE_FIELD_FILE
 from tpsctl.recipe.messages import explain
-from tpsctl.recipe.plugins import expand_plugin_kind
+from tpsctl.recipe.plugins import expand_plugin_kinds
 from tpsctl.recipe.schema import Walk, recipe_schema
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -44,7 +44,7 @@ def resolve(document: Document, model: type[Model]) -> Model:
     Raises:
         RecipeError: The recipe is invalid; the message has one line per mistake.
     """
-    document = replace(document, values=expand_plugin_kind(document.values))
+    document = replace(document, values=expand_plugin_kinds(document.values))
     _refuse_absurd_numbers(document, document.values, ())
     schema = recipe_schema(model)
     resolved = _with_absolute_paths(document, Walk.start(schema, document.values), ())

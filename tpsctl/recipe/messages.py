@@ -63,7 +63,7 @@ def _explain(error: Any, walk: Walk, path: KeyPath, schema: dict[str, Any], valu
         about = walk.node.get("description") or walk.chosen().node.get("description", "")
         return f"missing. {about}{unit}".rstrip()
     if kind in ("union_tag_invalid", "union_tag_not_found"):
-        return _wrong_tag(error, schema, walk.node)
+        return _wrong_tag(error, path, schema, walk.node)
     if kind == "literal_error":
         return f"got {found}, expected {context['expected']}.{_meant(error['input'], _choices(context['expected']))}"
     words = "".join(f", or {word}" for word in walk.words)
@@ -135,14 +135,14 @@ def _kinds(schema: dict[str, Any], node: dict[str, Any], name: str) -> list[str]
     return list(dict.fromkeys([*own, *(kind for branch in branches for kind in _kinds(schema, branch, name))]))
 
 
-def _wrong_tag(error: Any, schema: dict[str, Any], node: dict[str, Any]) -> str:
+def _wrong_tag(error: Any, path: KeyPath, schema: dict[str, Any], node: dict[str, Any]) -> str:
     context, value = error["ctx"], error["input"]
     name = context["discriminator"].strip("'")
     if error["type"] == "union_tag_not_found":
-        kinds = _kinds(schema, node, name) + (installed_plugins() if error["loc"] == ("prior",) else [])
+        kinds = _kinds(schema, node, name) + installed_plugins(path)
         listed = f" Expected one of {', '.join(kinds)}." if kinds else ""
         return f'the key "{name}" is missing, which says what kind this is.{listed}'
-    choices = _choices(context["expected_tags"]) + (installed_plugins() if error["loc"] == ("prior",) else [])
+    choices = _choices(context["expected_tags"]) + installed_plugins(path)
     return (
         f"{name}: got {_shown(value.get(name))}, expected one of {', '.join(choices)}.{_meant(context['tag'], choices)}"
     )

@@ -4,7 +4,7 @@ Atoms are named as in "ALA2:N", or "A:ALA2:N" with the chain; dihedrals by name 
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -129,6 +129,18 @@ class FretObservableSection(AnyObservableSection):
     error: float | None = key(_ERROR, "1", default=None, gt=0)
 
 
+class PluginObservableSection(AnyObservableSection):
+    """An observable that another installed package provides (entry-point group tpsctl.observables)."""
+
+    kind: Literal["plugin"] = key("A plug-in.")
+    name: str = key("Name of the observable, as its package gives it.", min_length=1)
+    label: str | None = key("Name in tables and figures; default: that of the plug-in.", default=None, min_length=1)
+    unit: str = key("Unit of the observable, for tables and figures; none for a pure number.", default="")
+    options: dict[str, Any] = key("Its own settings, as its package describes them.", default={})
+    target: float | None = key(_TARGET, "of the observable", default=None)
+    error: float | None = key(_ERROR, "of the observable", default=None, gt=0)
+
+
 ObservableSection = Annotated[
     CoordinateObservableSection
     | DistanceObservableSection
@@ -139,7 +151,8 @@ ObservableSection = Annotated[
     | ContactsObservableSection
     | CouplingObservableSection
     | NoeObservableSection
-    | FretObservableSection,
+    | FretObservableSection
+    | PluginObservableSection,
     Field(discriminator="kind"),
 ]
 

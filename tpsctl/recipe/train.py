@@ -72,6 +72,36 @@ class DatasetSection(Section):
     split: SplitSection = key(_SPLIT, default=TrajectorySplitSection(kind="trajectory"))
 
 
+class NamedDatasetSection(Section):
+    """The data set of one of several molecules."""
+
+    dataset: Path = key("Data set file (.npz).")
+    name: str | None = key("Name of the molecule in tables; none: that of the file.", default=None, min_length=1)
+
+    @property
+    def label(self) -> str:
+        """The name of the molecule."""
+        return self.name or self.dataset.stem
+
+
+class SeveralDatasetsSection(Section):
+    """Data sets of several molecules at one temperature, for one model with shared weights."""
+
+    kind: Literal["datasets"] = key("Several tpsctl data sets, one per molecule.")
+    datasets: tuple[NamedDatasetSection, ...] = key("The data sets.", min_length=2)
+    use_forces: bool = key(
+        "Also learn from the stored forces; the checkpoint says so. false: from positions alone.", default=True
+    )
+    held_out: int = key(_HELD_OUT, "1", default=1, ge=1)
+    split: SplitSection = key(_SPLIT, default=TrajectorySplitSection(kind="trajectory"))
+
+    @model_validator(mode="after")
+    def _own_names(self) -> Self:
+        if len({one.label for one in self.datasets}) < len(self.datasets):
+            raise ValueError("two data sets have the same name; give them a name each")
+        return self
+
+
 class TrajectoryDataSection(Section):
     """The user's own molecular dynamics, unbiased or with known weights: positions only."""
 
@@ -94,7 +124,7 @@ class TrajectoryDataSection(Section):
     split: SplitSection = key(_SPLIT, default=TrajectorySplitSection(kind="trajectory"))
 
 
-DataSection = Annotated[DatasetSection | TrajectoryDataSection, Field(discriminator="kind")]
+DataSection = Annotated[DatasetSection | SeveralDatasetsSection | TrajectoryDataSection, Field(discriminator="kind")]
 
 
 class VarianceExplodingSection(Section):
@@ -136,7 +166,10 @@ ScheduleSection = Annotated[
 class AutomaticNetworkSection(Section):
     """The network that suits the beads."""
 
-    kind: Literal["auto"] = key("chain_energy for C-alpha and other coarse-grained beads, internal_energy for atoms.")
+    kind: Literal["auto"] = key(
+        "chain_energy for C-alpha and other coarse-grained beads, internal_energy for atoms, transformer_energy for "
+        "several molecules."
+    )
 
 
 class InternalEnergySection(Section):
@@ -344,5 +377,24 @@ class TrainRecipe(Section):
             raise ValueError(
                 "optimize.torsion_weight is not for model.kind action_matching, whose loss has no errors of torques; "
                 "leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_molecule_for_action_matching(self) -> Self:
+        if isinstance(self.model, ActionMatchingModelSection) and isinstance(self.data, SeveralDatasetsSection):
+            raise ValueError(
+                "model.kind: got action_matching, which is for one molecule; data.kind: datasets needs diffusion, "
+                "score_matching or flow_matching"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_network_for_several_molecules(self) -> Self:
+        kind = self.model.network.kind
+        if isinstance(self.data, SeveralDatasetsSection) and kind not in ("auto", "transformer_energy"):
+            raise ValueError(
+                f"model.network.kind: got {kind}, which is for one molecule; data.kind: datasets needs "
+                "transformer_energy, the only network that molecules can share"
             )
         return self

@@ -40,7 +40,27 @@ class SnapshotModelSection(Section):
     diffusion_nm2_per_ps: float = key(
         "D of the noise sqrt(2 D) dW of the learned dynamics; 0: no noise.", "nm^2/ps", default=0.0, ge=0
     )
+    growth_length_nm: float | None = key(
+        "Length over which moving a frame costs as much as letting its weight grow or decay (unbalanced Action "
+        "Matching): the shorter, the more frames gain or lose weight in place of moving. Without it all weights "
+        "stay 1.",
+        "nm",
+        default=None,
+        gt=0,
+    )
+    weight_at_start: float = key(
+        "Weight of the loss at the first snapshot; linear from there to the last.", "1", default=1.0, ge=0
+    )
+    weight_at_end: float = key(
+        "Weight of the loss at the last snapshot; 0 spares it the variance of that end.", "1", default=1.0, ge=0
+    )
     hidden: int = key("Width of the network's hidden layers.", "1", default=128, ge=1)
+
+    @model_validator(mode="after")
+    def _some_weight(self) -> Self:
+        if self.weight_at_start == 0 and self.weight_at_end == 0:
+            raise ValueError("weight_at_start and weight_at_end are both 0; at least one of them must be above 0")
+        return self
 
 
 class SnapshotOptimizationSection(Section):

@@ -1,12 +1,14 @@
 """The Hamilton-Jacobi residual of a scalar potential s(x, t), which training and paths share.
 
 Action Matching learns a scalar s whose gradient moves the marginals q_t of a stochastic process. With noise of
-strength sigma (dx = grad s dt + sigma dW) and, where mass may grow, with d log w / dt = s, the integrand of its loss is
+strength sigma (dx = grad s dt + sigma dW) and, where mass may grow, with d log w / dt = g s, the integrand of its loss
+is
 
-    r(x, t) = ds/dt + |grad s|^2 / 2 + sigma^2 / 2 laplacian(s) + growth / 2 s^2 ,
+    r(x, t) = ds/dt + |grad s|^2 / 2 + sigma^2 / 2 laplacian(s) + g / 2 s^2 ,
 
-where growth is 0 or 1. The same r is what a path through the field of s costs (`tpsctl.action.transport`): with fixed
-ends, the Onsager-Machlup action of dx = grad s dt + sigma dW is, up to values at the ends,
+where the growth g is 0 or 1 / length^2: over this length, moving costs as much as growing. Without growth, the same r
+is what a path through the field of s costs (`tpsctl.action.transport`): with fixed ends, the Onsager-Machlup action of
+dx = grad s dt + sigma dW is, up to values at the ends,
 
     integral |dx/dt|^2 / (2 sigma^2) dt + integral r(x(t), t) / sigma^2 dt .
 
@@ -60,7 +62,7 @@ def hjb_residual(
         x: Points, in any unit of length; the result can be differentiated by x if x requires a gradient.
         t: Their times.
         noise: Strength sigma of the noise, lengths per square root of the unit of t; 0 for none.
-        growth: 1 where mass grows at the rate s, 0 where it does not.
+        growth: g, per squared length of x, where mass grows at the rate g s; 0 where it does not.
         probes: Random signs for an estimate of the Laplacian; None for the exact one, from one product with the
             Hessian per coordinate.
     """

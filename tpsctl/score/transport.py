@@ -2,9 +2,10 @@
 
     plain        dx = grad s dt                      classical fourth-order Runge-Kutta steps
     entropic     dx = grad s dt + sigma dW           Euler-Maruyama steps
-    unbalanced   dx = grad s dt, d log w = s dt      Runge-Kutta steps of x and log w together
+    unbalanced   either, with d log w = g s dt       steps of x and log w together
 
-Weights of the unbalanced dynamics can become very unequal, so their effective number has to be looked at.
+g is the growth: 1 over the square of the length over which moving costs as much as growing. Weights of the unbalanced
+dynamics can become very unequal, so their effective number has to be looked at.
 
 Source: Neklyudov et al., arXiv:2210.06662, sec. 2 and 3; Kish, Survey Sampling (1965), for the effective number.
 """
@@ -19,17 +20,18 @@ from tpsctl.score.hamilton_jacobi import Potential, potential_gradient
 
 
 def carry(
-    potential: Potential, x: Float[Tensor, "batch *shape"], times: Sequence[float]
+    potential: Potential, x: Float[Tensor, "batch *shape"], times: Sequence[float], *, growth: float = 1.0
 ) -> tuple[Float[Tensor, "batch *shape"], Float[Tensor, " batch"]]:
-    """Carry points along grad s from the first to the last time, and integrate s along the way.
+    """Carry points along grad s from the first to the last time, and integrate the growth along the way.
 
     Args:
         potential: s.
         x: Points at the first time.
         times: Times of the steps, rising or falling.
+        growth: g, per squared length of x.
 
     Returns:
-        The points at the last time and, for unbalanced dynamics, the logarithms of their weights.
+        The points at the last time, and the logarithms of their weights: the integrals of g s.
     """
     log_weights = x.new_zeros(len(x))
     for here, there in zip(times[:-1], times[1:], strict=True):
@@ -40,7 +42,7 @@ def carry(
         s4, k4 = _at(potential, x + h * k3, there)
         x = x + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
         log_weights = log_weights + h / 6 * (s1 + 2 * s2 + 2 * s3 + s4)
-    return x, log_weights
+    return x, growth * log_weights
 
 
 def diffuse(
@@ -50,9 +52,10 @@ def diffuse(
     noise: float,
     generator: torch.Generator,
     *,
+    growth: float = 1.0,
     shared: bool = False,
-) -> Float[Tensor, "batch *shape"]:
-    """Carry points along dx = grad s dt + noise dW.
+) -> tuple[Float[Tensor, "batch *shape"], Float[Tensor, " batch"]]:
+    """Carry points along dx = grad s dt + noise dW, and integrate the growth along the way.
 
     Args:
         potential: s.
@@ -60,14 +63,20 @@ def diffuse(
         times: Times of the steps, rising.
         noise: Strength sigma of the noise.
         generator: Random number generator (CPU).
+        growth: g, per squared length of x.
         shared: Whether all points get the same random numbers.
+
+    Returns:
+        As `carry`; the values of s are those at the beginning of each step.
     """
+    log_weights = x.new_zeros(len(x))
     for here, there in zip(times[:-1], times[1:], strict=True):
         h = there - here
         shape = x.shape[1:] if shared else x.shape
         kick = torch.randn(shape, generator=generator, dtype=torch.float64).to(x)
-        x = x + h * _at(potential, x, here)[1] + noise * h**0.5 * kick
-    return x
+        value, velocity = _at(potential, x, here)
+        x, log_weights = x + h * velocity + noise * h**0.5 * kick, log_weights + h * value
+    return x, growth * log_weights
 
 
 def even_times(first: float, last: float, steps: int) -> list[float]:

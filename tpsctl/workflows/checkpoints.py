@@ -76,11 +76,22 @@ def inspect(path: Path) -> dict[str, Any]:
         report |= describe_field(path, model, field)
         tests = field_test(field)
     else:
-        prior = build_from(path, model)
-        report |= describe(path, model, prior)
-        tests = self_test(prior)
+        report |= describe(path, model, build_from(path, model))
+        tests = _self_tests(path, model)
     report |= {"fit_for_paths": verdict.is_fit, "verdict": verdict.words or NO_VERDICT}
     return report | {"self_test": tests, "sound": all(test["passed"] for test in tests)}
+
+
+def _self_tests(path: Path, model: Model) -> list[dict[str, Any]]:
+    """The self-test of a model, for each of its molecules if it has several."""
+    about = model.description
+    if not about.molecules:
+        return self_test(build_from(path, model))
+    return [
+        test | {"check": f"{entry['name']}: {test['check']}"}
+        for entry, topology in zip(about.facts["molecules"], about.molecules, strict=True)
+        for test in self_test(build_from(path, model, topology))
+    ]
 
 
 def convert(source: Path, target: Path, *, overwrite: bool = False) -> dict[str, Any]:

@@ -183,3 +183,25 @@ def test_log_ratio_of_the_flow_is_that_of_the_densities_at_the_end(generator):
     shift = -LAMBDA * C**2 * (1 - (variance(S0) / variance(S1)) ** 0.5)
     expected = (end.square() - (end - shift).square()) / (2 * variance(S0))
     torch.testing.assert_close(found.log_ratio, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("error", [0.0, 0.02, -0.02])
+def test_what_a_network_has_wrong_at_wide_noise_costs_little_work(generator, error):
+    """A score that is 2 % wrong makes the Jacobian of the posterior mean wrong by 0.02 at every wide noise."""
+    wrong = Diffusion(lambda s: AutogradScore(lambda y: -(1 + error) * y / variance(s)), S0, 100 * C, spread=C)
+    widths = geometric_widths(100 * C, S0, 60)
+    y = initial_noise(wrong, torch.zeros(200, 1, 2), generator)
+    works = []
+    for bound in (None, C**2):
+        guide = DenoisedGuide(tilt, lambda width: 1.0, bound)
+        found = guided_diffusion(wrong, guide, y, widths, torch.Generator().manual_seed(1))
+        works.append(excess_work(found).by_step)
+    exact = LAMBDA**2 * C**2 / 2
+    if error == 0.0:  # the exact h is never longer than the bound
+        torch.testing.assert_close(works[1], works[0], rtol=0, atol=0)
+        return
+    # steps above 10 C have 1 % of the exact work; without the bound, 1/2 (error lambda)^2 (100 C)^2
+    wide = sum(width > 10 * C for width in widths[:-1])
+    assert float(works[0][:wide].sum()) > 5 * exact
+    # |h| <= 10 lambda C^2 / s^2 gives 100 times the exact 1 % at the most
+    assert float(works[1][:wide].sum()) < 1.05 * exact

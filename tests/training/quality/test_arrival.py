@@ -23,6 +23,13 @@ def test_energy_distance_of_shifted_gaussians_has_its_closed_form(generator):
     assert energy_distance(a, b + m) == pytest.approx(expected, abs=0.04)
 
 
+def test_weighted_frames_are_as_far_as_repeated_ones(generator):
+    a, b = torch.randn(6, 2, generator=generator, dtype=torch.float64), torch.ones(1, 2, dtype=torch.float64)
+    times = torch.tensor([1, 2, 3, 1, 1, 4])
+    repeated = a.repeat_interleave(times, dim=0)
+    assert energy_distance(a, b, times.double().log()) == pytest.approx(energy_distance(repeated, b), rel=1e-12)
+
+
 def test_features_of_a_molecule_do_not_change_when_it_is_turned(generator):
     x = torch.randn(5, 6, 3, generator=generator, dtype=torch.float64)
     turn, _ = torch.linalg.qr(torch.randn(3, 3, generator=generator, dtype=torch.float64))
@@ -40,6 +47,28 @@ def test_frames_that_arrive_are_told_from_frames_that_stand_still(generator):
     still = arrival(first, there + 4, first, 7.0)
     assert not still.is_sound
     assert still.distance_nm == pytest.approx(still.unmoved_nm)
+
+
+def test_frames_with_the_right_weights_arrive_and_with_equal_ones_do_not(generator):
+    """N(0, 1) with the weights exp(x - 1/2) is N(1, 1); its effective size is exp(-1) and the mean weight 1."""
+    first, there = torch.randn(2, 4000, 1, 1, generator=generator, dtype=torch.float64)
+    log_weights = first.flatten() - 0.5
+    found = arrival(first, there + 1, first, 7.0, log_weights)
+    assert found.is_sound
+    assert found.effective_size == pytest.approx(0.368, abs=0.08)  # heavy-tailed weights of 2000 frames
+    assert found.mass == pytest.approx(1.0, abs=0.12)  # four standard errors
+    assert not arrival(first, there + 1, first, 7.0, torch.zeros(4000)).is_sound
+    assert TransportVerdict((found,)).words.endswith(
+        f"effective size of their weights at least {found.effective_size:.2f}."
+    )
+
+
+def test_weights_that_leave_few_frames_say_nothing(generator):
+    first, there = torch.randn(2, 400, 1, 1, generator=generator, dtype=torch.float64)
+    found = arrival(first, there, first, 7.0, 40 * first.flatten())
+    assert not found.has_enough_frames
+    assert not found.is_sound
+    assert "do not use: at 7 ps the weights of 200 carried frames" in TransportVerdict((found,)).words
 
 
 def test_the_words_name_the_worst_snapshot():

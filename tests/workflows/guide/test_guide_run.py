@@ -292,15 +292,6 @@ def test_what_an_observable_of_a_molecule_lacks_is_named(loaded, tmp_path, root,
         run(loaded(text, change, "sampling.steps=2"), tmp_path / "out")
 
 
-def test_guides_of_another_molecule_are_refused(loaded, tmp_path, root):
-    text = ALANINE % (root / "recipes/alanine_dipeptide/diffusion.safetensors")
-    guides = [str(root / "recipes/panel" / name) for name in ("pro_cis.pdb", "pro_trans.pdb")]
-    success = "{kind: ranges, ranges: [{observable: {kind: dihedral, dihedral: phi ALA2}, low: -10, high: 10}]}"
-    recipe = loaded(text, f"guide={{kind: path, guides: {{structures: {guides}}}, success: {success}}}")
-    with pytest.raises(RecipeError, match="guide.guides: .*pro_cis.pdb .*is of another molecule .* 26 beads"):
-        run(recipe, tmp_path / "out")
-
-
 def test_tuning_without_its_package_is_refused_before_any_work(loaded, tmp_path, monkeypatch):
     import sys
 

@@ -94,9 +94,11 @@ def files(folder):
 def test_a_second_round_goes_through_the_transition_states_of_the_first(loaded, tmp_path):
     done = run(loaded(), tmp_path / "out")
     assert [entry["round"] for entry in done["rounds"]] == [1, 2]
+    rates = {name: [entry[name]["fraction"] for entry in done["rounds"]] for name in ("success", "unguided_success")}
+    assert sum(rates["success"]) > sum(rates["unguided_success"])
+    assert rates["success"][0] != rates["success"][1]  # every round draws samples of its own
     for entry in done["rounds"]:
-        assert entry["guides"] >= 2
-        assert entry["success"]["fraction"] > entry["unguided_success"]["fraction"]
+        assert 2 <= entry["guides"] <= entry["images"]
         assert entry["transition_states"] == round(20 * entry["success"]["fraction"])
     folder = tmp_path / "out/round_1"
     states = read_dcd(folder / "transition_states.dcd")
@@ -190,3 +192,25 @@ def test_alanine_dipeptide_goes_through_a_round(loaded, tmp_path, root):
     assert entry["success"]["fraction"] > 0
     guess = read_dcd(tmp_path / "out/round_1/guesses/guess_0000.dcd")
     assert guess.shape == (99, 22, 3)
+
+
+def test_the_shipped_surface_has_more_samples_at_its_transition_state(tmp_path, root):
+    """The shipped recipe with few images, samples and shots; none of 20 unguided samples is at the transition state."""
+    recipe = load_recipe(
+        root / "recipes/mueller_brown_refine.yaml",
+        RefineRecipe,
+        [
+            "rounds=1",
+            "shots={paths: 1, around: 1, least: 10, most: 10}",
+            "guide.low=0.2",
+            "guide.high=0.8",
+            "guide.shots={least: 5, most: 5, tuning: 5}",
+            "guide.sampling={samples: 20, steps: 30, batch_samples: 20}",
+        ],
+    )
+    (entry,) = run(recipe, tmp_path / "out")["rounds"]
+    assert entry["images"] == 3
+    assert entry["guides"] >= 2
+    assert entry["success"]["low"] > entry["unguided_success"]["fraction"]
+    assert entry["unguided_success"]["fraction"] <= 0.1
+    assert entry["outcome"] in ("complete", "collapsed")

@@ -31,7 +31,7 @@ def stored(monkeypatch):
 
     def store(verdict):
         for module in ("assemble.fitness", "prior_fit"):
-            monkeypatch.setattr(f"tpsctl.workflows.sample.{module}.read_verdict", lambda path: verdict)
+            monkeypatch.setattr(f"tpsctl.workflows.sample.{module}.read_verdict", lambda path, topology: verdict)
 
     return store
 
@@ -42,20 +42,20 @@ def section(**changes):
 
 
 def test_an_unfit_checkpoint_is_refused_unless_the_recipe_accepts_it(stored):
-    require_fit(section())
+    require_fit(section(), None)
     stored(UNFIT)
     with pytest.raises(PriorError, match=r"do not use: it knows nothing\..* or set prior\.accept_unfit: true"):
-        require_fit(section())
-    require_fit(section(accept_unfit=True))
+        require_fit(section(), None)
+    require_fit(section(accept_unfit=True), None)
 
 
 def test_a_time_below_the_range_is_refused_unless_the_recipe_accepts_it(stored):
-    require_fit_time(section(), 0.01, "prior.diffusion_time")
+    require_fit_time(section(), 0.01, "prior.diffusion_time", None)
     stored(RANGE)
     with pytest.raises(PriorError, match=r"^prior\.diffusion_time: got 0\.01; .* Use 0\.3 or auto, or set"):
-        require_fit_time(section(), 0.01, "prior.diffusion_time")
-    require_fit_time(section(), 0.3, "prior.diffusion_time")
-    require_fit_time(section(accept_unfit=True), 0.01, "prior.diffusion_time")
+        require_fit_time(section(), 0.01, "prior.diffusion_time", None)
+    require_fit_time(section(), 0.3, "prior.diffusion_time", None)
+    require_fit_time(section(accept_unfit=True), 0.01, "prior.diffusion_time", None)
 
 
 def test_check_and_sample_refuse_it(stored, tmp_path):
@@ -87,12 +87,12 @@ def test_a_stage_below_the_range_is_refused(stored):
 
 
 def test_check_repeats_the_verdict(stored):
-    (embedded,) = [f for f in checkpoint_soundness(section()) if f.what == "verdict"]
+    (embedded,) = [f for f in checkpoint_soundness(section(), None) if f.what == "verdict"]
     assert (embedded.verdict, embedded.text[:34]) == ("ok", "fit for paths at diffusion times 0")
     stored(StoredVerdict())
-    (note,) = [f for f in checkpoint_soundness(section()) if f.what == "verdict"]
+    (note,) = [f for f in checkpoint_soundness(section(), None) if f.what == "verdict"]
     assert note.verdict == "note"
     assert "carries no verdict" in note.text
     stored(RANGE)
-    (found,) = [f for f in checkpoint_soundness(section()) if f.what == "verdict"]
+    (found,) = [f for f in checkpoint_soundness(section(), None) if f.what == "verdict"]
     assert (found.verdict, found.text) == ("ok", "do not use below diffusion time 0.3.")

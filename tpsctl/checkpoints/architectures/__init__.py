@@ -8,6 +8,7 @@ from tpsctl.checkpoints.architectures.graph_transformer import GraphTransformerA
 from tpsctl.checkpoints.architectures.internal_energy import InternalEnergyArchitecture
 from tpsctl.checkpoints.architectures.perceptron import PerceptronArchitecture
 from tpsctl.checkpoints.architectures.potential_perceptron import PotentialPerceptronArchitecture
+from tpsctl.checkpoints.architectures.shared_transformer import SharedTransformerArchitecture
 from tpsctl.checkpoints.architectures.snapshot_potential import SnapshotPotentialArchitecture
 from tpsctl.checkpoints.architectures.transformer_energy import TransformerEnergyArchitecture
 
@@ -17,6 +18,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         InternalEnergyArchitecture(),
         ChainEnergyArchitecture(),
         TransformerEnergyArchitecture(),
+        SharedTransformerArchitecture(),
         GraphTransformerArchitecture(),
         PerceptronArchitecture(),
         PotentialPerceptronArchitecture(),

@@ -57,18 +57,12 @@ class EnergyArchitecture(Architecture):
             "temperature_k": about.temperature_k,
             "smallest_width_nm": about.smallest_width_nm,
             "conservative": True,
-            "atoms": [_atom_row(atom) for atom in topology.atoms],
-            "bonds": [list(bond) for bond in topology.bonds],
+            **topology_entries(topology),
             **about.facts,
         }
 
     def description(self, card: dict[str, Any]) -> ModelDescription:
         sizes = {k: int(v) for k, v in card["network"].items() if k != "name"}
-        atoms = tuple(
-            Atom(str(n), str(e), str(r), int(i), str(c), float(m), *map(str, code))
-            for n, e, r, i, c, m, *code in card["atoms"]
-        )
-        bonds = tuple((int(i), int(j)) for i, j in card["bonds"])
         about = ModelDescription(
             kind=card["kind"],
             network=self.name,
@@ -76,11 +70,12 @@ class EnergyArchitecture(Architecture):
             temperature_k=float(card["temperature_k"]),
             schedule=schedule_from_dict(card["schedule"]),
             smallest_width_nm=float(card["smallest_width_nm"]),
-            topology=Topology(atoms, bonds),
+            topology=read_topology(card),
             notes=_DENOISED_FLOW if _was_denoised(card) else (),
             facts={key: value for key, value in card.items() if key not in _INTERPRETED},
         )
-        _require_sense(about)
+        require_numbers(about)
+        require_molecule(_complete(about)[0])
         return about
 
     def prior(self, model: Model, topology: Topology | None) -> NetworkPrior:
@@ -117,25 +112,49 @@ def _complete(about: ModelDescription) -> tuple[Topology, NoiseSchedule]:
     return about.topology, about.schedule
 
 
-def _require_sense(about: ModelDescription) -> None:
-    """Refuse numbers and bonds that no sound model has.
+def require_numbers(about: ModelDescription) -> None:
+    """Refuse numbers that no sound energy in nm has.
 
     Raises:
-        ValueError: A number is out of range, or the bonds are malformed.
+        ValueError: A number is out of range.
     """
-    topology, sizes = _complete(about)[0], about.sizes
-    masses = [atom.mass_amu for atom in topology.atoms]
-    if not all(
-        math.isfinite(v) and v > 0 for v in (about.temperature_k, about.smallest_width_nm, *masses, *sizes.values())
-    ):
-        raise ValueError("a size, mass, temperature or width is not a finite number > 0")
-    if sizes["levels"] < 2:
+    numbers = (about.temperature_k, about.smallest_width_nm, *about.sizes.values())
+    if not all(math.isfinite(v) and v > 0 for v in numbers):
+        raise ValueError("a size, temperature or width is not a finite number > 0")
+    if about.sizes["levels"] < 2:
         raise ValueError("fewer than 2 levels")
+
+
+def require_molecule(topology: Topology) -> None:
+    """Refuse masses and bonds that no molecule has.
+
+    Raises:
+        ValueError: A mass is out of range, or the bonds are malformed.
+    """
+    if not all(math.isfinite(mass) and mass > 0 for mass in topology.masses_amu):
+        raise ValueError("a mass is not a finite number > 0")
     n_atoms, bonds = topology.n_atoms, topology.bonds
     if n_atoms < 4 or not all(0 <= i < j < n_atoms for i, j in bonds) or len(set(bonds)) < len(bonds):
         raise ValueError("bonds are no sorted pairs of at least 4 atoms")
     if max(len(around) for around in topology.neighbors) > _MOST_BONDS:
         raise ValueError(f"an atom has more than {_MOST_BONDS} bonds")
+
+
+def topology_entries(topology: Topology) -> dict[str, Any]:
+    """Atoms and bonds of a molecule as entries of a card."""
+    return {
+        "atoms": [_atom_row(atom) for atom in topology.atoms],
+        "bonds": [list(bond) for bond in topology.bonds],
+    }
+
+
+def read_topology(entries: dict[str, Any]) -> Topology:
+    """The molecule in entries of a card; the inverse of `topology_entries`."""
+    atoms = tuple(
+        Atom(str(n), str(e), str(r), int(i), str(c), float(m), *map(str, code))
+        for n, e, r, i, c, m, *code in entries["atoms"]
+    )
+    return Topology(atoms, tuple((int(i), int(j)) for i, j in entries["bonds"]))
 
 
 def _atom_row(atom: Atom) -> list[str | int | float]:

@@ -44,10 +44,13 @@ class SnapshotPotentialArchitecture(Architecture):
         sizes = SnapshotPotentialSizes(**{k: int(v) for k, v in card["network"].items() if k != "name"})
         scale, offset = (tuple(float(v) for v in card[key]) for key in ("scale_nm", "offset_nm"))
         times, diffusion = tuple(float(v) for v in card["times_ps"]), float(card["diffusion_nm2_per_ps"])
-        numbers = (*scale, *offset, *times, diffusion)
+        length = _growth_length(card)
+        numbers = (*scale, *offset, *times, diffusion, *([] if length is None else [length]))
         rising = all(a < b for a, b in zip(times[:-1], times[1:], strict=True))
         if not all(map(math.isfinite, numbers)) or min(scale) <= 0 or diffusion < 0 or len(times) < 2 or not rising:
             raise ValueError("a number is out of range, or the times do not rise")
+        if length is not None and length <= 0:
+            raise ValueError("the length of growth is not above 0")
         return ModelDescription(
             kind=card["kind"],
             network=self.name,
@@ -57,7 +60,12 @@ class SnapshotPotentialArchitecture(Architecture):
             offset_nm=offset,
             topology=_topology(card, sizes.beads),
             provenance=dict(card["provenance"]),
-            facts={"times_ps": list(times), "diffusion_nm2_per_ps": diffusion, **_verdict(card)},
+            facts={
+                "times_ps": list(times),
+                "diffusion_nm2_per_ps": diffusion,
+                "growth_length_nm": length,
+                **_verdict(card),
+            },
         )
 
     def prior(self, model: Model, topology: Topology | None) -> NetworkPrior:
@@ -87,9 +95,17 @@ def snapshot_prior(model: Model) -> SnapshotPrior:
         raise PriorError("the network's sizes are wrong: one is below 1, or larger than the file can fill.")
     with torch.device("meta"):  # takes no memory before the shapes have been compared with the file's
         network = SnapshotPotential(sizes)
-    when = SnapshotTimes(tuple(about.facts["times_ps"]), about.facts["diffusion_nm2_per_ps"])
+    when = SnapshotTimes(
+        tuple(about.facts["times_ps"]), about.facts["diffusion_nm2_per_ps"], about.facts["growth_length_nm"]
+    )
     units = NetworkUnits(about.scale_nm, about.offset_nm)
     return SnapshotPrior(filled(network, model), units, when, about.topology)
+
+
+def _growth_length(card: dict[str, Any]) -> float | None:
+    """The length of growth, nm; None without growth, as in files of earlier versions."""
+    found = card.get("growth_length_nm")
+    return None if found is None else float(found)
 
 
 def _verdict(card: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ the same tensors.
 Pairs see displacements, so U changes when the molecule turns; training shows it in random orientations.
 """
 
+from abc import abstractmethod
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -48,11 +49,11 @@ class TransformerEnergySizes:
         """The sizes as plain values, for a checkpoint's metadata."""
         return asdict(self)
 
-    def of_network(self, beads: int) -> GraphTransformerSizes:
-        """Shapes of the graph transformer for so many beads, each of which has a slot of its own."""
+    def of_network(self, slots: int, types: int = 0) -> GraphTransformerSizes:
+        """Shapes of the graph transformer for so many beads, each of which has a slot, and types with an embedding."""
         return GraphTransformerSizes(
-            slots=beads,
-            types=0,
+            slots=slots,
+            types=types,
             hidden=self.hidden,
             layers=self.layers,
             heads=self.heads,
@@ -64,8 +65,8 @@ class TransformerEnergySizes:
         )
 
 
-class TransformerEnergy(FittedEnergy):
-    """The energy U(y; sigma), in kT, of positions y (nm) with noise of width sigma (nm).
+class BeadTransformerEnergy(FittedEnergy):
+    """The energy U(y; sigma), in kT, of positions y (nm) with noise of width sigma (nm), by any graph transformer.
 
     Args:
         topology: Beads with bonds.
@@ -78,13 +79,16 @@ class TransformerEnergy(FittedEnergy):
     def __init__(self, topology: Topology, sizes: TransformerEnergySizes) -> None:
         super().__init__(topology, sizes.levels, sizes.gaussians)
         self.register_buffer("scale", torch.ones(()))
-        self.transformer = GraphTransformer(sizes.of_network(topology.n_atoms))
-        nn.init.zeros_(self.transformer.decoder.weight)
-        nn.init.zeros_(self.transformer.decoder.bias)  # a constant of the energy, which would only cost digits
 
     @property
-    def trained(self) -> nn.Module:
-        return self.transformer
+    @abstractmethod
+    def trained(self) -> GraphTransformer:
+        """The transformer."""
+
+    @property
+    @abstractmethod
+    def beads(self) -> Beads:
+        """The beads as the transformer knows them."""
 
     def tabulate(self, level: int, y: Float[Tensor, "sample bead 3"]) -> None:
         self.pairs.set_level(level, self.coordinates(y).distances)
@@ -97,17 +101,46 @@ class TransformerEnergy(FittedEnergy):
     def residual(
         self, y: Float[Tensor, "batch bead 3"], sigma: Float[Tensor, " batch_or_1"]
     ) -> Float[Tensor, " batch"]:
-        return self.residual_of(self.transformer, y, sigma)
+        return self.residual_of(self.trained, y, sigma)
 
     def residual_of(
         self, transformer: BeadNetwork, y: Float[Tensor, "batch bead 3"], sigma: Float[Tensor, " batch_or_1"]
     ) -> Float[Tensor, " batch"]:
         """The transformer's part of U, computed by this transformer, trainable or frozen."""
         c = self.contraction(sigma)
-        beads = Beads(torch.arange(y.shape[1], device=y.device))
-        energies = transformer(center(y) * c.reshape(-1, 1, 1), self.level(sigma), beads)
+        energies = transformer(center(y) * c.reshape(-1, 1, 1), self.level(sigma), self.beads.to(y.device))
         return -energies.sum((1, 2)) / (sigma * c)
 
     def contraction(self, sigma: Float[Tensor, " batch_or_1"]) -> Float[Tensor, " batch_or_1"]:
         """The factor c between positions in nm and the transformer's own unit of length, 1/nm."""
         return (self.scale.square() + sigma.square()).rsqrt()
+
+
+class TransformerEnergy(BeadTransformerEnergy):
+    """The energy of one molecule, with a transformer of its own in which every bead has a slot.
+
+    Args:
+        topology: Beads with bonds.
+        sizes: Shapes.
+    """
+
+    def __init__(self, topology: Topology, sizes: TransformerEnergySizes) -> None:
+        super().__init__(topology, sizes)
+        self.transformer = new_transformer(sizes.of_network(topology.n_atoms))
+        self._beads = Beads(torch.arange(topology.n_atoms))
+
+    @property
+    def trained(self) -> GraphTransformer:
+        return self.transformer
+
+    @property
+    def beads(self) -> Beads:
+        return self._beads
+
+
+def new_transformer(sizes: GraphTransformerSizes) -> GraphTransformer:
+    """An untrained transformer whose energy is 0."""
+    transformer = GraphTransformer(sizes)
+    nn.init.zeros_(transformer.decoder.weight)
+    nn.init.zeros_(transformer.decoder.bias)  # a constant of the energy, which would only cost digits
+    return transformer

@@ -25,10 +25,10 @@ class Places:
 
     x: Float[Tensor, "batch bead 3"]
     p: Float[Tensor, "batch bead 4"]
-    blocked: Bool[Tensor, "bead bead"] | None
+    blocked: Bool[Tensor, "*batch bead bead"] | None
 
     @classmethod
-    def of(cls, x: Float[Tensor, "batch bead 3"], blocked: Bool[Tensor, "bead bead"] | None) -> "Places":
+    def of(cls, x: Float[Tensor, "batch bead 3"], blocked: Bool[Tensor, "*batch bead bead"] | None) -> "Places":
         """Make the places of beads at centered positions x."""
         return cls(x, torch.cat([x, x.square().sum(-1, keepdim=True)], dim=-1), blocked)
 
@@ -67,7 +67,8 @@ class Attention(nn.Module):
         toward = torch.cat([slope - 2 * s * places.x.unsqueeze(2), s], dim=-1)
         logits = torch.einsum("bihd,bjhd->bhij", q, k) + torch.einsum("bihp,bjp->bhij", toward, places.p)
         if places.blocked is not None:
-            logits = logits.masked_fill(places.blocked, -torch.finfo(logits.dtype).max)
+            blocked = places.blocked.unsqueeze(-3)  # the same for all heads
+            logits = logits.masked_fill(blocked, -torch.finfo(logits.dtype).max)
         weights = torch.softmax(logits, dim=-1)
         mean = mean_geometry(torch.einsum("bhij,bjp->bihp", weights, places.p), places.p.unsqueeze(2))
         always = self.edges_to_kv(pair_bias).unflatten(0, per_head)

@@ -75,18 +75,19 @@ class GraphTransformerSizes:
 
 @dataclass(frozen=True)
 class Beads:
-    """The beads of a configuration.
+    """The beads of all configurations of a batch, or those of each of them.
 
     Attributes:
         slots: Slot of every bead in the one-hot code.
         types: Type of every bead; None if the network does not embed types.
-        real: False for padding beads, which the published code has; None if there are none. Padding beads attend to no
-            bead, and no bead attends to them. As in the published code, their attention is a plain mean over all beads.
+        real: False for padding beads, which the published code has, and batches of several molecules; None if there are
+            none. Padding beads attend to no bead, and no bead attends to them. As in the published code, their
+            attention is a plain mean over all beads.
     """
 
-    slots: Int[Tensor, " bead"]
-    types: Int[Tensor, " bead"] | None = None
-    real: Bool[Tensor, " bead"] | None = None
+    slots: Int[Tensor, "*batch bead"]
+    types: Int[Tensor, "*batch bead"] | None = None
+    real: Bool[Tensor, "*batch bead"] | None = None
 
     def to(self, device: torch.device | str) -> "Beads":
         """The same beads with their tensors on a device."""
@@ -94,9 +95,9 @@ class Beads:
         return Beads(*moved)  # type: ignore[arg-type]
 
     @property
-    def blocked(self) -> Bool[Tensor, "bead bead"] | None:
+    def blocked(self) -> Bool[Tensor, "*batch bead bead"] | None:
         """True for pairs of beads that do not attend to each other; None if there is no padding."""
-        return None if self.real is None else ~(self.real.unsqueeze(0) & self.real.unsqueeze(1))
+        return None if self.real is None else ~(self.real.unsqueeze(-2) & self.real.unsqueeze(-1))
 
 
 class BeadNetwork(nn.Module, ABC):
@@ -117,7 +118,7 @@ class BeadNetwork(nn.Module, ABC):
         Args:
             x: Centered positions, in the network's unit of length.
             t: Network time, one for all configurations or one for each.
-            beads: The beads of x.
+            beads: The beads of x; a frozen network takes the same for all configurations only.
         """
 
 
@@ -169,7 +170,7 @@ class GraphTransformer(BeadNetwork):
         """The blocks of the network, in order."""
         return (block for block in self.blocks if isinstance(block, Block))
 
-    def _known(self, beads: Beads, x: Tensor) -> Float[Tensor, "bead known"]:
+    def _known(self, beads: Beads, x: Tensor) -> Float[Tensor, "*batch bead known"]:
         """Features of the beads that do not depend on the configuration: one-hot slots, and embedded types."""
         place = torch.eye(self.sizes.slots, dtype=x.dtype, device=x.device)[beads.slots]
         return place if beads.types is None else torch.cat([place, self.type_embedding(beads.types)], dim=-1)

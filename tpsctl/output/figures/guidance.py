@@ -10,6 +10,12 @@ from torch import Tensor
 
 from tpsctl.output.figures.canvas import BLUE, GRAY, RED, as_array, figure_files, legend_below, series_style
 
+_PALEST = 0.4
+"""How far below zero the scale of grays begins, in its largest count."""
+
+_MARGIN = 0.03
+_ANGLES = range(-180, 181, 60)
+
 
 @dataclass(frozen=True)
 class TargetRow:
@@ -91,11 +97,11 @@ def targets_and_averages(stem: Path, rows: Sequence[TargetRow], *, title: str) -
     Returns:
         The files written: PNG and SVG.
     """
-    with figure_files(stem, 6.4, 1.5 * len(rows) + 0.6) as (figure, files):
+    with figure_files(stem, 6.4, 1.5 * len(rows) + 0.9) as (figure, files):
         for axes, row in zip(figure.subplots(len(rows), 1, squeeze=False)[:, 0], rows, strict=True):
             if row.target is not None:
                 axes.axvspan(row.target - row.error, row.target + row.error, color=GRAY, alpha=0.25)
-                axes.axvline(row.target, color=GRAY, label="target")
+                axes.axvline(row.target, color=GRAY)
             names = list(row.values)
             for place, name in enumerate(names):
                 average, error = row.values[name]
@@ -104,6 +110,8 @@ def targets_and_averages(stem: Path, rows: Sequence[TargetRow], *, title: str) -
             axes.set(yticks=range(len(names)), ylim=(len(names) - 0.5, -0.5))
             axes.set_yticklabels(names)
             axes.set_xlabel(row.label + (", held out of the fit" if row.held_out else ""))
+        line = axes.plot([], [], color=GRAY, linewidth=4, alpha=0.7)[0]
+        figure.legend([line], ["target with its error"], loc="outside lower center", fontsize=8)
         figure.suptitle(title)
     return files
 
@@ -121,18 +129,32 @@ def samples_in_plane(stem: Path, plane: SamplePlane, *, title: str) -> list[Path
     """
     unguided, guided = as_array(plane.unguided), as_array(plane.guided)
     both = np.concatenate((unguided, guided))
-    ranges = [[-180.0, 180.0]] * 2 if plane.degrees else [[low - 1e-9, high + 1e-9] for low, high in _limits(both)]
+    ranges = [[-180.0, 180.0]] * 2 if plane.degrees else _limits(both)
     with figure_files(stem, 5.0, 5.0) as (figure, files):
         axes = figure.subplots()
-        axes.hist2d(unguided[:, 0], unguided[:, 1], bins=40, range=ranges, cmap="Greys", cmin=1)
+        count, *_, density = axes.hist2d(
+            unguided[:, 0], unguided[:, 1], bins=_bins(len(unguided)), range=ranges, cmap="Greys", cmin=1
+        )
+        density.set_clim(-_PALEST * np.nanmax(count), np.nanmax(count))  # one sample alone is seen, too
+        axes.fill([], [], color=GRAY, alpha=0.6, label="unguided samples (darker: more)")
         axes.plot(guided[:, 0], guided[:, 1], ".", color=RED, markersize=3, label="guided samples")
         if plane.marks is not None:
             axes.plot(*as_array(plane.marks).T, "x", color="black", markersize=7, label="guides")
         axes.set(xlabel=plane.labels[0], ylabel=plane.labels[1], xlim=ranges[0], ylim=ranges[1], title=title)
+        if plane.degrees:
+            axes.set(xticks=_ANGLES, yticks=_ANGLES)
         axes.grid(visible=False)
         legend_below(axes)
     return files
 
 
-def _limits(points: np.ndarray) -> list[tuple[float, float]]:
-    return [(float(low), float(high)) for low, high in zip(points.min(0), points.max(0), strict=True)]
+def _bins(samples: int) -> int:
+    """Bins along an axis: fewer for few samples, so that some share a bin."""
+    return min(max(round(2 * samples**0.5), 20), 60)
+
+
+def _limits(points: np.ndarray) -> list[list[float]]:
+    """The ranges of points with a margin, in which every point is inside."""
+    low, high = points.min(0), points.max(0)
+    margin = _MARGIN * (high - low) + 1e-9
+    return [[float(a), float(b)] for a, b in zip(low - margin, high + margin, strict=True)]

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from tpsctl.networks.chain_energy.transformer import TransformerEnergy
+from tpsctl.networks.chain_energy.transformer import BeadTransformerEnergy
 from tpsctl.networks.graph_transformer.frozen import FrozenGraphTransformer
 from tpsctl.prior.fields.energy import EnergyField
 
@@ -17,13 +17,13 @@ class TransformerEnergyField(EnergyField):
         smallest_width: Smallest noise width of its training, nm.
     """
 
-    network: TransformerEnergy
+    network: BeadTransformerEnergy
     one_thread = False
     corrections = 2
 
-    def __init__(self, network: TransformerEnergy, n_beads: int, *, smallest_width: float) -> None:
+    def __init__(self, network: BeadTransformerEnergy, n_beads: int, *, smallest_width: float) -> None:
         self.network = network.eval().requires_grad_(False)
-        self._frozen = FrozenGraphTransformer(network.transformer)
+        self._frozen = FrozenGraphTransformer(network.trained)
         self.n_beads, self.smallest_width = n_beads, smallest_width
 
     def energy(self, y: Tensor, clock: float) -> Tensor:
@@ -33,6 +33,14 @@ class TransformerEnergyField(EnergyField):
     def to(self, *, device: torch.device | str, dtype: torch.dtype) -> None:
         super().to(device=device, dtype=dtype)
         self._frozen.to(device=device, dtype=dtype)
+
+    @property
+    def like(self) -> Tensor:
+        return next(self._frozen.parameters())
+
+    @property
+    def n_parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self._frozen.parameters())
 
     @property
     def largest_width(self) -> float:

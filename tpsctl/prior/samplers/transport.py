@@ -25,5 +25,4 @@ class TransportSampler(NetworkUnitSampler):
         times, points = even_times(1 - t, 1.0, steps), y.squeeze(1)
         if self._noise == 0:
             return carry(self._potential, points, times)[0].unsqueeze(1)
-        end = diffuse(self._potential, points, times, self._noise, generator, shared=shared_noise)
-        return end.unsqueeze(1)
+        return diffuse(self._potential, points, times, self._noise, generator, shared=shared_noise)[0].unsqueeze(1)

@@ -27,6 +27,9 @@ from tpsctl.score.base import AutogradScore, Score, VectorProduct
 Strength = Callable[[float], float]
 """Noise width to the dimensionless factor a of the guidance."""
 
+_VARIANCES = 10.0
+"""Largest Cov(x | y) that is taken for right, in the largest variance of clean data."""
+
 Tilt = Callable[[Tensor], Tensor]
 """Phi: clean configurations (batch, bead, dim) to log-weights (batch,), dimensionless, differentiable."""
 
@@ -90,20 +93,36 @@ class NoisedGuide(PotentialGuide):
 class DenoisedGuide(Guide):
     """h = a(s) grad Phi(y + s^2 score(y)), by one product with the Jacobian of the score.
 
+    That Jacobian is 1 + s^2 grad score = Cov(x | y) / s^2, which is small at wide noise, where it is the difference of
+    two numbers near 1. What a network has wrong there is multiplied by s^2, and would take nearly all of the work. But
+    the covariance of clean x is at least the mean of Cov(x | y), so that no h is let through which is longer than ten
+    times the largest variance of clean data over s^2 allows. An exact score reaches this only where y lies between
+    two parts of the data, one of which is rare.
+
     Args:
         tilt: Phi.
         strength: a(s).
+        variance: Largest variance of clean data in any direction, in the square of the length unit; None for no bound.
     """
 
-    def __init__(self, tilt: Tilt, strength: Strength) -> None:
-        self._tilt, self._strength = tilt, strength
+    def __init__(self, tilt: Tilt, strength: Strength, variance: float | None = None) -> None:
+        self._tilt, self._strength, self._variance = tilt, strength, variance
 
     def guided(self, score: Score, y: Tensor, width: float) -> tuple[Tensor, Tensor]:
         found, vjp = score.with_vjp(y)
         with torch.enable_grad():
             clean = (y + width**2 * found).detach().requires_grad_(True)
             (pull,) = torch.autograd.grad(self._tilt(clean).sum(), clean)
-        return found, self._strength(width) * (pull + width**2 * vjp(pull))
+        pull = _where_defined(pull)
+        return found, self._strength(width) * self._bounded(pull + width**2 * vjp(pull), pull, width)
+
+    def _bounded(self, pulled: Tensor, pull: Tensor, width: float) -> Tensor:
+        """The gradient by y, no longer than the largest variance of the data allows."""
+        if self._variance is None:
+            return pulled
+        most = _VARIANCES * self._variance / width**2 * pull.flatten(1).norm(dim=1)
+        length = pulled.flatten(1).norm(dim=1).clamp_min(torch.finfo(pulled.dtype).tiny)
+        return pulled * (most / length).clamp_max(1).view(-1, 1, 1)
 
 
 class GuidedScore(Score):
@@ -132,3 +151,9 @@ class GuidedScore(Score):
 
     def jacobian(self, x: Tensor) -> Tensor:
         return self._score.jacobian(x) + self._addition.jacobian(x)
+
+
+def _where_defined(gradient: Tensor) -> Tensor:
+    """A gradient that is zero for a configuration where it is undefined, such as a dihedral of atoms in a line."""
+    defined = gradient.isfinite().flatten(1).all(1)
+    return torch.where(defined.view(-1, 1, 1), gradient, torch.zeros_like(gradient))

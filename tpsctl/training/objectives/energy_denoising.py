@@ -143,9 +143,13 @@ class EnergyDenoising(Objective[NoisedFrames, NetworkT]):
         return self._shown(source.draw(sigma, generator), generator)
 
     def loss(self, batch: NoisedFrames) -> Tensor:
-        residual, rotations = self._residual(batch)
         y = batch.y.detach().requires_grad_(True)
         (gradient,) = torch.autograd.grad(self.network_energy(y, batch.sigma).sum(), y, create_graph=True)
+        return self.loss_of(batch, gradient)
+
+    def loss_of(self, batch: NoisedFrames, gradient: Tensor) -> Tensor:
+        """The loss on a batch, given the gradient of the network's part of the energy (batch, bead, 3), kT/nm."""
+        residual, rotations = self._residual(batch)
         error = residual + gradient
         torque = (rotations * error.unsqueeze(1)).sum((2, 3))
         of_error, of_torques = self._scales(batch, rotations)

@@ -23,6 +23,7 @@ from tpsctl.molecule.observables.geometric import (
     Distance,
     RadiusOfGyration,
 )
+from tpsctl.molecule.observables.plugin import make_plugin_observable
 from tpsctl.recipe import observables as sections
 from tpsctl.workflows.guide.tools import GuideTools, in_order_of_prior
 
@@ -58,7 +59,10 @@ def make_measured(tools: GuideTools, given: Sequence[sections.AnyObservableSecti
     names = [each.observable.name for each in found]
     for name in names:
         if names.count(name) > 1:
-            raise RecipeError(f'{key}: {names.count(name)} observables are called "{name}". Give each a name.')
+            raise RecipeError(
+                f'{key}: {names.count(name)} observables are called "{name}". '
+                "Give each another name, or another label if it is a plug-in."
+            )
     return found
 
 
@@ -69,7 +73,7 @@ def make_observable(tools: GuideTools, section: sections.AnyObservableSection, k
         RecipeError: An atom, dihedral or coordinate is not there.
     """
     is_point = isinstance(section, sections.CoordinateObservableSection)
-    if is_point == tools.is_molecule:
+    if is_point == tools.is_molecule and not isinstance(section, sections.PluginObservableSection):
         what, other = ("a molecule", "a point") if tools.is_molecule else ("a point", "a molecule")
         raise RecipeError(f"{key}: the prior is of {what}, and this observable is one of {other}.")
     try:
@@ -115,6 +119,10 @@ def _observable(tools: GuideTools, section: sections.AnyObservableSection, key: 
         case sections.FretObservableSection():
             atoms_ = find_atoms(topology, section.atoms, where=key)
             return TransferEfficiency(name or _named("FRET", section.atoms), atoms_, section.foerster_nm)
+        case sections.PluginObservableSection():
+            label, molecule = section.label or section.name, topology if tools.is_molecule else None
+            options = dict(section.options)
+            return make_plugin_observable(section.name, options, molecule, label=label, unit=section.unit, key=key)
     raise AssertionError(section)
 
 
@@ -133,7 +141,10 @@ def _target(section: sections.AnyObservableSection) -> tuple[float | None, float
         case sections.CouplingObservableSection():
             return section.target_hz, section.error_hz
         case (
-            sections.CosineObservableSection() | sections.ContactsObservableSection() | sections.FretObservableSection()
+            sections.CosineObservableSection()
+            | sections.ContactsObservableSection()
+            | sections.FretObservableSection()
+            | sections.PluginObservableSection()
         ):
             return section.target, section.error
     raise AssertionError(section)

@@ -5,7 +5,8 @@ writes what was drawn.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,27 @@ def guide_recipe(recipe: GuideRecipe, settings: RunSettings, progress: Progress)
     with scratch_folder(settings.scratch) as scratch:
         keeping = KeepingSettings(settings.max_hours, settings.save_every_s, scratch)
         keeper = ShardKeeper(plan, settings.shard or WHOLE, keeping, progress)
-        done = compute_batches(job, plan, keeper, progress)
+        with _leaving_nothing_refused(plan, settings):
+            done = compute_batches(job, plan, keeper, progress)
         if settings.shard:
             return done
         return gather_batches(plan.directory, lambda _: job, progress, scratch=scratch)
+
+
+@contextmanager
+def _leaving_nothing_refused(plan: Plan, settings: RunSettings) -> Iterator[None]:
+    """Remove the state of a recipe that turns out to be wrong once samples are drawn, such as a target out of reach.
+
+    Then the same command with the recipe mended finds the directory free. Where other shards work, all stays.
+    """
+    try:
+        yield
+    except RecipeError:
+        if settings.shard is None:
+            plan.remove()
+            with suppress(OSError):  # an earlier result may lie there
+                plan.directory.rmdir()
+        raise
 
 
 def job_of(recipe: GuideRecipe, settings: RunSettings, progress: Progress) -> "GuideJob":

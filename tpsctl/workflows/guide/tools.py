@@ -1,5 +1,7 @@
 """What every part of a guided run is made with: the prior as a law of noise widths, its molecule, its device."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -69,7 +71,8 @@ def make_tools(recipe: GuideRecipe, device: torch.device) -> GuideTools:
     is_molecule = prior.n_dims == 3 and prior.n_beads > 1
     topology = prior.topology or (None if known is None else known.topology)
     if known is not None and prior.topology is not None:
-        bead_order(known.topology, prior.topology, name=f'prior "{section.kind}"')  # refuses another molecule
+        with reading("molecule.structure"):
+            bead_order(known.topology, prior.topology, name=f'prior "{section.kind}"')  # refuses another molecule
     if topology is None and is_molecule:
         raise RecipeError(
             "molecule: this checkpoint does not store its atoms. Name a structure with its beads in their order: "
@@ -101,9 +104,9 @@ def in_order_of_prior(tools: GuideTools, structures: list[Structure], key: str, 
         except EndpointError:
             theirs, ours = structure.topology, tools.topology
             raise RecipeError(
-                f"{key}: {structure.source} is of another molecule than the prior: it has {theirs.n_atoms} beads, the "
-                f"first {theirs.atoms[0].label}; the prior has {ours.n_atoms}, the first {ours.atoms[0].label}. Give "
-                "structures of the prior's molecule with the same names, and choose their beads with select."
+                f"{key}: {structure.source} is of another molecule than the prior: it has {theirs.n_atoms} beads"
+                f"{_lacking(theirs, ours)}; the prior has {ours.n_atoms}{_lacking(ours, theirs)}. Give structures of "
+                "the prior's molecule with the same names, and choose their beads with select."
             ) from None
         if winding:
             score = ScoreInPrecision(tools.prior.at(tools.time), precision_of(tools.recipe.prior))
@@ -113,16 +116,38 @@ def in_order_of_prior(tools: GuideTools, structures: list[Structure], key: str, 
     return torch.stack(found)
 
 
+def _lacking(one: Topology, other: Topology) -> str:
+    """Which bead of the other molecule this one has not, if there is one with such a name."""
+    names = {(atom.residue_name, atom.name) for atom in one.atoms}
+    first = next((atom.label for atom in other.atoms if (atom.residue_name, atom.name) not in names), None)
+    return "" if first is None else f" and no {first}"
+
+
+@contextmanager
+def reading(key: str) -> Iterator[None]:
+    """Say of a structure that cannot be used which key of the recipe names it.
+
+    Raises:
+        RecipeError: A structure cannot be used.
+    """
+    try:
+        yield
+    except EndpointError as error:
+        raise RecipeError(f"{key}: {error}") from None
+
+
 def _molecule(recipe: GuideRecipe) -> Structure:
     assert recipe.molecule is not None
-    return load_structures(recipe.molecule.structure, select=recipe.molecule.select)[0]
+    with reading("molecule.structure"):
+        return load_structures(recipe.molecule.structure, select=recipe.molecule.select)[0]
 
 
 def _prior(recipe: GuideRecipe, known: Structure | None) -> Prior:
     section = recipe.prior
     if isinstance(section, CheckpointPriorSection):
-        require_fit(section)
-        return open_prior(section.checkpoint, None if known is None else known.topology)
+        topology = None if known is None else known.topology
+        require_fit(section, topology)
+        return open_prior(section.checkpoint, topology)
     return GaussianPrior(mean_nm=section.mean_nm, std_nm=section.std_nm)
 
 
@@ -133,9 +158,9 @@ def _time(recipe: GuideRecipe, prior: Prior) -> tuple[float, str]:
         return section.diffusion_time, "given in the recipe, or its default"
     if section.diffusion_time != AUTO:
         given = float(section.diffusion_time)
-        require_fit_time(section, given, "prior.diffusion_time")
+        require_fit_time(section, given, "prior.diffusion_time", prior.topology)
         return given, "given in the recipe"
-    stored = verdict_of(section).times
+    stored = verdict_of(section, prior.topology).times
     if stored is not None:
         return stored[0], "the smallest time for which the checkpoint was trained and judged"
     return usable_times(prior)[0], "the smallest common time at which the checkpoint has a score"

@@ -52,6 +52,7 @@ class Round:
     """A round of a recipe.
 
     Args:
+        number: Which round it is, from 1.
         recipe: The whole recipe.
         base: The recipe of its paths.
         folder: Where the round goes.
@@ -60,8 +61,15 @@ class Round:
     """
 
     def __init__(
-        self, recipe: RefineRecipe, base: SampleRecipe, folder: Path, settings: RunSettings, progress: Progress
+        self,
+        number: int,
+        recipe: RefineRecipe,
+        base: SampleRecipe,
+        folder: Path,
+        settings: RunSettings,
+        progress: Progress,
     ) -> None:
+        self._number = number
         self._recipe, self._base, self._folder = recipe, base, folder
         self._settings, self._progress = settings, progress
 
@@ -77,10 +85,11 @@ class Round:
         facts: dict[str, Any] = {
             "paths": len(manifest["paths"]),
             "barrier_kj_per_mol": _barrier(manifest),
+            "images": 0,
             "guides": 0,
             "outcome": "no_transition_state",
         }
-        images, shots = self._shoot(run)
+        images, shots, facts["images"] = self._shoot(run)
         facts["guides"] = len(images)
         if shots is None or len(images) < _FEWEST_GUIDES:
             return RoundResult(facts, (), topology)
@@ -109,7 +118,7 @@ class Round:
     def _sample(self, before: RoundResult | None) -> dict[str, Any]:
         folder = self._folder / "sample"
         guesses, topology = ((), None) if before is None else (before.guesses, before.topology)
-        recipe = sample_recipe(self._base, folder, guesses, topology)
+        recipe = sample_recipe(self._base, self._number, folder, guesses, topology)
         file = self._written("sample.yaml", recipe.model_dump_json(indent=1))
         return do_stage(
             lambda shard: run_recipe(recipe, self._run_settings(file, folder, shard), self._progress),
@@ -118,18 +127,19 @@ class Round:
             self._progress,
         )
 
-    def _shoot(self, run: ExaminedRun) -> tuple[Tensor, dict[str, Any] | None]:
-        """The images of the best paths that belong to the transition state, nm, and what they were shot with."""
-        found, shots = [], None
+    def _shoot(self, run: ExaminedRun) -> tuple[Tensor, dict[str, Any] | None, int]:
+        """Images of the best paths at the transition state, nm; how shots were made; from how many images."""
+        found, shots, count = [], None, 0
         for number in _best(run, self._recipe.shots.paths):
             path = run.stored.path(number)
             manifest = self._shots(run, number, _images(run, number, len(path), self._recipe.shots.around))
             shots = manifest["recipe"]
+            count += len(manifest["starts"])
             for start in manifest["starts"]:
                 if start["verdict"].startswith("transition state") and LOWEST <= start["p_b"] <= HIGHEST:
                     found.append(path[int(start["start"].split()[-1])])
         ends = run.tools.given_system.ends
-        return torch.stack(found) if found else ends[:0], shots
+        return torch.stack(found) if found else ends[:0], shots, count
 
     def _shots(self, run: ExaminedRun, number: int, images: tuple[int, ...]) -> dict[str, Any]:
         folder, wanted = self._folder / "shots" / f"path_{number:04d}", self._recipe.shots

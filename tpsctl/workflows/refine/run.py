@@ -46,7 +46,7 @@ def refine(recipe: RefineRecipe, settings: RunSettings, progress: Progress) -> d
     rows, before = [], None
     for number in range(1, recipe.rounds + 1):
         progress.say(f"round {number} of {recipe.rounds}")
-        before = Round(recipe, base, folder / f"round_{number}", settings, progress).do(before)
+        before = Round(number, recipe, base, folder / f"round_{number}", settings, progress).do(before)
         rows.append({"round": number} | before.facts)
         if not before.guesses:
             break

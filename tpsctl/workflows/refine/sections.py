@@ -44,10 +44,18 @@ def require_guided(paths: SampleRecipe, recipe: RefineRecipe) -> None:
         )
 
 
-def sample_recipe(base: SampleRecipe, folder: Path, guesses: Sequence[Path], topology: Path | None) -> SampleRecipe:
-    """The recipe of the paths of a round, whose result goes to a folder; without guesses, those of the recipe."""
+def sample_recipe(
+    base: SampleRecipe, number: int, folder: Path, guesses: Sequence[Path], topology: Path | None
+) -> SampleRecipe:
+    """The recipe of the paths of a round, whose result goes to a folder; without guesses, those of the recipe.
+
+    Every round has a seed of its own. With the same one, a path that comes back would have the same samples again.
+    """
     formats = tuple(dict.fromkeys(("dcd", *base.output.trajectories)))
-    changes: dict[str, Any] = {"output": base.output.model_copy(update={"directory": folder, "trajectories": formats})}
+    changes: dict[str, Any] = {
+        "seed": base.seed + number - 1,
+        "output": base.output.model_copy(update={"directory": folder, "trajectories": formats}),
+    }
     if guesses:
         assert topology is not None
         guess = TrajectoryGuessSection(kind="trajectory", trajectories=tuple(guesses), topology=topology)

@@ -216,7 +216,7 @@ def _prior(subject: _Subject) -> Iterator[Finding]:
     if prior.generative:
         yield noise_fit(score[subject.strangest], prior.sigma_nm(subject.chosen.diffusion_time.value))
     if isinstance(recipe.prior, CheckpointPriorSection):
-        yield from checkpoint_soundness(recipe.prior)
+        yield from checkpoint_soundness(recipe.prior, prior.topology)
 
 
 def _energies(subject: _Subject) -> Iterator[Finding]:

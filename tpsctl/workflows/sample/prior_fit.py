@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tpsctl.checkpoints.stored_verdict import NO_VERDICT, read_verdict
+from tpsctl.molecule.topology import Topology
 from tpsctl.recipe.prior import CheckpointPriorSection
 from tpsctl.units import thermal_energy
 from tpsctl.validation.energy import EnergyModel
@@ -91,8 +92,13 @@ def thermal_force(model: EnergyModel, x: Float[Tensor, "batch atom 3"], kt: floa
     return (total / _PROBES / kt).clamp_min(0).sqrt()
 
 
-def checkpoint_soundness(section: CheckpointPriorSection) -> Iterator[Finding]:
-    """The self-test of `tpsctl inspect`, so that a checkpoint is sound for both or for neither, and its own verdict."""
+def checkpoint_soundness(section: CheckpointPriorSection, topology: Topology | None) -> Iterator[Finding]:
+    """The self-test of `tpsctl inspect`, so that a checkpoint is sound for both or for neither, and its own verdict.
+
+    Args:
+        section: The prior of the recipe.
+        topology: The molecule of the ends, for the verdict of a checkpoint that serves several.
+    """
     from tpsctl.workflows.checkpoints import inspect
 
     report = inspect(Path(section.checkpoint))
@@ -102,7 +108,7 @@ def checkpoint_soundness(section: CheckpointPriorSection) -> Iterator[Finding]:
     for test in failed:
         text = f"{test['check']}: got {test['value']:.3g}, expected {test['expected']} ({test['how']})"
         yield Finding("checkpoint", "FAIL", f"`tpsctl inspect` calls it unsound: {text}. Train or convert it again.")
-    verdict = read_verdict(Path(section.checkpoint))
+    verdict = read_verdict(Path(section.checkpoint), topology)
     if verdict.is_fit is None:
         yield Finding("verdict", "note", NO_VERDICT)
     else:

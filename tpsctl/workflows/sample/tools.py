@@ -15,7 +15,7 @@ from tpsctl.errors import RecipeError
 from tpsctl.jobs.shard_status import slurm_ids
 from tpsctl.prior.base import Prior
 from tpsctl.prior.openmm import OpenMMPrior
-from tpsctl.prior.snapshots import CAVEAT, SnapshotPrior
+from tpsctl.prior.snapshots import SnapshotPrior
 from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.score.precision import products
 from tpsctl.validation.ends import EndReport, report_ends
@@ -132,7 +132,7 @@ class Tools:
     def notes(self) -> tuple[str, ...]:
         """What a user should know about ends and paths, one sentence each; an end that is no minimum is among it."""
         no_minima = (report.words for report in self.end_reports if not report.is_minimum)
-        return (*self.system.notes, *no_minima, *((CAVEAT,) if isinstance(self.prior, SnapshotPrior) else ()))
+        return (*self.system.notes, *no_minima, *(self.prior.notes if isinstance(self.prior, SnapshotPrior) else ()))
 
     @property
     def prior_force_field(self) -> dict[str, Any] | None:

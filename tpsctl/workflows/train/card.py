@@ -1,5 +1,6 @@
 """What a checkpoint says of itself: its origin, data, settings and quality."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
@@ -32,6 +33,24 @@ def molecule_card(
         "versions": versions(),
         **quality,
         **identity,
+    }
+
+
+def molecules_card(
+    recipe: sections.TrainRecipe,
+    identity: dict[str, Any],
+    frames: Mapping[str, MoleculeFrames],
+    quality: dict[str, Any],
+) -> dict[str, Any]:
+    """The same for a model of several molecules; the entries on each of them are under "molecules"."""
+    of_each, whole = quality["molecules"], {key: value for key, value in quality.items() if key != "molecules"}
+    any_of_them = next(iter(frames.values()))
+    shared = {key: value for key, value in molecule_card(recipe, identity, any_of_them, whole).items() if key != "data"}
+    return shared | {
+        "molecules": [
+            {"name": name, "data": one.facts | {"temperature_k": one.temperature_k}, **of_each[name]}
+            for name, one in frames.items()
+        ]
     }
 
 

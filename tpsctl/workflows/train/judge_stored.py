@@ -11,7 +11,7 @@ from tpsctl.errors import PriorError
 from tpsctl.output.manifest import file_sha256
 from tpsctl.prior.fields.energy import EnergyField
 from tpsctl.recipe.loader import load_recipe, require_files
-from tpsctl.recipe.train import TrainRecipe
+from tpsctl.recipe.train import SeveralDatasetsSection, TrainRecipe
 from tpsctl.workflows.train.frames import load_frames
 from tpsctl.workflows.train.judge import held_out_quality, judge_for_paths
 
@@ -40,6 +40,10 @@ def judge_stored(checkpoint: Path, recipe_file: Path) -> dict[str, Any]:
             f"{checkpoint}: is not the energy of a molecule that `tpsctl train` makes; others cannot be judged."
         )
     recipe = load_recipe(recipe_file, TrainRecipe, [])
+    if isinstance(recipe.data, SeveralDatasetsSection):
+        raise PriorError(
+            f"{recipe_file}: data.kind: datasets has several molecules. Give a recipe with one data set."
+        )
     hashes = {key: file_sha256(file) for key, file in require_files(recipe).items()}
     frames = load_frames(recipe.data, recipe.seed)
     ours, theirs = ([(atom.name, atom.residue_name) for atom in x.atoms] for x in (prior.topology, frames.topology))

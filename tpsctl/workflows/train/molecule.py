@@ -30,11 +30,13 @@ class MoleculeTask(TrainingTask[MoleculeFrames, Any, NetworkPrior]):
         self._compared: Compared | None = None
         self._matching: EnergyActionMatching[Any] | None = None
 
-    def compared(self) -> Compared | None:
-        return self._compared
+    def compared(self) -> dict[str, Compared]:
+        return {} if self._compared is None else {"": self._compared}
 
     def load(self) -> MoleculeFrames:
-        return load_frames(self.recipe.data, self.recipe.seed)
+        section = self.recipe.data
+        assert not isinstance(section, sections.SeveralDatasetsSection)  # these have a task of their own
+        return load_frames(section, self.recipe.seed)
 
     def about(self, data: MoleculeFrames) -> str:
         return f"{about(data)}; network {chosen_network(self.recipe, data.topology).name}"
@@ -48,15 +50,7 @@ class MoleculeTask(TrainingTask[MoleculeFrames, Any, NetworkPrior]):
         return self._matching
 
     def loop_settings(self) -> LoopSettings:
-        optimize = self.recipe.optimize
-        return LoopSettings(
-            steps=optimize.steps,
-            learning_rate=WarmUpThenCosine(optimize.learning_rate, optimize.steps),
-            average=RampedDecay(optimize.average),
-            betas=_ADAM_BETAS,
-            largest_gradient_norm=_LARGEST_GRADIENT_NORM,
-            seed=self.recipe.seed,
-        )
+        return molecule_loop(self.recipe)
 
     def model(self, network: Any, data: MoleculeFrames) -> NetworkPrior:
         chosen = chosen_network(self.recipe, data.topology)
@@ -89,6 +83,19 @@ class MoleculeTask(TrainingTask[MoleculeFrames, Any, NetworkPrior]):
         card = molecule_card(self.recipe, identity, data, quality)
         chosen = chosen_network(self.recipe, data.topology)
         checkpoint.save_prior(file, model, chosen.name, chosen.sizes, card)
+
+
+def molecule_loop(recipe: sections.TrainRecipe) -> LoopSettings:
+    """How the energy of one molecule, or of several, is minimized."""
+    optimize = recipe.optimize
+    return LoopSettings(
+        steps=optimize.steps,
+        learning_rate=WarmUpThenCosine(optimize.learning_rate, optimize.steps),
+        average=RampedDecay(optimize.average),
+        betas=_ADAM_BETAS,
+        largest_gradient_norm=_LARGEST_GRADIENT_NORM,
+        seed=recipe.seed,
+    )
 
 
 def action_matching(

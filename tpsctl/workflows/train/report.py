@@ -1,6 +1,6 @@
 """The report of a training, in a folder beside the checkpoint: a log as CSV, and figures."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,14 @@ def report_folder(checkpoint: Path) -> Path:
     return checkpoint.with_name(f"{checkpoint.stem}_report")
 
 
-def write_report(folder: Path, name: str, loop: Loop[Any], compared: Compared | None) -> None:
+def write_report(folder: Path, name: str, loop: Loop[Any], compared: Mapping[str, Compared]) -> None:
     """Write log.csv, the learning curve and, for a model with samples, their distributions; earlier ones are replaced.
 
     Args:
         folder: Where to write; it is made if it is not there.
         name: Name of the model, for titles.
         loop: The finished run.
-        compared: Samples and data, or None.
+        compared: Samples and data by the name of the molecule, or "" if there is only one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rows = list(log_rows(loop))
@@ -44,10 +44,12 @@ def write_report(folder: Path, name: str, loop: Loop[Any], compared: Compared | 
     write_text(folder / "log.csv", "\n".join(lines) + "\n")
     curve = [(step, loss) for step, _, loss, _ in rows]
     learning_curve(folder / "learning_curve", curve, loop.held_out_losses, title=name)
-    if compared is not None:
-        noise = f"noise of {compared.width_nm:.2g} nm in both" if compared.width_nm else "no noise"
-        title = f"{name}: the coordinates whose samples differ most from data ({noise})"
-        sample_distributions(folder / "sample_distributions", list(_panels(compared)), title=title)
+    for molecule, found in compared.items():
+        noise = f"noise of {found.width_nm:.2g} nm in both" if found.width_nm else "no noise"
+        both = f"{name}, {molecule}" if molecule else name
+        title = f"{both}: the coordinates whose samples differ most from data ({noise})"
+        file = f"sample_distributions_{molecule}" if molecule else "sample_distributions"
+        sample_distributions(folder / file, list(_panels(found)), title=title)
 
 
 def log_rows(loop: Loop[Any]) -> Iterator[tuple[int, float, float, float | None]]:

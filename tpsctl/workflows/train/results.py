@@ -2,13 +2,16 @@
 
 from typing import Any
 
-from tpsctl.workflows.train.verdict_tables import TrainingTable, verdict_tables
+from tpsctl.workflows.train.verdict_tables import TrainingTable, tables_in_card, verdict_tables
 
 
 def tables_of(card: dict[str, Any]) -> list[TrainingTable]:
     """The tables for a card, as `train_recipe` returns it, of any kind of recipe."""
     if "times_ps" in card:
         return [_of_snapshots(card), *verdict_tables(card.get("verdict"))]
+    if "molecules" in card:
+        parts = [{**card, **entry, "name": f"{card['name']}, {entry['name']}"} for entry in card["molecules"]]
+        return [_of_molecules(card), *(_of_molecule(part) for part in parts), *tables_in_card(card)]
     if "metrics" not in card:
         return [_of_potential(card)]
     return [_of_molecule(card), *verdict_tables(card.get("verdict"))]
@@ -40,6 +43,22 @@ def _of_times(metrics: dict[str, Any]) -> str:
     return "" if effective is None else f", effective fraction of a batch's times {effective:.3f}"
 
 
+def _of_molecules(card: dict[str, Any]) -> TrainingTable:
+    """One row per molecule of a shared model: frames, the held-out loss, the verdict."""
+    rows = [
+        [
+            entry["name"],
+            str(len(entry["atoms"])),
+            str(entry["data"]["training_frames"]),
+            "-" if entry["metrics"]["held_out_loss"] is None else f"{entry['metrics']['held_out_loss']:.4f}",
+            entry["verdict"]["words"],
+        ]
+        for entry in card["molecules"]
+    ]
+    columns = ["molecule", "beads", "frames", "held-out loss", "verdict"]
+    return TrainingTable(f"{card['name']}: molecules", columns, rows, [f"bead types: {', '.join(card['bead_types'])}"])
+
+
 def _of_potential(card: dict[str, Any]) -> TrainingTable:
     """Kind, temperature and the loss at both ends of the run."""
     about = card["provenance"]
@@ -57,11 +76,12 @@ def _of_potential(card: dict[str, Any]) -> TrainingTable:
 
 def _of_snapshots(card: dict[str, Any]) -> TrainingTable:
     """Times, noise and the loss at both ends of the run, and what the field must not be taken for."""
-    about, times = card["provenance"], card["times_ps"]
+    about, times, length = card["provenance"], card["times_ps"], card.get("growth_length_nm")
     rows = [
         ["kind", f"{card['kind']}, between snapshots"],
         ["snapshots", f"{len(times)}, from {times[0]:g} to {times[-1]:g} ps"],
         ["diffusion coefficient", f"{card['diffusion_nm2_per_ps']:g} nm^2/ps"],
+        ["length of growth", "none: all weights are 1" if length is None else f"{length:g} nm"],
         ["loss, first tenth of the steps", f"{about['loss']['first_tenth']:.4f}"],
         ["loss, last tenth of the steps", f"{about['loss']['last_tenth']:.4f}"],
         ["effective fraction of a batch's times", f"{about['loss']['effective_fraction_of_times']:.3f}"],

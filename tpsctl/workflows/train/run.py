@@ -22,7 +22,7 @@ from tpsctl.networks.bfloat16 import bfloat16_products
 from tpsctl.output.manifest import file_sha256
 from tpsctl.progress import Progress
 from tpsctl.recipe.loader import recipe_digest, require_files
-from tpsctl.recipe.train import TrainRecipe
+from tpsctl.recipe.train import SeveralDatasetsSection, TrainRecipe
 from tpsctl.recipe.train_potential import PointActionMatchingSection, TrainPotentialRecipe
 from tpsctl.recipe.train_snapshots import TrainSnapshotsRecipe
 from tpsctl.score.precision import choose_products
@@ -33,6 +33,7 @@ from tpsctl.workflows.train.action_matching import PointActionMatchingTask
 from tpsctl.workflows.train.card import digest_of
 from tpsctl.workflows.train.carry_out import carry_out, follow
 from tpsctl.workflows.train.molecule import MoleculeTask
+from tpsctl.workflows.train.molecules import MoleculesTask
 from tpsctl.workflows.train.potential import PotentialTask
 from tpsctl.workflows.train.report import report_folder, write_report
 from tpsctl.workflows.train.snapshots import SnapshotsTask
@@ -156,6 +157,8 @@ def device_of(options: TrainOptions, recipe: AnyTrainRecipe, progress: Progress)
 
 def task_of(recipe: AnyTrainRecipe) -> TrainingTask[Any, Any, Any]:
     """What is done for this kind of recipe."""
+    if isinstance(recipe, TrainRecipe) and isinstance(recipe.data, SeveralDatasetsSection):
+        return MoleculesTask(recipe, recipe.data)
     if isinstance(recipe, TrainRecipe):
         return MoleculeTask(recipe)
     if isinstance(recipe, TrainSnapshotsRecipe):

@@ -94,8 +94,16 @@ class SnapshotsTask(TrainingTask[SnapshotFrames, SnapshotPotential, SnapshotPote
         sizes = SnapshotPotentialSizes(beads, dims, self.recipe.model.hidden, _LAYERS)
         network = seeded(seed, lambda: SnapshotPotential(sizes).float())
         network.fit_features(tracks.flatten(0, 1))
-        hidden, noise = self.recipe.model.hidden, self._noise(data)
-        settings = ActionMatchingSettings(noise=noise, hidden=hidden, batch=optimize.batch, seed=seed)
+        section = self.recipe.model
+        settings = ActionMatchingSettings(
+            noise=self._noise(data),
+            growth=self._growth(data),
+            weight_first=section.weight_at_start,
+            weight_last=section.weight_at_end,
+            hidden=section.hidden,
+            batch=optimize.batch,
+            seed=seed,
+        )
         self._objective = ActionMatching(BetweenSnapshots(tracks, data.fractions), settings, network)
         return self._objective
 
@@ -120,14 +128,21 @@ class SnapshotsTask(TrainingTask[SnapshotFrames, SnapshotPotential, SnapshotPote
     def _arrivals(self, network: SnapshotPotential, data: SnapshotFrames) -> TransportVerdict:
         """Carry held-out frames of the first snapshot to the others."""
         _, held_out = self._split(data)
-        noise, generator = self._noise(data), torch.Generator().manual_seed(self.recipe.seed)
+        noise, growth = self._noise(data), self._growth(data)
+        generator = torch.Generator().manual_seed(self.recipe.seed)
         first = x = held_out[0][:_CARRIED]
+        log_weights = torch.zeros(len(x))
         arrivals = []
         for number in range(1, len(held_out)):
             times = even_times(data.fractions[number - 1], data.fractions[number], _STEPS)
-            x = diffuse(network, x, times, noise, generator) if noise else carry(network, x, times)[0]
+            if noise:
+                x, grown = diffuse(network, x, times, noise, generator, growth=growth)
+            else:
+                x, grown = carry(network, x, times, growth=growth)
+            log_weights = log_weights + grown
             here, there, start = (data.scale_nm * frames for frames in (x, held_out[number][: 2 * _CARRIED], first))
-            arrivals.append(arrival(here, there, start, data.times_ps[number]))
+            weights = log_weights if growth else None
+            arrivals.append(arrival(here, there, start, data.times_ps[number], weights))
         return TransportVerdict(tuple(arrivals))
 
     def _split(self, data: SnapshotFrames) -> tuple[list[Tensor], list[Tensor]]:
@@ -136,6 +151,11 @@ class SnapshotsTask(TrainingTask[SnapshotFrames, SnapshotPotential, SnapshotPote
     def _noise(self, data: SnapshotFrames) -> float:
         """Strength of the noise in the units of the network."""
         return (2 * self.recipe.model.diffusion_nm2_per_ps * data.duration_ps) ** 0.5 / data.scale_nm
+
+    def _growth(self, data: SnapshotFrames) -> float:
+        """Growth in the units of the network; 0 without growth."""
+        length = self.recipe.model.growth_length_nm
+        return 0.0 if length is None else (data.scale_nm / length) ** 2
 
     def save(
         self,
@@ -157,6 +177,7 @@ class SnapshotsTask(TrainingTask[SnapshotFrames, SnapshotPotential, SnapshotPote
             facts={
                 "times_ps": list(data.times_ps),
                 "diffusion_nm2_per_ps": self.recipe.model.diffusion_nm2_per_ps,
+                "growth_length_nm": self.recipe.model.growth_length_nm,
                 "verdict": quality["verdict"],
             },
         )

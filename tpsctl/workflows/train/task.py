@@ -4,7 +4,7 @@
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -64,9 +64,9 @@ class TrainingTask(ABC, Generic[DataT, NetworkT, ModelT]):
     def judge(self, model: ModelT, losses: Sequence[float], data: DataT) -> dict[str, Any]:
         """How good the model is, for its card; `losses` are those of all steps."""
 
-    def compared(self) -> Compared | None:
-        """What the last `judge` compared, for figures; None if it compared no samples."""
-        return None
+    def compared(self) -> Mapping[str, Compared]:
+        """What the last `judge` compared, for figures, by the name of the molecule, or "" if there is only one."""
+        return {}
 
     @abstractmethod
     def save(self, file: Path, model: ModelT, data: DataT, quality: dict[str, Any], identity: dict[str, Any]) -> None:

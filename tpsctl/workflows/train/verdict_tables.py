@@ -1,6 +1,6 @@
 """The tables of the verdict that a model card holds: rows for `tpsctl.cli` to print."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 _BY_WIDTH = {
@@ -56,6 +56,18 @@ def verdict_tables(verdict: Any) -> list[TrainingTable]:
     return [widths, _of_samples(_dict(verdict.get("samples")), str(verdict.get("words", "-")))]
 
 
+def tables_in_card(card: dict[str, Any]) -> list[TrainingTable]:
+    """The tables of the verdict in a card, or of the verdict on each of its molecules; none without a verdict."""
+    molecules = [entry for entry in _list(card.get("molecules")) if isinstance(entry, dict)]
+    if not molecules:
+        return verdict_tables(card.get("verdict"))
+    return [
+        replace(table, title=f"{entry.get('name', '-')}: {table.title}")
+        for entry in molecules
+        for table in verdict_tables(entry.get("verdict"))
+    ]
+
+
 def _of_samples(samples: dict[str, Any], words: str) -> TrainingTable:
     by_sort, floor, worst = (_dict(samples.get(key)) for key in ("divergence", "floor", "worst"))
     rows = [[sort, _number(by_sort[sort]), _number(floor.get(sort)), _worst(worst.get(sort))] for sort in by_sort]
@@ -68,11 +80,19 @@ def _of_samples(samples: dict[str, Any], words: str) -> TrainingTable:
 
 def _of_arrivals(verdict: dict[str, Any]) -> TrainingTable:
     """How far carried frames are from each later snapshot."""
-    keys = ("time_ps", "frames", "distance_nm", "floor_nm", "unmoved_nm")
-    rows = [[_number(row.get(key)) for key in keys] for row in _list(verdict["arrivals"]) if isinstance(row, dict)]
-    columns = ["snapshot (ps)", "frames", "carried frames (nm)", "two halves of it", "without moving"]
+    found = [row for row in _list(verdict["arrivals"]) if isinstance(row, dict)]
+    columns = {
+        "snapshot (ps)": "time_ps",
+        "frames": "frames",
+        "carried frames (nm)": "distance_nm",
+        "two halves of it": "floor_nm",
+        "without moving": "unmoved_nm",
+    }
+    if any(row.get("effective_size") is not None for row in found):  # frames have weights
+        columns |= {"effective size": "effective_size", "mass": "mass"}
+    rows = [[_number(row.get(key)) for key in columns.values()] for row in found]
     title = "energy distance of carried frames from each snapshot, held-out frames"
-    return TrainingTable(title, columns, rows, [f"verdict: {verdict.get('words', '-')}"])
+    return TrainingTable(title, list(columns), rows, [f"verdict: {verdict.get('words', '-')}"])
 
 
 def _measure(row: dict[str, Any], key: str) -> str:

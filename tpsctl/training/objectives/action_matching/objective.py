@@ -6,7 +6,7 @@ with the residual r of `tpsctl.score.hamilton_jacobi`. Four variants:
 
     plain        r = ds/dt + |grad s|^2 / 2                         sample: dx = grad s dt
     entropic     r + sigma^2 / 2 laplacian(s)                       sample: dx = grad s dt + sigma dW
-    unbalanced   r + s^2 / 2                                        sample: dx = grad s dt, d log w = s dt
+    unbalanced   either with r + g s^2 / 2                          sample: as the variant, d log w = g s dt
     weighted     any of them with a weight w(t) that is not 1       as the variant
 
 All weights w > 0 inside (0, 1) have the same minimizer; one that vanishes at an end spares the loss the variance of
@@ -66,7 +66,7 @@ class ActionMatchingSettings:
 
     Attributes:
         noise: sigma of the entropic variant, in the data's unit per square root of the time from 0 to 1; 0 for none.
-        growth: 1 for the unbalanced variant, 0 for the others.
+        growth: g of the unbalanced variant, per squared unit of the data; 0 for the others.
         weight_first: Weight w at time 0; w is linear between the ends.
         weight_last: Weight w at time 1.
         hidden: Width of the hidden layers.

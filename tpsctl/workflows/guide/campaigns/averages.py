@@ -65,6 +65,7 @@ class ObservableCampaign(Campaign):
         except TpsctlError as error:
             raise RecipeError(f"guide.observables: {error}") from None
         self.clock = clock_of(unguided)
+        self._variance = float(torch.linalg.eigvalsh(torch.atleast_2d(torch.cov(unguided.samples.y.flatten(1).T)))[-1])
         spread = values.std(0)
         given = [_averaged_error(each) for each in self.fitted]
         errors = [_UNKNOWN_ERROR * float(s) if e is None else e for e, s in zip(given, spread, strict=True)]
@@ -72,8 +73,13 @@ class ObservableCampaign(Campaign):
 
     def guide(self, numbers: Sequence[float]) -> Guide:
         schedule = ExponentialStrength(*numbers)
-        kind = DenoisedGuide if self._section.evaluate == "denoised" else NoisedGuide
-        return kind(self._tilt, lambda width: schedule(self.clock.time(width)))
+
+        def strength(width: float) -> float:
+            return schedule(self.clock.time(width))
+
+        if self._section.evaluate == "noised":
+            return NoisedGuide(self._tilt, strength)
+        return DenoisedGuide(self._tilt, strength, self._variance)
 
     def misfit(self, drawn: Drawn) -> float:
         away = (self.values(self.fitted, drawn.x).mean(0) - self._targets) / self._errors
@@ -82,7 +88,7 @@ class ObservableCampaign(Campaign):
     def beside(self, numbers: Sequence[float]) -> dict[str, Guide]:
         if not self._section.baseline or self._tools.recipe.sampling.process == "ode":
             return {}
-        return {CLASSIFIER: DenoisedGuide(self._likelihood, lambda width: 1.0)}
+        return {CLASSIFIER: DenoisedGuide(self._likelihood, lambda width: 1.0, self._variance)}
 
     def course(self, widths: Sequence[float], numbers: Sequence[float]) -> tuple[list[float], dict[str, list[float]]]:
         times, schedule = [self.clock.time(width) for width in widths], ExponentialStrength(*numbers)

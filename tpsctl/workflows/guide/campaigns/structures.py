@@ -27,13 +27,16 @@ from tpsctl.workflows.guide.diversity import (
     natural_bandwidth,
 )
 from tpsctl.workflows.guide.drawing import Drawn
-from tpsctl.workflows.guide.structures import load_guides
+from tpsctl.workflows.guide.structures import load_guides, require_handedness
 from tpsctl.workflows.guide.success.base import WANTED
 from tpsctl.workflows.guide.success.make import make_success
 from tpsctl.workflows.guide.tools import GuideTools
 
 NARROW, WIDE = "half bandwidth", "double bandwidth"
 """Names of the samples that show the sensitivity to the bandwidth."""
+
+_SAME_NM = 1e-4
+"""RMSD below which guides are one structure: the precision of a PDB file."""
 
 
 class PathCampaign(Campaign):
@@ -61,11 +64,18 @@ class PathCampaign(Campaign):
                 "guide.guides: got 1 structure, expected at least 2: samples around a single one would be copies of "
                 "it. Give further ones, e.g. the tops of several paths."
             )
+        if float(distances_nm(self.guides, self.guides[:1], superposed=tools.is_molecule).max()) < _SAME_NM:
+            raise RecipeError(
+                f"guide.guides: all {len(self.guides)} structures are the same one, around which samples would be "
+                "copies of it. Give different ones, e.g. the tops of several paths."
+            )
         self._success = make_success(tools, section.success, self.guides)
         self._metric = metric_of(tools, section.kernel)
         self.tune = section.tune
 
     def learn(self, unguided: Drawn) -> None:
+        if self._tools.is_molecule:
+            require_handedness(self._tools.topology, self.guides, unguided.x, "guide.guides")
         self.clock = clock_of(unguided)
         model = self._tools.model
         strength, bandwidth = self._section.strength, self._section.bandwidth

@@ -114,7 +114,7 @@ def choose(
     else:
         dt_ps = _dt_ps(recipe.action, lambda: step_by_rates(score, system.all_ends.to(device), diffusion, images.value))
     stages, reason = _stages(recipe, images.value, dt_ps.value, is_molecule=system.is_molecule)
-    _require_fit_stages(recipe.prior, stages)
+    _require_fit_stages(recipe.prior, stages, prior.topology)
     return Chosen(images, time, temperature, friction, dt_ps, stages, reason)
 
 
@@ -151,10 +151,10 @@ def _diffusion_time(
         return ChosenNumber(0.0, "this prior has no noise")
     if given != AUTO:
         if isinstance(section, CheckpointPriorSection):
-            require_fit_time(section, given, "prior.diffusion_time")
+            require_fit_time(section, given, "prior.diffusion_time", prior.topology)
         return ChosenNumber(given, GIVEN)
     assert isinstance(section, CheckpointPriorSection)  # no other section has auto here
-    stored = verdict_of(section).times
+    stored = verdict_of(section, prior.topology).times
     if stored is not None:
         text = f"the smallest time for which the checkpoint was trained and judged ({stored[0]:g} to {stored[1]:g})"
         return ChosenNumber(stored[0], text)
@@ -165,10 +165,10 @@ def _diffusion_time(
     return ChosenNumber(*measured(prior, lambda t: ScoreInPrecision(prior.at(t), dtype), system, device, reduced))
 
 
-def _require_fit_stages(section: PriorSection, stages: tuple[MethodSection, ...]) -> None:
+def _require_fit_stages(section: PriorSection, stages: tuple[MethodSection, ...], topology: Topology | None) -> None:
     for time in (stage.diffusion_time for stage in stages):
         if time is not None and isinstance(section, CheckpointPriorSection):
-            require_fit_time(section, time, "optimize.diffusion_time")
+            require_fit_time(section, time, "optimize.diffusion_time", topology)
 
 
 def _temperature(section: FunctionalSection | TransportActionSection, prior: Prior) -> ChosenNumber:

@@ -62,7 +62,8 @@ def make_action(recipe: SampleRecipe, chosen: Chosen, stage: MethodSection, prio
             return EulerMaruyamaAction(score, dynamics)
         case TransportActionSection():
             assert isinstance(prior, SnapshotPrior)  # the recipe sees to it
-            return TransportAction(prior.field, dynamics, start_ps=prior.when.start_ps)
+            when = prior.when
+            return TransportAction(prior.field, dynamics, start_ps=when.start_ps, growth_per_nm2=when.growth_per_nm2)
         case OnsagerMachlupActionSection():
             return OnsagerMachlupAction(score, dynamics, _divergence(recipe.action.divergence, recipe.seed))
 

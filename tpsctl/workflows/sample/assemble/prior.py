@@ -64,7 +64,7 @@ def _a_time(prior: Prior, section: PriorSection) -> float:
     given = getattr(section, "diffusion_time", 0.0)
     if given != AUTO:
         return float(given)
-    stored = verdict_of(section).times if isinstance(section, CheckpointPriorSection) else None
+    stored = verdict_of(section, prior.topology).times if isinstance(section, CheckpointPriorSection) else None
     return usable_times(prior)[0] if stored is None else stored[0]
 
 
@@ -73,7 +73,7 @@ def _prior(section: PriorSection, system: System, gpu: int | None) -> Prior:
         case CheckpointPriorSection():
             from tpsctl.workflows.checkpoints import open_prior
 
-            require_fit(section)
+            require_fit(section, system.topology)
             return open_prior(section.checkpoint, system.topology)
         case OpenMMPriorSection():
             from tpsctl.prior.openmm import OpenMMPrior
@@ -106,7 +106,7 @@ def _prior(section: PriorSection, system: System, gpu: int | None) -> Prior:
             from tpsctl.checkpoints.architectures.snapshot_potential import snapshot_prior
             from tpsctl.checkpoints.native import load_model
 
-            require_fit(section)
+            require_fit(section, None)
             try:
                 return snapshot_prior(load_model(section.checkpoint))
             except PriorError as error:
