@@ -41,9 +41,7 @@ def judge_stored(checkpoint: Path, recipe_file: Path) -> dict[str, Any]:
         )
     recipe = load_recipe(recipe_file, TrainRecipe, [])
     if isinstance(recipe.data, SeveralDatasetsSection):
-        raise PriorError(
-            f"{recipe_file}: data.kind: datasets has several molecules. Give a recipe with one data set."
-        )
+        raise PriorError(f"{recipe_file}: data.kind: datasets has several molecules. Give a recipe with one data set.")
     hashes = {key: file_sha256(file) for key, file in require_files(recipe).items()}
     frames = load_frames(recipe.data, recipe.seed)
     ours, theirs = ([(atom.name, atom.residue_name) for atom in x.atoms] for x in (prior.topology, frames.topology))
