@@ -58,47 +58,64 @@ guide:
     kind: committor
     ends: {{structures: [{folder}/c7eq.pdb, {folder}/c7ax.pdb]}}
     dynamics: {{kind: force_field, force_field: [amber99sbildn.xml], longest_ps: {longest_ps}}}
-sampling: {{steps: {steps}}}
+sampling: {{steps: {steps}, corrections: {corrections}}}
 output: {{directory: {work}/unused}}
 """
 FOLDER = ROOT / "recipes" / "alanine_dipeptide"
 STEPS, SPREAD, BLOCK, ENOUGH, LONGEST_PS = 100, 16, 100, 10, 4.0
 OF_POOL = (0.0, 1e-4, 1e-3, 3e-3)
 """gamma_w per nat for which the pool is enlarged in turn."""
-UNGUIDED, POOL, FINAL = 0, 1, 2
+CORRECTIONS = {"committor": 2}
+"""Langevin steps at every noise width, where there are any."""
+UNGUIDED, POOL, FINAL, LESSON = 0, 1, 2, 100
 """Phases of random numbers."""
 
 
 class Measurement:
     """The guided prior, and the folder in which its results are kept."""
 
-    def __init__(self, run, work, kernel):
-        self.work = work.resolve()
+    def __init__(self, run, work, kernel, spread):
+        self.work, self.spread = work.resolve(), spread
         self.work.mkdir(parents=True, exist_ok=True)
         recipe = self.work / "guide.yaml"
         guides = guides_of(run, self.work)
         names = ", ".join(map(str, guides))
-        numbers = {"steps": STEPS, "longest_ps": LONGEST_PS}
+        numbers = {"steps": STEPS, "longest_ps": LONGEST_PS, "corrections": CORRECTIONS.get(kernel, 0)}
         write_text(recipe, RECIPE.format(folder=FOLDER, guides=names, work=self.work, kernel=kernel, **numbers))
         self.tools = make_tools(load_recipe(recipe, GuideRecipe, []), torch.device("cpu"))
         self.campaign = PathCampaign(self.tools, self.tools.recipe.guide)
 
-    def drawn(self, name, guide, count, phase, stream, *, tuning):
+    def drawn(self, name, guide, count, phase, stream, *, tuning=False, shots=None):
         """Samples with their committors, from a file if it is there."""
         file = self.work / f"{name}.pt"
         if not file.exists():
             found = draw(self.tools, guide, count, phase=phase, stream=stream)
-            marks = self.campaign.mark(found.x, (self.tools.recipe.seed, phase, stream), tuning=tuning)
+            words = (self.tools.recipe.seed, phase, stream)
+            if shots is None:
+                marks = self.campaign.mark(found.x, words, tuning=tuning)
+            else:
+                marks = self.campaign.mark_lesson(found.x, words, shots)
             kept = found.store() | {f"marks.{key}": value for key, value in marks.items()}
             torch.save(kept, file.with_suffix(".part"))
             file.with_suffix(".part").rename(file)
         found = Drawn.joined([torch.load(file)])
-        wanted, shots = int(found.marks["wanted"].sum()), shots_of(found)
-        print(f"{name}: {wanted} of {len(found.x)}, {found.work.nats:.2f} nats, {shots} shots", flush=True)
+        wanted = f"{int(found.marks['wanted'].sum())} of " if "wanted" in found.marks else ""
+        print(f"{name}: {wanted}{len(found.x)}, {found.work.nats:.2f} nats, {shots_of(found)} shots", flush=True)
         return found
 
+    def learn(self, unguided):
+        """What the kernel learns from unguided samples, and from lessons if it has any."""
+        self.campaign.learn(unguided)
+        number = 0
+        while (lesson := self.campaign.lesson()) is not None:
+            name, phase = lesson.name.replace(" ", "_"), LESSON + number
+            found = self.drawn(name, lesson.guide, lesson.samples, phase, 0, shots=lesson.shots)
+            print(f"{name}: {self.campaign.study(found)}", flush=True)
+            number += 1
+        return self.campaign.kernel.facts()
+
     def unguided(self, most):
-        """Blocks of unguided samples until enough of them succeed, or until there are `most` of them."""
+        """Blocks of unguided samples until enough of them succeed, or until there are at least `most` of them."""
         blocks = []
         while len(blocks) * BLOCK < most:
             name, stream = f"unguided_{len(blocks)}", len(blocks)
@@ -110,9 +127,9 @@ class Measurement:
     def pool(self, count, samples):
         """Schedules with their success and work, from spread points and then from two objectives in turn."""
         box, seed = self.campaign.box, self.tools.recipe.seed
-        points, found = spread_points(box, SPREAD, seed), []
+        points, found = [list(self.campaign.given), *spread_points(box, self.spread, seed)], []
         for k in range(count):
-            if k >= SPREAD:
+            if k > self.spread:
                 gamma = OF_POOL[k % len(OF_POOL)]
                 values = [math.log(1e-3 + 1 - f + gamma * work) for f, work in found]
                 points.append(next_point(box, points, values, seed))
@@ -198,15 +215,21 @@ def main():
     parser.add_argument("--samples", type=int, default=40, help="guided samples of the best schedules")
     parser.add_argument("--unguided", type=int, default=2000, help="most unguided samples")
     parser.add_argument("--gammas", type=float, nargs="+", default=[0, 1e-4, 1e-3, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
-    parser.add_argument("--kernel", choices=("superposed", "torsions"), default="superposed", help="what is guided")
+    parser.add_argument(
+        "--kernel", choices=("superposed", "torsions", "committor"), default="superposed", help="what is guided"
+    )
+    parser.add_argument("--spread", type=int, default=16, help="schedules spread over the box before any is chosen")
+    parser.add_argument("--unguided-blocks", type=int, default=1, help="blocks of 100 unguided samples to learn from")
     given = parser.parse_args()
     torch.set_num_threads(1)
     facts = machine() | {"threads": 1, "steps": STEPS, "pool": given.pool, "pool_samples": given.pool_samples}
     facts["kernel"] = given.kernel
-    measurement = Measurement(given.run, given.work, given.kernel)
+    measurement = Measurement(given.run, given.work, given.kernel, given.spread)
     tools, campaign = measurement.tools, measurement.campaign
-    first = measurement.drawn("unguided_0", NoGuide(), BLOCK, UNGUIDED, 0, tuning=False)
-    campaign.learn(first)
+    first = [
+        measurement.drawn(f"unguided_{k}", NoGuide(), BLOCK, UNGUIDED, k).store() for k in range(given.unguided_blocks)
+    ]
+    facts |= measurement.learn(Drawn.joined(first))
     points, found = measurement.pool(given.pool, given.pool_samples)
     finals = {}
     atoms = tools.prior.n_beads

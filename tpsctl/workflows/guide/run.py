@@ -127,6 +127,8 @@ class GuideJob(BatchedJob):
         tensors, facts = batch
         drawn = {name: Drawn.stored(tensors, name) for name in facts["names"]}
         self._campaign.learn(drawn[UNGUIDED])
+        for name in facts["lessons"]:
+            self._campaign.study(Drawn.stored(tensors, name))
         return drawn
 
 
