@@ -74,13 +74,14 @@ UNGUIDED, POOL, FINAL, LESSON = 0, 1, 2, 100
 class Measurement:
     """The guided prior, and the folder in which its results are kept."""
 
-    def __init__(self, run, work, kernel, spread):
+    def __init__(self, run, work, kernel, spread, rounds):
         self.work, self.spread = work.resolve(), spread
         self.work.mkdir(parents=True, exist_ok=True)
         recipe = self.work / "guide.yaml"
         guides = guides_of(run, self.work)
         names = ", ".join(map(str, guides))
         numbers = {"steps": STEPS, "longest_ps": LONGEST_PS, "corrections": CORRECTIONS.get(kernel, 0)}
+        kernel += f", rounds: {rounds}" if kernel == "committor" else ""
         write_text(recipe, RECIPE.format(folder=FOLDER, guides=names, work=self.work, kernel=kernel, **numbers))
         self.tools = make_tools(load_recipe(recipe, GuideRecipe, []), torch.device("cpu"))
         self.campaign = PathCampaign(self.tools, self.tools.recipe.guide)
@@ -219,12 +220,13 @@ def main():
         "--kernel", choices=("superposed", "torsions", "committor"), default="superposed", help="what is guided"
     )
     parser.add_argument("--spread", type=int, default=16, help="schedules spread over the box before any is chosen")
+    parser.add_argument("--rounds", type=int, default=8, help="most rounds that teach the committor kernel")
     parser.add_argument("--unguided-blocks", type=int, default=1, help="blocks of 100 unguided samples to learn from")
     given = parser.parse_args()
     torch.set_num_threads(1)
     facts = machine() | {"threads": 1, "steps": STEPS, "pool": given.pool, "pool_samples": given.pool_samples}
     facts["kernel"] = given.kernel
-    measurement = Measurement(given.run, given.work, given.kernel, given.spread)
+    measurement = Measurement(given.run, given.work, given.kernel, given.spread, given.rounds)
     tools, campaign = measurement.tools, measurement.campaign
     first = [
         measurement.drawn(f"unguided_{k}", NoGuide(), BLOCK, UNGUIDED, k).store() for k in range(given.unguided_blocks)

@@ -37,7 +37,10 @@ def test_variables_are_torsions_impropers_and_angles_of_heavy_atoms(alanine, fea
     kinds = [name.split()[0] for name in features.variables]
     assert {kind: kinds.count(kind) for kind in set(kinds)} == {
         **{"phi": 1, "psi": 1, "omega": 2},
-        **{"improper": 4, "angle": 11},  # both carbonyl carbons and both nitrogens; 3 + 1 + 3 + 3 + 1 around heavy atoms
+        **{
+            "improper": 4,
+            "angle": 11,
+        },  # both carbonyl carbons and both nitrogens; 3 + 1 + 3 + 3 + 1 around heavy atoms
     }
     x = alanine.x.double().unsqueeze(0)
     assert features.variables_of(x)[0, 0].item() == pytest.approx(

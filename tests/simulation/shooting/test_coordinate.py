@@ -1,8 +1,8 @@
 """The reaction coordinate by the likelihood of shots: a known direction is recovered, and deviances are what they are.
 
-The potential is V(u) + 3 w^2 with u = (x + y) / 2^(1/2), w = (x - y) / 2^(1/2) and V(u) = 4 (u^2 - 1)^2 + 0.8 u in kT: a
-double well that is tilted and lies along x + y. Overdamped, both motions are independent, so the committor depends on u
-alone: it is the integral of exp(V) from one end to u over that from end to end.
+The potential is V(u) + 3 w^2 with u = (x + y) / 2^(1/2), w = (x - y) / 2^(1/2) and V(u) = 4 (u^2 - 1)^2 + 0.8 u in kT:
+a tilted double well along x + y. Overdamped, both motions are independent, so the committor depends on u alone: it is
+the integral of exp(V) from one end to u over that from end to end.
 """
 
 import math
@@ -39,7 +39,7 @@ def test_the_direction_of_the_coordinate_is_recovered(generator):
     at = torch.tensor([[[middle, middle]]], dtype=torch.float64).div(math.sqrt(2)).requires_grad_(True)
     r = found.coordinate(at)
     (slope,) = torch.autograd.grad(r.sum(), at)
-    # 20 000 shots with p (1 - p) near 0.15 know a slope of about 3.5 in either direction to about 0.05 (three times that)
+    # 20 000 shots with p (1 - p) near 0.15 know r there, and a slope of about 3.5 in either direction, to about 0.05
     assert abs(r.item()) < 0.15
     angle = math.degrees(math.atan2(float(slope[0, 0, 1]), float(slope[0, 0, 0])))
     assert angle == pytest.approx(45, abs=3 * math.degrees(0.05 / 3.5))
