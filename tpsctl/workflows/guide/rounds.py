@@ -53,7 +53,11 @@ class GuideRounds(Rounds):
         self._planned: list[_Block] = []
         self._wanted: list[list[float]] = []
         self._lesson: Lesson | None = None
-        self.most = 2 + (0 if campaign.tune is None else 1 + campaign.tune.evaluations - campaign.tune.initial)
+        self.most = (
+            2
+            + campaign.most_lessons
+            + (0 if campaign.tune is None else 1 + campaign.tune.evaluations - campaign.tune.initial)
+        )
 
     @property
     def numbers(self) -> list[float]:

@@ -100,6 +100,7 @@ class GuideJob(BatchedJob):
 
     def __init__(self, tools: GuideTools, campaign: Campaign, progress: Progress) -> None:
         self._tools, self._campaign, self._progress = tools, campaign, progress
+        self._taught = False
 
     def compute(self, numbers: range, keeper: ShardKeeper) -> StoredBatch:
         """Draw all samples.
@@ -111,6 +112,7 @@ class GuideJob(BatchedJob):
         clock, started = Clock(), now()
         rounds = GuideRounds(self._tools, self._campaign)
         do_rounds(rounds, keeper, self._progress)
+        self._taught = True  # the rounds did it
         clock.lap("draw")
         return rounds.store({"seconds": clock.seconds, "started": started})
 
@@ -126,9 +128,11 @@ class GuideJob(BatchedJob):
     def _learned(self, batch: StoredBatch) -> dict[str, Drawn]:
         tensors, facts = batch
         drawn = {name: Drawn.stored(tensors, name) for name in facts["names"]}
-        self._campaign.learn(drawn[UNGUIDED])
-        for name in facts["lessons"]:
-            self._campaign.study(Drawn.stored(tensors, name))
+        if not self._taught:
+            self._campaign.learn(drawn[UNGUIDED])
+            for name in facts.get("lessons", ()):
+                self._campaign.study(Drawn.stored(tensors, name))
+            self._taught = True
         return drawn
 
 

@@ -62,12 +62,14 @@ class Campaign(ABC):
         box: Their ranges.
         given: Their values in the recipe.
         tune: How they are tuned; None if they are not.
+        most_lessons: Most lessons before guided samples are drawn.
     """
 
     names: tuple[str, ...]
     box: tuple[Interval, ...]
     given: tuple[float, ...]
     tune: TuneSection | None
+    most_lessons: int = 0
 
     @abstractmethod
     def learn(self, unguided: Drawn) -> None:

@@ -47,7 +47,7 @@ class PathCampaign(Campaign):
             )
         self._success = make_success(tools, section.success, self.guides)
         self.kernel = make_kernel(tools, section, self.guides)
-        self.box, self.tune = self.kernel.box, section.tune
+        self.box, self.tune, self.most_lessons = self.kernel.box, section.tune, self.kernel.most_lessons
 
     def learn(self, unguided: Drawn) -> None:
         self.clock = clock_of(unguided)

@@ -45,11 +45,13 @@ class GuideKernel(ABC):
         names: Names of the numbers that may be tuned.
         box: Their ranges.
         given: Their values in the recipe, once learned.
+        most_lessons: Most lessons.
     """
 
     names = ("strength_height", "strength_midpoint", "bandwidth_floor", "bandwidth_midpoint")
     box: tuple[Interval, ...]
     given: tuple[float, ...]
+    most_lessons: int = 0
 
     @abstractmethod
     def learn(self, unguided: Drawn, clock: GuidanceClock) -> None:

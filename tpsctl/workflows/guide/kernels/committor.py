@@ -100,6 +100,7 @@ class CommittorKernel(GuideKernel):
         self._near = None if not tools.is_molecule else InTorsions(_quadruples(tools))
         if not tools.is_molecule and kernel.near_rad != AUTO:
             raise RecipeError("guide.kernel.near_rad: a point has no torsions. Leave this key out.")
+        self.most_lessons = kernel.rounds
         self.near_rad = _NEAR_RAD if kernel.near_rad == AUTO else float(kernel.near_rad)
 
     def learn(self, unguided: Drawn, clock: GuidanceClock) -> None:
