@@ -55,7 +55,7 @@ _SHOWN = 6
 
 
 @dataclass(frozen=True)
-class Round:
+class TaughtRound:
     """What one round taught.
 
     Attributes:
@@ -104,7 +104,7 @@ class CommittorKernel(GuideKernel):
         self.near_rad = _NEAR_RAD if kernel.near_rad == AUTO else float(kernel.near_rad)
 
     def learn(self, unguided: Drawn, clock: GuidanceClock) -> None:
-        self._clock, self.rounds, self._known = clock, list[Round](), list[Drawn]()
+        self._clock, self.rounds, self._known = clock, list[TaughtRound](), list[Drawn]()
         strength, bandwidth = self._kernel.strength, self._kernel.bandwidth
         floor = _BANDWIDTH if bandwidth.floor == AUTO else float(bandwidth.floor)
         self.given = (strength.height, strength.midpoint, floor, bandwidth.midpoint)
@@ -178,7 +178,9 @@ class CommittorKernel(GuideKernel):
         except DataError as error:
             raise RecipeError(f"guide.kernel: {error}") from None
         shots = drawn.marks["to_a"] + drawn.marks["to_b"]
-        self.rounds.append(Round(int((shots > 0).sum()), int(shots.sum()), deviance, by_chance, self.fitted.deviance))
+        self.rounds.append(
+            TaughtRound(int((shots > 0).sum()), int(shots.sum()), deviance, by_chance, self.fitted.deviance)
+        )
 
     def _weights(self) -> list[Weight]:
         return self.fitted.coordinate.weighed(torch.cat([each.x for each in self._known]))
