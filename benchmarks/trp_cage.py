@@ -14,6 +14,7 @@ one each, to the native structure; they have the ends, images and horizon of rec
                          finds that knows no folding
         learned          a trained prior, with --checkpoint
     latent, ...      with --checkpoint: the latent guess without the action and with it
+    ratchet, ...     ratcheted dynamics with exact forces or with the learned score, without the action and with it
 
 What is compared: the contact formation profile (mean formation of each native contact in three bins of Q) with that of
 all MD paths, beside the same difference of random sets of as many MD paths; the order of helix and tail; bonds; the
@@ -196,6 +197,10 @@ def rows_of(judge: Judge, arguments: argparse.Namespace, progress: Progress) -> 
     rows.append(judge.row("straight line", [straight_line(tools.system.ends_of(k), IMAGES) for k in range(count)]))
     _, found, converged, seconds = optimized([steps], count, progress)
     rows.append(judge.row("line, exact forces", list(found), seconds=seconds, converged=converged))
+    ratchet = ["path.guess={kind: ratchet}", f"path.batch_paths={count}"]
+    guesses, found, converged, seconds = optimized([steps, *ratchet], count, progress)
+    rows.append(judge.row("ratchet, exact forces, no OM", list(guesses)))
+    rows.append(judge.row("ratchet, exact forces", list(found), seconds=seconds, converged=converged))
     flat = [f"prior.force_field.{name}=0" for name in FLAT]
     _, found, converged, seconds = optimized([steps, *flat], count, progress)
     rows.append(judge.row("line, flat", list(found), seconds=seconds, converged=converged))
@@ -204,6 +209,9 @@ def rows_of(judge: Judge, arguments: argparse.Namespace, progress: Progress) -> 
         learned.append(f"prior.diffusion_time={arguments.diffusion_time}")
         _, found, converged, seconds = optimized(learned, count, progress)
         rows.append(judge.row("line, learned", list(found), seconds=seconds, converged=converged))
+        guesses, found, converged, seconds = optimized([*learned, *ratchet], count, progress)
+        rows.append(judge.row("ratchet, learned, no OM", list(guesses)))
+        rows.append(judge.row("ratchet, learned", list(found), seconds=seconds, converged=converged))
         learned.append(f"path.guess={{kind: latent, level: {arguments.level}}}")
         guesses, found, converged, seconds = optimized(learned, count, progress)
         rows.append(judge.row("latent, no OM", list(guesses)))

@@ -4,6 +4,7 @@ from tpsctl.guess.base import Guess
 from tpsctl.guess.idpp import IdppGuess
 from tpsctl.guess.latent import LatentGuess
 from tpsctl.guess.linear import LinearGuess
+from tpsctl.guess.ratchet import RatchetGuess
 from tpsctl.guess.screen import Screening, all_of, energy_below, screened
 from tpsctl.guess.torsion import TorsionGuess, Waypoint
 from tpsctl.guess.trajectory import TrajectoryGuess
@@ -14,6 +15,7 @@ __all__ = [
     "IdppGuess",
     "LatentGuess",
     "LinearGuess",
+    "RatchetGuess",
     "Screening",
     "TorsionGuess",
     "TrajectoryGuess",

@@ -12,11 +12,17 @@ from tpsctl.molecule.geometry import superpose
 
 
 class Guess(ABC):
-    """A way to draw initial paths. Each path has its own generator and never depends on the others drawn with it."""
+    """A way to draw initial paths. Each path has its own generator and never depends on the others drawn with it.
+
+    Attributes:
+        together: How many paths, whose numbers differ only by the remainder, cost hardly more than one.
+    """
+
+    together: int = 1
 
     def draw(
         self,
-        ends: Float[Tensor, "2 bead dim"],
+        ends: Float[Tensor, "*path 2 bead dim"],
         images: int,
         generators: Sequence[torch.Generator],
         indices: Sequence[int] | None = None,
@@ -24,7 +30,7 @@ class Guess(ABC):
         """Draw one path per generator, nm; its first and last image are the ends, bit for bit.
 
         Args:
-            ends: Start and superposed end, nm.
+            ends: Start and superposed end of all paths, or of each path, nm.
             images: Images per path, both ends included, at least 3.
             generators: Source of randomness of each path, on the CPU; advanced by the draw.
             indices: Number of each path in the run; 0, 1, 2, ... if left out.
@@ -34,11 +40,27 @@ class Guess(ABC):
         """
         if images < 3:
             raise PathError(f"path.images: got {images}, expected at least 3 (both ends and one between).")
-        if ends.ndim != 3 or len(ends) != 2 or not bool(torch.isfinite(ends).all()):
+        if ends.ndim not in (3, 4) or ends.shape[-3] != 2 or not bool(torch.isfinite(ends).all()):
             raise PathError(f"ends: got shape {tuple(ends.shape)}, expected two finite configurations (2, bead, dim).")
-        numbers = range(len(generators)) if indices is None else indices
-        paths = [self.draw_one(ends, images, g, index) for g, index in zip(generators, numbers, strict=True)]
-        return torch.stack([torch.cat([ends[:1], path[1:-1].to(ends), ends[1:]]) for path in paths])
+        numbers = list(range(len(generators)) if indices is None else indices)
+        of_paths = ends.expand(len(numbers), *ends.shape[-3:])
+        paths = self.draw_all(of_paths, images, generators, numbers)
+        return torch.stack(
+            [torch.cat([pair[:1], path[1:-1].to(pair), pair[1:]]) for path, pair in zip(paths, of_paths, strict=True)]
+        )
+
+    def draw_all(
+        self,
+        ends: Float[Tensor, "path 2 bead dim"],
+        images: int,
+        generators: Sequence[torch.Generator],
+        indices: Sequence[int],
+    ) -> Sequence[Float[Tensor, "image bead dim"]]:
+        """Draw the paths with these numbers, nm; `draw` then replaces their first and last images by the ends."""
+        return [
+            self.draw_one(pair, images, generator, index)
+            for pair, generator, index in zip(ends, generators, indices, strict=True)
+        ]
 
     @abstractmethod
     def draw_one(

@@ -70,7 +70,7 @@ class Screening:
 
 def screened(
     guess: Guess,
-    ends: Float[Tensor, "2 bead dim"],
+    ends: Float[Tensor, "*path 2 bead dim"],
     images: int,
     generators: Sequence[torch.Generator],
     *,
@@ -85,7 +85,7 @@ def screened(
 
     Args:
         guess: Draws the paths.
-        ends: Start and superposed end, nm.
+        ends: Start and superposed end of all paths, or of each path, nm.
         images: Images per path, both ends included, at least 3.
         generators: Source of randomness of each path.
         faults_of: Checks the paths.
@@ -112,7 +112,12 @@ def screened(
             repaired += _replace(paths, faults, failing, repair(paths[failing]), faults_of)
             failing = [k for k in failing if faults[k]]
         if failing and attempt + 1 < max_draws:
-            new = guess.draw(ends, images, [generators[k] for k in failing], [numbers[k] for k in failing])
+            new = guess.draw(
+                ends if ends.ndim == 3 else ends[failing],
+                images,
+                [generators[k] for k in failing],
+                [numbers[k] for k in failing],
+            )
             drawn += len(failing)
             _replace(paths, faults, failing, new, faults_of)
     return paths, Screening(len(numbers), drawn, repaired, dict(rejected), tuple(faults))

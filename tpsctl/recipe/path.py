@@ -62,8 +62,32 @@ class TrajectoryGuessSection(Section):
     topology: Path = key("Structure file that names the trajectories' atoms.")
 
 
+class RatchetGuessSection(Section):
+    """Dynamics in the score of the prior from the start, which a ratchet keeps from turning back. For proteins."""
+
+    kind: Literal["ratchet"] = key("Ratcheted dynamics in the prior.")
+    strength_kt: float = key(
+        "Strength of the ratchet against steps back: the weaker, the closer to free dynamics, and the longer.",
+        "kT",
+        default=2500.0,
+        gt=0,
+    )
+    range_nm: float | None = key(
+        "Distance at which two beads are half in contact; default: 1.3 mean distances of pairs in the end.",
+        "nm",
+        default=None,
+        gt=0,
+    )
+    steps: int = key("Most time steps of a trajectory.", "1", default=6000, ge=100)
+
+
 GuessSection = Annotated[
-    LinearGuessSection | LatentGuessSection | IdppGuessSection | TorsionGuessSection | TrajectoryGuessSection,
+    LinearGuessSection
+    | LatentGuessSection
+    | IdppGuessSection
+    | TorsionGuessSection
+    | TrajectoryGuessSection
+    | RatchetGuessSection,
     Field(discriminator="kind"),
 ]
 

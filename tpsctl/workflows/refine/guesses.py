@@ -34,6 +34,7 @@ def _through(x: Tensor, number: int, recipe: SampleRecipe, tools: Tools) -> Tens
     generator = torch.Generator().manual_seed(assemble.path_seed(recipe.seed, number))
     halves = []
     for ends in (torch.stack((a, x)), torch.stack((x, b))):
-        guess = assemble.make_guess(recipe, tools.prior, replace(system, ends=ends, pairs=None))
+        piece = replace(system, ends=ends, pairs=None)
+        guess = assemble.make_guess(recipe, tools.prior, piece, tools.chosen.diffusion_time.value, tools.device)
         halves.append(guess.draw_one(ends, IMAGES, generator, number))
     return torch.cat((halves[0], halves[1][1:]))

@@ -15,24 +15,32 @@ def draw_guesses(tools: Tools, numbers: Sequence[int], progress: Progress) -> tu
     """Initial paths (path, image, bead, dim), nm, of these numbers, and how they came about."""
     recipe, system = tools.recipe, tools.system
     faults_of = assemble.make_faults(recipe, tools.gate, tools.energy_model)
-    guess = assemble.make_guess(recipe, tools.prior, system)
+    guess = assemble.make_guess(recipe, tools.prior, system, tools.chosen.diffusion_time.value, tools.device)
     images = tools.chosen.stages[0].images or tools.chosen.images.value
     drawn, screenings = [], []
     with progress.task(f"{recipe.path.guess.kind} guess", len(numbers)) as update:
-        for number in numbers:
+        for block in blocks_of(numbers, guess.together):
             path, screening = screened(
                 guess,
-                system.ends_of(number),
+                torch.stack([system.ends_of(number) for number in block]),
                 images,
-                [torch.Generator().manual_seed(assemble.path_seed(recipe.seed, number))],
+                [torch.Generator().manual_seed(assemble.path_seed(recipe.seed, number)) for number in block],
                 faults_of=faults_of,
                 repair=assemble.make_repair(system),
                 max_draws=recipe.path.screen.max_draws,
-                indices=[number],
+                indices=block,
             )
             drawn.append(path)
             screenings.append(screening)
-            update(len(drawn), f"{sum(s.drawn for s in screenings)} drawn")
+            update(sum(s.requested for s in screenings), f"{sum(s.drawn for s in screenings)} drawn")
     whole = Screening.joined(screenings)
     progress.say(whole.summary())
     return torch.cat(drawn).to(tools.device), whole
+
+
+def blocks_of(numbers: Sequence[int], together: int) -> list[list[int]]:
+    """The numbers in blocks of those that `Guess.together` draws at the cost of one, in their order."""
+    blocks: dict[int, list[int]] = {}
+    for number in numbers:
+        blocks.setdefault(number // together, []).append(number)
+    return list(blocks.values())

@@ -11,6 +11,7 @@ from tpsctl.guess.base import Guess
 from tpsctl.guess.idpp import IdppGuess
 from tpsctl.guess.latent import LatentGuess
 from tpsctl.guess.linear import LinearGuess
+from tpsctl.guess.ratchet import RatchetGuess
 from tpsctl.guess.screen import FaultsOf, Repair, all_of, energy_below
 from tpsctl.guess.torsion import TorsionGuess, Waypoint
 from tpsctl.guess.trajectory import TrajectoryGuess
@@ -22,13 +23,16 @@ from tpsctl.recipe.path import (
     IdppGuessSection,
     LatentGuessSection,
     LinearGuessSection,
+    RatchetGuessSection,
     TorsionGuessSection,
     TrajectoryGuessSection,
 )
 from tpsctl.recipe.sample import SampleRecipe
+from tpsctl.score.precision import ScoreInPrecision
 from tpsctl.units import NM_PER_ANGSTROM
 from tpsctl.validation.energy import EnergyModel
 from tpsctl.validation.geometry import GeometryGate
+from tpsctl.workflows.sample.assemble.prior import precision_of
 from tpsctl.workflows.sample.assemble.system import System
 
 
@@ -37,8 +41,18 @@ def path_seed(seed: int, path: int) -> int:
     return int(np.random.SeedSequence([seed, path]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def make_guess(recipe: SampleRecipe, prior: Prior, system: System) -> Guess:
-    """The guess of the recipe's kind."""
+def make_guess(
+    recipe: SampleRecipe, prior: Prior, system: System, diffusion_time: float, device: torch.device
+) -> Guess:
+    """The guess of the recipe's kind.
+
+    Args:
+        recipe: The recipe.
+        prior: Its prior.
+        system: The ends.
+        diffusion_time: The diffusion time of its score, for dynamics in it.
+        device: Where the prior computes.
+    """
     section = recipe.path.guess
     match section:
         case LinearGuessSection():
@@ -55,6 +69,20 @@ def make_guess(recipe: SampleRecipe, prior: Prior, system: System) -> Guess:
             )
         case TrajectoryGuessSection():
             return _trajectory_guess(section, recipe.endpoints, system)
+        case RatchetGuessSection():
+            if not system.is_molecule:
+                raise RecipeError(
+                    'path.guess.kind: "ratchet" measures progress by distances of beads, and a model potential has one '
+                    "point. Use linear."
+                )
+            return RatchetGuess(
+                ScoreInPrecision(prior.at(diffusion_time), precision_of(recipe.prior)),
+                system.topology,
+                strength_kt=section.strength_kt,
+                range_nm=section.range_nm,
+                steps=section.steps,
+                device=device,
+            )
 
 
 def _require_generative(prior: Prior, kind: str) -> None:
