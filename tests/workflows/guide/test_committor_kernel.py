@@ -18,7 +18,9 @@ from tpsctl.progress import Progress
 from tpsctl.recipe.guide import GuideRecipe
 from tpsctl.recipe.loader import load_recipe
 from tpsctl.workflows.guide import rounds
-from tpsctl.workflows.guide.run import guide_recipe
+from tpsctl.workflows.guide.kernels import committor
+from tpsctl.workflows.guide.run import guide_recipe, make_campaign
+from tpsctl.workflows.guide.tools import make_tools
 from tpsctl.workflows.sample.gather import gather
 from tpsctl.workflows.sample.settings import RunSettings
 
@@ -159,29 +161,45 @@ def test_what_does_not_fit_is_named(loaded, tmp_path, change, message):
         run(loaded(*change), tmp_path / "out")
 
 
-def test_torsions_of_the_features_are_those_that_turn_between_the_ends(tmp_path, root):
-    from tpsctl.workflows.guide.run import make_campaign
-    from tpsctl.workflows.guide.tools import make_tools
-
+@pytest.fixture
+def alanine(tmp_path, root):
+    """The kernel of a recipe for alanine dipeptide."""
     folder = root / "recipes" / "alanine_dipeptide"
     ends = f"{{structures: [{folder / 'c7eq.pdb'}, {folder / 'c7ax.pdb'}]}}"
-    text = RECIPE.replace(
-        "{kind: gaussian, mean_nm: [0.0, 0.0], std_nm: 0.5}",
-        f"{{kind: checkpoint, checkpoint: {folder}/diffusion.safetensors}}",
-    )
-    text = text.replace("{points_nm: [[0.2, -0.2], [-0.2, 0.2]]}", ends).replace(
-        "{points_nm: [[-0.7, -0.7], [0.7, 0.7]]}", ends
-    )
-    text = "\n".join(line for line in text.splitlines() if "states:" not in line)
+    text = RECIPE.replace("{points_nm: [[0.2, -0.2], [-0.2, 0.2]]}", ends)
+    text = text.replace("{points_nm: [[-0.7, -0.7], [0.7, 0.7]]}", ends)
+    checkpoint = f"{{kind: checkpoint, checkpoint: {folder}/diffusion.safetensors}}"
+    text = text.replace("{kind: gaussian, mean_nm: [0.0, 0.0], std_nm: 0.5}", checkpoint)
     text = text.replace("{kind: prior, dt_ps: 0.005}", "{kind: force_field, force_field: [amber99sbildn.xml]}")
-    (tmp_path / "guide.yaml").write_text(text)
-    for change, count in (((), 2), (("guide.kernel.turning=[phi ALA2]",), 1)):
-        recipe = load_recipe(tmp_path / "guide.yaml", GuideRecipe, list(change))
-        kernel = make_campaign(make_tools(recipe, torch.device("cpu"))).kernel
-        turning = {
-            name for name in kernel._features.names if name.startswith("cos 2[") and " " not in name[6:].split("]")[1]
-        }
-        assert len(turning) == count
-    wrong = load_recipe(tmp_path / "guide.yaml", GuideRecipe, ["guide.kernel.turning=[chi1 ALA2]"])
+    text = "\n".join(line for line in text.splitlines() if "states:" not in line)
+
+    def made(*assignments):
+        (tmp_path / "guide.yaml").write_text(text)
+        recipe = load_recipe(tmp_path / "guide.yaml", GuideRecipe, list(assignments))
+        return make_campaign(make_tools(recipe, torch.device("cpu"))).kernel
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("change", "count"),
+    [
+        # 8 harmonics of phi and psi with their 4 + 12 products, and 19 base features times 13 harmonics with 1
+        ((), 8 + 16 + 19 * 13),
+        # 4 harmonics of phi; psi is now a base feature, twice
+        (("guide.kernel.turning=[phi ALA2]",), 4 + 21 * 5),
+    ],
+)
+def test_torsions_that_turn_between_the_ends_multiply_the_features(alanine, change, count):
+    assert alanine(*change).features.count == count
+
+
+def test_a_torsion_that_is_not_there_is_refused(alanine):
     with pytest.raises(RecipeError, match="guide.kernel.turning: got 'chi1 ALA2', expected some of omega ALA2"):
-        make_campaign(make_tools(wrong, torch.device("cpu")))
+        alanine("guide.kernel.turning=[chi1 ALA2]")
+
+
+def test_more_features_than_can_be_fitted_are_refused(alanine, monkeypatch):
+    monkeypatch.setattr(committor, "_MOST_FEATURES", 200)
+    with pytest.raises(RecipeError, match="guide.kernel: 271 features of this molecule with 2 turning torsions"):
+        alanine()

@@ -53,6 +53,9 @@ _NOISE = 1.15
 
 _SHOWN = 6
 
+_MOST_FEATURES = 4000
+"""The fit inverts a matrix of this size several hundred times."""
+
 
 @dataclass(frozen=True)
 class TaughtRound:
@@ -81,6 +84,12 @@ class CommittorKernel(GuideKernel):
         section: The guidance of the recipe, whose success is a committor.
         kernel: Its kernel.
         guides: The guides (guide, bead, dim), nm.
+
+    Attributes:
+        features: What the coordinate is linear in.
+        near_rad: Bandwidth of the kernel that keeps samples near the guides, rad.
+        fitted: The coordinate, once learned.
+        rounds: What each round taught.
     """
 
     box = (
@@ -96,7 +105,7 @@ class CommittorKernel(GuideKernel):
         assert isinstance(section.success, CommittorSuccessSection)  # the recipe says so
         self._tools, self._kernel, self._guides = tools, kernel, guides
         ends = load_guides(tools, section.success.ends, "guide.success.ends")
-        self._features = _features(tools, kernel, ends)
+        self.features = _features(tools, kernel, ends)
         self._near = None if not tools.is_molecule else InTorsions(_quadruples(tools))
         if not tools.is_molecule and kernel.near_rad != AUTO:
             raise RecipeError("guide.kernel.near_rad: a point has no torsions. Leave this key out.")
@@ -150,7 +159,7 @@ class CommittorKernel(GuideKernel):
             "held_out_deviance_by_penalty": {f"{penalty:g}": value for penalty, value in fitted.held_out.items()},
             "deviance_by_chance": fitted.expected,
             "deviance_of_a_constant": fitted.null,
-            "features": self._features.count,
+            "features": self.features.count,
             "samples": fitted.samples,
             "shots": fitted.shots,
             "rounds": [asdict(each) for each in self.rounds],
@@ -166,7 +175,7 @@ class CommittorKernel(GuideKernel):
                 "variable": [weight.variable for weight in weights],
                 "logits": torch.tensor([weight.logits for weight in weights], dtype=torch.float64),
             },
-            "coefficients.csv": {"feature": [*self._features.names, "1"], "coefficient": of_features},
+            "coefficients.csv": {"feature": [*self.features.names, "1"], "coefficient": of_features},
         }
 
     def _fit(self, drawn: Drawn, deviance: float, by_chance: float) -> None:
@@ -174,7 +183,7 @@ class CommittorKernel(GuideKernel):
         x = torch.cat([each.x for each in self._known])
         a, b = (torch.cat([each.marks[name] for each in self._known]) for name in ("to_a", "to_b"))
         try:
-            self.fitted: CoordinateFit = fit_coordinate(self._features, x, a, b, seed=self._tools.recipe.seed)
+            self.fitted: CoordinateFit = fit_coordinate(self.features, x, a, b, seed=self._tools.recipe.seed)
         except DataError as error:
             raise RecipeError(f"guide.kernel: {error}") from None
         shots = drawn.marks["to_a"] + drawn.marks["to_b"]
@@ -212,12 +221,24 @@ def _features(tools: GuideTools, kernel: CommittorKernelSection, ends: Tensor) -
         if kernel.turning:
             raise RecipeError("guide.kernel.turning: a point has no torsions. Leave this key out.")
         return PointFeatures(tools.prior.n_dims)
+    turning = _turning(tools, kernel, ends)
+    found = InternalFeatures(tools.topology, turning)
+    if found.count > _MOST_FEATURES:
+        raise RecipeError(
+            f"guide.kernel: {found.count} features of this molecule with {len(turning)} turning torsions, expected at "
+            f"most {_MOST_FEATURES}. Name fewer of them under guide.kernel.turning, or use a prior of fewer beads."
+        )
+    return found
+
+
+def _turning(tools: GuideTools, kernel: CommittorKernelSection, ends: Tensor) -> tuple[str, ...]:
+    """The torsions that the recipe names, or those that turn most between the ends."""
     by_name = turning_torsions(tools)
     if kernel.turning:
         require_names(kernel.turning, by_name, "guide.kernel.turning")
-        return InternalFeatures(tools.topology, kernel.turning)
+        return kernel.turning
     angle = dihedral(ends, _quadruples(tools))
     turn = torch.atan2((angle[1] - angle[0]).sin(), (angle[1] - angle[0]).cos()).abs()
     ranked = sorted(range(len(turn)), key=lambda k: (-float(turn[k]), k))
     names = list(by_name)
-    return InternalFeatures(tools.topology, [names[k] for k in ranked[:_MOST_TURNING] if float(turn[k]) >= _TURN_RAD])
+    return tuple(names[k] for k in ranked[:_MOST_TURNING] if float(turn[k]) >= _TURN_RAD)
