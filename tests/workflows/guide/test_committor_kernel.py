@@ -81,6 +81,7 @@ def test_samples_gather_where_the_committor_is_one_half(loaded, tmp_path, capsys
     assert set(done["success"]) == {"guided", "unguided"}, "lessons are no result"
     about = done["coordinate"]
     assert len(about["rounds"]) <= 3
+    assert about["rounds"][0]["deviance"] is None, "the first fit had nothing to predict"
     assert about["shots"] == sum(each["shots"] for each in about["rounds"])
     rows = {row["feature"]: float(row["coefficient"]) for row in table(out / "coefficients.csv")}
     assert set(rows) > {"coordinate 1", "coordinate 2", "1"}

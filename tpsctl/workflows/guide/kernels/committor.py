@@ -64,16 +64,23 @@ class TaughtRound:
     Attributes:
         samples: Samples of which shots reached a state.
         shots: Their shots.
-        deviance: Mean deviance of these samples from the prediction before they were fitted; nan for the first fit.
+        deviance: Mean deviance of these samples from the prediction before they were fitted; None without one.
         by_chance: What it would be if the prediction were exact.
         held_out: Mean held-out deviance of all samples so far after the fit.
     """
 
     samples: int
     shots: int
-    deviance: float
-    by_chance: float
+    deviance: float | None
+    by_chance: float | None
     held_out: float
+
+    @property
+    def is_by_chance(self) -> bool:
+        """Whether the shots deviate from their prediction hardly more than chance makes them."""
+        if self.deviance is None or self.by_chance is None:
+            return False
+        return self.deviance <= _NOISE * self.by_chance
 
 
 class CommittorKernel(GuideKernel):
@@ -117,11 +124,11 @@ class CommittorKernel(GuideKernel):
         strength, bandwidth = self._kernel.strength, self._kernel.bandwidth
         floor = _BANDWIDTH if bandwidth.floor == AUTO else float(bandwidth.floor)
         self.given = (strength.height, strength.midpoint, floor, bandwidth.midpoint)
-        self._fit(unguided, math.nan, math.nan)
+        self._fit(unguided, None, None)
 
     def lesson(self) -> Lesson | None:
         number, last = len(self.rounds), self.rounds[-1]
-        if number > self._kernel.rounds or last.deviance <= _NOISE * last.by_chance:
+        if number > self._kernel.rounds or last.is_by_chance:
             return None
         guide = self.guide(self.given)
         return Lesson(f"lesson {number}", guide, self._kernel.samples, self._kernel.shots)
@@ -130,8 +137,11 @@ class CommittorKernel(GuideKernel):
         a, b = (drawn.marks[name].double() for name in ("to_a", "to_b"))
         shot = (a + b) > 0
         r = self.fitted.coordinate(drawn.x[shot])
-        deviance = float(deviances(r, a[shot], b[shot]).mean()) if bool(shot.any()) else math.nan
-        by_chance = expected_deviance(r, (a + b)[shot]) if bool(shot.any()) else math.nan
+        if not bool(shot.any()):
+            self._fit(drawn, None, None)
+            return "no shot reached a state"
+        deviance = float(deviances(r, a[shot], b[shot]).mean())
+        by_chance = expected_deviance(r, (a + b)[shot])
         self._fit(drawn, deviance, by_chance)
         return f"deviance of new shots {deviance:.2f} (by chance {by_chance:.2f})"
 
@@ -178,7 +188,7 @@ class CommittorKernel(GuideKernel):
             "coefficients.csv": {"feature": [*self.features.names, "1"], "coefficient": of_features},
         }
 
-    def _fit(self, drawn: Drawn, deviance: float, by_chance: float) -> None:
+    def _fit(self, drawn: Drawn, deviance: float | None, by_chance: float | None) -> None:
         self._known.append(drawn)
         x = torch.cat([each.x for each in self._known])
         a, b = (torch.cat([each.marks[name] for each in self._known]) for name in ("to_a", "to_b"))
