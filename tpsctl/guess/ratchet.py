@@ -28,6 +28,7 @@ from torch import Tensor
 
 from tpsctl.errors import PathError
 from tpsctl.guess.base import Guess, fix_gauge, normal
+from tpsctl.molecule.contacts import distant_pairs
 from tpsctl.molecule.geometry import superpose
 from tpsctl.molecule.topology import Topology
 
@@ -78,7 +79,7 @@ class RatchetGuess(Guess):
     ) -> None:
         self._score, self._strength, self._range, self._steps = score, strength_kt, range_nm, steps
         self._device = torch.device(device)
-        self._pairs = distant_pairs(topology)
+        self._pairs = torch.tensor(distant_pairs(topology, 3)).reshape(-1, 2).T
         if not self._pairs.numel():
             raise PathError(
                 'path.guess.kind: "ratchet" measures progress by pairs of beads that are at least three bonds apart, '
@@ -201,14 +202,6 @@ class ContactProgress:
 
     def _of(self, r: Tensor) -> Tensor:
         return (self._formed(r) - self._goal).square().sum(1) / self._norm
-
-
-def distant_pairs(topology: Topology) -> Tensor:
-    """All pairs of beads at least three bonds apart, (2, pair)."""
-    near = torch.eye(topology.n_atoms, dtype=torch.bool)
-    for i, j in (*topology.bonds, *((i, k) for i, _, k in topology.angles)):
-        near[i, j] = near[j, i] = True
-    return torch.stack(torch.where((~near).triu(1)))
 
 
 def stiffness(score: ScoreFunction, x: Float[Tensor, "row bead 3"], iterations: int = 12) -> Float[Tensor, " row"]:

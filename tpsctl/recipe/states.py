@@ -42,6 +42,17 @@ class RmsdConditionSection(Section):
     heavy_atoms: bool = key("Leave hydrogens out.", default=True)
 
 
+class ContactsConditionSection(Section):
+    """A range of the fraction of native contacts Q, with one end as the native structure. For proteins that fold."""
+
+    kind: Literal["contacts"] = key("The fraction of native contacts, with smooth contacts (Best, Hummer, Eaton 2013).")
+    native: Literal["A", "B"] = key("The end that is the native structure.", default="B")
+    from_q: float = key("Least fraction.", "1", default=0.0, ge=0, le=1)
+    to_q: float = key("Largest fraction; up to about 1, but not exactly.", "1", default=1.0, ge=0, le=1)
+    cutoff_nm: float = key("Beads closer than this in the native structure are in contact.", "nm", default=0.8, gt=0)
+    separation: int = key("Least number of bonds between two beads in contact.", "1", default=4, ge=1)
+
+
 class TorsionsConditionSection(Section):
     """Nearness to this end by the torsions that differ between the two ends."""
 
@@ -60,6 +71,7 @@ ConditionSection = Annotated[
     DihedralConditionSection
     | DistanceConditionSection
     | RmsdConditionSection
+    | ContactsConditionSection
     | TorsionsConditionSection
     | PointConditionSection,
     Field(discriminator="kind"),

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from tpsctl.molecule.contacts import NativeContacts
 from tpsctl.molecule.geometry import dihedral, rmsd
 from tpsctl.molecule.symmetry import StereoCenters, stereo_centers
 from tpsctl.molecule.topology import Topology
@@ -69,6 +70,19 @@ class RmsdBelow(Condition):
 
     def holds(self, x: Tensor) -> Tensor:
         return rmsd(x[:, self.beads], self.reference[self.beads].expand(len(x), -1, -1)) < self.below_nm
+
+
+@dataclass(frozen=True, eq=False)
+class ContactsFormed(Condition):
+    """The fraction of native contacts Q."""
+
+    contacts: NativeContacts
+    from_q: float
+    to_q: float
+
+    def holds(self, x: Tensor) -> Tensor:
+        q = self.contacts.fraction(x)
+        return (q >= self.from_q) & (q <= self.to_q)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,12 +16,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tpsctl.errors import DataError, RecipeError
+from tpsctl.molecule.contacts import find_contacts
 from tpsctl.molecule.geometry import dihedral, rmsd
 from tpsctl.molecule.topology import Topology
 from tpsctl.molecule.torsions import Torsion, named_torsions, turning_angles
 from tpsctl.molecule.z_matrix import wrapped
 from tpsctl.recipe.states import (
     ConditionSection,
+    ContactsConditionSection,
     DihedralConditionSection,
     DistanceConditionSection,
     PointConditionSection,
@@ -32,6 +34,7 @@ from tpsctl.recipe.states import (
 from tpsctl.simulation.bias import atom_labels, find_dihedrals
 from tpsctl.simulation.shooting.states import (
     Condition,
+    ContactsFormed,
     DihedralRange,
     DistanceRange,
     Intact,
@@ -108,11 +111,26 @@ class StateMaker:
                 return DistanceRange((i, j), section.from_nm, section.to_nm)
             case RmsdConditionSection():
                 return RmsdBelow(end, self._beads(heavy=section.heavy_atoms), section.below_nm)
+            case ContactsConditionSection():
+                return self._contacts(where, section)
             case TorsionsConditionSection():
                 if not self.turning:
                     raise RecipeError(f"{where}: no torsion turns by 30 degrees between the ends. Use kind: rmsd.")
                 rows = torch.tensor([torsion.atoms for torsion in self.turning])
                 return TorsionsWithin(rows, dihedral(end, rows), math.radians(section.within_deg))
+
+    def _contacts(self, where: str, section: ContactsConditionSection) -> Condition:
+        assert self.topology is not None
+        native = self.ends["AB".index(section.native)]
+        contacts = find_contacts(self.topology, native, cutoff_nm=section.cutoff_nm, separation=section.separation)
+        if not contacts.pairs:
+            raise RecipeError(
+                f"{where}: no two beads of end {section.native} at least {section.separation} bonds apart are closer "
+                f"than {section.cutoff_nm:g} nm. Give a larger cutoff_nm, or name the other end as native."
+            )
+        if section.from_q >= section.to_q:
+            raise RecipeError(f"{where}: from_q is {section.from_q:g}, expected less than to_q ({section.to_q:g}).")
+        return ContactsFormed(contacts, section.from_q, section.to_q)
 
     def _dihedral(self, where: str, section: DihedralConditionSection) -> tuple[int, int, int, int]:
         assert self.topology is not None
