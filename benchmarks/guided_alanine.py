@@ -3,6 +3,8 @@
     tpsctl sample recipes/alanine_dipeptide_routes.yaml
     nice python -m benchmarks.guided_alanine runs/alanine-dipeptide-routes --work runs/guided-alanine
     nice python -m benchmarks.guided_alanine runs/alanine-dipeptide-routes --work runs/guided-torsions --kernel torsions
+    nice python -m benchmarks.guided_alanine runs/alanine-dipeptide-routes --work runs/guided-committor \
+        --kernel committor --pool 8 --spread 3 --unguided-blocks 3 --unguided 400
 
 Guides are five images near the saddles of the two lowest routes of the run. A sample succeeds if its committor, by
 Langevin dynamics of the force field, lies in 0.4 to 0.6.
@@ -16,6 +18,9 @@ Langevin dynamics of the force field, lies in 0.4 to 0.6.
 The objective is (1 - success) + gamma_w W with W in nats, and beside it the published one with W divided by the number
 of atoms. For the first there is a bound: W is at least the relative entropy of reaching a set of unguided probability p
 with probability f, f ln(f/p) + (1 - f) ln((1 - f)/(1 - p)); above gamma_w = 1 / ln(1/p) no guidance is the best.
+
+The committor kernel learns its coordinate first, from shots of unguided samples and in rounds; the shots of 2 and 3
+teach it nothing. Its pool begins with the schedule of the defaults.
 
 A shot ends after 4 ps at the latest; a sample from which more than a fifth of the shots reach no state is not wanted.
 Every result is a file in the folder --work, which is not computed again; so the benchmark may be stopped at any time,
