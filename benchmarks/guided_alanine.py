@@ -3,6 +3,8 @@
     tpsctl sample recipes/alanine_dipeptide_routes.yaml
     nice python -m benchmarks.guided_alanine runs/alanine-dipeptide-routes --work runs/guided-alanine
     nice python -m benchmarks.guided_alanine runs/alanine-dipeptide-routes --work runs/guided-torsions --kernel torsions
+    nice python -m benchmarks.guided_alanine runs/alanine-dipeptide-routes --work runs/guided-committor \
+        --kernel committor --pool 8 --spread 3 --unguided-blocks 3 --unguided 400
 
 Guides are five images near the saddles of the two lowest routes of the run. A sample succeeds if its committor, by
 Langevin dynamics of the force field, lies in 0.4 to 0.6.
@@ -17,6 +19,9 @@ The objective is (1 - success) + gamma_w W with W in nats, and beside it the pub
 of atoms. For the first there is a bound: W is at least the relative entropy of reaching a set of unguided probability p
 with probability f, f ln(f/p) + (1 - f) ln((1 - f)/(1 - p)); above gamma_w = 1 / ln(1/p) no guidance is the best.
 
+The committor kernel learns its coordinate first, from shots of unguided samples and in rounds; the shots of 2 and 3
+teach it nothing. Its pool begins with the schedule of the defaults.
+
 A shot ends after 4 ps at the latest; a sample from which more than a fifth of the shots reach no state is not wanted.
 Every result is a file in the folder --work, which is not computed again; so the benchmark may be stopped at any time,
 and goes on with larger --pool, --samples and --gammas.
@@ -30,7 +35,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.report import ROOT, Table, machine, write_report
+from benchmarks.report import RESULTS, ROOT, Table, machine, write_report
 from tpsctl.files import write_text
 from tpsctl.molecule.openmm_system import XmlForceField
 from tpsctl.optimize.tuning import next_point, spread_points
@@ -58,47 +63,65 @@ guide:
     kind: committor
     ends: {{structures: [{folder}/c7eq.pdb, {folder}/c7ax.pdb]}}
     dynamics: {{kind: force_field, force_field: [amber99sbildn.xml], longest_ps: {longest_ps}}}
-sampling: {{steps: {steps}}}
+sampling: {{steps: {steps}, corrections: {corrections}}}
 output: {{directory: {work}/unused}}
 """
 FOLDER = ROOT / "recipes" / "alanine_dipeptide"
 STEPS, SPREAD, BLOCK, ENOUGH, LONGEST_PS = 100, 16, 100, 10, 4.0
 OF_POOL = (0.0, 1e-4, 1e-3, 3e-3)
 """gamma_w per nat for which the pool is enlarged in turn."""
-UNGUIDED, POOL, FINAL = 0, 1, 2
+CORRECTIONS = {"committor": 2}
+"""Langevin steps at every noise width, where there are any."""
+UNGUIDED, POOL, FINAL, LESSON = 0, 1, 2, 100
 """Phases of random numbers."""
 
 
 class Measurement:
     """The guided prior, and the folder in which its results are kept."""
 
-    def __init__(self, run, work, kernel):
-        self.work = work.resolve()
+    def __init__(self, run, work, kernel, spread, rounds):
+        self.work, self.spread = work.resolve(), spread
         self.work.mkdir(parents=True, exist_ok=True)
         recipe = self.work / "guide.yaml"
         guides = guides_of(run, self.work)
         names = ", ".join(map(str, guides))
-        numbers = {"steps": STEPS, "longest_ps": LONGEST_PS}
+        numbers = {"steps": STEPS, "longest_ps": LONGEST_PS, "corrections": CORRECTIONS.get(kernel, 0)}
+        kernel += f", rounds: {rounds}" if kernel == "committor" else ""
         write_text(recipe, RECIPE.format(folder=FOLDER, guides=names, work=self.work, kernel=kernel, **numbers))
         self.tools = make_tools(load_recipe(recipe, GuideRecipe, []), torch.device("cpu"))
         self.campaign = PathCampaign(self.tools, self.tools.recipe.guide)
 
-    def drawn(self, name, guide, count, phase, stream, *, tuning):
+    def drawn(self, name, guide, count, phase, stream, *, tuning=False, shots=None):
         """Samples with their committors, from a file if it is there."""
         file = self.work / f"{name}.pt"
         if not file.exists():
             found = draw(self.tools, guide, count, phase=phase, stream=stream)
-            marks = self.campaign.mark(found.x, (self.tools.recipe.seed, phase, stream), tuning=tuning)
+            words = (self.tools.recipe.seed, phase, stream)
+            if shots is None:
+                marks = self.campaign.mark(found.x, words, tuning=tuning)
+            else:
+                marks = self.campaign.mark_lesson(found.x, words, shots)
             kept = found.store() | {f"marks.{key}": value for key, value in marks.items()}
             torch.save(kept, file.with_suffix(".part"))
             file.with_suffix(".part").rename(file)
         found = Drawn.joined([torch.load(file)])
-        wanted, shots = int(found.marks["wanted"].sum()), shots_of(found)
-        print(f"{name}: {wanted} of {len(found.x)}, {found.work.nats:.2f} nats, {shots} shots", flush=True)
+        wanted = f"{int(found.marks['wanted'].sum())} of " if "wanted" in found.marks else ""
+        print(f"{name}: {wanted}{len(found.x)}, {found.work.nats:.2f} nats, {shots_of(found)} shots", flush=True)
         return found
 
+    def learn(self, unguided):
+        """What the kernel learns from unguided samples, and from lessons if it has any."""
+        self.campaign.learn(unguided)
+        number = 0
+        while (lesson := self.campaign.lesson()) is not None:
+            name, phase = lesson.name.replace(" ", "_"), LESSON + number
+            found = self.drawn(name, lesson.guide, lesson.samples, phase, 0, shots=lesson.shots)
+            print(f"{name}: {self.campaign.study(found)}", flush=True)
+            number += 1
+        return self.campaign.kernel.facts()
+
     def unguided(self, most):
-        """Blocks of unguided samples until enough of them succeed, or until there are `most` of them."""
+        """Blocks of unguided samples until enough of them succeed, or until there are at least `most` of them."""
         blocks = []
         while len(blocks) * BLOCK < most:
             name, stream = f"unguided_{len(blocks)}", len(blocks)
@@ -110,9 +133,9 @@ class Measurement:
     def pool(self, count, samples):
         """Schedules with their success and work, from spread points and then from two objectives in turn."""
         box, seed = self.campaign.box, self.tools.recipe.seed
-        points, found = spread_points(box, SPREAD, seed), []
+        points, found = [list(self.campaign.given), *spread_points(box, self.spread, seed)], []
         for k in range(count):
-            if k >= SPREAD:
+            if k > self.spread:
                 gamma = OF_POOL[k % len(OF_POOL)]
                 values = [math.log(1e-3 + 1 - f + gamma * work) for f, work in found]
                 points.append(next_point(box, points, values, seed))
@@ -198,15 +221,22 @@ def main():
     parser.add_argument("--samples", type=int, default=40, help="guided samples of the best schedules")
     parser.add_argument("--unguided", type=int, default=2000, help="most unguided samples")
     parser.add_argument("--gammas", type=float, nargs="+", default=[0, 1e-4, 1e-3, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
-    parser.add_argument("--kernel", choices=("superposed", "torsions"), default="superposed", help="what is guided")
+    parser.add_argument(
+        "--kernel", choices=("superposed", "torsions", "committor"), default="superposed", help="what is guided"
+    )
+    parser.add_argument("--spread", type=int, default=16, help="schedules spread over the box before any is chosen")
+    parser.add_argument("--rounds", type=int, default=8, help="most rounds that teach the committor kernel")
+    parser.add_argument("--unguided-blocks", type=int, default=1, help="blocks of 100 unguided samples to learn from")
     given = parser.parse_args()
     torch.set_num_threads(1)
     facts = machine() | {"threads": 1, "steps": STEPS, "pool": given.pool, "pool_samples": given.pool_samples}
     facts["kernel"] = given.kernel
-    measurement = Measurement(given.run, given.work, given.kernel)
+    measurement = Measurement(given.run, given.work, given.kernel, given.spread, given.rounds)
     tools, campaign = measurement.tools, measurement.campaign
-    first = measurement.drawn("unguided_0", NoGuide(), BLOCK, UNGUIDED, 0, tuning=False)
-    campaign.learn(first)
+    first = [
+        measurement.drawn(f"unguided_{k}", NoGuide(), BLOCK, UNGUIDED, k).store() for k in range(given.unguided_blocks)
+    ]
+    facts |= measurement.learn(Drawn.joined(first))
     points, found = measurement.pool(given.pool, given.pool_samples)
     finals = {}
     atoms = tools.prior.n_beads
@@ -222,11 +252,22 @@ def main():
     report(measurement, facts, measurement.unguided(given.unguided), finals, judged, (points, found))
 
 
+def reference_of(unguided, facts):
+    """Diversity of unguided samples in the window, nm; that of the superposed kernel's run where they are too few."""
+    wanted = unguided.marks["wanted"]
+    facts["reference"] = f"{int(wanted.sum())} unguided samples in the window"
+    if facts["kernel"] != "committor":
+        return diversity(unguided.x[wanted], superposed=True)
+    row = json.loads((RESULTS / "guided_alanine.json").read_text())["rows"][0]
+    facts["reference"] = f"{round(row['success'] * row['samples'])} unguided samples in the window, without corrections"
+    return row["diversity_nm"]
+
+
 def report(measurement, facts, unguided, finals, judged, pool):
     """Write the tables."""
     ends = load_guides(measurement.tools, measurement.tools.recipe.guide.success.ends, "ends")
     data = data_of(measurement.tools, ends)
-    reference = diversity(unguided.x[unguided.marks["wanted"]], superposed=True)
+    reference = reference_of(unguided, facts)
     rows = [row_of("unguided", unguided, measurement, data, reference)]
     for name, (best, alone) in finals.items():
         row = row_of(name, judged[best], measurement, data, reference)

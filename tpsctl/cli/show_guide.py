@@ -6,7 +6,7 @@ from tpsctl.console import print_table
 
 _ANSWER = (
     *("outcome", "directory", "samples", "excess_work_nats", "excess_work_error_nats", "effective_size_unguided"),
-    *("entropy_loss_nats", "observables", "criterion", "success", "collapse", "bandwidth", "numbers"),
+    *("entropy_loss_nats", "observables", "criterion", "success", "collapse", "bandwidth", "coordinate", "numbers"),
 )
 _WORDS = {
     "complete": "complete",
@@ -71,6 +71,8 @@ def _show_success(manifest: dict[str, Any]) -> None:
     notes = [f"success: {manifest['criterion']}", *_work_notes(manifest), manifest["collapse"]["words"]]
     if "bandwidth" in manifest:
         notes.append(manifest["bandwidth"]["words"])
+    if "coordinate" in manifest:
+        notes.append(manifest["coordinate"]["words"])
     print_table(f"{manifest['name']}: success", columns, rows, notes=[*notes, *_last_notes(manifest)])
 
 

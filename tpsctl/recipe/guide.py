@@ -112,7 +112,43 @@ class TorsionKernelSection(Section):
     )
 
 
-KernelSection = Annotated[SuperposedKernelSection | TorsionKernelSection, Field(discriminator="kind")]
+class CommittorKernelSection(Section):
+    """Samples near the surface on which the committor is one half, by a reaction coordinate that shots teach.
+
+    It has a strength and a bandwidth of its own, the latter in logits of the committor.
+    """
+
+    kind: Literal["committor"] = key("The committor, fitted to shots in rounds.")
+    turning: tuple[str, ...] | None = key(
+        "Torsions whose harmonics multiply all other features; none: those that turn by 30 degrees and more between "
+        "the ends, at most three.",
+        default=None,
+        min_length=1,
+    )
+    rounds: int = key("Most rounds of samples that teach, after the unguided ones.", "1", default=8, ge=0)
+    samples: int = key("Samples per round.", "1", default=200, ge=10)
+    shots: int = key("Shots from each of them.", "1", default=5, ge=1)
+    near_rad: PositiveOrAuto = key(
+        "Samples stay near the guides by a kernel of this bandwidth in all torsions; auto: 0.3 for molecules, and no "
+        "such kernel for points.",
+        "rad",
+        default=AUTO,
+    )
+    near_midpoint: float = key("Time above which that kernel ends.", "1", default=0.4)
+    strength: SigmoidStrengthSection = key(
+        "The strength, unless it is tuned.", default=SigmoidStrengthSection(height=2.0, midpoint=0.16)
+    )
+    bandwidth: SigmoidBandwidthSection = key(
+        "The bandwidth in logits, unless it is tuned; auto: 0.3.", default=SigmoidBandwidthSection(floor=0.3)
+    )
+
+
+KernelSection = Annotated[
+    SuperposedKernelSection | TorsionKernelSection | CommittorKernelSection, Field(discriminator="kind")
+]
+
+
+_GIVEN = {"strength": SigmoidStrengthSection(), "bandwidth": SigmoidBandwidthSection()}
 
 
 class PathGuidanceSection(Section):
@@ -130,6 +166,20 @@ class PathGuidanceSection(Section):
         "Choose a and b of strength and bandwidth by (1 - success) + gamma_w work; without it, as given.", default=None
     )
     sensitivity: bool = key("Draw samples at half and at twice the bandwidth, too, to compare with.", default=True)
+
+    @model_validator(mode="after")
+    def _committors_are_known(self) -> Self:
+        if isinstance(self.kernel, CommittorKernelSection) and self.success.kind != "committor":
+            raise ValueError(
+                f"guide.kernel: kind: committor is taught by shots, and success is kind: {self.success.kind}. Use "
+                "success: {kind: committor, ...}, or another kernel"
+            )
+        for name in ("strength", "bandwidth"):
+            if isinstance(self.kernel, CommittorKernelSection) and getattr(self, name) != _GIVEN[name]:
+                raise ValueError(
+                    f"guide.{name}: is that of the kernels superposed and torsions. Give guide.kernel.{name} instead"
+                )
+        return self
 
 
 class GuidedSamplingSection(Section):
@@ -180,6 +230,11 @@ class GuideRecipe(Section):
             raise ValueError(
                 "sampling.process: ode needs guide.evaluate: noised, because the excess work of the ODE takes the "
                 "divergence of the guidance, which for denoised structures has third derivatives of the network"
+            )
+        committor = isinstance(self.guide, PathGuidanceSection) and self.guide.kernel.kind == "committor"
+        if self.sampling.process == "ode" and committor:
+            raise ValueError(
+                "sampling.process: ode needs another guide.kernel than committor, which guides denoised structures"
             )
         if self.sampling.process == "ode" and self.sampling.corrections:
             raise ValueError("sampling.corrections: the ODE has none; leave them out, or use process: stochastic")

@@ -8,7 +8,7 @@ from tpsctl.endpoints.load import load_structure
 from tpsctl.errors import RecipeError
 from tpsctl.recipe.guide import SuperposedKernelSection, TorsionKernelSection
 from tpsctl.score.guidance.metrics import InTorsions, Superposition
-from tpsctl.workflows.guide.campaigns.structures import metric_of
+from tpsctl.workflows.guide.kernels.density import metric_of
 
 
 @pytest.fixture

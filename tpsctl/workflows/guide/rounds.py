@@ -17,11 +17,12 @@ from tpsctl.optimize.tuning import next_point, spread_points
 from tpsctl.score.guidance.base import Guide, NoGuide
 from tpsctl.workflows.guide.campaigns.base import GUIDED, UNGUIDED, Campaign, Evaluation
 from tpsctl.workflows.guide.drawing import Drawn, draw
+from tpsctl.workflows.guide.kernels.base import Lesson
 from tpsctl.workflows.guide.tools import GuideTools
 
 _TUNING = "tuning"
 _PHASE = {UNGUIDED: 0, _TUNING: 1, GUIDED: 2}
-_BESIDE_PHASE = 3
+_BESIDE_PHASE, _LESSON_PHASE = 3, 100
 _OFFSET = 1e-3
 """Added to the objective before its logarithm is modeled, which tames the large work of strong guides."""
 
@@ -38,6 +39,7 @@ class GuideRounds(Rounds):
 
     Attributes:
         drawn: Finished samples by name.
+        lessons: Finished lessons by name.
         points: Numbers that the tuner tried.
         evaluations: How good they were.
     """
@@ -45,11 +47,17 @@ class GuideRounds(Rounds):
     def __init__(self, tools: GuideTools, campaign: Campaign) -> None:
         self._tools, self._campaign = tools, campaign
         self.drawn: dict[str, Drawn] = {}
+        self.lessons: dict[str, Drawn] = {}
         self.points: list[list[float]] = []
         self.evaluations: list[Evaluation] = []
         self._planned: list[_Block] = []
         self._wanted: list[list[float]] = []
-        self.most = 2 + (0 if campaign.tune is None else 1 + campaign.tune.evaluations - campaign.tune.initial)
+        self._lesson: Lesson | None = None
+        self.most = (
+            2
+            + campaign.most_lessons
+            + (0 if campaign.tune is None else 1 + campaign.tune.evaluations - campaign.tune.initial)
+        )
 
     @property
     def numbers(self) -> list[float]:
@@ -60,9 +68,12 @@ class GuideRounds(Rounds):
         return self.points[values.index(min(values))]
 
     def plan(self) -> int:
-        tune = self._campaign.tune
+        tune, self._lesson = self._campaign.tune, None
         if UNGUIDED not in self.drawn:
             self._planned = self._blocks(UNGUIDED, NoGuide(), _PHASE[UNGUIDED])
+        elif not self.points and GUIDED not in self.drawn and (lesson := self._campaign.lesson()) is not None:
+            self._lesson, phase = lesson, _LESSON_PHASE + len(self.lessons)
+            self._planned = self._blocks(lesson.name, lesson.guide, phase, lesson.samples)
         elif tune is not None and len(self.points) < tune.evaluations:
             self._wanted = self._next_points(tune.initial)
             self._planned = [
@@ -81,7 +92,11 @@ class GuideRounds(Rounds):
         name, guide, count, phase, stream = self._planned[block]
         drawn = draw(self._tools, guide, count, phase=phase, stream=stream)
         words = (self._tools.recipe.seed, phase, stream)
-        return replace(drawn, marks=self._campaign.mark(drawn.x, words, tuning=name == _TUNING)).store(), {}
+        if self._lesson is not None:
+            marks = self._campaign.mark_lesson(drawn.x, words, self._lesson.shots)
+        else:
+            marks = self._campaign.mark(drawn.x, words, tuning=name == _TUNING)
+        return replace(drawn, marks=marks).store(), {}
 
     def merge(self, results: Sequence[StoredBatch]) -> str:
         by_name: dict[str, list[Mapping[str, Tensor]]] = {}
@@ -92,6 +107,10 @@ class GuideRounds(Rounds):
             self.evaluations += [self._campaign.evaluate(Drawn.joined([block])) for block in by_name[_TUNING]]
             best = min(self.evaluations, key=lambda evaluation: evaluation.value)
             return f"tuned {len(self.points)} times, best {best.value:.3g} (misfit {best.misfit:.3g})"
+        if self._lesson is not None:
+            found = Drawn.joined(by_name[self._lesson.name])
+            self.lessons[self._lesson.name] = found
+            return f"{self._lesson.name}: {self._campaign.study(found)}"
         self.drawn |= {name: Drawn.joined(blocks) for name, blocks in by_name.items()}
         if UNGUIDED in by_name:
             self._campaign.learn(self.drawn[UNGUIDED])
@@ -100,13 +119,14 @@ class GuideRounds(Rounds):
     def store(self, facts: dict[str, Any]) -> StoredBatch:
         """The finished run as plain tensors and JSON facts."""
         tensors: dict[str, Tensor] = {}
-        for name, drawn in self.drawn.items():
+        for name, drawn in (self.drawn | self.lessons).items():
             tensors |= named(name, drawn.store())
         tried = [
             {"numbers": point, "value": e.value, "misfit": e.misfit, "work_nats": e.work_nats}
             for point, e in zip(self.points, self.evaluations, strict=True)
         ]
-        return tensors, facts | {"names": list(self.drawn), "numbers": self.numbers, _TUNING: tried}
+        names = {"names": list(self.drawn), "lessons": list(self.lessons)}
+        return tensors, facts | names | {"numbers": self.numbers, _TUNING: tried}
 
     @property
     def _seed(self) -> int:
@@ -118,8 +138,8 @@ class GuideRounds(Rounds):
         values = [math.log(_OFFSET + evaluation.value) for evaluation in self.evaluations]
         return [next_point(self._campaign.box, self.points, values, self._seed)]
 
-    def _blocks(self, name: str, guide: Guide, phase: int) -> list[_Block]:
+    def _blocks(self, name: str, guide: Guide, phase: int, count: int | None = None) -> list[_Block]:
+        """Blocks of as many samples as the recipe wants, or of `count`."""
         sampling = self._tools.recipe.sampling
-        starts = range(0, sampling.samples, sampling.batch_samples)
-        size = sampling.batch_samples
-        return [(name, guide, min(size, sampling.samples - start), phase, k) for k, start in enumerate(starts)]
+        count, size = count or sampling.samples, sampling.batch_samples
+        return [(name, guide, min(size, count - start), phase, k) for k, start in enumerate(range(0, count, size))]

@@ -118,6 +118,7 @@ class GuideJob(BatchedJob):
 
     def __init__(self, tools: GuideTools, campaign: Campaign, progress: Progress) -> None:
         self._tools, self._campaign, self._progress = tools, campaign, progress
+        self._taught = False
 
     def compute(self, numbers: range, keeper: ShardKeeper) -> StoredBatch:
         """Draw all samples.
@@ -129,6 +130,7 @@ class GuideJob(BatchedJob):
         clock, started = Clock(), now()
         rounds = GuideRounds(self._tools, self._campaign)
         do_rounds(rounds, keeper, self._progress)
+        self._taught = True  # the rounds did it
         clock.lap("draw")
         return rounds.store({"seconds": clock.seconds, "started": started})
 
@@ -144,7 +146,11 @@ class GuideJob(BatchedJob):
     def _learned(self, batch: StoredBatch) -> dict[str, Drawn]:
         tensors, facts = batch
         drawn = {name: Drawn.stored(tensors, name) for name in facts["names"]}
-        self._campaign.learn(drawn[UNGUIDED])
+        if not self._taught:
+            self._campaign.learn(drawn[UNGUIDED])
+            for name in facts.get("lessons", ()):
+                self._campaign.study(Drawn.stored(tensors, name))
+            self._taught = True
         return drawn
 
 

@@ -14,6 +14,7 @@ from tpsctl.recipe.guide import TuneSection
 from tpsctl.score.guidance.base import Guide
 from tpsctl.score.guidance.clock import GuidanceClock
 from tpsctl.workflows.guide.drawing import Drawn
+from tpsctl.workflows.guide.kernels.base import Lesson
 
 UNGUIDED, GUIDED = "unguided", "guided"
 """Names of the samples without and with guidance."""
@@ -61,12 +62,14 @@ class Campaign(ABC):
         box: Their ranges.
         given: Their values in the recipe.
         tune: How they are tuned; None if they are not.
+        most_lessons: Most lessons before guided samples are drawn.
     """
 
     names: tuple[str, ...]
     box: tuple[Interval, ...]
     given: tuple[float, ...]
     tune: TuneSection | None
+    most_lessons: int = 0
 
     @abstractmethod
     def learn(self, unguided: Drawn) -> None:
@@ -75,6 +78,18 @@ class Campaign(ABC):
         Raises:
             RecipeError: What is wanted cannot be reached from these samples.
         """
+
+    def lesson(self) -> Lesson | None:
+        """The next lesson before guided samples are drawn; None if there is nothing more to learn."""
+        return None
+
+    def study(self, drawn: Drawn) -> str:
+        """Learn from the samples of a lesson; what is known now, in words."""
+        raise NotImplementedError
+
+    def mark_lesson(self, x: Tensor, stream: tuple[int, ...], shots: int) -> dict[str, Tensor]:
+        """What shots from samples of a lesson, in nm, say of them; see `mark`."""
+        raise NotImplementedError
 
     @abstractmethod
     def guide(self, numbers: Sequence[float]) -> Guide:

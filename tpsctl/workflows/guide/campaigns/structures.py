@@ -1,34 +1,24 @@
 """Guidance along the paths of a few structures to noise, e.g. of images of transition states."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor
 
 from tpsctl.errors import RecipeError
-from tpsctl.molecule.torsions import named_torsions
-from tpsctl.optimize.tuning import Interval
-from tpsctl.recipe.auto import AUTO
-from tpsctl.recipe.guide import KernelSection, PathGuidanceSection, SuperposedKernelSection
+from tpsctl.recipe.guide import CommittorKernelSection, PathGuidanceSection
 from tpsctl.score.guidance.base import Guide
 from tpsctl.score.guidance.clock import GuidanceClock
-from tpsctl.score.guidance.kernel import KernelGuide, flow_to_noise
-from tpsctl.score.guidance.metrics import InTorsions, KernelMetric, Superposition
-from tpsctl.score.guidance.schedules import SigmoidBandwidth, SigmoidStrength
 from tpsctl.simulation.shooting.committor import wilson_interval
 from tpsctl.workflows.guide.campaigns.base import GUIDED, UNGUIDED, Campaign, CampaignReport, clock_of
 from tpsctl.workflows.guide.campaigns.comparison import plane_of
-from tpsctl.workflows.guide.diversity import (
-    Collapse,
-    bond_deviation,
-    distances_nm,
-    diversity,
-    judge_collapse,
-    natural_bandwidth,
-)
+from tpsctl.workflows.guide.diversity import Collapse, bond_deviation, distances_nm, diversity, judge_collapse
 from tpsctl.workflows.guide.drawing import Drawn
+from tpsctl.workflows.guide.kernels.base import GuideKernel, Lesson
+from tpsctl.workflows.guide.kernels.committor import CommittorKernel
+from tpsctl.workflows.guide.kernels.density import DensityKernel
 from tpsctl.workflows.guide.structures import load_guides, require_handedness
 from tpsctl.workflows.guide.success.base import WANTED
+from tpsctl.workflows.guide.success.committor import CommittorSuccess
 from tpsctl.workflows.guide.success.make import make_success
 from tpsctl.workflows.guide.tools import GuideTools
 
@@ -47,13 +37,7 @@ class PathCampaign(Campaign):
         clock: The clock of the guidance, once learned.
     """
 
-    names = ("strength_height", "strength_midpoint", "bandwidth_floor", "bandwidth_midpoint")
-    box = (
-        Interval(0.05, 10.0, logarithmic=True),
-        Interval(0.05, 0.9),
-        Interval(0.05, 1.0, logarithmic=True),
-        Interval(0.2, 1.2),
-    )
+    names = GuideKernel.names
     clock: GuidanceClock
 
     def __init__(self, tools: GuideTools, section: PathGuidanceSection) -> None:
@@ -70,26 +54,28 @@ class PathCampaign(Campaign):
                 "copies of it. Give different ones, e.g. the tops of several paths."
             )
         self._success = make_success(tools, section.success, self.guides)
-        self._metric = metric_of(tools, section.kernel)
-        self.tune = section.tune
+        self.kernel = make_kernel(tools, section, self.guides)
+        self.box, self.tune, self.most_lessons = self.kernel.box, section.tune, self.kernel.most_lessons
 
     def learn(self, unguided: Drawn) -> None:
         if self._tools.is_molecule:
             require_handedness(self._tools.topology, self.guides, unguided.x, "guide.guides")
         self.clock = clock_of(unguided)
-        model = self._tools.model
-        strength, bandwidth = self._section.strength, self._section.bandwidth
-        floor = bandwidth.floor
-        if floor == AUTO:
-            floor = natural_bandwidth(self.guides, unguided.x, self._metric)
-            floor /= self.clock.spread * model.unit_nm if self._metric.is_length else 1.0
-        self.given = (strength.height, strength.midpoint, float(floor), bandwidth.midpoint)
-        self._widths = self._tools.widths[::-1]
-        start = model.from_nm(self.guides).to(model.like)
-        self._points = flow_to_noise(model.law, start, self._widths).double()
+        self.kernel.learn(unguided, self.clock)
+        self.given = self.kernel.given
+
+    def lesson(self) -> Lesson | None:
+        return self.kernel.lesson()
+
+    def study(self, drawn: Drawn) -> str:
+        return self.kernel.study(drawn)
+
+    def mark_lesson(self, x: Tensor, stream: tuple[int, ...], shots: int) -> dict[str, Tensor]:
+        assert isinstance(self._success, CommittorSuccess)  # only its kernel has lessons
+        return self._success.shots(x, stream, shots)
 
     def guide(self, numbers: Sequence[float]) -> Guide:
-        return self._with_bandwidth(numbers, 1.0)
+        return self.kernel.guide(numbers)
 
     def mark(self, x: Tensor, stream: tuple[int, ...], *, tuning: bool) -> dict[str, Tensor]:
         return self._success.judge(x, stream, tuning=tuning)
@@ -100,12 +86,15 @@ class PathCampaign(Campaign):
     def beside(self, numbers: Sequence[float]) -> dict[str, Guide]:
         if not self._section.sensitivity:
             return {}
-        return {NARROW: self._with_bandwidth(numbers, 0.5), WIDE: self._with_bandwidth(numbers, 2.0)}
+        return {NARROW: self.kernel.guide(numbers, 0.5), WIDE: self.kernel.guide(numbers, 2.0)}
 
     def course(self, widths: Sequence[float], numbers: Sequence[float]) -> tuple[list[float], dict[str, list[float]]]:
         times = [self.clock.time(width) for width in widths]
-        strength, bandwidth = self._schedules(numbers)
-        return times, {"strength": [strength(t) for t in times], "bandwidth": [bandwidth(t) for t in times]}
+        found = self.kernel.schedules(numbers)
+        return times, {
+            "strength": [found.strength(t) for t in times],
+            "bandwidth": [found.bandwidth(t) for t in times],
+        }
 
     def outcome(self, drawn: Mapping[str, Drawn]) -> str:
         if not bool(drawn[GUIDED].marks[WANTED].any()):
@@ -118,7 +107,7 @@ class PathCampaign(Campaign):
         facts = {
             "guides": len(self.guides),
             "criterion": self._success.name,
-            "success": {name: self._rate(each) for name, each in drawn.items()},
+            "success": {name: self._rate(each) for name, each in drawn.items() if WANTED in each.marks},
             "collapse": self._collapse(drawn).as_json()
             | {"bond_deviation": bond_deviation(guided, drawn[UNGUIDED].x, topology.bonds)},
         }
@@ -131,7 +120,8 @@ class PathCampaign(Campaign):
             }
         found = {name: values for name, values in drawn[GUIDED].marks.items() if name != WANTED}
         return CampaignReport(
-            facts=facts,
+            facts=facts | self.kernel.facts(),
+            tables=self.kernel.tables(),
             columns={"success": drawn[GUIDED].marks[WANTED], "nearest_guide_nm": nearest, **found},
             plane=plane_of(self._tools, drawn[UNGUIDED].x, guided, (), self.guides),
         )
@@ -157,48 +147,12 @@ class PathCampaign(Campaign):
             superposed=self._tools.is_molecule,
         )
 
-    def _with_bandwidth(self, numbers: Sequence[float], factor: float) -> KernelGuide:
-        strength, bandwidth = self._schedules(numbers)
-        clock = self.clock
 
-        def width_of_kernel(width: float) -> float:
-            unit = clock.spread / clock.alpha(width) if self._metric.is_length else 1.0
-            return factor * bandwidth(clock.time(width)) * unit
-
-        return KernelGuide(
-            self._widths,
-            self._points,
-            strength=lambda width: strength(clock.time(width)),
-            bandwidth=width_of_kernel,
-            metric=self._metric,
-        )
-
-    def _schedules(self, numbers: Sequence[float]) -> tuple[Callable[[float], float], Callable[[float], float]]:
-        height, when, floor, widening = numbers
-        section = self._section
-        return (
-            SigmoidStrength(height, section.strength.slope, when),
-            SigmoidBandwidth(floor, section.bandwidth.slope, widening),
-        )
-
-
-def metric_of(tools: GuideTools, section: KernelSection) -> KernelMetric:
-    """In what samples are drawn to the guides.
-
-    Raises:
-        RecipeError: The prior has no torsions, or not one of this name.
-    """
-    if isinstance(section, SuperposedKernelSection):
-        return Superposition(tools.prior.n_beads * tools.prior.n_dims, superposed=tools.model.law.centered)
-    usual = [torsion for torsion in named_torsions(tools.topology) if not torsion.rotor] if tools.is_molecule else []
-    if not usual:
-        raise RecipeError("guide.kernel: torsions: no bond of this prior's molecule can turn. Use kind: superposed.")
-    by_name = {torsion.name: torsion for torsion in usual}
-    for name in section.torsions or ():
-        if name not in by_name:
-            raise RecipeError(f"guide.kernel.torsions: got {name!r}, expected some of {', '.join(by_name)}.")
-    chosen = section.torsions or tuple(by_name)
-    return InTorsions(torch.tensor([by_name[name].atoms for name in chosen]))
+def make_kernel(tools: GuideTools, section: PathGuidanceSection, guides: Tensor) -> GuideKernel:
+    """The kernel that a recipe names; guides are (guide, bead, dim), nm."""
+    if isinstance(section.kernel, CommittorKernelSection):
+        return CommittorKernel(tools, section, section.kernel, guides)
+    return DensityKernel(tools, section, section.kernel, guides)
 
 
 def _fraction(drawn: Drawn) -> float:

@@ -43,16 +43,14 @@ class CommittorSuccess(Success):
 
     def judge(self, x: Tensor, stream: tuple[int, ...], *, tuning: bool) -> dict[str, Tensor]:
         rule = self._rough if tuning else self._rule
-        found = [Committor.of(arrivals) for arrivals in self._shoot(x, stream, rule)]
-        return {
-            WANTED: torch.tensor([rule.holds(each) for each in found], dtype=torch.bool),
-            "p_b": torch.tensor([each.p_b for each in found], dtype=torch.float64),
-        } | {
-            name: torch.tensor([getattr(each, field) for each in found], dtype=torch.int64)
-            for name, field in (("to_a", "a"), ("to_b", "b"), ("to_neither", "neither"), ("failed", "failed"))
-        }
+        found = self._shoot(x, stream, rule)
+        return {WANTED: torch.tensor([rule.holds(each) for each in found], dtype=torch.bool)} | _counted(found)
 
-    def _shoot(self, x: Tensor, stream: tuple[int, ...], rule: WindowRule) -> list[list[Arrival]]:
+    def shots(self, x: Tensor, stream: tuple[int, ...], number: int) -> dict[str, Tensor]:
+        """Where a fixed number of shots from each configuration (sample, bead, dim), nm, ended; see `judge`."""
+        return _counted(self._shoot(x, stream, WindowRule(number, number, self._rule.low, self._rule.high)))
+
+    def _shoot(self, x: Tensor, stream: tuple[int, ...], rule: WindowRule) -> list[Committor]:
         """How the shots from each sample ended; one of them stands for all where the sample is inside a state."""
         where = self._states.where(x)
         arrivals = [[arrival_of(one)] if one != NEITHER else [] for one in where]
@@ -64,7 +62,15 @@ class CommittorSuccess(Success):
             for (k, _), flight in zip(shots, flights, strict=True):
                 arrivals[k].append(flight.arrival)
             waiting = [k for k in waiting if not rule.enough(Committor.of(arrivals[k]))]
-        return arrivals
+        return [Committor.of(each) for each in arrivals]
+
+
+def _counted(found: list[Committor]) -> dict[str, Tensor]:
+    """Columns of samples.csv."""
+    return {"p_b": torch.tensor([each.p_b for each in found], dtype=torch.float64)} | {
+        name: torch.tensor([getattr(each, field) for each in found], dtype=torch.int64)
+        for name, field in (("to_a", "a"), ("to_b", "b"), ("to_neither", "neither"), ("failed", "failed"))
+    }
 
 
 def _next_numbers(arrivals: list[Arrival], rule: WindowRule) -> range:
