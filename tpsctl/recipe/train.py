@@ -7,41 +7,19 @@ from pydantic import Field, model_validator
 
 from tpsctl.recipe.auto import AUTO, CountOrAuto, PositiveOrAuto, SeveralOrAuto
 from tpsctl.recipe.section import Section, key
-from tpsctl.recipe.train_data import (
-    BiasSection as BiasSection,
-)
-from tpsctl.recipe.train_data import (
-    BlockSplitSection as BlockSplitSection,
-)
-from tpsctl.recipe.train_data import (
-    DataSection as DataSection,
-)
-from tpsctl.recipe.train_data import (
-    DatasetSection as DatasetSection,
-)
-from tpsctl.recipe.train_data import (
-    EqualWeightsSection as EqualWeightsSection,
-)
-from tpsctl.recipe.train_data import (
-    NamedDatasetSection as NamedDatasetSection,
-)
-from tpsctl.recipe.train_data import (
-    ReweightingSection as ReweightingSection,
-)
-from tpsctl.recipe.train_data import (
-    SeveralDatasetsSection as SeveralDatasetsSection,
-)
-from tpsctl.recipe.train_data import (
-    SplitSection as SplitSection,
-)
-from tpsctl.recipe.train_data import (
-    TrajectoryDataSection as TrajectoryDataSection,
-)
-from tpsctl.recipe.train_data import (
-    TrajectorySplitSection as TrajectorySplitSection,
-)
-from tpsctl.recipe.train_data import (
-    WeightsSection as WeightsSection,
+from tpsctl.recipe.train_data import (  # noqa: F401
+    BiasSection,
+    BlockSplitSection,
+    DataSection,
+    DatasetSection,
+    EqualWeightsSection,
+    NamedDatasetSection,
+    ReweightingSection,
+    SeveralDatasetsSection,
+    SplitSection,
+    TrajectoryDataSection,
+    TrajectorySplitSection,
+    WeightsSection,
 )
 
 
