@@ -63,7 +63,7 @@ class TrajectoryGuessSection(Section):
 
 
 class RatchetGuessSection(Section):
-    """Dynamics in the score of the prior from the start, which a ratchet keeps from turning back. For chains of beads."""
+    """Dynamics in the score of the prior from the start, kept from turning back by a ratchet. For chains of beads."""
 
     kind: Literal["ratchet"] = key("Ratcheted dynamics in the prior.")
     strength_kt: float = key(
