@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from tpsctl.endpoints.load import load_structure
-from tpsctl.molecule.features import InternalFeatures, PointFeatures
+from tpsctl.molecule.contacts import find_contacts
+from tpsctl.molecule.features import ContactFeatures, InternalFeatures, PointFeatures
 from tpsctl.molecule.geometry import dihedral
 
 
@@ -74,3 +75,19 @@ def test_features_of_a_point_are_coordinates_and_their_products():
     assert found.tolist() == [[2, 3, 4, 6, 9]]
     assert features.names[3] == "coordinate 1 coordinate 2"
     assert features.count == 5
+
+
+def test_contacts_of_a_chain_of_beads_are_those_of_its_ends(root):
+    folder = root / "recipes" / "trp_cage"
+    native = load_structure(folder / "native.pdb")
+    stretched = 1.5 * native.x.double()  # no contact of its own
+    features = ContactFeatures(native.topology, torch.stack([stretched, native.x.double()]))
+    contacts = find_contacts(native.topology, native.x.double(), cutoff_nm=0.8, separation=4)
+    assert features.contacts == contacts
+    assert features.count == len(contacts.pairs) == len(set(features.names))
+    assert features.names[0] == "contact A:ASN1:CA-A:GLN5:CA"
+    x = torch.stack([stretched, native.x.double()])
+    assert torch.equal(features(x), contacts.formed(x))
+    # a pair that is close in both ends counts once, at its least distance: 1.02 of each native one is still below 0.8
+    both = ContactFeatures(native.topology, torch.stack([1.02 * native.x.double(), native.x.double()]))
+    assert both.contacts == contacts

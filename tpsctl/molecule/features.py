@@ -9,10 +9,13 @@ sines of impropers, and cosines of bond angles. They are multiplied by harmonics
 because at another value of a turning torsion the same displacement has another meaning. Products of harmonics with
 k = 2 of two torsions complete them. All features are smooth and periodic, and do not change when a molecule moves.
 
+Of a chain of beads, features are how far contacts are formed.
+
 Of a point of a model potential, features are its coordinates and their products of second degree.
 """
 
 import itertools
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
@@ -20,6 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tpsctl.molecule.contacts import NativeContacts, find_contacts
 from tpsctl.molecule.geometry import dihedral
 from tpsctl.molecule.topology import Topology
 from tpsctl.molecule.torsions import named_torsions
@@ -43,7 +47,7 @@ class Features(ABC):
 
     @abstractmethod
     def variables_of(self, x: Float[Tensor, "batch bead dim"]) -> Float[Tensor, "batch variable"]:
-        """The variables of configurations in nm: angles in rad, or coordinates in nm; differentiable."""
+        """The variables of configurations in nm: angles in rad, contacts, or coordinates in nm; differentiable."""
 
     @abstractmethod
     def of_variables(self, values: Float[Tensor, "batch variable"]) -> Float[Tensor, "batch feature"]:
@@ -125,6 +129,41 @@ class InternalFeatures(Features):
         mean = torch.atan2(values.sin().mean(0), values.cos().mean(0))
         away = torch.atan2((values - mean).sin(), (values - mean).cos())
         return away.square().mean(0).sqrt()
+
+
+class ContactFeatures(Features):
+    """How far contacts of a chain of beads are formed: those that its ends have.
+
+    Torsions of beads say nothing of which parts of a chain have met; contacts do.
+
+    Args:
+        topology: Beads and bonds.
+        ends: Structures whose contacts count, nm; of a pair that is close in several of them, the least distance.
+        cutoff_nm: Distance below which two beads are in contact, nm.
+        separation: Least number of bonds between them.
+    """
+
+    def __init__(
+        self, topology: Topology, ends: Float[Tensor, "end bead 3"], *, cutoff_nm: float = 0.8, separation: int = 4
+    ) -> None:
+        least: dict[tuple[int, int], float] = {}
+        for end in ends:
+            found = find_contacts(topology, end, cutoff_nm=cutoff_nm, separation=separation)
+            for pair, distance in zip(found.pairs, found.distances_nm, strict=True):
+                least[pair] = min(distance, least.get(pair, math.inf))
+        self.contacts = NativeContacts(tuple(sorted(least)), tuple(least[pair] for pair in sorted(least)))
+        labels = [atom.label for atom in topology.atoms]
+        self.variables = tuple(f"contact {labels[i]}-{labels[j]}" for i, j in self.contacts.pairs)
+        self.names = self.variables
+
+    def variables_of(self, x: Tensor) -> Tensor:
+        return self.contacts.formed(x)
+
+    def of_variables(self, values: Tensor) -> Tensor:
+        return values
+
+    def spread(self, values: Tensor) -> Tensor:
+        return values.std(0)
 
 
 class PointFeatures(Features):

@@ -121,7 +121,7 @@ class CommittorKernelSection(Section):
     kind: Literal["committor"] = key("The committor, fitted to shots in rounds.")
     turning: tuple[str, ...] | None = key(
         "Torsions whose harmonics multiply all other features; none: those that turn by 30 degrees and more between "
-        "the ends, at most three.",
+        "the ends, at most three, and contacts instead of torsions for chains of beads.",
         default=None,
         min_length=1,
     )
@@ -129,8 +129,8 @@ class CommittorKernelSection(Section):
     samples: int = key("Samples per round.", "1", default=200, ge=10)
     shots: int = key("Shots from each of them.", "1", default=5, ge=1)
     near_rad: PositiveOrAuto = key(
-        "Samples stay near the guides by a kernel of this bandwidth in all torsions; auto: 0.3 for molecules, and no "
-        "such kernel for points.",
+        "Samples stay near the guides by a kernel of this bandwidth in all torsions; auto: 0.3 for atoms, and no "
+        "such kernel for chains of beads and points.",
         "rad",
         default=AUTO,
     )

@@ -65,6 +65,9 @@ def judge_collapse(
     apart = _to_neighbor(unguided, superposed=superposed)
     collapsed = bool(len(wanted) >= 2 and (own < _HALF * reference or nearest < _HALF * apart))
     verdict = "the samples have COLLAPSED onto the guides" if collapsed else "no collapse onto the guides"
+    if len(wanted) < 2:
+        words = f"too few wanted samples ({len(wanted)}) to say whether they have collapsed onto the guides"
+        return Collapse(collapsed, own, reference, name, nearest, apart, words)
     words = (
         f"{verdict}: mean pairwise distance {own:.4f} nm ({name}: {reference:.4f}); median distance to the nearest "
         f"guide {nearest:.4f} nm (of an unguided sample to its neighbor: {apart:.4f})"

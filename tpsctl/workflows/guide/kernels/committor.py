@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from tpsctl.errors import DataError, RecipeError
-from tpsctl.molecule.features import Features, InternalFeatures, PointFeatures
+from tpsctl.molecule.features import ContactFeatures, Features, InternalFeatures, PointFeatures
 from tpsctl.molecule.geometry import dihedral
 from tpsctl.optimize.tuning import Interval
 from tpsctl.output.tables import Column
@@ -33,6 +33,7 @@ from tpsctl.simulation.shooting.coordinate import (
     expected_deviance,
     fit_coordinate,
 )
+from tpsctl.validation.checks import are_beads
 from tpsctl.workflows.guide.drawing import Drawn
 from tpsctl.workflows.guide.kernels.base import GuideKernel, KernelSchedules, Lesson
 from tpsctl.workflows.guide.kernels.density import require_names, sigmoid_schedules, turning_torsions
@@ -52,6 +53,12 @@ _NOISE = 1.15
 """New shots may deviate from their prediction by this factor more than chance makes them, and the rounds end."""
 
 _SHOWN = 6
+
+_HARDLY_BETTER = 0.9
+_KNOWS_NOTHING = (
+    ". THE COORDINATE PREDICTS HARDLY BETTER THAN A CONSTANT: samples were guided by nothing that shots confirm. Draw "
+    "more unguided samples, give more shots and rounds, or use another kernel"
+)
 
 _MOST_FEATURES = 4000
 """The fit inverts a matrix of this size several hundred times."""
@@ -113,7 +120,8 @@ class CommittorKernel(GuideKernel):
         self._tools, self._kernel, self._guides = tools, kernel, guides
         ends = load_guides(tools, section.success.ends, "guide.success.ends")
         self.features = _features(tools, kernel, ends)
-        self._near = None if not tools.is_molecule else InTorsions(_quadruples(tools))
+        by_contacts = isinstance(self.features, ContactFeatures) and kernel.near_rad == AUTO
+        self._near = None if by_contacts or not tools.is_molecule else InTorsions(_quadruples(tools))
         if not tools.is_molecule and kernel.near_rad != AUTO:
             raise RecipeError("guide.kernel.near_rad: a point has no torsions. Leave this key out.")
         self.most_lessons = kernel.rounds
@@ -212,6 +220,7 @@ class CommittorKernel(GuideKernel):
             f"reaction coordinate from {fitted.shots} shots from {fitted.samples} samples in {rounds} rounds: held-out "
             f"deviance {fitted.deviance:.3g} per sample (by chance {fitted.expected:.3g}, with a constant "
             f"committor {fitted.null:.3g}); logits per spread of a variable near p_B = 1/2: {shown}"
+            + (_KNOWS_NOTHING if fitted.deviance > _HARDLY_BETTER * fitted.null else "")
         )
 
     def _log_near(self, y: Tensor) -> Tensor:
@@ -231,6 +240,10 @@ def _features(tools: GuideTools, kernel: CommittorKernelSection, ends: Tensor) -
         if kernel.turning:
             raise RecipeError("guide.kernel.turning: a point has no torsions. Leave this key out.")
         return PointFeatures(tools.prior.n_dims)
+    if not kernel.turning and are_beads(tools.topology, ends):
+        contacts = ContactFeatures(tools.topology, ends)
+        if contacts.count:
+            return contacts
     turning = _turning(tools, kernel, ends)
     found = InternalFeatures(tools.topology, turning)
     if found.count > _MOST_FEATURES:
