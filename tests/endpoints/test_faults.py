@@ -10,7 +10,6 @@ import torch
 
 from tpsctl.endpoints import align, load_structure
 from tpsctl.errors import EndpointError, RecipeError
-from tpsctl.prior import plugins
 from tpsctl.prior.base import Prior
 from tpsctl.recipe.loader import load_recipe
 from tpsctl.recipe.sample import SampleRecipe
@@ -43,10 +42,7 @@ def flat_prior(monkeypatch):
     def entry_points(**wanted):
         return [entry] if wanted.get("name", "flat") == "flat" else []
 
-    monkeypatch.setattr("importlib.metadata.entry_points", entry_points)
-    for module in (plugins, __import__("tpsctl.recipe.plugins", fromlist=["entry_points"])):
-        if hasattr(module, "entry_points"):
-            monkeypatch.setattr(module, "entry_points", entry_points)
+    monkeypatch.setattr("tpsctl.entry_points.entry_points", entry_points)
 
 
 @pytest.fixture

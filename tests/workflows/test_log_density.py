@@ -53,7 +53,7 @@ def test_structures_are_put_into_the_order_of_the_prior(root, few_steps):
         folder / "diffusion.safetensors", [str(folder / name) for name in ("c7eq.pdb", "c7ax.pdb")], None
     )
     assert report["coordinates"] == 63
-    assert report["diffusion_time"] > 0
+    assert report["diffusion_time"] == 0  # the smallest time that its verdict allows
     assert len(report["structures"]) == 2
     c7eq, c7ax = (row["relative_nats"] for row in report["structures"])
     assert 0 < c7eq - c7ax < 10  # C7ax lies 5.95 kJ/mol = 2.4 kT higher, and the noise of this time softens both

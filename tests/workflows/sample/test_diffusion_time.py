@@ -74,7 +74,7 @@ def test_times_at_which_there_is_no_score_are_left_out():
 def test_the_embedded_prior_is_used_at_its_smallest_time(tools, root, monkeypatch):
     """By its stored verdict, and without one by its torques, which are measured with the force field or without it."""
     assert tools.chosen.diffusion_time.value == 0.0
-    monkeypatch.setattr("tpsctl.workflows.sample.assemble.fitness.read_verdict", lambda path: StoredVerdict())
+    monkeypatch.setattr("tpsctl.workflows.sample.assemble.fitness.read_verdict", lambda path, topology: StoredVerdict())
     for assignments in (["prior.diffusion_time=auto"], ["prior.diffusion_time=auto", "validation={}"]):
         recipe = load_recipe(root / ALANINE, SampleRecipe, assignments)
         assert Tools(recipe, torch.device("cpu"), threads=1).chosen.diffusion_time.value == 0.01
@@ -89,8 +89,9 @@ def test_structures_are_the_ends_and_sound_ones_near_them(tools):
 
 
 def test_a_range_in_the_checkpoint_is_taken(tools, monkeypatch):
+    prior = tools.prior  # read before its card is another one
     monkeypatch.setattr("tpsctl.checkpoints.native.read_card", lambda path: {"diffusion_times": [0.07, 0.3]})
-    found = numbers._diffusion_time(tools.recipe, tools.system, tools.prior, torch.device("cpu"), lambda: None)
+    found = numbers._diffusion_time(tools.recipe, tools.system, prior, torch.device("cpu"), lambda: None)
     assert found.value == 0.07
     assert "checkpoint" in found.reason
 
