@@ -69,6 +69,14 @@ class Guess(ABC):
         """Draw path number `index`, nm; `draw` then replaces its first and last image by the ends."""
 
 
+def blocks_of(numbers: Sequence[int], together: int) -> list[list[int]]:
+    """Numbers of paths in the blocks that `Guess.together` draws at the cost of one, in their order."""
+    blocks: dict[int, list[int]] = {}
+    for number in numbers:
+        blocks.setdefault(number // together, []).append(number)
+    return list(blocks.values())
+
+
 def straight_line(ends: Float[Tensor, "2 bead dim"], images: int) -> Float[Tensor, "image bead dim"]:
     """Images, nm, equally spaced on straight lines between the ends."""
     s = fractions(ends, images).reshape(-1, 1, 1)

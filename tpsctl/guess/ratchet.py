@@ -27,7 +27,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tpsctl.errors import PathError
-from tpsctl.guess.base import Guess, fix_gauge, normal
+from tpsctl.guess.base import Guess, blocks_of, fix_gauge, normal
 from tpsctl.molecule.contacts import distant_pairs
 from tpsctl.molecule.geometry import superpose
 from tpsctl.molecule.topology import Topology
@@ -46,6 +46,7 @@ RANGE = 1.3
 ARRIVED, LEFT = 0.1, 0.9
 """Shares of the first z at which a trajectory has arrived, and above which it still is at its start."""
 WALL_KT_PER_NM2, WALL_SHARE = 8000.0, 0.8
+"""Strength of the wall, and where it begins, in least distances of the pairs in the two ends."""
 RECORD = 5
 """Steps between frames."""
 
@@ -89,12 +90,11 @@ class RatchetGuess(Guess):
     def draw_all(
         self, ends: Tensor, images: int, generators: Sequence[torch.Generator], indices: Sequence[int]
     ) -> list[Tensor]:
-        blocks: dict[int, dict[int, int]] = {}
-        for k, number in enumerate(indices):
-            blocks.setdefault(number // ROWS, {})[number % ROWS] = k
+        place = {number: k for k, number in enumerate(indices)}
         drawn: dict[int, Tensor] = {}
-        for rows in blocks.values():
-            idle = next(iter(rows.values()))
+        for block in blocks_of(indices, ROWS):
+            rows = {number % ROWS: place[number] for number in block}
+            idle = place[block[0]]
             trajectories = self._run(
                 ends[[rows.get(row, idle) for row in range(ROWS)]],
                 [generators[rows[row]] if row in rows else None for row in range(ROWS)],
@@ -178,7 +178,8 @@ class ContactProgress:
 
     def at(self, x: Float[Tensor, "row bead 3"]) -> Float[Tensor, " row"]:
         """z of configurations, nm: 0 at the other end."""
-        return self._of((x[:, self._i] - x[:, self._j]).norm(dim=-1))
+        off = self._formed((x[:, self._i] - x[:, self._j]).norm(dim=-1)) - self._goal
+        return off.square().sum(1) / self._norm
 
     def with_slopes(self, x: Float[Tensor, "row bead 3"], wall_nm: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """z, its gradient, 1/nm, and by how much pairs closer than `wall_nm` (row, 1) are too close, nm, as vectors."""
@@ -199,9 +200,6 @@ class ContactProgress:
 
     def _formed(self, r: Tensor) -> Tensor:
         return 1 / (1 + (r / self.range_nm) ** 6)
-
-    def _of(self, r: Tensor) -> Tensor:
-        return (self._formed(r) - self._goal).square().sum(1) / self._norm
 
 
 def stiffness(score: ScoreFunction, x: Float[Tensor, "row bead 3"], iterations: int = 12) -> Float[Tensor, " row"]:

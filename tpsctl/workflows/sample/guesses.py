@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from tpsctl.guess.base import blocks_of
 from tpsctl.guess.screen import Screening, screened
 from tpsctl.progress import Progress
 from tpsctl.workflows.sample import assemble
@@ -36,11 +37,3 @@ def draw_guesses(tools: Tools, numbers: Sequence[int], progress: Progress) -> tu
     whole = Screening.joined(screenings)
     progress.say(whole.summary())
     return torch.cat(drawn).to(tools.device), whole
-
-
-def blocks_of(numbers: Sequence[int], together: int) -> list[list[int]]:
-    """The numbers in blocks of those that `Guess.together` draws at the cost of one, in their order."""
-    blocks: dict[int, list[int]] = {}
-    for number in numbers:
-        blocks.setdefault(number // together, []).append(number)
-    return list(blocks.values())
