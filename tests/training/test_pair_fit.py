@@ -31,7 +31,7 @@ def gaussian_chain(count, generator):
 
 def fitted(source, samples=4000, sigma=0.1):
     coordinates = ChainCoordinates(CHAIN)
-    energy = PairEnergy(coordinates.n_pairs, 2, 3)
+    energy = PairEnergy(coordinates.n_pairs, 2, 3, 4)
     energy.log_sigmas.copy_(torch.tensor([math.log(sigma), math.log(2 * sigma)]))
     generator = torch.Generator().manual_seed(1)
     for level in range(2):

@@ -11,6 +11,7 @@ from typing import Any
 from tpsctl.checkpoints import native
 from tpsctl.checkpoints.architectures.in_nm import read_topology
 from tpsctl.checkpoints.molecules import find_molecule
+from tpsctl.checkpoints.stored_regions import StoredRegions, read_regions
 from tpsctl.errors import PriorError
 from tpsctl.molecule.topology import Topology
 
@@ -28,11 +29,13 @@ class StoredVerdict:
         is_fit: Whether it is fit for paths; None if it does not say.
         words: The verdict in words; empty if it does not say.
         times: The smallest and the largest diffusion time that are fit for paths; None if it does not say.
+        regions: Where its data were; None if it does not say.
     """
 
     is_fit: bool | None = None
     words: str = ""
     times: tuple[float, float] | None = None
+    regions: StoredRegions | None = None
 
 
 def read_verdict(checkpoint: Path, topology: Topology | None = None) -> StoredVerdict:
@@ -50,7 +53,8 @@ def read_verdict(checkpoint: Path, topology: Topology | None = None) -> StoredVe
         return StoredVerdict()
     card = _part_of(checkpoint, native.read_card(checkpoint), topology)
     is_fit, words = _verdict(checkpoint, card.get("verdict"))
-    return StoredVerdict(is_fit, words, _times(checkpoint, card.get("diffusion_times")))
+    regions = read_regions(checkpoint, card.get("verdict"))
+    return StoredVerdict(is_fit, words, _times(checkpoint, card.get("diffusion_times")), regions)
 
 
 def _part_of(checkpoint: Path, card: dict[str, Any], topology: Topology | None) -> dict[str, Any]:

@@ -78,7 +78,7 @@ class ChainEnergySection(Section):
     """For chains of beads: fitted energies of all pairs, and a perceptron on distances and handedness."""
 
     kind: Literal["chain_energy"] = key("Energy of pair distances and of the handedness along a chain.")
-    gaussians: int = key("Gaussians per pair of beads in the fitted energy.", "1", default=8, ge=2)
+    gaussians: int = key("Gaussians per pair of beads in the fitted energy.", "1", default=12, ge=2)
 
 
 class TransformerEnergySection(Section):
@@ -86,7 +86,7 @@ class TransformerEnergySection(Section):
 
     kind: Literal["transformer_energy"] = key("Energy of a graph transformer, the network of the published models.")
     pair_energy: bool = key("Fit energies of all pairs first; false: the transformer learns everything.", default=True)
-    gaussians: int = key("Gaussians per pair of beads in the fitted energy.", "1", default=8, ge=2)
+    gaussians: int = key("Gaussians per pair of beads in the fitted energy.", "1", default=12, ge=2)
     heads: int = key("Attention heads.", "1", default=8, ge=1)
     head_dim: int = key("Width of an attention head.", "1", default=16, ge=1)
 

@@ -121,7 +121,7 @@ def test_the_gradient_of_the_fitted_part_in_closed_form_is_that_of_autograd(netw
 
 
 def test_centers_are_quantiles_and_follow_the_distances():
-    pairs = PairEnergy(1, 2, 5)
+    pairs = PairEnergy(1, 2, 5, 4)
     pairs.set_level(0, torch.linspace(0, 1, 1001).unsqueeze(1))
     torch.testing.assert_close(pairs.centers[0, 0], torch.tensor([0.02, 0.26, 0.5, 0.74, 0.98]))
     pairs.set_level(1, torch.full((10, 1), 0.38))

@@ -18,6 +18,7 @@ class FittedEnergy(nn.Module, ABC):
         topology: Beads with bonds.
         levels: Number of noise widths in the tables.
         gaussians: Number of Gaussians per pair.
+        resolution: Standard deviation of a distance in units of the least width of its Gaussians.
 
     Attributes:
         coordinates: Pairs, distances and handedness of the chain.
@@ -28,10 +29,10 @@ class FittedEnergy(nn.Module, ABC):
 
     sees_directions: bool = False
 
-    def __init__(self, topology: Topology, levels: int, gaussians: int) -> None:
+    def __init__(self, topology: Topology, levels: int, gaussians: int, resolution: int) -> None:
         super().__init__()
         self.coordinates = ChainCoordinates(topology)
-        self.pairs = PairEnergy(self.coordinates.n_pairs, levels, gaussians)
+        self.pairs = PairEnergy(self.coordinates.n_pairs, levels, gaussians, resolution)
 
     @property
     @abstractmethod

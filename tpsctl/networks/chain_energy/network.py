@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from tpsctl.molecule.topology import Topology
 from tpsctl.networks.chain_energy.coordinates import ChainValues
 from tpsctl.networks.chain_energy.fitted import FittedEnergy
+from tpsctl.networks.chain_energy.pair_energy import COARSE
 from tpsctl.networks.conditioned_perceptron import ConditionedPerceptron
 
 SMALLEST_HANDEDNESS_SPREAD = 1e-3
@@ -37,6 +38,8 @@ class ChainEnergySizes:
         levels: Noise widths in the tables.
         embedding: Number of radial functions that embed log sigma.
         gaussians: Number of Gaussians per pair.
+        resolution: Standard deviation of a distance in units of the least width of its Gaussians; models of earlier
+            versions have 4, too few for native contacts.
         inputs: Number of sorts of inputs: 2 for distances and handedness, 3 with the wells of the pairs.
     """
 
@@ -45,6 +48,7 @@ class ChainEnergySizes:
     levels: int = 16
     embedding: int = 16
     gaussians: int = 8
+    resolution: int = COARSE
     inputs: int = 2
 
     def to_dict(self) -> dict[str, Any]:
@@ -64,7 +68,7 @@ class ChainEnergy(FittedEnergy):
     std: Tensor
 
     def __init__(self, topology: Topology, sizes: ChainEnergySizes) -> None:
-        super().__init__(topology, sizes.levels, sizes.gaussians)
+        super().__init__(topology, sizes.levels, sizes.gaussians, sizes.resolution)
         n_triples = self.coordinates.n_triples
         self.register_buffer("mean", torch.zeros(sizes.levels, n_triples))
         self.register_buffer("std", torch.ones(sizes.levels, n_triples))

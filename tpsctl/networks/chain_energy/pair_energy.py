@@ -5,8 +5,9 @@
 with z_p = (r_p - mean_p) / std_p. The parameters a, b, c, the mean and the spread of every distance, and the centers m
 of its Gaussians belong to a noise width sigma; between the widths of the tables they are interpolated in log sigma. The
 centers are quantiles of the noised distance, so that a narrow peak (a native contact) gets as many Gaussians as a broad
-one of the same weight; each Gaussian is as wide as the gap to its neighbors. Because U is linear in a, b and c, score
-matching has a closed-form solution at each width (`tpsctl.training.pair_fit`).
+one of the same weight; each Gaussian is as wide as the gap to its neighbors, but not narrower than a fraction of the
+distance's spread. A native contact is a tenth as wide as the spread of its distance, so this fraction must be small.
+Because U is linear in a, b and c, score matching has a closed-form solution at each width (`tpsctl.training.pair_fit`).
 
 Any Gaussian density of the positions is in the span of the quadratic terms: sum_ij y_i L_ij y_j with sum_j L_ij = 0
 equals -sum_(i<j) L_ij |y_i - y_j|^2.
@@ -21,8 +22,8 @@ from tpsctl.networks.internal_energy.linear import interpolate
 SMALLEST_SPREAD_NM = 2e-3
 """Least standard deviation of a distance in the tables, nm."""
 
-_NARROWEST = 0.25
-"""Least width of a Gaussian in units of the standard deviation of its distance."""
+COARSE, FINE = 4, 20
+"""Resolution of models of earlier versions, and of those that are trained now."""
 
 _OUTERMOST = 0.02
 """Quantile of the outermost centers of Gaussians."""
@@ -35,6 +36,7 @@ class PairEnergy(nn.Module):
         n_pairs: Number of pairs.
         levels: Number of noise widths in the tables.
         gaussians: Number of Gaussians per pair, at least 2.
+        resolution: Standard deviation of a distance in units of the least width of its Gaussians.
     """
 
     log_sigmas: Tensor
@@ -43,8 +45,9 @@ class PairEnergy(nn.Module):
     centers: Tensor
     coefficients: Tensor
 
-    def __init__(self, n_pairs: int, levels: int, gaussians: int) -> None:
+    def __init__(self, n_pairs: int, levels: int, gaussians: int, resolution: int) -> None:
         super().__init__()
+        self._resolution = resolution
         self.register_buffer("log_sigmas", torch.zeros(levels))
         self.register_buffer("mean", torch.zeros(levels, n_pairs))
         self.register_buffer("std", torch.ones(levels, n_pairs))
@@ -106,5 +109,5 @@ class PairEnergy(nn.Module):
         centers = self.at(self.centers, sigma)
         gaps = centers.diff(dim=2)
         widths = torch.cat((gaps[:, :, :1], (gaps[:, :, 1:] + gaps[:, :, :-1]) / 2, gaps[:, :, -1:]), 2)
-        widths = torch.maximum(widths, _NARROWEST * self.at(self.std, sigma).unsqueeze(2))
+        widths = torch.maximum(widths, self.at(self.std, sigma).unsqueeze(2) / self._resolution)
         return (distances.unsqueeze(2) - centers) / widths, widths

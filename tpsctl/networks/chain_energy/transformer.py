@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from tpsctl.molecule.geometry import center
 from tpsctl.molecule.topology import Topology
 from tpsctl.networks.chain_energy.fitted import FittedEnergy
+from tpsctl.networks.chain_energy.pair_energy import COARSE
 from tpsctl.networks.graph_transformer.network import BeadNetwork, Beads, GraphTransformer, GraphTransformerSizes
 
 
@@ -36,6 +37,8 @@ class TransformerEnergySizes:
         head_dim: Width of a head.
         levels: Noise widths in the tables.
         gaussians: Number of Gaussians per pair.
+        resolution: Standard deviation of a distance in units of the least width of its Gaussians; models of earlier
+            versions have 4, too few for native contacts.
     """
 
     hidden: int = 64
@@ -44,6 +47,7 @@ class TransformerEnergySizes:
     head_dim: int = 16
     levels: int = 16
     gaussians: int = 8
+    resolution: int = COARSE
 
     def to_dict(self) -> dict[str, Any]:
         """The sizes as plain values, for a checkpoint's metadata."""
@@ -77,7 +81,7 @@ class BeadTransformerEnergy(FittedEnergy):
     scale: Tensor
 
     def __init__(self, topology: Topology, sizes: TransformerEnergySizes) -> None:
-        super().__init__(topology, sizes.levels, sizes.gaussians)
+        super().__init__(topology, sizes.levels, sizes.gaussians, sizes.resolution)
         self.register_buffer("scale", torch.ones(()))
 
     @property

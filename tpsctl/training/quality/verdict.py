@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tpsctl.training.quality.calibration import Slope
+from tpsctl.training.quality.regions import RegionMeasures
 
 LEAST_R2, AS_GOOD = 0.5, 0.02
 """Least R^2 of torques or scores against a reference, and by how much torques may be below the best ones."""
@@ -124,10 +125,12 @@ class Verdict:
     Attributes:
         widths: What was measured at each noise width, ascending.
         samples: What was measured on samples.
+        regions: Where the data were, and how far energies are off there; None if their torsions cannot be covered.
     """
 
     widths: tuple[WidthMeasures, ...]
     samples: SampleMeasures
+    regions: RegionMeasures | None = None
 
     @property
     def range(self) -> tuple[WidthMeasures, WidthMeasures] | None:
@@ -153,12 +156,13 @@ class Verdict:
         if last != first:
             fit = f"fit for paths at diffusion times {first.diffusion_time:.3g} to {last.diffusion_time:.3g} "
             fit += f"(noise of {first.width_nm:.2g} to {last.width_nm:.2g} nm)"
+        known = "" if self.regions is None else self.regions.words
         if not below:
-            return f"{fit}."
+            return f"{fit}.{known}"
         reasons = below[-1].faults() or ["torques agree less well with forces than at larger widths"]
         return (
             f"do not use below diffusion time {first.diffusion_time:.3g} (noise of {first.width_nm:.2g} nm): "
-            f"at {below[-1].width_nm:.2g} nm {reasons[0]}. It is {fit}."
+            f"at {below[-1].width_nm:.2g} nm {reasons[0]}. It is {fit}.{known}"
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -168,7 +172,7 @@ class Verdict:
             "words": self.words,
             "by_width": [_rounded(asdict(each)) | {"faults": each.faults()} for each in self.widths],
             "samples": _rounded(asdict(self.samples)) | {"faults": self.samples.faults()},
-        }
+        } | ({} if self.regions is None else {"regions": self.regions.as_json()})
 
 
 def fit_range(widths: Sequence[WidthMeasures]) -> tuple[WidthMeasures, WidthMeasures] | None:

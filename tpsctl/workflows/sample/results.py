@@ -16,6 +16,7 @@ from tpsctl.recipe.sample import SampleRecipe
 from tpsctl.validation.remedies import gate_remedy, saddle_remedy
 from tpsctl.workflows.sample.assemble import System, path_seed
 from tpsctl.workflows.sample.batch import PathBatch
+from tpsctl.workflows.sample.beyond_data import beyond_data
 from tpsctl.workflows.sample.saddle_columns import verdict_columns
 from tpsctl.workflows.sample.tools import Tools
 from tpsctl.workflows.sample.trace import TERMS, Trace
@@ -129,7 +130,7 @@ def describe(run: FinishedRun, tools: Tools, batches: Sequence[PathBatch]) -> di
         ],
         "energies": protocol_entry(batch.verdict.energies),
         "prior_force_fields": [force_field for force_field in force_fields if force_field is not None],
-        "notes": tools.notes,
+        "notes": (*tools.notes, *beyond_data(tools, list(run.batch.paths))),
         "batches": len(batches),
         "started": min(each.facts["started"] for each in batches),
         "seconds": seconds | {"total": round(sum(seconds.values()), 3)},

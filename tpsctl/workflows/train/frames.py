@@ -29,6 +29,7 @@ class MoleculeFrames:
         training: Frames to learn from, float32.
         held_out: Positions kept from training, nm, float32.
         held_out_scores: Physical force over kT there, 1/nm; None if the source has no forces.
+        held_out_energies: Physical energy there, kJ/mol; None if the source has none.
         held_out_bias: The bias under which these frames were sampled, or None.
         facts: Where the frames come from, for the model card.
     """
@@ -38,6 +39,7 @@ class MoleculeFrames:
     training: TrainingFrames
     held_out: Float[Tensor, "frame bead 3"]
     held_out_scores: Float[Tensor, "frame bead 3"] | None
+    held_out_energies: Float[Tensor, " frame"] | None
     held_out_bias: KnownBias | None
     facts: dict[str, Any]
 
@@ -107,6 +109,7 @@ def _from_dataset(section: sections.DatasetSection, seed: int) -> MoleculeFrames
         ),
         held_out=held_out.positions.float(),
         held_out_scores=(held_out.forces / kT).float(),
+        held_out_energies=held_out.energies,
         held_out_bias=_known_bias(held_out),
         facts=facts
         | {"bias_corrected": bias is not None, "effective_frames": round(training.effective_size(), 1)}
@@ -147,6 +150,7 @@ def _from_files(section: sections.TrajectoryDataSection, seed: int) -> MoleculeF
         training=training,
         held_out=x[mask],
         held_out_scores=None,
+        held_out_energies=None,
         held_out_bias=biases[1],
         facts=facts | {"trajectories": [name.name for name in names], "bias_corrected": weights is not None},
     )

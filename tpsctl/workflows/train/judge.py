@@ -16,8 +16,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tpsctl.errors import PriorError
-from tpsctl.molecule.geometry import center, signed_volume
+from tpsctl.molecule.geometry import center, dihedral, signed_volume
 from tpsctl.molecule.topology import Topology
+from tpsctl.molecule.torsions import named_torsions
 from tpsctl.prior.network import NetworkPrior
 from tpsctl.prior.samplers.widths import WidthSampler
 from tpsctl.score.base import Score
@@ -25,9 +26,11 @@ from tpsctl.training.metrics import torque_r2
 from tpsctl.training.quality.calibration import calibration_slope, fokker_planck_residual
 from tpsctl.training.quality.distributions import divergences, internal_coordinates
 from tpsctl.training.quality.posterior import denoising_posterior
+from tpsctl.training.quality.regions import RegionMeasures, measure_regions
 from tpsctl.training.quality.relaxation import relaxed, strain
 from tpsctl.training.quality.verdict import SampleMeasures, Verdict, WidthMeasures, fit_range
 from tpsctl.training.targets import TargetSource, internal_rotations
+from tpsctl.units import thermal_energy
 from tpsctl.workflows.train.frames import MoleculeFrames, equilibrium_frames
 from tpsctl.workflows.train.task import Compared
 
@@ -50,6 +53,10 @@ _POSTERIOR_FRAMES, _STATISTICS_FRAMES = 4000, 4000
 """Training frames in the denoising posterior, and in means and spreads of bonds and angles."""
 
 _SAMPLES, _SAMPLER_STEPS = 200, 40
+
+_COVERED, _WITH_ENERGIES = 40_000, 20_000
+"""Training frames whose torsions are covered by regions, and held-out frames whose energies are compared."""
+
 _CHUNK = 500
 _ALWAYS = 0.99
 """Fraction of data from which on they are said to have one handedness."""
@@ -98,8 +105,9 @@ def judge_for_paths(prior: NetworkPrior, frames: MoleculeFrames, largest_width_n
         widths.append(2 * widths[-1])
     measured = tuple(judge.at_width(width) for width in widths)
     found = fit_range(measured)
-    samples, compared = judge.samples(widths[0] if found is None else found[0].width_nm)
-    return Verdict(measured, samples), compared
+    smallest = widths[0] if found is None else found[0].width_nm
+    samples, compared = judge.samples(smallest)
+    return Verdict(measured, samples, judge.regions(smallest)), compared
 
 
 def losses_at_both_ends(losses: Sequence[float]) -> dict[str, float]:
@@ -164,6 +172,34 @@ class _Judge:
             handedness=handedness(self._topology, drawn, torch.cat(halves)),
         )
         return measures, Compared(self._topology, drawn, halves[1], width)
+
+    def regions(self, width: float) -> RegionMeasures | None:
+        """Where the training frames were, and how far energies of held-out frames are off there at this width."""
+        torsions = [torsion for torsion in named_torsions(self._topology) if not torsion.rotor]
+        if not torsions:
+            return None
+        frames = self._frames
+        rows = torch.tensor([torsion.atoms for torsion in torsions])
+        training, held_out = (
+            torch.randperm(len(x), generator=self._generator)[:most]
+            for x, most in ((frames.training.positions, _COVERED), (frames.held_out, _WITH_ENERGIES))
+        )
+        return measure_regions(
+            tuple(torsion.name for torsion in torsions),
+            dihedral(frames.training.positions[training], rows),
+            dihedral(frames.held_out[held_out], rows),
+            self._residual_energies(held_out, width),
+        )
+
+    def _residual_energies(self, chosen: Tensor, width: float) -> Tensor | None:
+        """U_prior - U of held-out frames, kJ/mol, up to a constant; None where either is unknown."""
+        frames, time = self._frames, self._time(width)
+        if frames.held_out_energies is None or self._prior.log_density(frames.held_out[:1], time) is None:
+            return None
+        with torch.no_grad():
+            logs = [self._prior.log_density(x, time) for x in frames.held_out[chosen].split(_CHUNK)]
+        found = torch.cat([part for part in logs if part is not None]).double()
+        return -thermal_energy(frames.temperature_k) * found - frames.held_out_energies[chosen].double()
 
     def _time(self, width: float) -> float:
         """The diffusion time of a width; a little above it for the smallest one, so that rounding stays inside."""

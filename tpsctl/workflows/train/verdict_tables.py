@@ -1,6 +1,7 @@
 """The tables of the verdict that a model card holds: rows for `tpsctl.cli` to print."""
 
 from dataclasses import dataclass, replace
+from statistics import median, stdev
 from typing import Any
 
 _BY_WIDTH = {
@@ -18,6 +19,9 @@ _MEANING = (
     "slopes are 1, and strain and residual 0, for a perfect model; the posterior is a reference only where many frames "
     "are effective"
 )
+
+
+_OF_BARRIERS = "barriers between two regions are wrong by as much as the errors of their energies differ"
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,8 @@ def verdict_tables(verdict: Any) -> list[TrainingTable]:
     widths = TrainingTable(
         "fitness for paths by noise width, on held-out frames", [*_BY_WIDTH, "faults"], cells, [_MEANING]
     )
-    return [widths, _of_samples(_dict(verdict.get("samples")), str(verdict.get("words", "-")))]
+    samples = _of_samples(_dict(verdict.get("samples")), str(verdict.get("words", "-")))
+    return [widths, *_of_regions(_dict(verdict.get("regions"))), samples]
 
 
 def tables_in_card(card: dict[str, Any]) -> list[TrainingTable]:
@@ -76,6 +81,22 @@ def _of_samples(samples: dict[str, Any], words: str) -> TrainingTable:
     against = f"{_number(samples.get('count'))} samples against data, noise of {_number(samples.get('width_nm'))} nm"
     columns = ["JS divergence (nats)", "samples", "two halves of the data", "largest"]
     return TrainingTable(against, columns, rows, [*notes, f"verdict: {words}"])
+
+
+def _of_regions(regions: dict[str, Any]) -> list[TrainingTable]:
+    """How well energies of held-out frames agree from region to region; no table where there are no energies."""
+    means = [value for value in _list(regions.get("residual_kj_per_mol")) if isinstance(value, int | float)]
+    errors = [value for value in _list(regions.get("error_kj_per_mol")) if isinstance(value, int | float)]
+    if len(means) < 2 or not errors:
+        return []
+    count = len(_list(regions.get("centers_deg")))
+    title = (
+        f"energies against the force field in {count} regions of the data (radius {_number(regions.get('radius_deg'))} "
+    )
+    title += f"degrees in {', '.join(map(str, _list(regions.get('torsions'))))})"
+    columns = ["regions with energies", "spread of their errors (kJ/mol)", "largest difference", "statistical error"]
+    cells = [str(len(means)), *map(_number, (stdev(means), max(means) - min(means), median(errors)))]
+    return [TrainingTable(title, columns, [cells], [_OF_BARRIERS])]
 
 
 def _of_arrivals(verdict: dict[str, Any]) -> TrainingTable:

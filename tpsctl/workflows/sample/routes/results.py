@@ -14,6 +14,7 @@ from tpsctl.optimize.outcome import Status
 from tpsctl.output import route_tables, tables
 from tpsctl.output.trajectory import write_frames, write_path, write_topology
 from tpsctl.workflows.sample.assemble import path_seed
+from tpsctl.workflows.sample.beyond_data import beyond_data
 from tpsctl.workflows.sample.routes.found import FoundRoutes
 from tpsctl.workflows.sample.routes.molecule import Landscape
 from tpsctl.workflows.sample.routes.rows import Numbering, Rows
@@ -117,7 +118,7 @@ def _manifest(tools: Tools, landscape: Landscape, found: FoundRoutes, rows: Rows
         "chosen": _chosen(tools, found),
         "energies": protocol_entry(None if found.verdict is None else found.verdict.energies),
         "prior_force_fields": [] if force_field is None else [force_field],
-        "notes": tools.notes,
+        "notes": (*tools.notes, *beyond_data(tools, [path.x for path in found.paths])),
         "batches": 1,
         "started": found.facts["started"],
         "seconds": seconds | {"total": round(sum(seconds.values()), 3)},

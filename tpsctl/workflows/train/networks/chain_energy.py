@@ -3,6 +3,7 @@
 from typing import Any
 
 from tpsctl.networks.chain_energy.network import ChainEnergy, ChainEnergySizes
+from tpsctl.networks.chain_energy.pair_energy import FINE
 from tpsctl.prior.fields.chain_energy import ChainEnergyField
 from tpsctl.recipe import train as sections
 from tpsctl.training.objectives.base import seeded
@@ -37,4 +38,4 @@ class TrainedChainEnergy(TrainedNetwork[Any]):
         if not isinstance(section, sections.ChainEnergySection):
             section = sections.ChainEnergySection(kind="chain_energy")
         chosen = {name: self._chosen(name) for name in ("hidden", "layers", "levels", "embedding")}
-        return ChainEnergySizes(gaussians=section.gaussians, inputs=3, **chosen).to_dict()
+        return ChainEnergySizes(gaussians=section.gaussians, resolution=FINE, inputs=3, **chosen).to_dict()
