@@ -5,10 +5,10 @@ With score(y) = -sum_k c_k grad phi_k(r_p(y)) and targets T for the score, the l
     minimize over c   sum_y w(y) | T + sum_k c_k grad phi_k |^2  +  penalty * sum_k c_k^2 A_kk / n
 
 over n equations has the normal equations (A + ridge) c = b. The gradient of a term has components at the two beads of
-its pair only, so A is a sum of one dense block per bead over the pairs of that bead. The blocks are all that is
-stored: for N beads with K terms per pair these are N ((N - 1) K)^2 numbers, not (N (N - 1) K / 2)^2. The equations are
-solved by conjugate gradients, preconditioned by the K x K matrices of the single pairs, to a residual far below the
-noise of b.
+its pair only, or at the three of its angle, so A is a sum of one dense block per bead over the pairs and angles of that
+bead. The blocks are all that is stored: for N beads with K terms per pair these are about N ((N - 1) K)^2 numbers, not
+(N (N - 1) K / 2)^2. The equations are solved by conjugate gradients, preconditioned by the K x K matrices of the single
+pairs and angles, to a residual far below the noise of b.
 """
 
 from collections.abc import Callable
@@ -16,6 +16,7 @@ from collections.abc import Callable
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 from tpsctl.errors import DataError
 from tpsctl.networks.chain_energy.coordinates import ChainCoordinates
@@ -33,7 +34,7 @@ class PairFit:
 
     Args:
         energy: The energy whose coefficients are fitted.
-        coordinates: The pairs.
+        coordinates: The pairs and angles.
         source: Draws noised structures with targets.
         samples: Number of noised structures per width.
     """
@@ -62,7 +63,7 @@ class PairFit:
         Raises:
             DataError: The equations have no solution that can be found.
         """
-        equations = NormalEquations(self._coordinates.pairs, self._energy.coefficients.shape[2])
+        equations = NormalEquations(self._coordinates.beads, self._energy.coefficients.shape[2])
         sigma = self._energy.log_sigmas[level].exp()
         for _ in range(0, self._samples, _CHUNK):
             pause()
@@ -72,38 +73,38 @@ class PairFit:
         return equations.explained(solution)
 
     def _add(self, equations: "NormalEquations", batch: NoisedFrames, pause: Callable[[], None]) -> None:
-        vectors = self._coordinates.vectors(batch.y)[0].squeeze(2)
-        distances = vectors.norm(dim=2)
-        slopes = self._energy.slopes(distances, batch.sigma)
-        equations.add(vectors / distances.unsqueeze(2), slopes, batch.target, batch.weight, pause)
+        vectors = self._coordinates.vectors(batch.y)
+        slopes = self._energy.slopes(self._coordinates.values(vectors).fitted, batch.sigma)
+        equations.add(self._coordinates.bead_slopes(vectors), slopes, batch.target, batch.weight, pause)
 
 
 class NormalEquations:
     """The matrix A in blocks, one per bead, the vector b, and the sum of squares of the targets.
 
     Args:
-        pairs: Both beads of every pair.
-        n_terms: Number of terms per pair.
+        beads: The beads of every coordinate, -1 in places that are not used.
+        n_terms: Number of terms per coordinate.
     """
 
-    def __init__(self, pairs: Int[Tensor, "pair 2"], n_terms: int) -> None:
-        n_beads = int(pairs.max()) + 1
-        self._n_pairs, self._n_terms = len(pairs), n_terms
-        of_bead = [(pairs == bead).any(1).nonzero().squeeze(1) for bead in range(n_beads)]
-        self._of_bead = torch.stack(of_bead)  # (bead, slot)
-        first = pairs[self._of_bead, 0] == torch.arange(n_beads).unsqueeze(1)
-        self._sign = first.to(torch.get_default_dtype()) * 2 - 1
+    def __init__(self, beads: Int[Tensor, "coordinate place"], n_terms: int) -> None:
+        self._count, self._n_terms = len(beads), n_terms
+        found = [(beads == bead).nonzero() for bead in range(int(beads.max()) + 1)]
+        most = max(map(len, found))
+        # Every bead has as many rows as the one with most; the rest belong to a coordinate that is zero, the last one.
+        nothing = torch.tensor([[self._count, 0]])
+        rows = torch.stack([torch.cat((rows, nothing.expand(most - len(rows), 2))) for rows in found])
+        self._of_bead, self._place = rows.unbind(2)  # (bead, row)
         terms = self._of_bead.unsqueeze(2) * n_terms + torch.arange(n_terms)
         self._index = terms.flatten(1)
         size = self._index.shape[1]
-        self._blocks = torch.zeros(n_beads, size, size, dtype=torch.float64)
-        self._right = torch.zeros(self._n_pairs * n_terms, dtype=torch.float64)
-        self._square, self._count = 0.0, 0
+        self._blocks = torch.zeros(len(found), size, size, dtype=torch.float64)
+        self._right = torch.zeros((self._count + 1) * n_terms, dtype=torch.float64)
+        self._square, self._equations = 0.0, 0
 
     def add(
         self,
-        units: Float[Tensor, "batch pair 3"],
-        slopes: Float[Tensor, "batch pair term"],
+        gradients: Float[Tensor, "batch coordinate place 3"],
+        slopes: Float[Tensor, "batch coordinate term"],
         targets: Float[Tensor, "batch bead 3"],
         weights: Float[Tensor, " batch"],
         pause: Callable[[], None],
@@ -111,24 +112,25 @@ class NormalEquations:
         """Add the equations of a batch.
 
         Args:
-            units: Unit vector of every pair, from its second bead to its first.
-            slopes: Derivatives of all terms with respect to the distance.
+            gradients: Derivatives of every coordinate with respect to its beads.
+            slopes: Derivatives of all terms with respect to the coordinate.
             targets: Targets of the score.
             weights: Weights of the structures.
             pause: Called between beads.
         """
         root = weights.sqrt().reshape(-1, 1, 1)
-        for bead, chosen in enumerate(self._of_bead):
+        gradients, slopes = functional.pad(gradients, (0, 0, 0, 0, 0, 1)), functional.pad(slopes, (0, 0, 0, 1))
+        for bead, (chosen, place) in enumerate(zip(self._of_bead, self._place, strict=True)):
             pause()
-            along = units[:, chosen] * self._sign[bead].to(units).unsqueeze(1) * root
+            along = gradients[:, chosen, place] * root
             rows = (along.transpose(1, 2).unsqueeze(3) * slopes[:, chosen].unsqueeze(1)).flatten(2).flatten(0, 1)
             values = (targets[:, bead] * root.squeeze(2)).flatten()
             self._blocks[bead] += rows.T @ rows
             self._right.index_add_(0, self._index[bead], -(rows.T @ values).double())
             self._square += float(values.double().square().sum())
-            self._count += len(values)
+            self._equations += len(values)
 
-    def solve(self, ridge: float, pause: Callable[[], None]) -> Float[Tensor, "pair term"]:
+    def solve(self, ridge: float, pause: Callable[[], None]) -> Float[Tensor, "coordinate term"]:
         """The solution with a ridge as strong as so many equations, by preconditioned conjugate gradients.
 
         Raises:
@@ -136,7 +138,7 @@ class NormalEquations:
         """
         own = self._own_matrices()
         diagonal = own.diagonal(dim1=1, dim2=2)
-        strength = ridge * (diagonal + 1e-6 * diagonal.mean()) / self._count
+        strength = ridge * (diagonal + 1e-6 * diagonal.mean()) / self._equations
         own = own + torch.diag_embed(strength)
         factor, info = torch.linalg.cholesky_ex(own)
         if not bool(self._right.isfinite().all()) or bool(info.any()):
@@ -146,26 +148,28 @@ class NormalEquations:
             return self._product(c) + strength.flatten() * c
 
         def preconditioned(r: Tensor) -> Tensor:
-            return torch.cholesky_solve(r.view(self._n_pairs, -1, 1), factor).flatten()
+            return torch.cholesky_solve(r.view(self._count, -1, 1), factor).flatten()
 
-        return conjugate_gradients(product, preconditioned, self._right, pause).view(self._n_pairs, -1)
+        right = self._right[: -self._n_terms]
+        return conjugate_gradients(product, preconditioned, right, pause).view(self._count, -1)
 
-    def explained(self, solution: Float[Tensor, "pair term"]) -> float:
+    def explained(self, solution: Float[Tensor, "coordinate term"]) -> float:
         """Fraction of the targets' mean square that a solution explains."""
         c = solution.flatten()
-        return float(2 * c @ self._right - c @ self._product(c)) / self._square
+        return float(2 * c @ self._right[: -self._n_terms] - c @ self._product(c)) / self._square
 
     def _product(self, c: Tensor) -> Tensor:
+        c = functional.pad(c, (0, self._n_terms))
         parts = torch.bmm(self._blocks, c[self._index].unsqueeze(2)).squeeze(2)
-        return torch.zeros_like(c).index_add_(0, self._index.flatten(), parts.flatten())
+        return torch.zeros_like(c).index_add_(0, self._index.flatten(), parts.flatten())[: -self._n_terms]
 
-    def _own_matrices(self) -> Float[Tensor, "pair term term"]:
-        """The part of A that belongs to one pair alone, for every pair."""
+    def _own_matrices(self) -> Float[Tensor, "coordinate term term"]:
+        """The part of A that belongs to one coordinate alone, for every coordinate."""
         k = self._n_terms
         split = self._blocks.unflatten(2, (-1, k)).unflatten(1, (-1, k)).permute(0, 1, 3, 2, 4)
         slots = torch.arange(split.shape[1])
         own = split[:, slots, slots].flatten(0, 1)
-        return own.new_zeros(self._n_pairs, k, k).index_add_(0, self._of_bead.flatten(), own)
+        return own.new_zeros(self._count + 1, k, k).index_add_(0, self._of_bead.flatten(), own)[:-1]
 
 
 def conjugate_gradients(

@@ -28,14 +28,15 @@ def chain(count):
     return torch.cat((torch.zeros(count, 1, 3), steps.cumsum(1)), 1)
 
 
-@pytest.fixture(params=[2, 3], ids=["distances", "wells"])
+@pytest.fixture(params=[(2, 1), (3, 1), (3, 2)], ids=["distances", "wells", "angles"])
 def network(request):
-    """Random parameters everywhere, of a size that lets every feature count; without wells, and with them."""
-    network = ChainEnergy(CHAIN, replace(SIZES, inputs=request.param))
+    """Random parameters everywhere, of a size that lets every feature count; without wells, with them, with angles."""
+    inputs, fitted = request.param
+    network = ChainEnergy(CHAIN, replace(SIZES, inputs=inputs, fitted=fitted))
     network.pairs.log_sigmas.copy_(torch.linspace(-5, 1, SIZES.levels))
     values = network.coordinates(chain(50))
     for level in range(SIZES.levels):
-        network.pairs.set_level(level, values.distances * (1 + 0.3 * level))
+        network.pairs.set_level(level, values.fitted * (1 + 0.3 * level))
     network.pairs.coefficients.normal_()
     network.mean.normal_(std=0.1)
     network.std.uniform_(0.1, 0.3)
@@ -72,7 +73,7 @@ def test_only_handedness_changes_its_sign_in_a_mirror(network, batch):
 
 def test_features_have_the_values_of_their_definitions(batch):
     y = batch[0]
-    values = ChainCoordinates(CHAIN)(y)
+    values = ChainCoordinates(CHAIN, angles=False)(y)
     torch.testing.assert_close(values.distances, torch.stack([torch.pdist(frame) for frame in y]))
     bonds = y.diff(dim=1)
     a, b, c = bonds[:, :-2], bonds[:, 1:-1], bonds[:, 2:]
@@ -84,7 +85,7 @@ def test_features_have_the_values_of_their_definitions(batch):
 def test_the_centroids_of_the_coarser_triple_products_lie_along_the_chain(batch):
     """Torsion 2-3-4-5: within three bonds of the starts 2 and 5 lie the beads 2, 1, 0 and 5, 6."""
     y = batch[0]
-    vectors = ChainCoordinates(CHAIN).vectors(y)[1][:, 3 * 2 + 2]
+    vectors = ChainCoordinates(CHAIN, angles=True).vectors(y).triples[:, 3 * 2 + 2]
     torch.testing.assert_close(vectors[:, 0], y[:, :3].mean(1) - y[:, 3])
     torch.testing.assert_close(vectors[:, 1], y[:, 4] - y[:, 3])
     torch.testing.assert_close(vectors[:, 2], y[:, 5:].mean(1) - y[:, 4])
@@ -93,7 +94,7 @@ def test_the_centroids_of_the_coarser_triple_products_lie_along_the_chain(batch)
 def test_the_pair_energy_is_the_sum_that_its_docstring_states(network, batch):
     """At the third noise width of the tables, where nothing is interpolated."""
     pairs, level = network.pairs, 2
-    r = network.coordinates(batch[0]).distances
+    r = network.coordinates(batch[0]).fitted
     mean, std, centers, c = (t[level] for t in (pairs.mean, pairs.std, pairs.centers, pairs.coefficients))
     z = (r - mean) / std
     middle = centers[:, 1]
@@ -106,7 +107,7 @@ def test_the_pair_energy_is_the_sum_that_its_docstring_states(network, batch):
 
 
 def test_slopes_are_the_derivatives_of_the_terms(network, batch):
-    r = network.coordinates(batch[0]).distances.requires_grad_(True)
+    r = network.coordinates(batch[0]).fitted.requires_grad_(True)
     sigma = batch[1]
     (gradient,) = torch.autograd.grad(network.pairs(r, sigma).sum(), r)
     found = (network.pairs.slopes(r, sigma) * network.pairs.at(network.pairs.coefficients, sigma)).sum(2)

@@ -9,6 +9,7 @@ from tpsctl.checkpoints.architectures.in_nm import EnergyArchitecture
 from tpsctl.checkpoints.model import Model
 from tpsctl.errors import PriorError
 from tpsctl.molecule.topology import Topology
+from tpsctl.networks.chain_energy.fitted import fitted_count
 from tpsctl.networks.chain_energy.network import ChainEnergy, ChainEnergySizes
 from tpsctl.prior.fields.chain_energy import ChainEnergyField
 
@@ -23,7 +24,7 @@ class ChainEnergyArchitecture(EnergyArchitecture):
 
     def network(self, model: Model, topology: Topology) -> ChainEnergy:
         sizes = ChainEnergySizes(**model.description.sizes)
-        _require_shapes(sizes, topology.n_atoms, model.weights)
+        _require_shapes(sizes, topology, model.weights)
         if not topology.torsions:
             raise PriorError("the bonds in the model card form no chain of four beads.")
         return ChainEnergy(topology, sizes)
@@ -32,16 +33,16 @@ class ChainEnergyArchitecture(EnergyArchitecture):
         return ChainEnergyField(network, n_beads, smallest_width=smallest_width)
 
 
-def _require_shapes(sizes: ChainEnergySizes, n_beads: int, tensors: dict[str, Tensor]) -> None:
+def _require_shapes(sizes: ChainEnergySizes, topology: Topology, tensors: dict[str, Tensor]) -> None:
     """Refuse sizes that the tensors do not have, before memory is allocated for them."""
     empty = torch.empty(0, 0)
     table, output = tensors.get("pairs.coefficients", empty), tensors.get("net.output.weight", empty)
     layers = sum(name.startswith("net.layers.") and name.endswith(".weight") for name in tensors)
     found = (*table.shape, *output.shape, layers)
-    pairs = n_beads * (n_beads - 1) // 2
+    pairs = fitted_count(topology, sizes.fitted)
     stated = (sizes.levels, pairs, 2 + sizes.gaussians, sizes.hidden, sizes.embedding, sizes.layers)
     if found != stated:
         raise PriorError(
-            "tensors do not fit the model card: levels, pairs, terms per pair, hidden, embedding, layers are "
-            f"{stated} in the card and {found} in the tensors, for {n_beads} beads."
+            "tensors do not fit the model card: levels, pairs and angles, terms of each, hidden, embedding, layers are "
+            f"{stated} in the card and {found} in the tensors, for {topology.n_atoms} beads."
         )

@@ -10,6 +10,7 @@ from tpsctl.checkpoints.model import Model, ModelDescription
 from tpsctl.checkpoints.molecules import chosen_molecule
 from tpsctl.errors import PriorError
 from tpsctl.molecule.topology import Topology
+from tpsctl.networks.chain_energy.fitted import fitted_count
 from tpsctl.networks.chain_energy.shared import SharedEnergy
 from tpsctl.networks.chain_energy.transformer import TransformerEnergySizes
 from tpsctl.networks.graph_transformer.bead_table import BeadTable
@@ -122,7 +123,7 @@ def _network(model: Model) -> SharedEnergy:
     ]
     for number, topology in enumerate(about.molecules):
         found.append(tuple(weights.get(f"molecules.{number}.pairs.coefficients", empty).shape))
-        stated.append((sizes.levels, topology.n_atoms * (topology.n_atoms - 1) // 2, 2 + sizes.gaussians))
+        stated.append((sizes.levels, fitted_count(topology, sizes.fitted), 2 + sizes.gaussians))
         if not topology.torsions:
             raise PriorError("the bonds of a molecule in the model card form no chain of four beads.")
     if found != stated:

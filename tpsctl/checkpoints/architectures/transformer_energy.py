@@ -8,6 +8,7 @@ from tpsctl.checkpoints.architectures.in_nm import EnergyArchitecture
 from tpsctl.checkpoints.model import Model
 from tpsctl.errors import PriorError
 from tpsctl.molecule.topology import Topology
+from tpsctl.networks.chain_energy.fitted import fitted_count
 from tpsctl.networks.chain_energy.transformer import TransformerEnergy, TransformerEnergySizes
 from tpsctl.prior.fields.transformer_energy import TransformerEnergyField
 
@@ -22,7 +23,7 @@ class TransformerEnergyArchitecture(EnergyArchitecture):
 
     def network(self, model: Model, topology: Topology) -> TransformerEnergy:
         sizes = TransformerEnergySizes(**model.description.sizes)
-        _require_shapes(sizes, topology.n_atoms, model)
+        _require_shapes(sizes, topology, model)
         if not topology.torsions:
             raise PriorError("the bonds in the model card form no chain of four beads.")
         return TransformerEnergy(topology, sizes)
@@ -31,7 +32,7 @@ class TransformerEnergyArchitecture(EnergyArchitecture):
         return TransformerEnergyField(network, n_beads, smallest_width=smallest_width)
 
 
-def _require_shapes(sizes: TransformerEnergySizes, n_beads: int, model: Model) -> None:
+def _require_shapes(sizes: TransformerEnergySizes, topology: Topology, model: Model) -> None:
     """Refuse sizes that the tensors do not have, before memory is allocated for them."""
     empty = torch.empty(0, 0)
     weights = model.weights
@@ -39,16 +40,16 @@ def _require_shapes(sizes: TransformerEnergySizes, n_beads: int, model: Model) -
     nodes = weights.get("transformer.node_embedding.weight", empty)
     queries = weights.get("transformer.blocks.0.attention.to_q.weight", empty)
     layers = sum(name.endswith(".attention.to_q.weight") for name in weights)
-    pairs = n_beads * (n_beads - 1) // 2
+    pairs = fitted_count(topology, sizes.fitted)
     found = (*table.shape, *nodes.shape, *queries.shape, layers)
     inner = sizes.heads * sizes.head_dim
     stated = (
         *(sizes.levels, pairs, 2 + sizes.gaussians),
-        *(sizes.hidden, n_beads + 1, inner, sizes.hidden),
+        *(sizes.hidden, topology.n_atoms + 1, inner, sizes.hidden),
         sizes.layers,
     )
     if found != stated:
         raise PriorError(
-            "tensors do not fit the model card: levels, pairs, terms per pair, hidden, inputs, heads x width, hidden, "
-            f"blocks are {stated} in the card and {found} in the tensors, for {n_beads} beads."
+            "tensors do not fit the model card: levels, pairs and angles, terms of each, hidden, inputs, heads x width,"
+            f" hidden, blocks are {stated} in the card and {found} in the tensors, for {topology.n_atoms} beads."
         )

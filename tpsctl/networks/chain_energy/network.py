@@ -1,11 +1,15 @@
-"""Scalar energy of a chain of beads on noised structures, from pair distances and handedness.
+"""Scalar energy of a chain of beads on noised structures, from pair distances, bond angles and handedness.
 
     U(y; sigma) = U_pairs(r(y); sigma) + net( z(r; sigma), (h - mean(sigma)) / std(sigma), w(r; sigma) ; log sigma )
 
-The pair energy (`PairEnergy`) is fitted in closed form; the network, a perceptron conditioned on log sigma, learns what
-the pairs leave over: angles, torsions, cooperativity and handedness. The wells w are the Gaussians of the fitted energy
-of every pair: a contact is narrow beside the spread of its distance, and a network that sees it as a bend of z hardly
-learns how contacts depend on one another. Models of earlier versions have no wells among their inputs.
+where r are the distances of all pairs and all bond angles. The pair energy (`PairEnergy`) is fitted in closed form; the
+network, a perceptron conditioned on log sigma, learns what it leaves over: torsions, cooperativity and handedness. The
+wells w are the Gaussians of the fitted energy of every coordinate: a contact is narrow beside the spread of its
+distance, and a network that sees it as a bend of z hardly learns how contacts depend on one another.
+
+An angle is no sum over distances: a force along the distance of second neighbors pulls at the stiff bonds, too, and at
+a noise that resolves bonds a fit without angles finds half of their energy. Models of earlier versions have no angles,
+and no wells among their inputs.
 
 The score -grad_y U is a gradient by construction, invariant under translation and equivariant under rotation, and it
 distinguishes mirror images.
@@ -20,7 +24,7 @@ from torch import Tensor, nn
 
 from tpsctl.molecule.topology import Topology
 from tpsctl.networks.chain_energy.coordinates import ChainValues
-from tpsctl.networks.chain_energy.fitted import FittedEnergy
+from tpsctl.networks.chain_energy.fitted import PAIRS, FittedEnergy
 from tpsctl.networks.chain_energy.pair_energy import COARSE
 from tpsctl.networks.conditioned_perceptron import ConditionedPerceptron
 
@@ -40,6 +44,7 @@ class ChainEnergySizes:
         gaussians: Number of Gaussians per pair.
         resolution: Standard deviation of a distance in units of the least width of its Gaussians; models of earlier
             versions have 4, too few for native contacts.
+        fitted: Sorts of coordinates whose energies are fitted: 1 for pairs, 2 for pairs and bond angles.
         inputs: Number of sorts of inputs: 2 for distances and handedness, 3 with the wells of the pairs.
     """
 
@@ -49,6 +54,7 @@ class ChainEnergySizes:
     embedding: int = 16
     gaussians: int = 8
     resolution: int = COARSE
+    fitted: int = PAIRS
     inputs: int = 2
 
     def to_dict(self) -> dict[str, Any]:
@@ -68,17 +74,17 @@ class ChainEnergy(FittedEnergy):
     std: Tensor
 
     def __init__(self, topology: Topology, sizes: ChainEnergySizes) -> None:
-        super().__init__(topology, sizes.levels, sizes.gaussians, sizes.resolution)
+        super().__init__(topology, sizes.levels, sizes.gaussians, sizes.resolution, sizes.fitted)
         n_triples = self.coordinates.n_triples
         self.register_buffer("mean", torch.zeros(sizes.levels, n_triples))
         self.register_buffer("std", torch.ones(sizes.levels, n_triples))
         self.sees_wells = sizes.inputs == 3
-        n_features = (2 if self.sees_wells else 1) * self.coordinates.n_pairs + n_triples
+        n_features = (2 if self.sees_wells else 1) * self.coordinates.n_fitted + n_triples
         self.net = ConditionedPerceptron(n_features, sizes.hidden, sizes.layers, sizes.embedding)
 
     def forward(self, y: Float[Tensor, "batch bead 3"], sigma: Float[Tensor, " batch_or_1"]) -> Float[Tensor, " batch"]:
         values = self.coordinates(y)
-        return self.pairs(values.distances, sigma) + self.net(self.features(values, sigma), self.level(sigma))
+        return self.pairs(values.fitted, sigma) + self.net(self.features(values, sigma), self.level(sigma))
 
     @property
     def trained(self) -> nn.Module:
@@ -86,7 +92,7 @@ class ChainEnergy(FittedEnergy):
 
     def tabulate(self, level: int, y: Float[Tensor, "sample bead 3"]) -> None:
         values = self.coordinates(y)
-        self.pairs.set_level(level, values.distances)
+        self.pairs.set_level(level, values.fitted)
         self.mean[level] = values.handedness.mean(0)
         self.std[level] = values.handedness.std(0).clamp_min(SMALLEST_HANDEDNESS_SPREAD)
 
@@ -96,7 +102,7 @@ class ChainEnergy(FittedEnergy):
         return self.net(self.features(self.coordinates(y), sigma), self.level(sigma))
 
     def features(self, values: ChainValues, sigma: Float[Tensor, " batch_or_1"]) -> Float[Tensor, "batch feature"]:
-        """Normalized inputs of the network: distances, then handedness, then wells."""
+        """Normalized inputs of the network: distances and angles, then handedness, then wells."""
         triples = (values.handedness - self.pairs.at(self.mean, sigma)) / self.pairs.at(self.std, sigma)
-        inputs = (self.pairs.normalized(values.distances, sigma), triples)
-        return torch.cat((*inputs, self.pairs.wells(values.distances, sigma)) if self.sees_wells else inputs, 1)
+        inputs = (self.pairs.normalized(values.fitted, sigma), triples)
+        return torch.cat((*inputs, self.pairs.wells(values.fitted, sigma)) if self.sees_wells else inputs, 1)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from tpsctl.molecule.geometry import center
 from tpsctl.molecule.topology import Topology
-from tpsctl.networks.chain_energy.fitted import FittedEnergy
+from tpsctl.networks.chain_energy.fitted import PAIRS, FittedEnergy
 from tpsctl.networks.chain_energy.pair_energy import COARSE
 from tpsctl.networks.graph_transformer.network import BeadNetwork, Beads, GraphTransformer, GraphTransformerSizes
 
@@ -39,6 +39,7 @@ class TransformerEnergySizes:
         gaussians: Number of Gaussians per pair.
         resolution: Standard deviation of a distance in units of the least width of its Gaussians; models of earlier
             versions have 4, too few for native contacts.
+        fitted: Sorts of coordinates whose energies are fitted: 1 for pairs, 2 for pairs and bond angles.
     """
 
     hidden: int = 64
@@ -48,6 +49,7 @@ class TransformerEnergySizes:
     levels: int = 16
     gaussians: int = 8
     resolution: int = COARSE
+    fitted: int = PAIRS
 
     def to_dict(self) -> dict[str, Any]:
         """The sizes as plain values, for a checkpoint's metadata."""
@@ -81,7 +83,7 @@ class BeadTransformerEnergy(FittedEnergy):
     scale: Tensor
 
     def __init__(self, topology: Topology, sizes: TransformerEnergySizes) -> None:
-        super().__init__(topology, sizes.levels, sizes.gaussians, sizes.resolution)
+        super().__init__(topology, sizes.levels, sizes.gaussians, sizes.resolution, sizes.fitted)
         self.register_buffer("scale", torch.ones(()))
 
     @property
@@ -95,7 +97,7 @@ class BeadTransformerEnergy(FittedEnergy):
         """The beads as the transformer knows them."""
 
     def tabulate(self, level: int, y: Float[Tensor, "sample bead 3"]) -> None:
-        self.pairs.set_level(level, self.coordinates(y).distances)
+        self.pairs.set_level(level, self.coordinates(y).fitted)
         if level == 0:
             self.scale.copy_(center(y).square().mean().sqrt())
 

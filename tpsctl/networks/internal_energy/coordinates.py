@@ -139,10 +139,11 @@ class InternalCoordinates(nn.Module):
         soft = self.softening(sigma)
         distances = v["pairs"][:, :, 0].square().sum(-1).clamp_min(1e-12).sqrt()
         cos, sin = _torsion(v["torsions"], soft)
-        return Invariants(distances, _angle(v["angles"], soft), cos, sin, handedness(v["handedness"]))
+        return Invariants(distances, bond_angle(v["angles"], soft), cos, sin, handedness(v["handedness"]))
 
 
-def _angle(v: Float[Tensor, "batch item 2 3"], soft: Float[Tensor, "batch_or_1 1"]) -> Float[Tensor, "batch item"]:
+def bond_angle(v: Float[Tensor, "batch item 2 3"], soft: Float[Tensor, "batch_or_1 1"]) -> Float[Tensor, "batch item"]:
+    """Angles between two vectors each, nm, rad; softened by a number that is added to the squared sine, nm^4."""
     a, b = v.unbind(2)
     cosine = (a * b).sum(-1)
     sine_squared = a.square().sum(-1) * b.square().sum(-1) - cosine.square()

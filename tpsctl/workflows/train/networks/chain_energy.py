@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tpsctl.networks.chain_energy.fitted import PAIRS_AND_ANGLES
 from tpsctl.networks.chain_energy.network import ChainEnergy, ChainEnergySizes
 from tpsctl.networks.chain_energy.pair_energy import FINE
 from tpsctl.prior.fields.chain_energy import ChainEnergyField
@@ -38,4 +39,6 @@ class TrainedChainEnergy(TrainedNetwork[Any]):
         if not isinstance(section, sections.ChainEnergySection):
             section = sections.ChainEnergySection(kind="chain_energy")
         chosen = {name: self._chosen(name) for name in ("hidden", "layers", "levels", "embedding")}
-        return ChainEnergySizes(gaussians=section.gaussians, resolution=FINE, inputs=3, **chosen).to_dict()
+        return ChainEnergySizes(
+            gaussians=section.gaussians, resolution=FINE, fitted=PAIRS_AND_ANGLES, inputs=3, **chosen
+        ).to_dict()

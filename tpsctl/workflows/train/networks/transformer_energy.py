@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tpsctl.errors import RecipeError
+from tpsctl.networks.chain_energy.fitted import PAIRS_AND_ANGLES
 from tpsctl.networks.chain_energy.pair_energy import FINE
 from tpsctl.networks.chain_energy.shared import SharedEnergy
 from tpsctl.networks.chain_energy.transformer import (
@@ -73,7 +74,13 @@ class TrainedTransformerEnergy(TrainedNetwork[Any]):
     @property
     def sizes(self) -> dict[str, Any]:
         section = self._section
-        own = {"gaussians": section.gaussians, "resolution": FINE, "heads": section.heads, "head_dim": section.head_dim}
+        own = {
+            "gaussians": section.gaussians,
+            "resolution": FINE,
+            "fitted": PAIRS_AND_ANGLES,
+            "heads": section.heads,
+            "head_dim": section.head_dim,
+        }
         chosen = {name: self._chosen(name) for name in ("hidden", "layers", "levels")}
         return TransformerEnergySizes(**own, **chosen).to_dict()
 
