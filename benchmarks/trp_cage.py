@@ -14,7 +14,8 @@ one each, to the native structure; they have the ends, images and horizon of rec
                          finds that knows no folding
         learned          a trained prior, with --checkpoint
     latent, ...      with --checkpoint: the latent guess without the action and with it
-    ratchet, ...     ratcheted dynamics with exact forces or with the learned score, without the action and with it
+    ratchet, ...     ratcheted dynamics with exact forces or with the learned score, without the action and with it;
+                     with --more also in the score of further priors, such as those of other training seeds
 
 What is compared: the contact formation profile (mean formation of each native contact in three bins of Q) with that of
 all MD paths, beside the same difference of random sets of as many MD paths; the order of helix and tail; bonds; the
@@ -216,6 +217,10 @@ def rows_of(judge: Judge, arguments: argparse.Namespace, progress: Progress) -> 
         guesses, found, converged, seconds = optimized(learned, count, progress)
         rows.append(judge.row("latent, no OM", list(guesses)))
         rows.append(judge.row("latent, learned", list(found), seconds=seconds, converged=converged))
+    for checkpoint in arguments.more:
+        learned = [steps, *ratchet, f"prior={{kind: checkpoint, checkpoint: {checkpoint}}}"]
+        _, found, converged, seconds = optimized(learned, count, progress)
+        rows.append(judge.row(f"ratchet, {checkpoint.stem}", list(found), seconds=seconds, converged=converged))
     return rows
 
 
@@ -260,6 +265,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path, help="the simulation")
     parser.add_argument("--checkpoint", type=Path, help="a trained prior, for the learned rows")
+    parser.add_argument("--more", type=Path, nargs="*", default=[], help="further priors, for a row of ratchet each")
     parser.add_argument("--diffusion-time", default="auto", help="its diffusion time")
     parser.add_argument("--level", type=float, default=0.25, help="noise level of latent guesses")
     parser.add_argument("--paths", type=int, default=32, help="paths of each kind, up to 32")

@@ -157,6 +157,24 @@ def test_the_dense_jacobian_is_that_of_autograd(network, batch):
         torch.testing.assert_close(product, expected, rtol=0, atol=1e-10 * float(expected.abs().max()))
 
 
+def test_a_model_of_an_earlier_version_is_what_it_was():
+    """Its sizes name neither the resolution of wells nor the sorts of fitted coordinates."""
+    older = ChainEnergySizes(hidden=8, layers=2, levels=4, embedding=5, gaussians=3, inputs=3)
+    assert (older.resolution, older.fitted) == (4, 1)
+    assert ChainEnergy(CHAIN, older).coordinates.n_angles == 0
+
+
+def test_the_slopes_of_coordinates_are_those_of_autograd(batch):
+    coordinates, y = ChainCoordinates(CHAIN, angles=True), batch[0].requires_grad_(True)
+    vectors = coordinates.vectors(y)
+    rates = torch.randn(3, coordinates.n_fitted)
+    (expected,) = torch.autograd.grad((rates * coordinates.values(vectors).fitted).sum(), y)
+    torch.testing.assert_close(coordinates.pull(vectors, rates).detach(), expected, rtol=0, atol=1e-11)
+    places = torch.stack([coordinates.beads == bead for bead in range(BEADS)]).to(y)
+    by_bead = torch.einsum("aqs,bqsd,bq->bad", places, coordinates.bead_slopes(vectors), rates)
+    torch.testing.assert_close(by_bead.detach(), expected, rtol=0, atol=1e-11)
+
+
 def test_an_untrained_network_adds_nothing(batch):
     network = ChainEnergy(CHAIN, SIZES)
     network.pairs.log_sigmas.copy_(torch.linspace(-5, 1, SIZES.levels))

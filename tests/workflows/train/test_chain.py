@@ -106,7 +106,7 @@ def test_chains_learn_by_the_other_objectives_too(trained, tmp_path, network, ki
 def test_beads_get_a_chain_energy_and_its_defaults(trained):
     folder, card = trained
     assert card["network"]["name"] == "chain_energy"
-    assert (card["network"]["gaussians"], card["smallest_width_nm"]) == (8, 0.01)
+    assert (card["network"]["gaussians"], card["smallest_width_nm"]) == (12, 0.01)
     assert card["schedule"] == {"name": "variance_exploding", "sigma_min": 0.01, "sigma_max": 3.0}
     assert card["data"]["forces_used"] is False
     assert tables_of(card)[0].rows == [], "the forces of these data are zero, so there are no torques to compare"
@@ -138,7 +138,8 @@ def test_a_saved_model_gives_identical_scores(trained, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("levels", 9), ("hidden", 9), ("gaussians", 7), ("layers", 2), ("embedding", 4)]
+    ("key", "value"),
+    [("levels", 9), ("hidden", 9), ("gaussians", 7), ("layers", 2), ("embedding", 4), ("fitted", 1)],
 )
 def test_sizes_that_the_tensors_do_not_have_are_refused(trained, key, value):
     model = load_model(trained[0] / "out" / "chain.safetensors")
