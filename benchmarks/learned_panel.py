@@ -6,14 +6,16 @@ RUNS is the folder into which the recipes of recipes/panel wrote (default: runs/
 directory NAME. `make reproduce-panel` does all of it from nothing. For every molecule the table has
 
     verdict          the prior's own verdict, with the diffusion times that it is fit for
+    expected error   the error of barriers that the verdict expects, kJ/mol: the largest between two regions of the data
     route            the saddles of the best route on the learned landscape, kJ/mol above A
     barrier          the highest of them
     force field      the saddle of the force field that the top of this route leads to, kJ/mol above A
     lowest           the lowest barrier of the force field, from its own search (`benchmarks.panel`)
     same mechanism   whether the top of the learned route leads to that very saddle
-    worst            the largest difference over all listed routes between the barrier on the learned landscape and the
+    worst            the largest difference over all valid routes between the barrier on the learned landscape and the
                      saddle of the force field that its top leads to, kJ/mol
-    lost             number of routes whose top leads to no saddle of the force field
+    lost             number of valid routes whose top leads to no saddle of the force field
+    invalid          number of routes that the geometry gate refuses, which count nowhere else
 """
 
 import argparse
@@ -44,6 +46,8 @@ def compared(name: str, runs: Path) -> dict[str, Any]:
     run = runs / name
     routes, paths, saddles = (rows_of(run / f"{table}.csv") for table in ("routes", "paths", "saddles"))
     above = {row["saddle"]: float(row["energy_above_start_kj_per_mol"]) for row in saddles}
+    valid = [row["valid"] == "valid" for row in routes]
+    routes, paths = ([row for row, is_valid in zip(rows, valid, strict=True) if is_valid] for rows in (routes, paths))
     learned = [float(row["barrier_forward_kj_per_mol"]) for row in routes]
     exact = [float(row["saddle_energy_above_start_force_field_kj_per_mol"] or "nan") for row in paths]
     differences = [abs(a - b) for a, b in zip(learned, exact, strict=True)]
@@ -51,7 +55,8 @@ def compared(name: str, runs: Path) -> dict[str, Any]:
     verdict = read_model(runs / f"{name}.safetensors").description.facts.get("verdict", {"words": "none"})
     return {
         "molecule": MOLECULES[name],
-        "verdict": verdict["words"],
+        "verdict": verdict["words"].split(". ")[0],
+        "expected_error": verdict.get("regions", {}).get("largest_error_kj_per_mol"),
         "route": [round(above[number], 2) for number in routes[0]["saddles"].split()],
         "barrier": learned[0],
         "force_field": exact[0],
@@ -60,6 +65,7 @@ def compared(name: str, runs: Path) -> dict[str, Any]:
         "routes": list(zip(learned, exact, strict=True)),
         "worst": max((each for each in differences if not math.isnan(each)), default=math.nan),
         "lost": sum(map(math.isnan, differences)),
+        "invalid": valid.count(False),
     }
 
 
@@ -73,6 +79,7 @@ def main() -> None:
     head = (
         "molecule",
         "verdict",
+        "expected error",
         "route",
         "barrier",
         "force field",
@@ -81,11 +88,13 @@ def main() -> None:
         "routes",
         "worst",
         "lost",
+        "invalid",
     )
     rows = [
         (
             row["molecule"],
             row["verdict"],
+            row["expected_error"],
             ", ".join(f"{energy:.2f}" for energy in row["route"]),
             f"{row['barrier']:.2f}",
             f"{row['force_field']:.2f}",
@@ -94,6 +103,7 @@ def main() -> None:
             len(row["routes"]),
             f"{row['worst']:.2f}",
             row["lost"],
+            row["invalid"],
         )
         for row in results
     ]
