@@ -144,6 +144,14 @@ def test_score_is_minus_the_gradient_of_the_energy(network, batch, width):
     torch.testing.assert_close(found, -slope, rtol=1e-6, atol=1e-6)  # rounding of the energy over h
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_field_in_closed_form_is_that_of_autograd(network, batch, width):
+    """The closed form serves where no derivative of the field is wanted; both are exact, so rounding is all."""
+    field, y = ChainEnergyField(network, BEADS, smallest_width=0.01), batch[0]
+    expected = field(y.clone().requires_grad_(True), width).detach()
+    torch.testing.assert_close(field(y, width), expected, rtol=0, atol=1e-12 * float(expected.abs().max()))
+
+
 def test_the_dense_jacobian_is_that_of_autograd(network, batch):
     """The closed form against double backward, at every width; both are exact, so rounding is all that differs."""
     prior, y = make_prior(network), batch[0]

@@ -21,7 +21,13 @@ from torch import Tensor, nn
 
 from tpsctl.molecule.geometry import center
 from tpsctl.molecule.topology import Topology
-from tpsctl.networks.internal_energy.coordinates import BRANCH_DEPTHS, bond_angle, branch_vector, handedness
+from tpsctl.networks.internal_energy.coordinates import (
+    BRANCH_DEPTHS,
+    bond_angle,
+    branch_vector,
+    handedness,
+    handedness_slopes,
+)
 
 COLLINEAR_NM4 = 1e-8
 """This softening keeps angles smooth for beads in line; |b_0 x b_1|^2 of usual bonds is 2e-2 nm^4."""
@@ -110,8 +116,8 @@ class ChainCoordinates(nn.Module):
             handedness(vectors.triples),
         )
 
-    def slopes(self, vectors: ChainVectors) -> tuple[Float[Tensor, "batch pair 1 3"], Float[Tensor, "batch angle 2 3"]]:
-        """Derivatives of distances and of angles with respect to their vectors, in closed form.
+    def slopes(self, vectors: ChainVectors) -> ChainVectors:
+        """Derivatives of distances, angles and handedness with respect to their vectors, in closed form.
 
         With c = a . b, R = |a|^2 |b|^2 + soft and S = sqrt(R - c^2), d theta = c dR / (2 R S) - dc / S.
         """
@@ -120,22 +126,31 @@ class ChainCoordinates(nn.Module):
         c, a2, b2 = ((u * v).sum(-1, keepdim=True) for u, v in ((a, b), (a, a), (b, b)))
         s = ((a2 * b2 - c.square()).clamp_min(0) + COLLINEAR_NM4).sqrt()
         across = c / (s * (a2 * b2 + COLLINEAR_NM4))
-        return vectors.pairs / lengths, torch.stack((across * b2 * a - b / s, across * a2 * b - a / s), 2)
+        of_angles = torch.stack((across * b2 * a - b / s, across * a2 * b - a / s), 2)
+        return ChainVectors(vectors.pairs / lengths, of_angles, handedness_slopes(vectors.triples))
 
     def bead_slopes(self, vectors: ChainVectors) -> Float[Tensor, "batch coordinate 3 3"]:
         """Derivatives of every fitted coordinate with respect to its beads, in the order of `beads`; 0 for none."""
-        pairs, angles = self.slopes(vectors)
-        of_pairs = torch.cat((pairs, -pairs, torch.zeros_like(pairs)), 2)
-        at_a, at_b = angles.unbind(2)
+        slopes = self.slopes(vectors)
+        of_pairs = torch.cat((slopes.pairs, -slopes.pairs, torch.zeros_like(slopes.pairs)), 2)
+        at_a, at_b = slopes.angles.unbind(2)
         return torch.cat((of_pairs, torch.stack((at_a, -at_a - at_b, at_b), 2)), 1)
 
-    def pull(self, vectors: ChainVectors, rates: Float[Tensor, "batch coordinate"]) -> Float[Tensor, "batch bead 3"]:
-        """The gradient of an energy with respect to positions from its derivatives by the fitted coordinates."""
-        pairs, angles = self.slopes(vectors)
-        of_pairs = pairs.squeeze(2) * rates[:, : self.n_pairs].unsqueeze(2)
-        of_angles = (angles * rates[:, self.n_pairs :, None, None]).flatten(1, 2)
-        rows = self.stacked[: self.n_pairs + 2 * self.n_angles].to(rates.dtype)
-        return torch.einsum("ra,brd->bad", rows, torch.cat((of_pairs, of_angles), 1))
+    def pull(self, vectors: ChainVectors, rates: Float[Tensor, "batch feature"]) -> Float[Tensor, "batch bead 3"]:
+        """The gradient of an energy with respect to positions from its derivatives by features.
+
+        Args:
+            vectors: The vectors of all features.
+            rates: Derivatives by distances, then angles and, unless the energy knows none, handedness.
+        """
+        pulls, done = [], 0
+        for slopes in self.slopes(vectors):
+            part = rates[:, done : done + slopes.shape[1], None, None]
+            done += slopes.shape[1]
+            if part.shape[1]:
+                pulls.append((slopes * part).flatten(1, 2))
+        pulled = torch.cat(pulls, 1)
+        return torch.einsum("ra,brd->bad", self.stacked[: pulled.shape[1]].to(pulled.dtype), pulled)
 
     def _by_group(self, rows: Float[Tensor, "batch row last"]) -> ChainVectors:
         counts = (self.n_pairs, 1), (self.n_angles, 2), (self.n_triples, 3)

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tpsctl.networks.chain_energy.coordinates import COLLINEAR_NM4, ChainValues, ChainVectors
+from tpsctl.networks.chain_energy.coordinates import COLLINEAR_NM4, ChainVectors
 from tpsctl.networks.chain_energy.network import ChainEnergy
 from tpsctl.networks.conditioned_perceptron import perceptron_curvature
 from tpsctl.networks.internal_energy.local_curvature import angle_blocks, assemble, distance_blocks, handedness_blocks
@@ -22,50 +22,28 @@ from tpsctl.networks.internal_energy.local_curvature import angle_blocks, assemb
 def chain_hessian(network: ChainEnergy, y: Float[Tensor, "batch bead 3"], width: float) -> Float[Tensor, "batch n n"]:
     """Hessian d^2 U / dy^2 of the energy at positions y (nm) and one noise width (nm), kT/nm^2; n = 3 bead."""
     sigma, coordinates = y.new_full((1,), width), network.coordinates
-    with torch.enable_grad():
-        vectors = ChainVectors(*(part.detach().requires_grad_(True) for part in coordinates.vectors(y.detach())))
-        values = coordinates.values(vectors)
-        z = network.features(values, sigma).detach()
-        jacobian = _feature_jacobian(network, values, vectors)
-        scale = torch.cat([1 / network.pairs.at(table, sigma) for table in (network.pairs.std, network.std)], 1)
-        scale = torch.nn.functional.pad(scale, (0, z.shape[1] - scale.shape[1]), value=1.0)
-        if network.sees_wells:
-            jacobian = torch.cat((jacobian, _well_jacobian(network, values.fitted, sigma, jacobian)))
-        curvature, slope = perceptron_curvature(network.net, z, network.level(sigma), scale, jacobian)
-        r = values.fitted.detach().requires_grad_(True)
-        local = network.pairs(r, sigma).sum()
-        if network.sees_wells:
-            of_wells = slope[:, coordinates.n_fitted + coordinates.n_triples :]
-            local = local + (of_wells * network.pairs.wells(r, sigma)).sum()
-        (by_r,) = torch.autograd.grad(local, r, create_graph=True)
-        (twice,) = torch.autograd.grad(by_r.sum(), r)
-    by_r = by_r.detach() + slope[:, : coordinates.n_fitted]
-    pairs, bends = slice(coordinates.n_pairs), slice(coordinates.n_pairs, None)
-    v, soft = ChainVectors(*(part.detach() for part in vectors)), y.new_full((len(y), 1), COLLINEAR_NM4)
+    vectors = coordinates.vectors(y.detach())
+    values = coordinates.values(vectors)
+    z, scale = network.features(values, sigma).detach(), network.scale(sigma)
+    wells = network.pairs.well_slopes(values.fitted, sigma)
+    jacobian = _feature_jacobian(network, vectors)
+    if network.sees_wells:
+        of_coordinates = jacobian[: coordinates.n_fitted].unflatten(1, (len(y), -1))
+        jacobian = torch.cat((jacobian, (of_coordinates * wells[0].T.unsqueeze(2)).flatten(1)))
+    curvature, slope = perceptron_curvature(network.net, z, network.level(sigma), scale, jacobian)
+    by_r, twice = network.rates(values, wells, slope, sigma)
+    pairs, angles, triples = by_r.split([coordinates.n_pairs, coordinates.n_angles, coordinates.n_triples], 1)
+    soft = y.new_full((len(y), 1), COLLINEAR_NM4)
     blocks = {
-        "pairs": distance_blocks(v.pairs, values.distances.detach(), by_r[:, pairs], twice[:, pairs]),
-        "angles": angle_blocks(v.angles, soft, by_r[:, bends], twice[:, bends]),
-        "triples": handedness_blocks(v.triples, slope[:, coordinates.n_fitted :][:, : coordinates.n_triples]),
+        "pairs": distance_blocks(vectors.pairs, values.distances, pairs, twice[:, : coordinates.n_pairs]),
+        "angles": angle_blocks(vectors.angles, soft, angles, twice[:, coordinates.n_pairs :]),
+        "triples": handedness_blocks(vectors.triples, triples),
     }
     return assemble(coordinates.maps, blocks, onto=curvature.detach())
 
 
-def _feature_jacobian(
-    network: ChainEnergy, values: ChainValues, vectors: ChainVectors
-) -> Float[Tensor, "feature batch_n"]:
+def _feature_jacobian(network: ChainEnergy, vectors: ChainVectors) -> Float[Tensor, "feature batch_n"]:
     """Derivative of every feature before normalization with respect to y, by the chain rule through its vectors."""
-    rows, maps = [], network.coordinates.maps
-    for name, value in (("pairs", values.distances), ("angles", values.angles), ("triples", values.handedness)):
-        (slope,) = torch.autograd.grad(value.sum(), getattr(vectors, name))
-        rows.append(torch.einsum("bikd,ika->ibad", slope, maps[name].to(slope.dtype)))
-    return torch.cat(rows).flatten(1).detach()
-
-
-def _well_jacobian(
-    network: ChainEnergy, fitted: Tensor, sigma: Tensor, jacobian: Float[Tensor, "feature batch_n"]
-) -> Float[Tensor, "coordinate batch_n"]:
-    """Derivative of every well with respect to y: its slope times the derivative of its coordinate."""
-    r = fitted.detach().requires_grad_(True)
-    (rate,) = torch.autograd.grad(network.pairs.wells(r, sigma).sum(), r)
-    of_coordinates = jacobian[: network.coordinates.n_fitted].unflatten(1, (len(r), -1))
-    return (of_coordinates * rate.T.unsqueeze(2)).flatten(1)
+    maps, slopes = network.coordinates.maps, network.coordinates.slopes(vectors)._asdict()
+    rows = [torch.einsum("bikd,ika->ibad", slopes[name], maps[name].to(slopes[name].dtype)) for name in slopes]
+    return torch.cat(rows).flatten(1)

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from tpsctl.molecule.topology import Topology
 from tpsctl.networks.chain_energy.coordinates import ChainValues
@@ -100,6 +101,46 @@ class ChainEnergy(FittedEnergy):
         self, y: Float[Tensor, "batch bead 3"], sigma: Float[Tensor, " batch_or_1"]
     ) -> Float[Tensor, " batch"]:
         return self.net(self.features(self.coordinates(y), sigma), self.level(sigma))
+
+    def gradient(
+        self, y: Float[Tensor, "batch bead 3"], sigma: Float[Tensor, " batch_or_1"]
+    ) -> Float[Tensor, "batch bead 3"]:
+        """Gradient of U with respect to y, kT/nm, in closed form but for the perceptron."""
+        vectors = self.coordinates.vectors(y.detach())
+        values = self.coordinates.values(vectors)
+        with torch.enable_grad():
+            features = self.features(values, sigma).detach().requires_grad_(True)
+            (slope,) = torch.autograd.grad(self.net(features, self.level(sigma)).sum(), features)
+        slope = slope * self.scale(sigma)
+        wells = self.pairs.well_slopes(values.fitted, sigma)
+        return self.coordinates.pull(vectors, self.rates(values, wells, slope, sigma)[0])
+
+    def rates(
+        self,
+        values: ChainValues,
+        wells: tuple[Float[Tensor, "batch coordinate"], Float[Tensor, "batch coordinate"]],
+        slope: Float[Tensor, "batch feature"],
+        sigma: Float[Tensor, " batch_or_1"],
+    ) -> tuple[Float[Tensor, "batch rate"], Float[Tensor, "batch coordinate"]]:
+        """Derivatives of U by distances, angles and handedness, and second ones by the fitted coordinates.
+
+        Args:
+            values: The coordinates.
+            wells: First and second derivatives of the wells.
+            slope: Derivative of the network's part by its inputs before normalization; held fixed in the second ones.
+            sigma: Noise widths, nm.
+        """
+        fitted = self.coordinates.n_fitted
+        end = fitted + self.coordinates.n_triples
+        once, twice = self.pairs.quadratic_slopes(values.fitted, sigma)
+        of_wells = 1 + slope[:, end:] if self.sees_wells else 1
+        once = once + of_wells * wells[0] + slope[:, :fitted]
+        return torch.cat((once, slope[:, fitted:end]), 1), twice + of_wells * wells[1]
+
+    def scale(self, sigma: Float[Tensor, " batch_or_1"]) -> Float[Tensor, "batch_or_1 feature"]:
+        """Derivative of the network's inputs by the features before normalization."""
+        scale = torch.cat([1 / self.pairs.at(table, sigma) for table in (self.pairs.std, self.std)], 1)
+        return functional.pad(scale, (0, self.coordinates.n_fitted if self.sees_wells else 0), value=1.0)
 
     def features(self, values: ChainValues, sigma: Float[Tensor, " batch_or_1"]) -> Float[Tensor, "batch feature"]:
         """Normalized inputs of the network: distances and angles, then handedness, then wells."""

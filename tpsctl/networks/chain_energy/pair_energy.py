@@ -90,10 +90,23 @@ class PairEnergy(nn.Module):
         self, distances: Float[Tensor, "batch pair"], sigma: Float[Tensor, " batch_or_1"]
     ) -> Float[Tensor, "batch pair"]:
         """Derivative of U with respect to every distance, kT/nm."""
-        z, coefficients = self.normalized(distances, sigma), self.at(self.coefficients, sigma)
+        return self.quadratic_slopes(distances, sigma)[0] + self.well_slopes(distances, sigma)[0]
+
+    def quadratic_slopes(
+        self, distances: Float[Tensor, "batch pair"], sigma: Float[Tensor, " batch_or_1"]
+    ) -> tuple[Float[Tensor, "batch pair"], Float[Tensor, "batch_or_1 pair"]]:
+        """First and second derivative of the quadratic of every pair, kT/nm and kT/nm^2."""
+        linear, square = self.at(self.coefficients[:, :, :2], sigma).unbind(2)
+        std = self.at(self.std, sigma)
+        return (linear + 2 * square * self.normalized(distances, sigma)) / std, 2 * square / std.square()
+
+    def well_slopes(
+        self, distances: Float[Tensor, "batch pair"], sigma: Float[Tensor, " batch_or_1"]
+    ) -> tuple[Float[Tensor, "batch pair"], Float[Tensor, "batch pair"]]:
+        """First and second derivative of the wells, kT/nm and kT/nm^2."""
         reduced, widths = self._reduced(distances, sigma)
-        bells = (coefficients[:, :, 2:] * (-0.5 * reduced.square()).exp() * reduced / widths).sum(2)
-        return (coefficients[:, :, 0] + 2 * coefficients[:, :, 1] * z) / self.at(self.std, sigma) - bells
+        bells = self.at(self.coefficients[:, :, 2:], sigma) * (-0.5 * reduced.square()).exp() / widths
+        return -(bells * reduced).sum(2), (bells * (reduced.square() - 1) / widths).sum(2)
 
     def slopes(
         self, distances: Float[Tensor, "batch pair"], sigma: Float[Tensor, " batch_or_1"]

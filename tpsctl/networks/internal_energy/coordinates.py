@@ -163,6 +163,15 @@ def handedness(v: Float[Tensor, "batch item 3 3"]) -> Float[Tensor, "batch item"
     return (a * cross(b, c)).sum(-1) / (v.square().sum(-1) + SOFT_LENGTH_SQUARED_NM2).prod(-1).sqrt()
 
 
+def handedness_slopes(v: Float[Tensor, "batch item 3 3"]) -> Float[Tensor, "batch item 3 3"]:
+    """Derivatives of `handedness` with respect to the three vectors, 1/nm."""
+    a, b, c = v.unbind(2)
+    turned = torch.stack((cross(b, c), cross(c, a), cross(a, b)), 2)
+    det = (a * turned[:, :, 0]).sum(-1)[:, :, None, None]
+    squared = v.square().sum(-1, keepdim=True) + SOFT_LENGTH_SQUARED_NM2
+    return (turned - det * v / squared) / squared.prod(2, keepdim=True).sqrt()
+
+
 def cross(a: Tensor, b: Tensor) -> Tensor:
     """Cross product by components; several times faster than torch.linalg.cross on small last dimensions."""
     (ax, ay, az), (bx, by, bz) = a.unbind(-1), b.unbind(-1)

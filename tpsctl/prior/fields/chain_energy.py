@@ -27,6 +27,12 @@ class ChainEnergyField(EnergyField):
         self.network = network.eval().requires_grad_(False)
         self.n_beads, self.smallest_width = n_beads, smallest_width
 
+    def __call__(self, y: Tensor, clock: float) -> Tensor:
+        """The field; in closed form, in half the time of autograd, where no derivative of it is wanted."""
+        if y.requires_grad:
+            return super().__call__(y, clock)
+        return -self.network.gradient(y, y.new_full((1,), clock))
+
     def energy(self, y: Tensor, clock: float) -> Tensor:
         return self.network(y, y.new_full((1,), clock))
 
