@@ -110,7 +110,7 @@ def test_slopes_are_the_derivatives_of_the_terms(network, batch):
     r = network.coordinates(batch[0]).fitted.requires_grad_(True)
     sigma = batch[1]
     (gradient,) = torch.autograd.grad(network.pairs(r, sigma).sum(), r)
-    found = (network.pairs.slopes(r, sigma) * network.pairs.at(network.pairs.coefficients, sigma)).sum(2)
+    found = (network.pairs.tables(sigma).slopes(r) * network.pairs.at(network.pairs.coefficients, sigma)).sum(2)
     torch.testing.assert_close(found.detach(), gradient, rtol=1e-10, atol=1e-9)
 
 

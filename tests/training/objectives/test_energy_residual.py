@@ -95,7 +95,7 @@ def test_the_features_are_normalized_at_every_width_of_the_tables(make, generato
     network = loop.objective.network
     for log_sigma in network.pairs.log_sigmas:
         batch = loop.objective._source.draw(log_sigma.exp().expand(2000), generator)
-        z = network.features(network.coordinates(batch.y), batch.sigma)
+        z = network.features(network.coordinates(batch.y), network.tables(batch.sigma))
         # 3000 and 2000 samples; a handedness narrower than 1e-3, and a distance than 0.002 nm, are less spread than 1
         assert float(z.mean(0).abs().max()) < 0.1
         assert float(z.std(0).max()) < 1.1

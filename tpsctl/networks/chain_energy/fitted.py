@@ -68,7 +68,7 @@ class FittedEnergy(nn.Module, ABC):
     ) -> Float[Tensor, "batch bead 3"]:
         """Gradient of `base` with respect to y, kT/nm; in closed form, in half the time of autograd."""
         vectors = self.coordinates.vectors(y)
-        rate = self.pairs.rate(self.coordinates.values(vectors).fitted, sigma)
+        rate = self.pairs.tables(sigma).rate(self.coordinates.values(vectors).fitted)
         return self.coordinates.pull(vectors, rate)
 
     def level(self, sigma: Float[Tensor, " batch_or_1"]) -> Float[Tensor, " batch_or_1"]:

@@ -21,17 +21,17 @@ from tpsctl.networks.internal_energy.local_curvature import angle_blocks, assemb
 
 def chain_hessian(network: ChainEnergy, y: Float[Tensor, "batch bead 3"], width: float) -> Float[Tensor, "batch n n"]:
     """Hessian d^2 U / dy^2 of the energy at positions y (nm) and one noise width (nm), kT/nm^2; n = 3 bead."""
-    sigma, coordinates = y.new_full((1,), width), network.coordinates
+    coordinates, tables = network.coordinates, network.tables(y.new_full((1,), width))
     vectors = coordinates.vectors(y.detach())
     values = coordinates.values(vectors)
-    z, scale = network.features(values, sigma).detach(), network.scale(sigma)
-    wells = network.pairs.well_slopes(values.fitted, sigma)
+    wells = tables.pairs.well_slopes(values.fitted)
+    z = network.features(values, tables, wells[0])
     jacobian = _feature_jacobian(network, vectors)
     if network.sees_wells:
         of_coordinates = jacobian[: coordinates.n_fitted].unflatten(1, (len(y), -1))
-        jacobian = torch.cat((jacobian, (of_coordinates * wells[0].T.unsqueeze(2)).flatten(1)))
-    curvature, slope = perceptron_curvature(network.net, z, network.level(sigma), scale, jacobian)
-    by_r, twice = network.rates(values, wells, slope, sigma)
+        jacobian = torch.cat((jacobian, (of_coordinates * wells[1].T.unsqueeze(2)).flatten(1)))
+    curvature, slope = perceptron_curvature(network.net, z, tables.level, network.scale(tables), jacobian)
+    by_r, twice = network.rates(values, wells, slope, tables)
     pairs, angles, triples = by_r.split([coordinates.n_pairs, coordinates.n_angles, coordinates.n_triples], 1)
     soft = y.new_full((len(y), 1), COLLINEAR_NM4)
     blocks = {

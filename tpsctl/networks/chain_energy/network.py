@@ -26,7 +26,7 @@ from torch.nn import functional
 from tpsctl.molecule.topology import Topology
 from tpsctl.networks.chain_energy.coordinates import ChainValues
 from tpsctl.networks.chain_energy.fitted import PAIRS, FittedEnergy
-from tpsctl.networks.chain_energy.pair_energy import COARSE
+from tpsctl.networks.chain_energy.pair_energy import COARSE, PairTables
 from tpsctl.networks.conditioned_perceptron import ConditionedPerceptron
 
 SMALLEST_HANDEDNESS_SPREAD = 1e-3
@@ -63,6 +63,22 @@ class ChainEnergySizes:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class ChainTables:
+    """The tables of a `ChainEnergy` at one noise width, or at one for each structure of a batch.
+
+    Attributes:
+        pairs: Those of the fitted energy.
+        mean, std: Mean and spread of handedness.
+        level: The level of the noise width, in [0, 1].
+    """
+
+    pairs: PairTables
+    mean: Float[Tensor, "batch_or_1 triple"]
+    std: Float[Tensor, "batch_or_1 triple"]
+    level: Float[Tensor, " batch_or_1"]
+
+
 class ChainEnergy(FittedEnergy):
     """The energy U(y; sigma), in kT, of positions y (nm) with noise of width sigma (nm).
 
@@ -84,8 +100,8 @@ class ChainEnergy(FittedEnergy):
         self.net = ConditionedPerceptron(n_features, sizes.hidden, sizes.layers, sizes.embedding)
 
     def forward(self, y: Float[Tensor, "batch bead 3"], sigma: Float[Tensor, " batch_or_1"]) -> Float[Tensor, " batch"]:
-        values = self.coordinates(y)
-        return self.pairs(values.fitted, sigma) + self.net(self.features(values, sigma), self.level(sigma))
+        values, tables = self.coordinates(y), self.tables(sigma)
+        return tables.pairs.energy(values.fitted) + self.net(self.features(values, tables), tables.level)
 
     @property
     def trained(self) -> nn.Module:
@@ -100,50 +116,62 @@ class ChainEnergy(FittedEnergy):
     def residual(
         self, y: Float[Tensor, "batch bead 3"], sigma: Float[Tensor, " batch_or_1"]
     ) -> Float[Tensor, " batch"]:
-        return self.net(self.features(self.coordinates(y), sigma), self.level(sigma))
+        tables = self.tables(sigma)
+        return self.net(self.features(self.coordinates(y), tables), tables.level)
 
-    def gradient(
-        self, y: Float[Tensor, "batch bead 3"], sigma: Float[Tensor, " batch_or_1"]
-    ) -> Float[Tensor, "batch bead 3"]:
+    def tables(self, sigma: Float[Tensor, " batch_or_1"]) -> ChainTables:
+        """All tables at noise widths sigma, nm."""
+        mean, std = (self.pairs.at(table, sigma) for table in (self.mean, self.std))
+        return ChainTables(self.pairs.tables(sigma), mean, std, self.level(sigma))
+
+    def features(
+        self, values: ChainValues, tables: ChainTables, wells: Float[Tensor, "batch coordinate"] | None = None
+    ) -> Float[Tensor, "batch feature"]:
+        """Normalized inputs of the network: distances and angles, then handedness, then wells.
+
+        Args:
+            values: The coordinates.
+            tables: The tables at the noise widths.
+            wells: The wells, if they are known.
+        """
+        inputs = [tables.pairs.normalized(values.fitted), (values.handedness - tables.mean) / tables.std]
+        if self.sees_wells:
+            inputs.append(tables.pairs.wells(values.fitted) if wells is None else wells)
+        return torch.cat(inputs, 1)
+
+    def scale(self, tables: ChainTables) -> Float[Tensor, "batch_or_1 feature"]:
+        """Derivatives of the network's inputs by the features before normalization."""
+        scale = torch.cat((1 / tables.pairs.std, 1 / tables.std), 1)
+        return functional.pad(scale, (0, self.coordinates.n_fitted if self.sees_wells else 0), value=1.0)
+
+    def gradient(self, y: Float[Tensor, "batch bead 3"], tables: ChainTables) -> Float[Tensor, "batch bead 3"]:
         """Gradient of U with respect to y, kT/nm, in closed form but for the perceptron."""
         vectors = self.coordinates.vectors(y.detach())
         values = self.coordinates.values(vectors)
+        wells = tables.pairs.well_slopes(values.fitted)
         with torch.enable_grad():
-            features = self.features(values, sigma).detach().requires_grad_(True)
-            (slope,) = torch.autograd.grad(self.net(features, self.level(sigma)).sum(), features)
-        slope = slope * self.scale(sigma)
-        wells = self.pairs.well_slopes(values.fitted, sigma)
-        return self.coordinates.pull(vectors, self.rates(values, wells, slope, sigma)[0])
+            features = self.features(values, tables, wells[0]).requires_grad_(True)
+            (slope,) = torch.autograd.grad(self.net(features, tables.level).sum(), features)
+        return self.coordinates.pull(vectors, self.rates(values, wells, slope * self.scale(tables), tables)[0])
 
     def rates(
         self,
         values: ChainValues,
-        wells: tuple[Float[Tensor, "batch coordinate"], Float[Tensor, "batch coordinate"]],
+        wells: tuple[Tensor, Tensor, Tensor],
         slope: Float[Tensor, "batch feature"],
-        sigma: Float[Tensor, " batch_or_1"],
+        tables: ChainTables,
     ) -> tuple[Float[Tensor, "batch rate"], Float[Tensor, "batch coordinate"]]:
         """Derivatives of U by distances, angles and handedness, and second ones by the fitted coordinates.
 
         Args:
             values: The coordinates.
-            wells: First and second derivatives of the wells.
+            wells: The wells with their first and second derivatives.
             slope: Derivative of the network's part by its inputs before normalization; held fixed in the second ones.
-            sigma: Noise widths, nm.
+            tables: The tables at the noise widths.
         """
         fitted = self.coordinates.n_fitted
         end = fitted + self.coordinates.n_triples
-        once, twice = self.pairs.quadratic_slopes(values.fitted, sigma)
+        once, twice = tables.pairs.quadratic_slopes(values.fitted)
         of_wells = 1 + slope[:, end:] if self.sees_wells else 1
-        once = once + of_wells * wells[0] + slope[:, :fitted]
-        return torch.cat((once, slope[:, fitted:end]), 1), twice + of_wells * wells[1]
-
-    def scale(self, sigma: Float[Tensor, " batch_or_1"]) -> Float[Tensor, "batch_or_1 feature"]:
-        """Derivative of the network's inputs by the features before normalization."""
-        scale = torch.cat([1 / self.pairs.at(table, sigma) for table in (self.pairs.std, self.std)], 1)
-        return functional.pad(scale, (0, self.coordinates.n_fitted if self.sees_wells else 0), value=1.0)
-
-    def features(self, values: ChainValues, sigma: Float[Tensor, " batch_or_1"]) -> Float[Tensor, "batch feature"]:
-        """Normalized inputs of the network: distances and angles, then handedness, then wells."""
-        triples = (values.handedness - self.pairs.at(self.mean, sigma)) / self.pairs.at(self.std, sigma)
-        inputs = (self.pairs.normalized(values.fitted, sigma), triples)
-        return torch.cat((*inputs, self.pairs.wells(values.fitted, sigma)) if self.sees_wells else inputs, 1)
+        once = once + of_wells * wells[1] + slope[:, :fitted]
+        return torch.cat((once, slope[:, fitted:end]), 1), twice + of_wells * wells[2]

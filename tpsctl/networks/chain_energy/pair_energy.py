@@ -13,6 +13,8 @@ Any Gaussian density of the positions is in the span of the quadratic terms: sum
 equals -sum_(i<j) L_ij |y_i - y_j|^2.
 """
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -27,6 +29,68 @@ COARSE, FINE = 4, 20
 
 _OUTERMOST = 0.02
 """Quantile of the outermost centers of Gaussians."""
+
+
+@dataclass(frozen=True)
+class PairTables:
+    """The tables of a pair energy at one noise width, or at one for each structure of a batch.
+
+    Attributes:
+        mean, std: Mean and spread of every distance, nm.
+        linear, square: Coefficients of z and z^2, kT.
+        centers, widths: Centers and widths of the Gaussians, nm.
+        heights: Their coefficients, kT.
+    """
+
+    mean: Float[Tensor, "batch_or_1 pair"]
+    std: Float[Tensor, "batch_or_1 pair"]
+    linear: Float[Tensor, "batch_or_1 pair"]
+    square: Float[Tensor, "batch_or_1 pair"]
+    centers: Float[Tensor, "batch_or_1 pair gaussian"]
+    widths: Float[Tensor, "batch_or_1 pair gaussian"]
+    heights: Float[Tensor, "batch_or_1 pair gaussian"]
+
+    def energy(self, distances: Float[Tensor, "batch pair"]) -> Float[Tensor, " batch"]:
+        """U in kT."""
+        z = self.normalized(distances)
+        return ((self.linear + self.square * z) * z + self.wells(distances)).sum(1)
+
+    def normalized(self, distances: Float[Tensor, "batch pair"]) -> Float[Tensor, "batch pair"]:
+        """z of every distance."""
+        return (distances - self.mean) / self.std
+
+    def wells(self, distances: Float[Tensor, "batch pair"]) -> Float[Tensor, "batch pair"]:
+        """The Gaussians of every pair, kT: where the distance has narrow wells, e.g. of a native contact."""
+        return (self.heights * (-0.5 * self._reduced(distances).square()).exp()).sum(2)
+
+    def rate(self, distances: Float[Tensor, "batch pair"]) -> Float[Tensor, "batch pair"]:
+        """Derivative of U with respect to every distance, kT/nm."""
+        return self.quadratic_slopes(distances)[0] + self.well_slopes(distances)[1]
+
+    def quadratic_slopes(
+        self, distances: Float[Tensor, "batch pair"]
+    ) -> tuple[Float[Tensor, "batch pair"], Float[Tensor, "batch_or_1 pair"]]:
+        """First and second derivative of the quadratic of every pair, kT/nm and kT/nm^2."""
+        once = (self.linear + 2 * self.square * self.normalized(distances)) / self.std
+        return once, 2 * self.square / self.std.square()
+
+    def well_slopes(self, distances: Float[Tensor, "batch pair"]) -> tuple[Tensor, Tensor, Tensor]:
+        """The wells with their first and second derivatives, each (batch, pair), kT, kT/nm and kT/nm^2."""
+        reduced = self._reduced(distances)
+        bells = self.heights * (-0.5 * reduced.square()).exp()
+        steep = bells / self.widths
+        return bells.sum(2), -(steep * reduced).sum(2), (steep * (reduced.square() - 1) / self.widths).sum(2)
+
+    def slopes(self, distances: Float[Tensor, "batch pair"]) -> Float[Tensor, "batch pair term"]:
+        """Derivatives of all terms of a pair with respect to its distance, 1/nm."""
+        z, reduced = self.normalized(distances), self._reduced(distances)
+        bells = -reduced / self.widths * (-0.5 * reduced.square()).exp()
+        inverse = (1 / self.std).unsqueeze(2)
+        return torch.cat((inverse.expand(*z.shape, 1), 2 * z.unsqueeze(2) * inverse, bells), 2)
+
+    def _reduced(self, distances: Tensor) -> Tensor:
+        """(r - m) / w of every Gaussian."""
+        return (distances.unsqueeze(2) - self.centers) / self.widths
 
 
 class PairEnergy(nn.Module):
@@ -61,66 +125,23 @@ class PairEnergy(nn.Module):
         quantiles = torch.linspace(_OUTERMOST, 1 - _OUTERMOST, self.centers.shape[2], dtype=distances.dtype)
         self.centers[level] = torch.quantile(distances, quantiles, dim=0).T
 
-    def normalized(
-        self, distances: Float[Tensor, "batch pair"], sigma: Float[Tensor, " batch_or_1"]
-    ) -> Float[Tensor, "batch pair"]:
-        """z of every distance; sigma in nm."""
-        return (distances - self.at(self.mean, sigma)) / self.at(self.std, sigma)
-
     def at(self, table: Float[Tensor, "level *rest"], sigma: Float[Tensor, " batch_or_1"]) -> Tensor:
         """A table at noise widths sigma, nm."""
         return interpolate(self.log_sigmas, table.flatten(1), sigma).unflatten(1, table.shape[1:])
+
+    def tables(self, sigma: Float[Tensor, " batch_or_1"]) -> PairTables:
+        """All tables at noise widths sigma, nm."""
+        mean, std, centers = (self.at(table, sigma) for table in (self.mean, self.std, self.centers))
+        gaps = centers.diff(dim=2)
+        widths = torch.cat((gaps[:, :, :1], (gaps[:, :, 1:] + gaps[:, :, :-1]) / 2, gaps[:, :, -1:]), 2)
+        widths = torch.maximum(widths, std.unsqueeze(2) / self._resolution)
+        coefficients = self.at(self.coefficients, sigma)
+        return PairTables(
+            mean, std, coefficients[:, :, 0], coefficients[:, :, 1], centers, widths, coefficients[:, :, 2:]
+        )
 
     def forward(
         self, distances: Float[Tensor, "batch pair"], sigma: Float[Tensor, " batch_or_1"]
     ) -> Float[Tensor, " batch"]:
         """U in kT."""
-        z = self.normalized(distances, sigma)
-        linear, square = self.at(self.coefficients[:, :, :2], sigma).unbind(2)
-        return ((linear + square * z) * z + self.wells(distances, sigma)).sum(1)
-
-    def wells(
-        self, distances: Float[Tensor, "batch pair"], sigma: Float[Tensor, " batch_or_1"]
-    ) -> Float[Tensor, "batch pair"]:
-        """The Gaussians of every pair, kT: where the distance has narrow wells, e.g. of a native contact."""
-        coefficients = self.at(self.coefficients[:, :, 2:], sigma)
-        return (coefficients * (-0.5 * self._reduced(distances, sigma)[0].square()).exp()).sum(2)
-
-    def rate(
-        self, distances: Float[Tensor, "batch pair"], sigma: Float[Tensor, " batch_or_1"]
-    ) -> Float[Tensor, "batch pair"]:
-        """Derivative of U with respect to every distance, kT/nm."""
-        return self.quadratic_slopes(distances, sigma)[0] + self.well_slopes(distances, sigma)[0]
-
-    def quadratic_slopes(
-        self, distances: Float[Tensor, "batch pair"], sigma: Float[Tensor, " batch_or_1"]
-    ) -> tuple[Float[Tensor, "batch pair"], Float[Tensor, "batch_or_1 pair"]]:
-        """First and second derivative of the quadratic of every pair, kT/nm and kT/nm^2."""
-        linear, square = self.at(self.coefficients[:, :, :2], sigma).unbind(2)
-        std = self.at(self.std, sigma)
-        return (linear + 2 * square * self.normalized(distances, sigma)) / std, 2 * square / std.square()
-
-    def well_slopes(
-        self, distances: Float[Tensor, "batch pair"], sigma: Float[Tensor, " batch_or_1"]
-    ) -> tuple[Float[Tensor, "batch pair"], Float[Tensor, "batch pair"]]:
-        """First and second derivative of the wells, kT/nm and kT/nm^2."""
-        reduced, widths = self._reduced(distances, sigma)
-        bells = self.at(self.coefficients[:, :, 2:], sigma) * (-0.5 * reduced.square()).exp() / widths
-        return -(bells * reduced).sum(2), (bells * (reduced.square() - 1) / widths).sum(2)
-
-    def slopes(
-        self, distances: Float[Tensor, "batch pair"], sigma: Float[Tensor, " batch_or_1"]
-    ) -> Float[Tensor, "batch pair term"]:
-        """Derivatives of all terms of a pair with respect to its distance, 1/nm."""
-        z, inverse = self.normalized(distances, sigma), 1 / self.at(self.std, sigma)
-        reduced, widths = self._reduced(distances, sigma)
-        bells = -reduced / widths * (-0.5 * reduced.square()).exp()
-        return torch.cat((inverse.expand_as(z).unsqueeze(2), (2 * z * inverse).unsqueeze(2), bells), 2)
-
-    def _reduced(self, distances: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """(r - m) / w of every Gaussian, and w, nm."""
-        centers = self.at(self.centers, sigma)
-        gaps = centers.diff(dim=2)
-        widths = torch.cat((gaps[:, :, :1], (gaps[:, :, 1:] + gaps[:, :, :-1]) / 2, gaps[:, :, -1:]), 2)
-        widths = torch.maximum(widths, self.at(self.std, sigma).unsqueeze(2) / self._resolution)
-        return (distances.unsqueeze(2) - centers) / widths, widths
+        return self.tables(sigma).energy(distances)
