@@ -23,7 +23,7 @@ highest energy of a path, raw and after a minimization with weak restraints that
 free energy along Q. Figures that do not tell paths apart (nearest neighbors in the transition state, likelihood in a
 Markov model) are left out: straight lines do best there.
 
-The result goes to benchmarks/results/trp_cage.json and .md.
+The result goes to benchmarks/results/ as JSON and as a table.
 """
 
 import argparse
@@ -271,6 +271,7 @@ def main() -> None:
     parser.add_argument("--paths", type=int, default=32, help="paths of each kind, up to 32")
     parser.add_argument("--method", default="lbfgs", help="minimizer: lbfgs, or levenberg_marquardt")
     parser.add_argument("--max-steps", type=int, default=120, help="most steps of the minimizer")
+    parser.add_argument("--name", default="trp_cage", help="file name of the results, without suffix")
     parser.add_argument("--seed", type=int, default=2026, help="of the random sets of MD paths")
     arguments = parser.parse_args()
     progress, facts = make_progress(), machine()
@@ -320,7 +321,7 @@ def main() -> None:
         | {"threads": torch.get_num_threads()}
         | {name: getattr(arguments, name) for name in ("paths", "method", "max_steps", "level", "seed")}
     )
-    write_report("trp_cage", about, results, [simulation, table_of(rows, results["sampling_error"]["mean"])])
+    write_report(arguments.name, about, results, [simulation, table_of(rows, results["sampling_error"]["mean"])])
 
 
 if __name__ == "__main__":
