@@ -134,7 +134,7 @@ reproduce-trp-cage: .venv/installed
 	.venv/bin/tpsctl simulate recipes/trp_cage/simulate.yaml
 	.venv/bin/tpsctl train recipes/trp_cage/train_diffusion.yaml
 	.venv/bin/tpsctl sample recipes/trp_cage.yaml --set prior.checkpoint=runs/trp_cage/diffusion.safetensors || test $$? -eq 3  # not all converged: the paths are there and are judged
-	.venv/bin/python -m benchmarks.trp_cage runs/trp_cage/dataset.npz --checkpoint runs/trp_cage/diffusion.safetensors
+	.venv/bin/python -m benchmarks.trp_cage runs/trp_cage/dataset.npz --checkpoint runs/trp_cage/diffusion.safetensors --diffusion-time 0.108
 
 $(FAST_FOLDERS:%=reproduce-published-%): reproduce-published-%: .venv/installed
 	.venv/bin/tpsctl sample recipes/fast_folders/$*_diffusion.yaml

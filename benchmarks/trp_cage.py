@@ -219,6 +219,7 @@ def rows_of(judge: Judge, arguments: argparse.Namespace, progress: Progress) -> 
         rows.append(judge.row("latent, learned", list(found), seconds=seconds, converged=converged))
     for checkpoint in arguments.more:
         learned = [steps, *ratchet, f"prior={{kind: checkpoint, checkpoint: {checkpoint}}}"]
+        learned.append(f"prior.diffusion_time={arguments.diffusion_time}")
         _, found, converged, seconds = optimized(learned, count, progress)
         rows.append(judge.row(f"ratchet, {checkpoint.stem}", list(found), seconds=seconds, converged=converged))
     return rows
