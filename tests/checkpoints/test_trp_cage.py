@@ -38,8 +38,8 @@ def test_it_is_small_and_fit_for_paths(root):
 def test_its_score_points_along_the_forces(root):
     """On the unfolded ends of the recipe: the cosine with bonds projected out, of which 1 is a perfect force field.
 
-    On held-out frames of the simulation, half of them folded, it is 0.88. The bound is far above 0.2, which random
-    directions in 41 dimensions do not reach in the mean of 32 frames, and below what other ends give.
+    On held-out frames of the simulation, half of them folded, it is 0.95, and here 0.94; of a prior without terms of
+    angles 0.84 there. Random directions in 41 dimensions do not reach 0.2 in the mean of 32 frames.
     """
     folder = root / "recipes"
     recipe = load_recipe(folder / "trp_cage.yaml", SampleRecipe)
@@ -51,4 +51,4 @@ def test_its_score_points_along_the_forces(root):
     score = prior.at(prior.time_of(WIDTH_NM))(starts)
     found, expected = (without_bonds(starts, v) for v in (score, forces / thermal_energy(300.0)))
     cosine = torch.nn.functional.cosine_similarity(found, expected, dim=1)
-    assert float(cosine.mean()) > 0.7
+    assert float(cosine.mean()) > 0.9
