@@ -1,13 +1,14 @@
-"""Energy of a chain of beads that is a sum over all pairs, linear in its parameters.
+"""Energy of a chain of beads that is a sum over all pairs, and over all bond angles, linear in its parameters.
 
     U(r; sigma) = sum_p [ a_p z_p + b_p z_p^2 + sum_k c_pk exp(-(r_p - m_pk)^2 / (2 w_pk^2)) ]
 
-with z_p = (r_p - mean_p) / std_p. The parameters a, b, c, the mean and the spread of every distance, and the centers m
-of its Gaussians belong to a noise width sigma; between the widths of the tables they are interpolated in log sigma. The
-centers are quantiles of the noised distance, so that a narrow peak (a native contact) gets as many Gaussians as a broad
-one of the same weight; each Gaussian is as wide as the gap to its neighbors, but not narrower than a fraction of the
-distance's spread. A native contact is a tenth as wide as the spread of its distance, so this fraction must be small.
-Because U is linear in a, b and c, score matching has a closed-form solution at each width (`tpsctl.training.pair_fit`).
+with z_p = (r_p - mean_p) / std_p. What is said of a pair and its distance here holds for an angle, in rad, as well. The
+parameters a, b, c, the mean and the spread of every distance, and the centers m of its Gaussians belong to a noise
+width sigma; between the widths of the tables they are interpolated in log sigma. The centers are quantiles of the
+noised distance, so that a narrow peak (a native contact) gets as many Gaussians as a broad one of the same weight; each
+Gaussian is as wide as the gap to its neighbors, but not narrower than a fraction of the distance's spread. A native
+contact is a tenth as wide as the spread of its distance, so this fraction must be small. Because U is linear in a, b
+and c, score matching has a closed-form solution at each width (`tpsctl.training.pair_fit`).
 
 Any Gaussian density of the positions is in the span of the quadratic terms: sum_ij y_i L_ij y_j with sum_j L_ij = 0
 equals -sum_(i<j) L_ij |y_i - y_j|^2.
