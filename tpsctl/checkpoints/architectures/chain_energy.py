@@ -24,9 +24,9 @@ class ChainEnergyArchitecture(EnergyArchitecture):
 
     def network(self, model: Model, topology: Topology) -> ChainEnergy:
         sizes = ChainEnergySizes(**model.description.sizes)
-        _require_shapes(sizes, topology, model.weights)
         if not topology.torsions:
             raise PriorError("the bonds in the model card form no chain of four beads.")
+        _require_shapes(sizes, topology, model.weights)
         return ChainEnergy(topology, sizes)
 
     def field(self, network: ChainEnergy, n_beads: int, smallest_width: float) -> ChainEnergyField:

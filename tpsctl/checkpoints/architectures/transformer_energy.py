@@ -23,9 +23,9 @@ class TransformerEnergyArchitecture(EnergyArchitecture):
 
     def network(self, model: Model, topology: Topology) -> TransformerEnergy:
         sizes = TransformerEnergySizes(**model.description.sizes)
-        _require_shapes(sizes, topology, model)
         if not topology.torsions:
             raise PriorError("the bonds in the model card form no chain of four beads.")
+        _require_shapes(sizes, topology, model)
         return TransformerEnergy(topology, sizes)
 
     def field(self, network: TransformerEnergy, n_beads: int, smallest_width: float) -> TransformerEnergyField:
