@@ -74,7 +74,7 @@ class PairFit:
 
     def _add(self, equations: "NormalEquations", batch: NoisedFrames, pause: Callable[[], None]) -> None:
         vectors = self._coordinates.vectors(batch.y)
-        slopes = self._energy.tables(batch.sigma).slopes(self._coordinates.values(vectors).fitted)
+        slopes = self._energy.tables(batch.sigma).slopes(self._coordinates.fitted(vectors))
         equations.add(self._coordinates.bead_slopes(vectors), slopes, batch.target, batch.weight, pause)
 
 

@@ -110,14 +110,23 @@ class ChainCoordinates(nn.Module):
 
     def values(self, vectors: ChainVectors) -> ChainValues:
         """Features from their vectors."""
-        return ChainValues(
-            vectors.pairs.squeeze(2).square().sum(-1).clamp_min(1e-12).sqrt(),
-            bond_angle(vectors.angles, vectors.angles.new_full((1, 1), COLLINEAR_NM4)),
-            handedness(vectors.triples),
-        )
+        return ChainValues(*self._fitted_values(vectors), handedness(vectors.triples))
+
+    def fitted(self, vectors: ChainVectors) -> Float[Tensor, "batch coordinate"]:
+        """The coordinates of which fitted energies are made, without handedness."""
+        return torch.cat(self._fitted_values(vectors), 1)
+
+    def _fitted_values(self, vectors: ChainVectors) -> tuple[Tensor, Tensor]:
+        """Distances and angles."""
+        distances = vectors.pairs.squeeze(2).square().sum(-1).clamp_min(1e-12).sqrt()
+        return distances, bond_angle(vectors.angles, vectors.angles.new_full((1, 1), COLLINEAR_NM4))
 
     def slopes(self, vectors: ChainVectors) -> ChainVectors:
-        """Derivatives of distances, angles and handedness with respect to their vectors, in closed form.
+        """Derivatives of distances, angles and handedness with respect to their vectors, in closed form."""
+        return ChainVectors(*self._fitted_slopes(vectors), handedness_slopes(vectors.triples))
+
+    def _fitted_slopes(self, vectors: ChainVectors) -> tuple[Tensor, Tensor]:
+        """Those of distances and angles.
 
         With c = a . b, R = |a|^2 |b|^2 + soft and S = sqrt(R - c^2), d theta = c dR / (2 R S) - dc / S.
         """
@@ -126,14 +135,13 @@ class ChainCoordinates(nn.Module):
         c, a2, b2 = ((u * v).sum(-1, keepdim=True) for u, v in ((a, b), (a, a), (b, b)))
         s = ((a2 * b2 - c.square()).clamp_min(0) + COLLINEAR_NM4).sqrt()
         across = c / (s * (a2 * b2 + COLLINEAR_NM4))
-        of_angles = torch.stack((across * b2 * a - b / s, across * a2 * b - a / s), 2)
-        return ChainVectors(vectors.pairs / lengths, of_angles, handedness_slopes(vectors.triples))
+        return vectors.pairs / lengths, torch.stack((across * b2 * a - b / s, across * a2 * b - a / s), 2)
 
     def bead_slopes(self, vectors: ChainVectors) -> Float[Tensor, "batch coordinate 3 3"]:
         """Derivatives of every fitted coordinate with respect to its beads, in the order of `beads`; 0 for none."""
-        slopes = self.slopes(vectors)
-        of_pairs = torch.cat((slopes.pairs, -slopes.pairs, torch.zeros_like(slopes.pairs)), 2)
-        at_a, at_b = slopes.angles.unbind(2)
+        pairs, angles = self._fitted_slopes(vectors)
+        of_pairs = torch.cat((pairs, -pairs, torch.zeros_like(pairs)), 2)
+        at_a, at_b = angles.unbind(2)
         return torch.cat((of_pairs, torch.stack((at_a, -at_a - at_b, at_b), 2)), 1)
 
     def pull(self, vectors: ChainVectors, rates: Float[Tensor, "batch feature"]) -> Float[Tensor, "batch bead 3"]:
@@ -143,12 +151,9 @@ class ChainCoordinates(nn.Module):
             vectors: The vectors of all features.
             rates: Derivatives by distances, then angles and, unless the energy knows none, handedness.
         """
-        pulls, done = [], 0
-        for slopes in self.slopes(vectors):
-            part = rates[:, done : done + slopes.shape[1], None, None]
-            done += slopes.shape[1]
-            if part.shape[1]:
-                pulls.append((slopes * part).flatten(1, 2))
+        groups = self._fitted_slopes(vectors) if rates.shape[1] == self.n_fitted else self.slopes(vectors)
+        parts = rates.split([slopes.shape[1] for slopes in groups], 1)
+        pulls = [(slopes * part[:, :, None, None]).flatten(1, 2) for slopes, part in zip(groups, parts, strict=True)]
         pulled = torch.cat(pulls, 1)
         return torch.einsum("ra,brd->bad", self.stacked[: pulled.shape[1]].to(pulled.dtype), pulled)
 

@@ -61,14 +61,14 @@ class FittedEnergy(nn.Module, ABC):
 
     def base(self, y: Float[Tensor, "batch bead 3"], sigma: Float[Tensor, " batch_or_1"]) -> Float[Tensor, " batch"]:
         """The part of U that is fitted in closed form."""
-        return self.pairs(self.coordinates(y).fitted, sigma)
+        return self.pairs(self.coordinates.fitted(self.coordinates.vectors(y)), sigma)
 
     def base_gradient(
         self, y: Float[Tensor, "batch bead 3"], sigma: Float[Tensor, " batch_or_1"]
     ) -> Float[Tensor, "batch bead 3"]:
         """Gradient of `base` with respect to y, kT/nm; in closed form, in half the time of autograd."""
         vectors = self.coordinates.vectors(y)
-        rate = self.pairs.tables(sigma).rate(self.coordinates.values(vectors).fitted)
+        rate = self.pairs.tables(sigma).rate(self.coordinates.fitted(vectors))
         return self.coordinates.pull(vectors, rate)
 
     def level(self, sigma: Float[Tensor, " batch_or_1"]) -> Float[Tensor, " batch_or_1"]:

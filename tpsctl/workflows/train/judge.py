@@ -194,12 +194,18 @@ class _Judge:
     def _residual_energies(self, chosen: Tensor, width: float) -> Tensor | None:
         """U_prior - U of held-out frames, kJ/mol, up to a constant; None where either is unknown."""
         frames, time = self._frames, self._time(width)
-        if frames.held_out_energies is None or self._prior.log_density(frames.held_out[:1], time) is None:
+        if frames.held_out_energies is None:
             return None
+        logs = []
         with torch.no_grad():
-            logs = [self._prior.log_density(x, time) for x in frames.held_out[chosen].split(_CHUNK)]
-        found = torch.cat([part for part in logs if part is not None]).double()
-        return -thermal_energy(frames.temperature_k) * found - frames.held_out_energies[chosen].double()
+            for x in frames.held_out[chosen].split(_CHUNK):
+                density = self._prior.log_density(x, time)
+                if density is None:
+                    return None
+                logs.append(density)
+        return (
+            -thermal_energy(frames.temperature_k) * torch.cat(logs).double() - frames.held_out_energies[chosen].double()
+        )
 
     def _time(self, width: float) -> float:
         """The diffusion time of a width; a little above it for the smallest one, so that rounding stays inside."""

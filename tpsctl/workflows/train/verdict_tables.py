@@ -95,7 +95,7 @@ def _of_regions(regions: dict[str, Any]) -> list[TrainingTable]:
     )
     title += f"degrees in {', '.join(map(str, _list(regions.get('torsions'))))})"
     columns = ["regions with energies", "spread of their errors (kJ/mol)", "largest difference", "statistical error"]
-    cells = [str(len(means)), *map(_number, (stdev(means), max(means) - min(means), median(errors)))]
+    cells = [str(len(means)), *map(_number, (stdev(means), regions.get("largest_error_kj_per_mol"), median(errors)))]
     return [TrainingTable(title, columns, [cells], [_OF_BARRIERS])]
 
 
